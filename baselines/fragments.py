@@ -1,0 +1,146 @@
+"""`fragments` without learning: colour histograms, and the continuity of colour across touching sides.
+
+Fragments are compared in CIELAB. A side's dissimilarity to another is Gallagher's Mahalanobis gradient compatibility (CVPR
+2012, eq. 4 and 5) over all sides and turns, counted against the second-best partner of either side (his eq. 8).
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from hdbscan import HDBSCAN
+
+from toolkit.assembly import arranged, arrangement
+from toolkit.tasks.fragments import Arrangement, Heap
+
+REGULARISATION = 1.0  # added to gradient variances: flat sides would have none; in squared CIELAB units
+
+
+def lab(fragments: np.ndarray) -> np.ndarray:
+    """CIELAB float32 (n, s, s, 3), L in [0, 100], of RGB uint8 fragments."""
+    count, size = fragments.shape[:2]
+    image = fragments.reshape(count * size, size, 3).astype(np.float32) / 255
+    return cv2.cvtColor(image, cv2.COLOR_RGB2LAB).reshape(fragments.shape)
+
+
+def colour_similarity(pixels: np.ndarray, bins: int, blur: float) -> np.ndarray:
+    """Histogram intersection (n, n) in [0, 1], mean over the three channels of CIELAB fragments (Swain & Ballard, 1991)."""
+    count = len(pixels)
+    histograms = []
+    for channel, (low, high) in enumerate(((0, 100), (-60, 60), (-60, 60))):
+        position = (pixels[..., channel].reshape(count, -1) - low) / (high - low) * bins
+        index = np.clip(position, 0, bins - 1).astype(int)
+        histogram = np.zeros((count, bins))
+        np.add.at(histogram, (np.arange(count)[:, None], index), 1 / index.shape[1])
+        kernel = np.exp(-0.5 * ((np.arange(bins)[:, None] - np.arange(bins)) / blur) ** 2)
+        histograms.append(histogram @ (kernel / kernel.sum(1)))
+    return np.mean([np.minimum(h[:, None], h[None]).sum(-1) for h in histograms], 0)
+
+
+def side_dissimilarity(pixels: np.ndarray) -> np.ndarray:
+    """Gradient dissimilarity float32 (4, 4, n, n): side a of i against side (a + 2 + o) mod 4 of j, infinite for i = j.
+
+    The quadratic form is multiplied out, so that all pairs are one matrix product.
+    """
+    count, size = pixels.shape[:2]
+    turned = np.stack([np.rot90(pixels, k, (1, 2)) for k in range(4)])[:, :, :2].astype(np.float64)
+    edge, inner = turned[:, :, 0], turned[:, :, 1]  # (4, n, s, 3), read clockwise
+    gradient = edge - inner
+    mean = gradient.mean(2, keepdims=True)
+    centred = gradient - mean
+    covariance = centred.swapaxes(2, 3) @ centred / size + REGULARISATION * np.eye(3)
+    precision = np.linalg.inv(covariance)
+    expected = edge + mean
+    weighted = expected @ precision
+    query = [precision.reshape(4, count, 9), -2 * weighted.reshape(4, count, -1), (weighted * expected).sum((2, 3))[..., None]]
+    squares = edge.swapaxes(2, 3) @ edge
+    key = [squares.reshape(4, count, 9), edge[:, :, ::-1].reshape(4, count, -1), np.ones((4, count, 1))]
+    one_way = np.concatenate(query, -1).reshape(4 * count, -1) @ np.concatenate(key, -1).reshape(4 * count, -1).T
+    both = np.maximum(one_way + one_way.T, 0).reshape(4, count, 4, count)
+    index = np.arange(count)
+    both[:, index, :, index] = np.inf
+    side = np.arange(4)
+    return both.transpose(0, 2, 1, 3)[side[:, None], (side[:, None] + 2 + side) % 4]
+
+
+def mutual_ratio(dissimilarity: np.ndarray) -> np.ndarray:
+    """(4, 4, n, n): dissimilarity over the second best of either side, geometric mean; below 1 for mutual best partners."""
+    side = np.arange(4)
+    second = np.partition(dissimilarity.transpose(0, 2, 1, 3).reshape(4, dissimilarity.shape[2], -1), 1, -1)[..., 1] + 1e-6
+    other = second[(side[:, None] + 2 + side) % 4]  # (4, 4, n)
+    return dissimilarity / np.sqrt(second[:, None, :, None] * other[:, :, None])
+
+
+def walked(affinity: np.ndarray, steps: int) -> np.ndarray:
+    """n times the probability (n, n) that a lazy random walk over the affinity ends there after `steps`, a power of two: above 1
+    where it is likelier than chance (cf. Coifman & Lafon, 2006)."""
+    scale = 1 / np.sqrt(affinity.sum(1) + 1e-12)
+    walk = (affinity * scale[:, None] * scale + np.eye(len(affinity))) / 2
+    for _ in range(int(np.log2(steps))):
+        walk = walk @ walk
+    return walk * len(affinity)
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Colour histograms + mutual gradient compatibility -> affinity -> random walk -> the shared clustering and assembly.
+
+    The defaults were chosen, and the last two fitted by logistic regression, on photographs of the training part.
+    """
+
+    bins: int = 16
+    blur: float = 1.0  # of histograms, in bins
+    contrast: int = 8  # power of the colour similarity
+    edge: float = 128.0  # weight of a certain side against the same colours
+    steps: int = 16
+    slope: float = 2.7
+    offset: float = -2.7
+
+    def predict(self, inputs: Heap) -> Arrangement:
+        pixels = lab(inputs.fragments)
+        ratio = mutual_ratio(side_dissimilarity(pixels))
+        steep = 1 / (1 + ratio**16)  # near 1/2 where a partner ties with the second best: all that noise leaves
+        sides = np.maximum(1 - ratio, 0) + 0.1 * steep
+        affinity = colour_similarity(pixels, self.bins, self.blur) ** self.contrast + self.edge * sides.max((0, 1))
+        np.fill_diagonal(affinity, 0)
+        logits = self.slope * np.log(walked(affinity, self.steps) + 1e-4) + self.offset
+        return arrangement(1 / (1 + np.exp(-logits)), steep[:, : 4 if inputs.turned else 1], inputs)
+
+
+@dataclass(frozen=True)
+class Colour:
+    """Colour histograms alone."""
+
+    bins: int = 16
+    blur: float = 1.0
+    slope: float = 8.3
+    offset: float = -7.3
+
+    def predict(self, inputs: Heap) -> Arrangement:
+        logits = self.slope * colour_similarity(lab(inputs.fragments), self.bins, self.blur) + self.offset
+        count = len(logits)
+        unknown = np.zeros((4, 4 if inputs.turned else 1, count, count))
+        return arrangement(1 / (1 + np.exp(-logits)), unknown, inputs)
+
+
+@dataclass(frozen=True)
+class Density:
+    """Colour histograms, and HDBSCAN (Campello et al., 2013) for the number of photographs; fragments that it calls noise join
+    the group whose members are most alike, and without any group all are one."""
+
+    bins: int = 16
+    blur: float = 1.0
+    smallest: int = 4
+
+    def predict(self, inputs: Heap) -> Arrangement:
+        similarity = colour_similarity(lab(inputs.fragments), self.bins, self.blur)
+        labels = HDBSCAN(metric="precomputed", min_cluster_size=self.smallest).fit_predict(1 - similarity)
+        found = labels.max() + 1
+        if found == 0:
+            labels = np.zeros(len(labels), int)
+        else:
+            likeness = np.stack([similarity[:, labels == k].mean(1) for k in range(found)], 1)
+            labels = np.where(labels < 0, likeness.argmax(1), labels)
+        count = len(labels)
+        unknown = np.zeros((4, 4 if inputs.turned else 1, count, count))
+        return arranged(labels.astype(np.int32), similarity, unknown, inputs)

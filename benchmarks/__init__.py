@@ -1,0 +1,1 @@
+"""Run, then score, then draw: results as JSON, and the tables made from them."""

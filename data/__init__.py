@@ -1,0 +1,1 @@
+"""Where samples come from: generators, bundled photographs, readers of real data sets."""

@@ -1,0 +1,99 @@
+"""Heaps of fragments: photographs cut into square pieces, worn, turned, made noisy and shuffled."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from data.photographs import photographs as photographs_at
+from toolkit.core import Sample, ToolkitError
+from toolkit.tasks.fragments import Arrangement, Conditions, Heap
+
+
+def cut(photograph: np.ndarray, grid: int, fragment: int) -> np.ndarray:
+    """Fragments (grid * grid, fragment, fragment, 3) in reading order, of a photograph (grid * fragment, grid * fragment, 3)."""
+    pieces = photograph.reshape(grid, fragment, grid, fragment, 3).swapaxes(1, 2)
+    return pieces.reshape(grid * grid, fragment, fragment, 3)
+
+
+def worn(fragments: np.ndarray, pixels: int) -> np.ndarray:
+    """Fragments with `pixels` eaten from every side."""
+    size = fragments.shape[1]
+    return fragments[:, pixels : size - pixels, pixels : size - pixels]
+
+
+def noisy(fragments: np.ndarray, standard_deviation: float, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise of a standard deviation in 255ths, rounded and clipped to uint8."""
+    noise = rng.standard_normal(fragments.shape, dtype=np.float32) * standard_deviation
+    return np.clip(np.rint(fragments + noise), 0, 255).astype(np.uint8)
+
+
+def augmented(photograph: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The assignment's own augmentation of whole photographs: mirrored, turned by up to 20 degrees, shifted by up to a tenth,
+    each channel shifted by up to 0.2 of its range, borders reflected. uint8 (s, s, 3) to the same."""
+    size = len(photograph)
+    if rng.random() < 0.5:
+        photograph = photograph[:, ::-1]
+    matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), rng.uniform(-20, 20), 1)
+    matrix[:, 2] += rng.uniform(-0.1, 0.1, 2) * size
+    photograph = np.ascontiguousarray(photograph)
+    photograph = cv2.warpAffine(photograph, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return np.clip(photograph + rng.uniform(-0.2, 0.2, 3) * 255, 0, 255).astype(np.uint8)
+
+
+def heap(photographs: np.ndarray, conditions: Conditions, rng: np.random.Generator, id: str = "") -> Sample:
+    """One sample from photographs uint8 (N, grid * fragment, grid * fragment, 3), distorted as `conditions` say.
+
+    The target's rows and columns are those of the photograph; `turn` counts the counter-clockwise quarter turns that the
+    fragment was given.
+    """
+    grid = conditions.grid
+    if conditions.augment:
+        photographs = np.stack([augmented(photograph, rng) for photograph in photographs])
+    fragments = np.concatenate([cut(photograph, grid, conditions.fragment) for photograph in photographs])
+    fragments = worn(fragments, conditions.worn)
+    count = len(fragments)
+    turn = np.zeros(count, np.int32)
+    if conditions.rotate:
+        turn = rng.integers(0, 4, count, dtype=np.int32)
+        fragments = np.stack([np.rot90(f, k) for f, k in zip(fragments, turn, strict=True)])
+    if conditions.noise:
+        fragments = noisy(fragments, conditions.noise, rng)
+    order = rng.permutation(count)
+    place = order % (grid * grid)
+    target = Arrangement(
+        group=(order // (grid * grid)).astype(np.int32),
+        row=(place // grid).astype(np.int32),
+        column=(place % grid).astype(np.int32),
+        turn=turn[order],
+        confidence=np.ones(count, np.float32),
+    )
+    fragments = np.ascontiguousarray(fragments[order])
+    fragments.flags.writeable = False
+    return Sample(id, Heap(fragments, **conditions.told()), target)
+
+
+def heaps(
+    photographs: np.ndarray, conditions: Conditions, count: int, seed: int, sources: np.ndarray | None = None
+) -> Iterator[Sample]:
+    """`count` samples, each of `conditions.images` different photographs; sample k depends on (seed, k) alone.
+
+    `sources` (N,) tells which photographs are crops of the same one: a sample takes no two of these while others are left.
+    """
+    if conditions.images > len(photographs):
+        raise ToolkitError(
+            f"{conditions.images} images were asked for, and there are {len(photographs)} photographs.", "Give fewer --images.", 5
+        )
+    for k in range(count):
+        rng = np.random.default_rng([seed, k])
+        order = rng.permutation(len(photographs))
+        if sources is not None:
+            earlier = np.array([(sources[order[:i]] == sources[j]).sum() for i, j in enumerate(order)])
+            order = order[np.argsort(earlier, kind="stable")]
+        yield heap(photographs[order[: conditions.images]], conditions, rng, f"{seed}-{k}")
+
+
+def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterator[Sample]:
+    """Samples from the photographs at `data`: a folder, a .zip, an .npy, or "builtin"."""
+    found, sources = photographs_at(data, conditions.grid * conditions.fragment)
+    return heaps(found, conditions, count, seed, sources if data == "builtin" else None)

@@ -1,0 +1,21 @@
+"""`fragments` by network: affinity and neighbours from one pass over the heap, then the steps that all methods share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from toolkit.assembly import arrangement
+from toolkit.network import checkpoint
+from toolkit.tasks.fragments import Arrangement, Heap
+
+
+@dataclass(frozen=True)
+class Network:
+    """Set transformer over the fragments of a heap; see `deep/training/models/fragments.py`."""
+
+    checkpoint: str | None = None
+
+    def predict(self, inputs: Heap) -> Arrangement:
+        turns = np.arange(4 if inputs.turned else 1)
+        affinity, neighbours = checkpoint("fragments", self.checkpoint).run(fragments=inputs.fragments, turns=turns)
+        return arrangement(affinity, neighbours, inputs)

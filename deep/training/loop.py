@@ -1,0 +1,121 @@
+"""The one training loop: AdamW, linear warm-up and cosine, an average of the weights, best on validation, exact resume."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a task teaches: `batch(data, step, seed)` depends on its arguments alone, so a resumed run repeats nothing and
+    misses nothing; `files` are what `data`
+    reads; `validate` returns scores by name, among them `score`, of which the highest is kept."""
+
+    task: str
+    network: Callable[[], nn.Module]
+    files: tuple[str, ...]
+    data: Callable[[Path, str], Any]
+    batch: Callable[[Any, int, int], Any]
+    loss: Callable[[nn.Module, Any], tuple[Tensor, dict[str, float]]]
+    validate: Callable[[nn.Module, Any], dict[str, float]]
+    steps: int
+    learning_rate: float = 1e-3
+    warm_up: int = 200
+    weight_decay: float = 0.01
+    average: float = 0.999
+    validate_every: int = 500
+
+
+def train(
+    recipe: Recipe,
+    data: Path,
+    folder: Path,
+    steps: int,
+    seed: int,
+    threads: int,
+    resume: bool,
+    report: Callable[[int, dict[str, float]], None],
+) -> Path:
+    """Train to `folder/best.safetensors` and return its path; `history.jsonl` and TensorBoard events lie beside it.
+
+    `report(step, scalars)` is called after every step. With `resume` the run goes on from `folder/state.pt` when it is there.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    examples, validation = recipe.data(data, "train"), recipe.data(data, "val")
+    network = recipe.network()
+    averaged = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average))
+    weights = [p for p in network.parameters() if p.numel() > 4]
+    scalars = [p for p in network.parameters() if p.numel() <= 4]  # gates and scales: alone in what they do, they may move faster
+    optimizer = torch.optim.AdamW(
+        [{"params": weights, "speed": 1, "weight_decay": recipe.weight_decay}, {"params": scalars, "speed": 10, "weight_decay": 0}]
+    )
+    start, best, seconds = 0, -math.inf, 0.0
+    state = folder / "state.pt"
+    if resume and state.exists():
+        saved = torch.load(state, weights_only=True)
+        network.load_state_dict(saved["network"])
+        averaged.load_state_dict(saved["averaged"])
+        optimizer.load_state_dict(saved["optimizer"])
+        start, best, seconds = saved["step"], saved["best"], saved["seconds"]
+    events = SummaryWriter(folder / "events", purge_step=start)
+    with open(folder / "history.jsonl", "a") as history:
+        for step in range(start, steps):
+            began = time.perf_counter()
+            rate = recipe.learning_rate * learning_rate_share(step, steps, recipe.warm_up)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["speed"]
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss, scalars_now = recipe.loss(network, recipe.batch(examples, step, seed))
+            optimizer.zero_grad()
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            if not torch.isfinite(norm):
+                raise FloatingPointError(f"The gradient of step {step} is not finite; the state of the last validation is kept.")
+            optimizer.step()
+            averaged.update_parameters(network)
+            seconds += time.perf_counter() - began
+            scalars_now = {"loss": loss.item(), **scalars_now, "gradient_norm": norm.item(), "learning_rate": rate}
+            if (step + 1) % 20 == 0:
+                for name, value in scalars_now.items():
+                    events.add_scalar(f"train/{name}", value, step + 1)
+            if (step + 1) % recipe.validate_every == 0 or step + 1 == steps:
+                scores = recipe.validate(averaged.module, validation)
+                for name, value in scores.items():
+                    events.add_scalar(f"validation/{name}", value, step + 1)
+                record = {"step": step + 1, "seconds": round(seconds, 1), **scalars_now, **scores}
+                history.write(json.dumps(record) + "\n")
+                history.flush()
+                if scores["score"] > best:
+                    best = scores["score"]
+                    save_file(averaged.module.state_dict(), folder / "best.safetensors.tmp")
+                    os.replace(folder / "best.safetensors.tmp", folder / "best.safetensors")
+                saved = {"network": network.state_dict(), "averaged": averaged.state_dict(), "optimizer": optimizer.state_dict()}
+                torch.save({**saved, "step": step + 1, "best": best, "seconds": seconds}, folder / "state.pt.tmp")
+                os.replace(folder / "state.pt.tmp", state)
+                scalars_now = record
+            report(step + 1, scalars_now)
+    events.close()
+    return folder / "best.safetensors"
+
+
+def learning_rate_share(step: int, steps: int, warm_up: int) -> float:
+    """Linear warm-up, then half a cosine to a hundredth."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    progress = (step - warm_up) / max(1, steps - warm_up)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
+
+

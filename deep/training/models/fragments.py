@@ -1,0 +1,260 @@
+"""Network for `fragments`: which fragments of a heap belong together, and which touch.
+
+A set transformer (Lee et al., ICML 2019) over the fragments of a whole heap, whose attention is biased by what is known of
+every pair: learned and handcrafted compatibility of their sides, loops of four fragments that close (Son et al., ECCV 2014),
+and random walks over the neighbours found so far. Each round sharpens the neighbours, then the affinity, with the other.
+
+Sides are numbered clockwise, 0 = top; a side's pixels are read clockwise, so two touching sides run in opposite directions.
+A *block* (a, o) holds, for all pairs (i, j), side a of fragment i against side (a + 2 + o) mod 4 of fragment j: o is the
+quarter turn of i relative to j, and upright heaps have the blocks o = 0 alone.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+DEPTH = 8  # rows of a side that its code sees; narrower fragments repeat their last
+WALK_FLOOR = 1e-4  # added before logarithms of walk probabilities
+
+
+class Blocks:
+    """Index tables over the 4 x O blocks for the relative turns allowed, `turns` = [0] or [0, 1, 2, 3]."""
+
+    def __init__(self, turns: Tensor):
+        self.count = turns.shape[0]
+        count = torch.ones_like(turns).sum()  # a tensor: the exporter knows no remainder by a symbolic size
+        batches = 5 - count  # loops multiply one 4n x 4n matrix when turned, four n x n matrices when upright
+        side = torch.arange(4, device=turns.device)[:, None]
+        self.opposite = (side + 2 + turns[None]) % 4  # (4, O): the side of j that touches side a of i
+        self.mirror = (self.opposite * count + (4 - turns[None]) % count).reshape(-1)  # block of the transposed pair
+        x = torch.arange(5 - self.count, device=turns.device)
+        t, u = turns[None, :, None], turns[None, None, :]
+        self.step = ((x[:, None, None] + t + 1) % 4) * count + ((u - t + 5) % 4) % count  # (X, O, O): cross side a + 1
+        self.next = (x + 3) % batches
+        self.corner = ((side % batches) * count + side // batches) * count + ((side + 1 + turns[None]) % 4) % count
+
+    def transposed(self, blocks: Tensor) -> Tensor:
+        return blocks[:, self.mirror].transpose(-1, -2)
+
+    def loops(self, touching: Tensor) -> Tensor:
+        """Probability that the way round a common corner, over two other fragments, joins the same two sides."""
+        heaps, _, n, _ = touching.shape
+        o = self.count
+        dense = touching[:, self.step.reshape(-1)].reshape(heaps, -1, o, o, n, n)
+        dense = dense.transpose(3, 4).reshape(heaps, -1, o * n, o * n)
+        second = dense[:, self.next]
+        third = second[:, self.next]
+        around = ((dense @ second) @ third).reshape(heaps, -1, o, n, o, n).transpose(3, 4)
+        return around.reshape(heaps, -1, n, n)[:, self.corner.reshape(-1)]
+
+
+def side_strips(fragments: Tensor) -> Tensor:
+    """(m, 3, s, s) -> (m, 4, 3, DEPTH, s): the four sides, each turned to the top."""
+    rows = torch.arange(DEPTH, device=fragments.device).clamp(max=fragments.shape[2] - 1)
+    across = fragments.transpose(2, 3)
+    turned = [fragments, across.flip(2), fragments.flip(2, 3), across.flip(3)]  # np.rot90 by 0, 1, 2, 3
+    return torch.stack([t[:, :, rows] for t in turned], 1)
+
+
+def inverse3(m: Tensor) -> Tensor:
+    """Closed-form inverse of symmetric positive definite (..., 3, 3)."""
+    a, b, c = m[..., 0, 0], m[..., 0, 1], m[..., 0, 2]
+    d, e, f = m[..., 1, 1], m[..., 1, 2], m[..., 2, 2]
+    rows = [d * f - e * e, c * e - b * f, b * e - c * d, a * f - c * c, b * c - a * e, a * d - b * b]
+    determinant = a * rows[0] + b * rows[1] + c * rows[2]
+    adjugate = torch.stack([rows[k] for k in (0, 1, 2, 1, 3, 4, 2, 4, 5)], -1)
+    return (adjugate / determinant[..., None]).reshape(m.shape)
+
+
+def gradient_dissimilarity(strips: Tensor, blocks: Blocks) -> Tensor:
+    """Mahalanobis gradient dissimilarity (Gallagher, CVPR 2012, eq. 4 and 5) of all sides: (B, n, 4, 3, d, s) -> (B, 4O, n, n).
+
+    The quadratic form is multiplied out, so that all pairs are one matrix product.
+    """
+    heaps, n, _, _, _, s = strips.shape
+    edge, inner = strips[:, :, :, :, 0], strips[:, :, :, :, 1]
+    gradient = edge - inner
+    mean = gradient.mean(-1, keepdim=True)
+    centred = gradient - mean
+    covariance = centred @ centred.transpose(-1, -2) / s + 1e-4 * torch.eye(3, device=strips.device)  # (2.5 / 255)^2
+    precision = inverse3(covariance)
+    expected = edge + mean
+    weighted = precision @ expected
+    constant = (weighted * expected).sum((-1, -2))[..., None]
+    query = torch.cat([precision.flatten(3), -2 * weighted.flatten(3), constant], -1)
+    reverse = edge.flip(-1)
+    key = torch.cat([(edge @ edge.transpose(-1, -2)).flatten(3), reverse.flatten(3), torch.ones_like(constant)], -1)
+    one_way = products(query, key, blocks)
+    return (one_way + blocks.transposed(one_way)).clamp(min=1e-3) / s
+
+
+def products(query: Tensor, key: Tensor, blocks: Blocks) -> Tensor:
+    """All blocks of inner products of side codes: two (B, n, 4, d) -> (B, 4O, n, n)."""
+    heaps, n, _, d = query.shape
+    keys = key.transpose(1, 2)[:, blocks.opposite.reshape(-1)]
+    queries = query.transpose(1, 2)[:, :, None].expand(-1, -1, blocks.count, -1, -1).reshape(heaps, -1, n, d)
+    return queries @ keys.transpose(-1, -2)
+
+
+class SideEncoder(nn.Module):
+    """Codes of the four sides whose product is a learned Mahalanobis form: what a side expects beyond itself, how surely,
+    and what it shows to the other."""
+
+    def __init__(self, context: int, width: int = 80, code: int = 12):
+        super().__init__()
+        self.enter = nn.Conv1d(3 * DEPTH, width, 5, padding=2)
+        self.context = nn.Linear(context, width)
+        self.middle = nn.ModuleList(nn.Conv1d(width, width, 3, padding=1) for _ in range(2))
+        self.shown = nn.Conv1d(width, code, 3, padding=1)
+        self.expected = nn.Conv1d(width, code, 3, padding=1)
+        self.certainty = nn.Conv1d(width, code, 3, padding=1)
+        self.scale = nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, strips: Tensor, tokens: Tensor, blocks: Blocks) -> Tensor:
+        heaps, n, _, _, _, s = strips.shape
+        x = self.enter(strips.reshape(heaps * n * 4, -1, s))
+        x = functional.relu(x + self.context(tokens).reshape(heaps * n, 1, -1, 1).expand(-1, 4, -1, -1).reshape(heaps * n * 4, -1, 1))
+        for layer in self.middle:
+            x = x + functional.relu(layer(x))
+        with torch.autocast(x.device.type, enabled=False):  # differences of near-equal sums need all of float32
+            x = x.float()
+            shown, expected = self.shown(x).flip(-1), self.expected(x)
+            certainty = functional.softplus(self.certainty(x))
+            weighted = certainty * expected
+            constant = (weighted * expected).sum((1, 2))[:, None]
+            query = torch.cat([2 * weighted.flatten(1), -certainty.flatten(1), -constant], 1)
+            key = torch.cat([shown.flatten(1), shown.square().flatten(1), torch.ones_like(constant)], 1)
+            one_way = products(query.reshape(heaps, n, 4, -1), key.reshape(heaps, n, 4, -1), blocks) * (self.scale / s)
+            return one_way + blocks.transposed(one_way)
+
+
+class FragmentEncoder(nn.Module):
+    """(m, 3, s, s) -> (m, width): convolutions at three scales, each averaged over the fragment."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.fine = nn.Conv2d(3, 32, 3, padding=1)
+        self.middle = nn.Sequential(nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(), nn.Conv2d(64, 64, 3, 1, 1), nn.ReLU())
+        self.coarse = nn.Sequential(nn.Conv2d(64, 128, 3, 2, 1), nn.ReLU(), nn.Conv2d(128, 128, 3, 1, 1), nn.ReLU())
+        self.out = nn.Linear(2 * (32 + 64 + 128), width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = functional.relu(self.fine(x))
+        middle = self.middle(fine)
+        coarse = self.coarse(middle)
+        means = [level.mean((2, 3)) for level in (fine, middle, coarse)]
+        squares = [level.square().mean((2, 3)) for level in (fine, middle, coarse)]
+        return self.out(torch.cat([*means, *squares], 1))
+
+
+class Attention(nn.Module):
+    """Pre-norm transformer layer (Vaswani et al., 2017) with an additive bias for every pair: (B, n, w), (B, n, n, c)."""
+
+    def __init__(self, width: int, heads: int, channels: int):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.bias = nn.Linear(channels, heads)
+        self.mix = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor, pairs: Tensor) -> Tensor:
+        heaps, n, width = x.shape
+        q, k, v = self.qkv(self.norm1(x)).reshape(heaps, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        scores = q @ k.transpose(-1, -2) / math.sqrt(width // self.heads) + self.bias(pairs).permute(0, 3, 1, 2)
+        x = x + self.out((scores.softmax(-1) @ v).transpose(1, 2).reshape(heaps, n, width))
+        return x + self.mix(self.norm2(x))
+
+
+class Round(nn.Module):
+    """Neighbours from the affinity so far, then the affinity from the neighbours."""
+
+    CHANNELS = 4
+
+    def __init__(self, width: int, heads: int, layers: int, code: int = 64):
+        super().__init__()
+        self.from_affinity = nn.Parameter(torch.tensor(0.1))
+        self.from_loops = nn.Parameter(torch.tensor(0.5))
+        self.loop_floor = nn.Parameter(torch.tensor(-4.0))
+        self.layers = nn.ModuleList(Attention(width, heads, self.CHANNELS) for _ in range(layers))
+        self.left, self.right = nn.Linear(width, code), nn.Linear(width, code)
+        self.pairs = nn.Linear(self.CHANNELS, 1)
+        with torch.no_grad():  # untrained, the walks over neighbours decide
+            self.pairs.weight.copy_(torch.tensor([[0.3, 0.3, 1.0, 0.0]]))
+            self.pairs.bias.fill_(4.5)
+            for linear in (self.left, self.right):
+                linear.weight.mul_(0.1)
+
+    def forward(self, x: Tensor, sides: Tensor, touching: Tensor, affinity: Tensor, none: Tensor, blocks: Blocks):
+        apart = 1 - torch.eye(x.shape[1], device=x.device)
+        closed = torch.log(blocks.loops(touching).float() + torch.exp(self.loop_floor)) - self.loop_floor
+        sides = sides + self.from_loops * (closed + blocks.transposed(closed)) + self.from_affinity * affinity[:, None]
+        touching = touching_probability(sides, none, blocks)
+        walk = (torch.eye(x.shape[1], device=x.device) + touching.sum(1) / 4) / 2
+        walk4 = (walk @ walk) @ (walk @ walk)
+        walk16 = (walk4 @ walk4) @ (walk4 @ walk4)
+        adjacency = torch.logsumexp(sides, 1).clamp(-15, 15)
+        channels = [adjacency / 4, torch.log(walk4.float() + WALK_FLOOR), torch.log(walk16.float() + WALK_FLOOR), affinity / 4]
+        pairs = torch.stack(channels, -1) * apart[:, :, None]
+        for layer in self.layers:
+            x = layer(x, pairs)
+        left, right = self.left(x), self.right(x)
+        product = left @ right.transpose(-1, -2) / math.sqrt(left.shape[-1])
+        affinity = (product + product.transpose(-1, -2)).float() + self.pairs(pairs)[..., 0].float()
+        return x, sides, touching, affinity * apart
+
+
+def touching_probability(sides: Tensor, none: Tensor, blocks: Blocks) -> Tensor:
+    """Geometric mean of the two softmaxes over all partners of either side, `none` being the logit of having no neighbour."""
+    heaps, _, n, _ = sides.shape
+    total = torch.logsumexp(sides.reshape(heaps, 4, blocks.count, n, n), (2, 4))
+    total = torch.logaddexp(total, none.expand_as(total))  # (B, 4, n)
+    other = total[:, blocks.opposite.reshape(-1)]
+    own = total[:, :, None].expand(-1, -1, blocks.count, -1).reshape(heaps, -1, n)
+    return torch.exp(sides - 0.5 * (own[..., :, None] + other[..., None, :]))
+
+
+class FragmentNetwork(nn.Module):
+    """`forward(fragments, turns)`: uint8 (B, n, s, s, 3) and int64 [0] or [0, 1, 2, 3] -> for every round the affinity logits
+    (B, n, n) and the side logits (B, 4O, n, n), and the logit of no neighbour."""
+
+    def __init__(self, width: int = 160, heads: int = 5, rounds: int = 3, layers: int = 2):
+        super().__init__()
+        self.encoder = FragmentEncoder(width)
+        self.turned = nn.Parameter(torch.zeros(width))
+        self.sides = SideEncoder(width)
+        self.gates = nn.Linear(width, 3)
+        with torch.no_grad():  # untrained, the handcrafted compatibility leads; softplus(3) = 3.05, softplus(0.5) = 0.97
+            self.gates.weight.mul_(0.1)
+            self.gates.bias.copy_(torch.tensor([3.0, 0.5, -1.0]))
+        self.none = nn.Parameter(torch.tensor(-1.0))
+        self.rounds = nn.ModuleList(Round(width, heads, layers) for _ in range(rounds))
+
+    def forward(self, fragments: Tensor, turns: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        heaps, n, s = fragments.shape[:3]
+        blocks = Blocks(turns)
+        pixels = fragments.reshape(heaps * n, s, s, 3).permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = self.encoder(pixels).reshape(heaps, n, -1) + self.turned * (turns.shape[0] - 1)
+        strips = side_strips(pixels).reshape(heaps, n, 4, 3, DEPTH, s)
+        with torch.autocast(pixels.device.type, enabled=False), torch.no_grad():
+            same = torch.eye(n, device=pixels.device)
+            gradient = torch.log(gradient_dissimilarity(strips / 2, blocks)) + 30 * same  # a fragment is not its own neighbour
+            rows = gradient.reshape(heaps, 4, blocks.count, n, n).transpose(2, 3).reshape(heaps, 4, n, -1)
+            second = rows.topk(2, -1, largest=False).values[..., 1]
+            other = second[:, blocks.opposite.reshape(-1)]
+            own = second[:, :, None].expand(-1, -1, blocks.count, -1).reshape(heaps, -1, n)
+            ratio = (own[..., :, None] + other[..., None, :] - 2 * gradient).clamp(-5, 5)
+        ratio_gate, gradient_gate, learned_gate = functional.softplus(self.gates(x.mean(1)).float())[..., None, None].unbind(1)
+        sides = self.sides(strips, x, blocks)
+        sides = learned_gate[:, None] * sides + ratio_gate[:, None] * ratio - gradient_gate[:, None] * gradient.clamp(max=8)
+        sides = sides - 1e4 * same
+        touching = touching_probability(sides, self.none, blocks)
+        affinity = torch.zeros_like(sides[:, 0])
+        affinities, all_sides, start = [], [sides], sides
+        for step in self.rounds:
+            x, sides, touching, affinity = step(x, start, touching, affinity, self.none, blocks)
+            affinities.append(affinity)
+            all_sides.append(sides)
+        return affinities, all_sides, self.none

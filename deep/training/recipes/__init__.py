@@ -1,0 +1,1 @@
+"""What each task teaches its network: batches, loss, validation."""

@@ -1,0 +1,185 @@
+"""Recipe for `fragments`: heaps of every size and condition, cut afresh for each step."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from sklearn.metrics import adjusted_rand_score
+from torch import Tensor, nn
+from torch.nn import functional
+
+from data.fragments import heap, heaps
+from deep.training.loop import Recipe
+from deep.training.models.fragments import Blocks, FragmentNetwork, touching_probability
+from data.photographs import photographs
+from toolkit.clustering import groups
+from toolkit.core import Sample
+from toolkit.tasks.fragments import Arrangement, Conditions
+
+# Share of steps, photographs, grid, fragment; crops smaller than the photograph start anywhere, so that fragment borders do not
+# keep step with the 16-pixel blocks of subsampled JPEG colour.
+SHAPES = (
+    (0.54, 10, 4, 16),
+    (0.18, 10, 4, 15),
+    (0.06, 10, 4, 14),
+    (0.04, 3, 8, 8),
+    (0.03, 6, 6, 8),
+    (0.03, 6, 5, 12),
+    (0.03, 5, 6, 10),
+    (0.03, 16, 3, 20),
+    (0.03, 20, 3, 16),
+    (0.02, 5, 4, 16),
+    (0.01, 10, 8, 8),
+)
+SHARE_TURNED = 0.3
+SHARE_WORN = 0.35
+SHARE_CLEAN = 0.3
+NOISE_LIMIT = 30.0
+SIDE_STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))
+NONE = -1
+
+
+def varied(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A crop (size, size, 3), sometimes enlarged, mirrored half of the time, its light and colours changed now and then."""
+    full = len(photograph)
+    side = int(rng.integers(40, full)) if rng.random() < 0.2 else size
+    row, column = rng.integers(0, full - side + 1, 2)
+    photograph = photograph[row : row + side, column : column + side]
+    if side != size:
+        photograph = cv2.resize(photograph, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
+    if rng.random() < 0.5:
+        photograph = photograph[:, ::-1]
+    if rng.random() < 0.3:
+        gain, offset = rng.uniform(0.7, 1.3) * rng.uniform(0.9, 1.1, 3), rng.uniform(-20, 20)
+        photograph = np.clip(photograph * gain + offset, 0, 255).astype(np.uint8)
+    return photograph
+
+
+def batch(photographs: np.ndarray, step: int, seed: int) -> list[Sample]:
+    """Heaps of one shape for a step, at most 640 fragments together; depends on (seed, step) alone."""
+    rng = np.random.default_rng([seed, step])
+    _, images, grid, fragment = SHAPES[rng.choice(len(SHAPES), p=[shape[0] for shape in SHAPES])]
+    fragments = images * grid * grid
+    turned = bool(rng.random() < SHARE_TURNED) and fragments < 400
+    worn = int(rng.integers(1, 3)) if rng.random() < SHARE_WORN else 0
+    samples = []
+    for _ in range(max(1, (320 if turned else 640) // fragments)):
+        noise = 0.0 if rng.random() < SHARE_CLEAN else rng.uniform(1, NOISE_LIMIT)
+        conditions = Conditions(images, grid, fragment, noise, turned, worn)
+        chosen = photographs[rng.choice(len(photographs), images, replace=False)]
+        samples.append(heap(np.stack([varied(p, grid * fragment, rng) for p in chosen]), conditions, rng))
+    return samples
+
+
+def neighbours(target: Arrangement, turned: bool) -> np.ndarray:
+    """For each side (4, n) the index o * n + j of the fragment j that touches it, o its turn relative to i; NONE at the frame."""
+    n = len(target.group)
+    height, width = target.row.max() + 3, target.column.max() + 3
+    place = np.full((target.group.max() + 1, height, width), NONE)
+    place[target.group, target.row + 1, target.column + 1] = np.arange(n)
+    found = np.full((4, n), NONE)
+    for side, (down, right) in enumerate(SIDE_STEPS):
+        j = place[target.group, target.row + 1 + down, target.column + 1 + right]
+        index = (target.turn - target.turn[j]) % 4 * n + j if turned else j
+        found[(side - target.turn) % 4, np.arange(n)] = np.where(j == NONE, NONE, index)
+    return found
+
+
+def loss(network: nn.Module, samples: list[Sample]) -> tuple[Tensor, dict[str, float]]:
+    """Pairs by cross-entropy and multi-positive contrast (Khosla et al., 2020), sides by cross-entropy over all partners and
+    none; later rounds count more."""
+    turned = samples[0].inputs.turned
+    turns = torch.arange(4 if turned else 1)
+    affinities, sides, none = network(torch.from_numpy(np.stack([s.inputs.fragments for s in samples])), turns)
+    heaps_, n, _ = affinities[0].shape
+    groups = torch.from_numpy(np.stack([s.target.group for s in samples]))
+    apart = ~torch.eye(n, dtype=torch.bool)
+    same = (groups[:, :, None] == groups[:, None]).float()
+    partners = same * apart
+    truth = torch.from_numpy(np.stack([neighbours(s.target, turned) for s in samples]))
+    truth = torch.where(truth == NONE, len(turns) * n, truth)
+    weights = torch.tensor([0.4, 0.6, 1.0]) / 2
+    pair_loss = contrast = side_loss = torch.zeros(())
+    for weight, logits in zip(weights, affinities, strict=True):
+        pair_loss = pair_loss + weight * functional.binary_cross_entropy_with_logits(logits, same, reduction="none")[:, apart].mean()
+        chance = functional.log_softmax(logits.masked_fill(~apart, -1e4), -1)
+        contrast = contrast - weight * ((chance * partners).sum(-1) / partners.sum(-1)).mean()
+    for weight, logits in zip(torch.tensor([0.5, 0.4, 0.6, 1.0]) / 2.5, sides, strict=True):
+        rows = logits.reshape(heaps_, 4, len(turns), n, n).transpose(2, 3).reshape(heaps_, 4, n, -1)
+        rows = torch.cat([rows, none.expand(heaps_, 4, n, 1)], -1)
+        side_loss = side_loss + weight * functional.cross_entropy(rows.reshape(-1, rows.shape[-1]), truth.reshape(-1))
+    total = 2 * pair_loss + 0.25 * contrast + 0.3 * side_loss
+    return total, {"pairs": pair_loss.item(), "contrast": contrast.item(), "sides": side_loss.item()}
+
+
+VALIDATION = {
+    "clean": (Conditions(), 16),
+    "noise_20": (Conditions(noise=20), 12),
+    "noise_10_turned": (Conditions(noise=10, rotate=True), 8),
+    "worn_2": (Conditions(worn=2), 12),
+    "fragment_8": (Conditions(grid=8, fragment=8), 2),
+}
+
+
+@torch.inference_mode()
+def validate(network: nn.Module, photographs: np.ndarray) -> dict[str, float]:
+    """ARI with known sizes under each condition on fixed heaps of the validation photographs, and their mean as `score`."""
+    network.eval()
+    scores = {}
+    for name, (conditions, count) in VALIDATION.items():
+        found = []
+        for sample in heaps(photographs, conditions, count, seed=1):
+            turns = torch.arange(4 if conditions.rotate else 1)
+            affinities, _, _ = network(torch.from_numpy(sample.inputs.fragments.copy())[None], turns)
+            affinity = affinities[-1][0].sigmoid().numpy()
+            labels = groups(affinity, conditions.images, equal=True)
+            found.append(adjusted_rand_score(sample.target.group, labels))
+        scores[name] = float(np.mean(found))
+    scores["score"] = float(np.mean(list(scores.values())))
+    network.train()
+    return scores
+
+
+class Graph(nn.Module):
+    """What is exported: one heap in, probabilities of the last round out."""
+
+    def __init__(self, network: FragmentNetwork):
+        super().__init__()
+        self.network = network
+
+    def forward(self, fragments: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 (n, s, s, 3) and int64 [0] or [0, 1, 2, 3] -> affinity (n, n) and neighbours (4, O, n, n), both in [0, 1]."""
+        affinities, sides, none = self.network(fragments[None], turns)
+        count = fragments.shape[0]
+        neighbours = touching_probability(sides[-1], none, Blocks(turns))
+        return affinities[-1][0].sigmoid(), neighbours.reshape(4, turns.shape[0], count, count)
+
+
+DYNAMIC = {"fragments": dict.fromkeys((0, 1, 2), torch.export.Dim.DYNAMIC), "turns": {0: torch.export.Dim.DYNAMIC}}
+OUTPUTS = ["affinity", "neighbours"]
+
+
+def examples() -> list[dict[str, np.ndarray]]:
+    """Heaps of two sizes, turned and upright, for the export and its check; the first must have no axis of length 1."""
+    rng = np.random.default_rng(0)
+    shapes = ((24, 12, 4), (160, 16, 1), (45, 9, 1), (40, 8, 4))
+    return [{"fragments": rng.integers(0, 256, (n, s, s, 3), np.uint8), "turns": np.arange(turns)} for n, s, turns in shapes]
+
+
+CARD = {
+    "inputs": "fragments uint8 (n, s, s, 3) RGB, s >= 4; turns int64 [0] for upright heaps, [0, 1, 2, 3] for turned ones",
+    "outputs": "affinity (n, n): probability of one photograph; neighbours (4, turns, n, n): probability that two sides touch",
+    "trained_on": "32,500 photographs of 64 x 64: 28,000 Tiny ImageNet, 4,500 imagenette",
+    "data_licence": "ImageNet terms: non-commercial research",
+}
+RECIPE = Recipe(
+    task="fragments",
+    network=FragmentNetwork,
+    files=("train.zip", "val.zip"),
+    data=lambda folder, part: photographs(str(folder / f"{part}.zip"), 64)[0],
+    batch=batch,
+    loss=loss,
+    validate=validate,
+    steps=14000,
+)

@@ -1,0 +1,200 @@
+"""The command line: every body parses, makes one call, prints. Results go to stdout, prose and progress to stderr.
+
+Nothing but click is imported until a command runs, so `--help` answers at once.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from toolkit.core import ToolkitError
+
+PATH = click.Path(path_type=Path)
+
+HEAP_OPTIONS = [
+    click.option("--images", default=10, show_default=True, help="Photographs in a heap."),
+    click.option("--rotate", is_flag=True, help="Fragments may be turned by quarter turns."),
+    click.option(
+        "--known",
+        type=click.Choice(["sizes", "count", "nothing"]),
+        default="sizes",
+        show_default=True,
+        help="What is told: the number of photographs and that each gave the same number of fragments; only the number; neither.",
+    ),
+]
+CONDITION_OPTIONS = [
+    *HEAP_OPTIONS,
+    click.option("--grid", default=4, show_default=True, help="Fragments along a side of each photograph."),
+    click.option("--fragment", default=16, show_default=True, help="Pixels along a side of each fragment."),
+    click.option("--noise", default=0.0, show_default=True, help="Gaussian noise: standard deviation, of 255."),
+    click.option("--worn", default=0, show_default=True, help="Pixels lost on every side of each fragment."),
+    click.option("--augment", is_flag=True, help="Mirror, turn, shift and tint photographs before they are cut."),
+]
+INPUT_OPTIONS = {"fragments": HEAP_OPTIONS}
+SAMPLE_OPTIONS = {"fragments": CONDITION_OPTIONS}
+INPUT_HELP = {"fragments": "Each INPUT is a heap: a folder or .zip of fragments as images, or an .npy of uint8 (n, s, s, 3)."}
+
+DATA = click.option("--data", default="builtin", show_default=True, help="Folder, .zip or .npy of photographs, or builtin.")
+CHECKPOINT = click.option("--checkpoint", type=click.Path(), help="Network for the method deep, instead of the one shipped.")
+
+
+def main() -> None:
+    """Run the command line; an error that a user can mend becomes one sentence and its exit status."""
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except ToolkitError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.status)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="handcrafted-vs-deep", prog_name="toolkit")
+def cli() -> None:
+    """Answer questions about images by a handcrafted method and by a compact network, side by side."""
+
+
+@cli.group()
+def predict() -> None:
+    """Answer inputs: files into --out, one JSON record an input on stdout."""
+
+
+@cli.group()
+def evaluate() -> None:
+    """Score methods on samples whose answer is known."""
+
+
+@cli.group()
+def show() -> None:
+    """Draw one sample: the question, every method's answer, the truth."""
+
+
+def add_task(name: str) -> None:
+    """The commands `predict NAME`, `evaluate NAME` and `show NAME`."""
+
+    @predict.command(name, help=f"Answer {name}. {INPUT_HELP[name]}")
+    @click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="INPUT...")
+    @click.option("--out", required=True, type=PATH, help="Folder for the results, a subfolder for each input.")
+    @click.option("--method", default="deep", show_default=True, help="Name of the method.")
+    @CHECKPOINT
+    @with_options(INPUT_OPTIONS[name])
+    def predict_task(inputs: tuple[Path, ...], out: Path, method: str, checkpoint: str | None, **options: object) -> int:
+        from toolkit import prediction, registry
+
+        task = registry.task(name)
+        chosen = registry.method(name, method, checkpoint)
+        records = prediction.predicted(task, chosen, inputs, out, task.options(**options))
+        failed = 0
+        with progress(records, len(inputs)) as bar:
+            for record in bar:
+                failed += record["status"] == "failed"
+                click.echo(json.dumps({**record, "method": method}))
+        return 1 if failed else 0
+
+    @evaluate.command(name, help=f"Score methods for {name} on photographs that are cut and mixed afresh.")
+    @DATA
+    @click.option("--method", "methods", multiple=True, help="Name of a method; may be repeated.  [default: all]")
+    @CHECKPOINT
+    @click.option("--samples", default=20, show_default=True, type=click.IntRange(1), help="Number of samples.")
+    @click.option("--seed", default=7, show_default=True, type=click.IntRange(0), help="Seed of the samples.")
+    @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+    @with_options(SAMPLE_OPTIONS[name])
+    def evaluate_task(
+        data: str, methods: tuple[str, ...], checkpoint: str | None, samples: int, seed: int, as_json: bool, **options: object
+    ) -> None:
+        from toolkit import evaluation, registry, tables
+
+        task = registry.task(name)
+        chosen = {m: registry.method(name, m, checkpoint) for m in methods or registry.METHODS[name]}
+        with data_errors():
+            drawn = registry.loaded(registry.SAMPLES[name])(data, task.options(**options), samples, seed)
+            records = evaluation.evaluate(task, chosen, drawn)
+            with progress(records, samples * len(chosen)) as bar:
+                summary = evaluation.summary(bar)
+        result = {"task": name, "data": data, "samples": samples, "seed": seed, "methods": summary}
+        click.echo(json.dumps(result) if as_json else tables.text(result))
+
+    @show.command(name, help=f"Draw one sample of {name}.")
+    @DATA
+    @CHECKPOINT
+    @click.option("--seed", default=7, show_default=True, type=click.IntRange(0), help="Seed of the sample.")
+    @click.option("--out", default=f"{name}.png", show_default=True, type=PATH, help="PNG file to write.")
+    @with_options(SAMPLE_OPTIONS[name])
+    def show_task(data: str, checkpoint: str | None, seed: int, out: Path, **options: object) -> None:
+        from toolkit import registry
+        from toolkit.images import write_png
+
+        task = registry.task(name)
+        methods = {m: registry.method(name, m, checkpoint) for m in registry.METHODS[name]}
+        with data_errors():
+            sample = next(iter(registry.loaded(registry.SAMPLES[name])(data, task.options(**options), 1, seed)))
+        answers = {m: method.predict(sample.inputs) for m, method in methods.items()}
+        write_png(out, task.draw(sample, answers))
+        click.echo(out)
+
+
+def with_options(options: list[Callable]) -> Callable:
+    """Decorate a command with options, in their order."""
+
+    def decorate(command: Callable) -> Callable:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@contextmanager
+def data_errors() -> Iterator[None]:
+    """What is wrong with an input of `--data` is wrong with the data set: status 5."""
+    try:
+        yield
+    except ToolkitError as error:
+        raise ToolkitError(error.reason, error.remedy, 5 if error.status == 1 else error.status) from error
+
+
+def progress(items: Iterator, length: int):
+    """A progress bar on stderr, on a terminal only."""
+    return click.progressbar(items, length=length, file=sys.stderr, hidden=not sys.stderr.isatty())
+
+
+for task_name in SAMPLE_OPTIONS:
+    add_task(task_name)
+
+
+@cli.command()
+@click.argument("task")
+@click.option("--data", required=True, type=PATH, help="Folder with the task's training and validation parts.")
+@click.option("--out", required=True, type=PATH, help="Folder of the run: weights, history, TensorBoard events.")
+@click.option("--steps", type=click.IntRange(1), help="Optimiser steps.  [default: the recipe's]")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of weights and batches.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Processor threads.")
+@click.option("--resume", is_flag=True, help="Go on from the last validation in --out.")
+def train(task: str, data: Path, out: Path, steps: int | None, seed: int, threads: int, resume: bool) -> None:
+    """Train the network of TASK from scratch (needs the extra [train])."""
+    from deep.training.run import train_task
+
+    click.echo(train_task(task, data, out, steps, seed, threads, resume))
+
+
+@cli.command()
+@click.argument("task")
+@click.option("--run", required=True, type=PATH, help="Folder that `toolkit train` wrote.")
+@click.option("--out", default="checkpoints", show_default=True, type=PATH, help="Folder for TASK.onnx, weights and index.")
+def export(task: str, run: Path, out: Path) -> None:
+    """Export the best weights of a run to ONNX, checked against torch (needs the extra [train])."""
+    from deep.training.export import export_task
+
+    click.echo(export_task(task, run, out))

@@ -1,0 +1,59 @@
+"""The five nouns: a sample, a metric, a task, a method, and the one error that a user can mend."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class ToolkitError(Exception):
+    """What went wrong, where, and how to mend it. `status` is the exit status of the command line:
+    1 an input failed, 2 usage, 3 checkpoint, 4 output not writable, 5 data set invalid."""
+
+    def __init__(self, reason: str, remedy: str, status: int = 1):
+        super().__init__(f"{reason} {remedy}")
+        self.reason, self.remedy, self.status = reason, remedy, status
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question with its answer. A method is only ever shown `inputs`."""
+
+    id: str
+    inputs: Any
+    target: Any
+
+
+@dataclass(frozen=True)
+class Metric:
+    """`score(target, prediction) -> float`; a perfect prediction scores exactly `perfect`."""
+
+    name: str
+    score: Callable[[Any, Any], float]
+    description: str
+    perfect: float = 1.0
+
+
+class Method(Protocol):
+    """A frozen dataclass whose fields are its parameters."""
+
+    def predict(self, inputs: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """A question about images, as a record of functions.
+
+    `check(inputs)` raises ToolkitError for inputs that no method can answer; `read(path, options)` gives one input;
+    `write(prediction, inputs, folder)` writes an answer's files and returns their names with measured values;
+    `draw(sample, predictions)` gives one RGB picture of the question, every method's answer and the truth.
+    """
+
+    name: str
+    question: str
+    metrics: tuple[Metric, ...]
+    options: type
+    check: Callable[[Any], None]
+    read: Callable[[Path, Any], Any]
+    write: Callable[[Any, Any, Path], dict[str, Any]]
+    draw: Callable[[Sample, dict[str, Any]], Any]

@@ -1,0 +1,72 @@
+"""A checkpoint, verified and run: the only module that imports onnxruntime.
+
+The last entry of a checkpoint's metadata is the SHA-256 of all bytes before that entry, so a changed byte is found without
+another file; shipped checkpoints must match `checkpoints/index.json` as well.
+"""
+
+import hashlib
+import json
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.core import ToolkitError
+from toolkit.images import read_bytes
+
+LARGEST = 256 << 20
+SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"  # protobuf: metadata_props (14), key "sha256", a value of 64 characters
+
+
+def sealed(model: bytes) -> bytes:
+    """A serialised ONNX model with its seal appended."""
+    return model + SEAL + hashlib.sha256(model).hexdigest().encode()
+
+
+class Checkpoint:
+    """A verified network: `card`, `sha256`, and `run(name=array, ...)` on one thread."""
+
+    def __init__(self, data: bytes, name: str, task: str):
+        self.name, self.sha256 = name, hashlib.sha256(data).hexdigest()
+        body, seal = data[: -64 - len(SEAL)], data[-64 - len(SEAL) :]
+        remedy = "Give an ONNX file that `toolkit export` wrote."
+        if len(data) > LARGEST or not seal.startswith(SEAL):
+            raise ToolkitError(f"{name} is not a checkpoint of this toolkit.", remedy, status=3)
+        if seal[len(SEAL) :] != hashlib.sha256(body).hexdigest().encode():
+            raise ToolkitError(f"{name} is damaged: its bytes do not match its seal.", "Copy or export it again.", status=3)
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            self.session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            self.card = json.loads(self.session.get_modelmeta().custom_metadata_map["card"])
+        except Exception as error:  # onnxruntime's errors share no base class
+            raise ToolkitError(f"{name} cannot be loaded: {error}", remedy, status=3) from error
+        if self.card.get("task") != task:
+            raise ToolkitError(
+                f"{name} is a network for {self.card.get('task')}, not {task}.", f"Give a checkpoint of {task}.", status=3
+            )
+
+    def run(self, **inputs: np.ndarray) -> list[np.ndarray]:
+        return self.session.run(None, inputs)
+
+
+@lru_cache(maxsize=4)
+def checkpoint(task: str, path: str | None = None) -> Checkpoint:
+    """The network at `path`, or the one shipped for `task`; ToolkitError with status 3 when missing, corrupt or not ours."""
+    if path:
+        if not Path(path).is_file():
+            raise ToolkitError(f"There is no checkpoint {path}.", "Check the path.", status=3)
+        return Checkpoint(read_bytes(Path(path)), path, task)
+    folder = files("checkpoints")
+    index = json.loads(folder.joinpath("index.json").read_text())
+    name = f"{task}.onnx"
+    if name not in index or not folder.joinpath(name).is_file():
+        raise ToolkitError(f"No checkpoint for {task} is installed.", "Install the toolkit again or give --checkpoint.", status=3)
+    data = folder.joinpath(name).read_bytes()
+    if hashlib.sha256(data).hexdigest() != index[name]["sha256"]:
+        raise ToolkitError(f"checkpoints/{name} is not the file that was shipped.", "Install the toolkit again.", status=3)
+    return Checkpoint(data, name, task)

@@ -1,0 +1,41 @@
+"""The one table of tasks and methods; modules are imported when they are asked for."""
+
+from importlib import import_module
+from typing import Any
+
+from toolkit.core import Method, Task, ToolkitError
+
+TASKS = {"fragments": "toolkit.tasks.fragments:TASK"}
+
+METHODS = {
+    "fragments": {
+        "trivial": "baselines.trivial:OneGroup",
+        "colour": "baselines.fragments:Colour",
+        "hdbscan": "baselines.fragments:Density",
+        "baseline": "baselines.fragments:Gradient",
+        "deep": "deep.fragments:Network",
+    },
+}
+
+SAMPLES = {"fragments": "data.fragments:samples"}
+
+
+def loaded(place: str) -> Any:
+    """The object at "module:name"."""
+    module, name = place.split(":")
+    return getattr(import_module(module), name)
+
+
+def task(name: str) -> Task:
+    """The task of that name."""
+    if name not in TASKS:
+        raise ToolkitError(f"There is no task {name!r}.", f"Choose one of: {', '.join(TASKS)}.", status=2)
+    return loaded(TASKS[name])
+
+
+def method(task: str, name: str, checkpoint: str | None = None) -> Method:
+    """The method of that name; `checkpoint` replaces the network that a deep method ships with."""
+    if name not in METHODS[task]:
+        raise ToolkitError(f"{task} has no method {name!r}.", f"Choose one of: {', '.join(METHODS[task])}.", status=2)
+    found = loaded(METHODS[task][name])
+    return found(checkpoint=checkpoint) if checkpoint and name == "deep" else found()

@@ -1,0 +1,1 @@
+"""The questions: inputs, prediction, metrics, read, write, draw."""

@@ -1,0 +1,306 @@
+"""`fragments`: which fragments were cut from the same photograph, and how do they fit together?
+
+Conventions: fragments are uint8 (n, s, s, 3), RGB. Sides are numbered clockwise from 0 = top. `turn` counts the
+counter-clockwise quarter turns that a fragment was given after it was cut, so `np.rot90(fragment, -turn)` sets it upright.
+Groups, rows, columns and turns are int32 from 0. A heap is told turned when its fragments may have been turned; photographs of
+such a heap are scored up to a turn of the whole, as nothing in it says which way is up.
+"""
+
+import csv
+import io
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics.cluster import contingency_matrix, pair_confusion_matrix
+
+from toolkit import pictures
+from toolkit.core import Metric, Sample, Task, ToolkitError
+from toolkit.images import SUFFIXES, decoded, read_bytes, write_png
+from toolkit.outputs import write_bytes
+
+SMALLEST, LARGEST = 4, 256  # pixels across a fragment
+MOST = 2000  # fragments in a heap: memory grows with their square
+STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # (row, column) across side 0, 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How heaps are made, and what a method is told of them.
+
+    `noise` is a standard deviation in 255ths; `worn` counts the pixels lost on every side; `known` is sizes (the number of
+    photographs, and that each gave the same number of fragments), count (the number of photographs) or nothing.
+    """
+
+    images: int = 10
+    grid: int = 4
+    fragment: int = 16
+    noise: float = 0.0
+    rotate: bool = False
+    worn: int = 0
+    known: str = "sizes"
+    augment: bool = False
+
+    def __post_init__(self) -> None:
+        limits = {"images": (1, MOST), "grid": (1, 64), "fragment": (SMALLEST, LARGEST), "noise": (0, 255), "worn": (0, LARGEST)}
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ToolkitError(f"{name} is {value}.", f"Give --{name} from {low} to {high}.", status=2)
+        if self.known not in ("sizes", "count", "nothing"):
+            raise ToolkitError(f"known is {self.known!r}.", "Give --known sizes, count or nothing.", status=2)
+        if self.fragment - 2 * self.worn < SMALLEST:
+            raise ToolkitError(
+                f"Fragments of {self.fragment} pixels, worn by {self.worn}, are narrower than {SMALLEST}.",
+                "Give a larger --fragment or a smaller --worn.",
+                status=2,
+            )
+        if not 2 <= self.images * self.grid**2 <= MOST:
+            raise ToolkitError(
+                f"{self.images} images of {self.grid} x {self.grid} make {self.images * self.grid**2} fragments.",
+                f"Choose --images and --grid so that a heap has 2 to {MOST}.",
+                status=2,
+            )
+
+    def told(self) -> dict[str, Any]:
+        """What a method learns of the heap beside its fragments."""
+        return {
+            "turned": self.rotate,
+            "images": None if self.known == "nothing" else self.images,
+            "equal": self.known == "sizes",
+        }
+
+
+@dataclass(frozen=True)
+class Heap:
+    """Inputs: fragments uint8 (n, s, s, 3); whether they may be turned; the number of photographs, None when unknown; whether
+    each photograph gave the same number of fragments."""
+
+    fragments: np.ndarray
+    turned: bool = False
+    images: int | None = None
+    equal: bool = False
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Target and prediction, five arrays (n,): group, row and column in its photograph, quarter turns, and confidence in [0, 1],
+    the mean probability that the fragment belongs with the others of its group."""
+
+    group: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    turn: np.ndarray
+    confidence: np.ndarray = field(repr=False)
+
+
+def check(heap: Heap) -> None:
+    """Raise ToolkitError unless methods can answer the heap."""
+    fragments = heap.fragments
+    if not isinstance(fragments, np.ndarray) or fragments.dtype != np.uint8:
+        found = getattr(fragments, "dtype", type(fragments).__name__)
+        raise ToolkitError(f"Fragments are {found}, not uint8.", "Give colours from 0 to 255 as uint8.")
+    if fragments.ndim != 4 or fragments.shape[3] != 3 or fragments.shape[1] != fragments.shape[2]:
+        raise ToolkitError(f"Fragments have the shape {fragments.shape}.", "Give square colour fragments: (n, s, s, 3).")
+    count, size = fragments.shape[:2]
+    if not 2 <= count <= MOST:
+        raise ToolkitError(f"The heap has {count} fragment{'s' * (count != 1)}.", f"Give 2 to {MOST}.")
+    if not SMALLEST <= size <= LARGEST:
+        raise ToolkitError(f"Fragments are {size} pixels wide.", f"Give {SMALLEST} to {LARGEST}.")
+    if heap.images is not None and not 1 <= heap.images <= count:
+        raise ToolkitError(f"{heap.images} photographs cannot have given {count} fragments.", "Check --images.")
+    if heap.equal and (heap.images is None or count % heap.images):
+        raise ToolkitError(
+            f"{count} fragments are not the same number from each of {heap.images} photographs.",
+            "Check --images, or give --known count (or nothing).",
+        )
+
+
+def grid_of(heap: Heap) -> int | None:
+    """Fragments along a side of each photograph, when what is known tells."""
+    if not heap.equal:
+        return None
+    side = round((len(heap.fragments) / heap.images) ** 0.5)
+    return side if side * side * heap.images == len(heap.fragments) else None
+
+
+# --- metrics
+
+
+def pair_precision(target: Arrangement, prediction: Arrangement) -> float:
+    """Share of the pairs put together that belong together; 1 when none was put together."""
+    (_, false_positive), (_, true_positive) = pair_confusion_matrix(target.group, prediction.group)
+    together = true_positive + false_positive
+    return float(true_positive / together) if together else 1.0
+
+
+def pair_recall(target: Arrangement, prediction: Arrangement) -> float:
+    """Share of the pairs that belong together that were put together; 1 when there are none."""
+    _, (false_negative, true_positive) = pair_confusion_matrix(target.group, prediction.group)
+    belonging = true_positive + false_negative
+    return float(true_positive / belonging) if belonging else 1.0
+
+
+def touching(arrangement: Arrangement) -> set[tuple[int, int, int, int]]:
+    """(i, side of i, j, turn of i less that of j) for every two fragments that lie side by side."""
+    place = {
+        (g, r, c): i for i, (g, r, c) in enumerate(zip(arrangement.group, arrangement.row, arrangement.column, strict=True))
+    }
+    found = set()
+    for (group, row, column), i in place.items():
+        for side, (down, right) in enumerate(STEPS):
+            j = place.get((group, row + down, column + right))
+            if j is not None:
+                turn = arrangement.turn
+                found.add((i, int(side - turn[i]) % 4, j, int(turn[i] - turn[j]) % 4))
+    return found
+
+
+def neighbour_accuracy(target: Arrangement, prediction: Arrangement) -> float:
+    """Share of the pairs that lie side by side in the photographs that were laid the same way (Gallagher, CVPR 2012, sec. 4)."""
+    truth = touching(target)
+    return len(truth & touching(prediction)) / len(truth) if truth else 1.0
+
+
+def perfect_images(target: Arrangement, prediction: Arrangement) -> float:
+    """Share of the photographs whose fragments were grouped and laid without a fault, up to a turn of the whole."""
+    truth, found = touching(target), touching(prediction)
+    perfect = 0
+    for group in np.unique(target.group):
+        members = np.flatnonzero(target.group == group)
+        wanted = {t for t in truth if target.group[t[0]] == group}
+        laid = {t for t in found if t[0] in set(members.tolist())}
+        together = len(np.unique(prediction.group[members])) == 1
+        alone = (prediction.group == prediction.group[members[0]]).sum() == len(members)
+        perfect += together and alone and wanted == laid
+    return perfect / len(np.unique(target.group))
+
+
+METRICS = (
+    Metric("ari", lambda t, p: adjusted_rand_score(t.group, p.group), "adjusted Rand index (Hubert & Arabie, 1985); 0 = chance"),
+    Metric("nmi", lambda t, p: normalized_mutual_info_score(t.group, p.group), "normalised mutual information"),
+    Metric("pair_precision", pair_precision, "of the pairs put together, the share that belongs together"),
+    Metric("pair_recall", pair_recall, "of the pairs that belong together, the share put together"),
+    Metric("neighbour_accuracy", neighbour_accuracy, "of the true neighbours, the share laid side by side"),
+    Metric("perfect_images", perfect_images, "share of photographs put together without a fault"),
+)
+
+
+# --- read and write
+
+
+def read(path: Path, conditions: Conditions) -> Heap:
+    """The heap in a folder of images, a .zip of images, or an .npy of uint8 (n, s, s, 3), fragments in the order of their names."""
+    if path.is_dir():
+        names = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        images = [(str(p), decoded(read_bytes(p), str(p))) for p in names]
+    elif path.suffix.lower() == ".zip":
+        images = zipped_images(path)
+    elif path.suffix.lower() == ".npy":
+        heap = Heap(read_array(path), **conditions.told())
+        check(heap)
+        return heap
+    else:
+        raise ToolkitError(f"{path} is no heap of fragments.", "Give a folder or .zip of images, or an .npy of uint8 (n, s, s, 3).")
+    if not images:
+        raise ToolkitError(f"{path} holds no image.", "Give a folder or .zip with at least 2 fragments as images.")
+    shapes = {image.shape for _, image in images}
+    if len(shapes) > 1:
+        odd = next(name for name, image in images if image.shape != images[0][1].shape)
+        raise ToolkitError(f"Fragments differ in size: {images[0][0]} and {odd}.", "Give fragments of one size.")
+    heap = Heap(np.stack([image for _, image in images]), **conditions.told())
+    check(heap)
+    return heap
+
+
+def zipped_images(path: Path) -> list[tuple[str, np.ndarray]]:
+    """Names and pixels of the images in a .zip, in the order of their names; nothing is unpacked to disk."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
+            entries = sorted((e for e in archive.infolist() if Path(e.filename).suffix.lower() in SUFFIXES), key=lambda e: e.filename)
+            if sum(e.file_size for e in entries) > 4 << 30:
+                raise ToolkitError(f"{path} unpacks to more than 4 GiB.", "Give a smaller archive.")
+            return [(f"{path}:{e.filename}", decoded(archive.read(e), f"{path}:{e.filename}")) for e in entries]
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise ToolkitError(f"{path} is not a readable .zip: {error}.", "Pack it again, without a password.") from error
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array of an .npy file, never unpickled."""
+    data = read_bytes(path)
+    try:
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, MemoryError) as error:
+        raise ToolkitError(f"{path} is not a readable .npy of numbers: {error}.", "Save uint8 (n, s, s, 3) with np.save.") from error
+
+
+def photograph(heap: Heap, arrangement: Arrangement, group: int) -> np.ndarray:
+    """One group laid out, uint8 (rows * s, columns * s, 3); places without a fragment are white."""
+    size = heap.fragments.shape[1]
+    members = np.flatnonzero(arrangement.group == group)
+    rows, columns = arrangement.row[members].max() + 1, arrangement.column[members].max() + 1
+    canvas = np.full((rows, size, columns, size, 3), 255, np.uint8)
+    for i in members:
+        canvas[arrangement.row[i], :, arrangement.column[i]] = np.rot90(heap.fragments[i], -arrangement.turn[i])
+    return canvas.reshape(rows * size, columns * size, 3)
+
+
+def write(arrangement: Arrangement, heap: Heap, folder: Path) -> dict[str, Any]:
+    """groups.csv, groups.png and photograph-NN.png in `folder`; returns what the record says of them."""
+    count = int(arrangement.group.max()) + 1
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(["fragment", "group", "row", "column", "turn", "confidence"])
+    columns = (arrangement.group, arrangement.row, arrangement.column, arrangement.turn, arrangement.confidence)
+    for i, values in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+        rows.writerow([i, *values[:-1], f"{values[-1]:.3f}"])
+    write_bytes(folder / "groups.csv", table.getvalue().encode())
+    write_png(folder / "groups.png", pictures.sorted_fragments(heap.fragments, arrangement.group))
+    names = ["groups.csv", "groups.png"]
+    for group in range(count):
+        names.append(f"photograph-{group:02d}.png")
+        write_png(folder / names[-1], photograph(heap, arrangement, group))
+    return {
+        "outputs": names,
+        "fragments": len(heap.fragments),
+        "photographs": count,
+        "confidence": round(float(arrangement.confidence.mean()), 3),
+    }
+
+
+def draw(sample: Sample, predictions: dict[str, Arrangement]) -> np.ndarray:
+    """The heap, every method's photographs with strange fragments framed in red, and the truth: uint8 (H, W, 3)."""
+    heap, target = sample.inputs, sample.target
+    panels = [("heap", pictures.mosaic(heap.fragments))]
+    for name, prediction in [*predictions.items(), ("truth", target)]:
+        framed = pictures.framed(heap.fragments, strangers(target.group, prediction.group))
+        shown = Heap(framed, heap.turned)
+        images = [photograph(shown, prediction, group) for group in range(int(prediction.group.max()) + 1)]
+        score = "" if prediction is target else f"   ARI {adjusted_rand_score(target.group, prediction.group):.3f}"
+        panels.append((name + score, pictures.gallery(images)))
+    return pictures.panels(panels, "red frame: the fragment comes from another photograph than most of its group")
+
+
+def strangers(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """True (n,) where a fragment lies in a group that stands for another photograph, groups and photographs being matched."""
+    overlap = contingency_matrix(target, prediction)
+    photographs, groups = linear_sum_assignment(overlap, maximize=True)
+    stands_for = np.full(prediction.max() + 1, -1)
+    stands_for[groups] = photographs
+    return stands_for[prediction] != target
+
+
+TASK = Task(
+    name="fragments",
+    question="which fragments were cut from the same photograph, and how do they fit together?",
+    metrics=METRICS,
+    options=Conditions,
+    check=check,
+    read=read,
+    write=write,
+    draw=draw,
+)
