@@ -4,6 +4,9 @@ Neighbours are float32 (4, O, n, n): entry (a, o, i, j) is the probability that 
 of fragment j, so that j is turned o quarter turns less than i; O is 1 for upright heaps and 4 for turned ones.
 """
 
+from collections import Counter
+from collections.abc import Iterator
+
 import numpy as np
 
 from toolkit.clustering import groups
@@ -11,7 +14,9 @@ from toolkit.tasks.fragments import STEPS, Arrangement, Heap, grid_of
 
 LEAST = 1e-4  # probabilities below say no more than this
 CANDIDATES = 3  # partners of a side that are tried
-SEEDS = 16  # greedy layouts tried when a seam is doubtful
+REPAIRS = 4  # times that the doubtful part is laid anew
+Place = tuple[int, int]  # row, column
+Board = dict[Place, tuple[int, int]]  # the fragment at a place, and its turn
 DOUBT = float(np.log(0.2 / LEAST))  # score of a seam of probability 0.2
 
 
@@ -37,23 +42,62 @@ def arranged(group: np.ndarray, affinity: np.ndarray, neighbours: np.ndarray, he
 def assembled(neighbours: np.ndarray, grid: int | None) -> np.ndarray:
     """Row, column and turn int32 (3, m) of the fragments of one photograph, within grid x grid places when that is given.
 
-    Pieces grow together along the likeliest sides (Gallagher, CVPR 2012, sec. 3.3); what is left over goes where it fits best.
-    When a seam of the result is doubtful, the likeliest of several greedy layouts (Pomeranz et al., CVPR 2011) may replace it.
+    Pieces grow together along the likeliest sides (Gallagher, CVPR 2012, sec. 3.3), and what is left over goes where it fits best.
+    Then the largest piece without a doubtful seam is kept and the rest laid anew, while that makes the whole likelier (Pomeranz
+    et al., CVPR 2011).
     """
     scores = np.log(np.maximum(neighbours, LEAST) / LEAST)
     count = scores.shape[2]
     scores[:, :, np.arange(count), np.arange(count)] = 0
-    best, seams = completed(scores, grid, merged(scores, grid))
-    if count > 1 and seams.min(initial=np.inf) < DOUBT:
-        seeds = np.argsort(-scores.max((1, 3)).sum(0), kind="stable")[:SEEDS]
-        layouts = [completed(scores, grid, {(0, 0): (int(seed), 0)}) for seed in seeds]
-        best, _ = max([(best, seams), *layouts], key=lambda layout: layout[1].sum())
-    best[:2] -= best[:2].min(1, keepdims=True)
-    return best
+    best = completed(scores, grid, merged(scores, grid))
+    for _ in range(REPAIRS):
+        kept = trusted(scores, best)
+        if len(kept) == count:
+            break
+        again = completed(scores, grid, kept)
+        if total(scores, again) <= total(scores, best) + 1e-6:
+            break
+        best = again
+    places = np.array(list(best))
+    layout = np.zeros((3, count), np.int32)
+    fragments, turns = zip(*best.values(), strict=True)
+    layout[:2, fragments] = (places - places.min(0)).T
+    layout[2, fragments] = turns
+    return layout
 
 
-def merged(scores: np.ndarray, grid: int | None) -> dict[tuple[int, int], tuple[int, int]]:
-    """The largest piece, {(row, column): (fragment, turn)}, that grows when sides are joined from the likeliest down, as long as
+def seams(scores: np.ndarray, board: Board) -> Iterator[tuple[Place, Place, float]]:
+    """Both places and the score of every two fragments that lie side by side."""
+    for (row, column), (i, turn) in board.items():
+        for side in (1, 2):
+            beside = row + STEPS[side][0], column + STEPS[side][1]
+            if beside in board:
+                j, other = board[beside]
+                yield (row, column), beside, scores[(side - turn) % 4, (turn - other) % scores.shape[1], i, j]
+
+
+def total(scores: np.ndarray, board: Board) -> float:
+    """Sum of the scores of all seams."""
+    return sum(score for _, _, score in seams(scores, board))
+
+
+def trusted(scores: np.ndarray, board: Board) -> Board:
+    """The largest piece that hangs together by seams that are not doubtful, of fragments none of whose seams is."""
+    doubtful = {place for *ends, score in seams(scores, board) if score < DOUBT for place in ends}
+    piece = {place: place for place in board if place not in doubtful}
+    for place, beside, _ in seams(scores, board):
+        if place in piece and beside in piece and piece[place] != piece[beside]:
+            old, new = piece[beside], piece[place]
+            piece = {p: new if k == old else k for p, k in piece.items()}
+    if not piece:
+        return dict([max(board.items(), key=lambda item: scores[:, :, item[1][0]].max())])
+    sizes = Counter(piece.values())
+    largest = max(sizes, key=sizes.get)
+    return {place: board[place] for place in board if piece.get(place) == largest}
+
+
+def merged(scores: np.ndarray, grid: int | None) -> Board:
+    """The largest piece that grows when sides are joined from the likeliest down, as long as
     nothing overlaps and the grid is not exceeded."""
     turns, count = scores.shape[1:3]
     rows = scores.transpose(0, 2, 1, 3).reshape(4 * count, -1)
@@ -88,7 +132,7 @@ def merged(scores: np.ndarray, grid: int | None) -> dict[tuple[int, int], tuple[
     return max((pieces[k] for k in sorted(set(owner))), key=len)
 
 
-def turned_place(place: tuple[int, int], quarters: int) -> tuple[int, int]:
+def turned_place(place: Place, quarters: int) -> Place:
     """A place after its piece is set upright from `quarters` more counter-clockwise turns, that is, turned clockwise."""
     row, column = place
     for _ in range(quarters):
@@ -96,35 +140,27 @@ def turned_place(place: tuple[int, int], quarters: int) -> tuple[int, int]:
     return row, column
 
 
-def fits(places: list[tuple[int, int]], grid: int | None) -> bool:
+def fits(places: list[Place], grid: int | None) -> bool:
     return grid is None or all(max(axis) - min(axis) < grid for axis in zip(*places, strict=True))
 
 
-def completed(scores: np.ndarray, grid: int | None, board: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Row, column and turn (3, m) once the fragments not on the board went, best first, to free places beside others; and the
-    scores of all seams."""
+def completed(scores: np.ndarray, grid: int | None, start: Board) -> Board:
+    """The board once the fragments not on it went, best first, to free places beside others."""
     turns, count = scores.shape[1:3]
-    layout = np.zeros((3, count), np.int32)
-    free = np.ones(count, bool)
-    edge: dict[tuple[int, int], np.ndarray] = {}  # free place -> score (O, m) of each fragment there in each turn
-    seams: list[float] = []
+    board, free = {}, np.ones(count, bool)
+    edge: dict[Place, np.ndarray] = {}  # free place -> score (O, m) of each fragment there in each turn
 
-    def put(place: tuple[int, int], i: int, turn: int) -> None:
+    def put(place: Place, i: int, turn: int) -> None:
         board[place] = (i, turn)
-        layout[:, i] = *place, turn
         free[i] = False
         edge.pop(place, None)
-        for d, (down, right) in enumerate(STEPS):
+        for side, (down, right) in enumerate(STEPS):
             beside = (place[0] + down, place[1] + right)
-            if beside in board:
-                j, other = board[beside]
-                if not free[j]:
-                    seams.append(float(scores[(d - turn) % 4, (turn - other) % turns, i, j]))
-            else:
-                offered = scores[(d - turn) % 4, (turn - np.arange(turns)) % turns, i]
+            if beside not in board:
+                offered = scores[(side - turn) % 4, (turn - np.arange(turns)) % turns, i]
                 edge[beside] = edge[beside] + offered if beside in edge else offered
 
-    for place, (i, turn) in list(board.items()):
+    for place, (i, turn) in start.items():
         put(place, i, turn)
     while free.any():
         places = [place for place in edge if fits([*limits(board), place], grid)]
@@ -132,10 +168,10 @@ def completed(scores: np.ndarray, grid: int | None, board: dict) -> tuple[np.nda
         offers[:, :, ~free] = -1
         k, turn, i = np.unravel_index(offers.argmax(), offers.shape)
         put(places[k], int(i), int(turn))
-    return layout, np.array(seams)
+    return board
 
 
-def limits(board: dict) -> tuple[tuple[int, int], tuple[int, int]]:
+def limits(board: Board) -> tuple[Place, Place]:
     """The corners of the smallest rectangle around a board."""
     rows, columns = zip(*board, strict=True)
     return (min(rows), min(columns)), (max(rows), max(columns))

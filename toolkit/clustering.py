@@ -10,23 +10,43 @@ from scipy.linalg import eigh
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import squareform
 
-MOST_MEANS, MOST_MOVES = 12, 1000
+MOST_MEANS, MOST_MOVES = 12, 1000  # rounds; both end by themselves long before
+MOST_GROUPS = 50
+LENIENCY = 1.0  # added to logits when the number of groups is judged: members that none claims surely are no groups of their own
+GROUP_COST = 25.0  # evidence that a further group must add; both chosen on validation photographs
 EVIDENCE_LIMIT = 6.0  # logits beyond are certain enough: one wrong pair must not outweigh a group
 
 
 def groups(affinity: np.ndarray, images: int | None, equal: bool) -> np.ndarray:
-    """Labels int32 (n,) from an affinity (n, n), with the number of groups and their equal size known or not."""
+    """Labels int32 (n,) from an affinity (n, n), with the number of groups and their equal size known or not.
+
+    An unknown number is the one, up to MOST_GROUPS, whose groups hold the most evidence, each group at a cost.
+    """
     logits = evidence(affinity)
     count = len(logits)
-    if images is None:
-        return moved(logits, average_linkage(logits), grow=True)
     if images == 1:
         return np.zeros(count, np.int32)
-    points = spectral_embedding(affinity, images)
     if equal:
+        points = spectral_embedding(affinity, images)
         return swapped(logits, spherical_means(points, images, np.full(images, count // images)))
-    starts = spherical_means(points, images, None), average_linkage(logits, images)
+    if images:
+        return grouped(logits, spectral_embedding(affinity, images), images)
+    most = min(count, MOST_GROUPS)
+    points = spectral_embedding(affinity, most)
+    found = [np.zeros(count, np.int32), *(grouped(logits, points, images) for images in range(2, most + 1))]
+    lenient = logits + LENIENCY * (1 - np.eye(count))
+    return max(found, key=lambda labels: within(lenient, labels) - GROUP_COST * (labels.max() + 1))
+
+
+def grouped(logits: np.ndarray, points: np.ndarray, images: int) -> np.ndarray:
+    """The better of two starts, spectral and average linkage, after moves; sizes are free."""
+    starts = spherical_means(unit(points[:, :images]), images, None), average_linkage(logits, images)
     return max((moved(logits, filled(start, images)) for start in starts), key=lambda labels: within(logits, labels))
+
+
+def unit(points: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1."""
+    return points / (np.linalg.norm(points, axis=-1, keepdims=True) + 1e-12)
 
 
 def evidence(affinity: np.ndarray) -> np.ndarray:
@@ -39,13 +59,13 @@ def evidence(affinity: np.ndarray) -> np.ndarray:
 
 
 def spectral_embedding(affinity: np.ndarray, dimensions: int) -> np.ndarray:
-    """Unit rows (n, dimensions) of the leading eigenvectors of the normalised affinity (Ng, Jordan & Weiss, 2001)."""
+    """Unit rows (n, dimensions) of the leading eigenvectors of the normalised affinity, largest first (Ng, Jordan & Weiss, 2001)."""
     weights = (affinity + affinity.T).astype(np.float64) / 2
     np.fill_diagonal(weights, 0)
     scale = 1 / np.sqrt(weights.sum(1) + 1e-9)
     n = len(weights)
     _, vectors = eigh(weights * scale[:, None] * scale[None], subset_by_index=[n - dimensions, n - 1])
-    return vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-12)
+    return unit(vectors[:, ::-1])
 
 
 def farthest_points(points: np.ndarray, count: int) -> np.ndarray:
@@ -78,7 +98,7 @@ def spherical_means(points: np.ndarray, count: int, sizes: np.ndarray | None) ->
         if previous is not None and np.array_equal(previous, labels):
             break
         centres = np.stack([points[labels == k].sum(0) if (labels == k).any() else centres[k] for k in range(count)])
-        centres /= np.linalg.norm(centres, axis=1, keepdims=True) + 1e-12
+        centres = unit(centres)
     return labels
 
 
@@ -87,11 +107,9 @@ def within(logits: np.ndarray, labels: np.ndarray) -> float:
     return float((logits * (labels[:, None] == labels[None])).sum() / 2)
 
 
-def average_linkage(logits: np.ndarray, count: int | None = None) -> np.ndarray:
-    """Groups merged by their mean evidence: `count` of them, or, without it, while the mean is positive."""
-    tree = linkage(squareform(logits.max() - logits, checks=False), "average")
-    labels = fcluster(tree, count, "maxclust") if count else fcluster(tree, logits.max(), "distance")
-    return filled(labels, int(labels.max()))
+def average_linkage(logits: np.ndarray, count: int) -> np.ndarray:
+    """`count` groups merged by their mean evidence."""
+    return fcluster(linkage(squareform(logits.max() - logits, checks=False), "average"), count, "maxclust")
 
 
 def filled(labels: np.ndarray, count: int) -> np.ndarray:
@@ -102,26 +120,21 @@ def filled(labels: np.ndarray, count: int) -> np.ndarray:
     return labels
 
 
-def moved(logits: np.ndarray, labels: np.ndarray, grow: bool = False) -> np.ndarray:
-    """Single moves between groups, best first, while the evidence within groups rises. The number of groups stays, unless
-    `grow` allows a fragment to leave for a group of its own and groups to run empty."""
-    count = int(labels.max()) + 1
-    gain = logits @ np.eye(count + grow)[labels]  # (n, k): evidence of each fragment for each group, and for a new one
+def moved(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Single moves between groups, best first, while the evidence within groups rises and none runs empty."""
     labels = labels.copy()
+    gain = logits @ np.eye(labels.max() + 1)[labels]  # (n, k): evidence of each fragment for each group
     index = np.arange(len(labels))
     for _ in range(MOST_MOVES):
         better = gain - gain[index, labels][:, None]
-        if not grow:
-            better[np.bincount(labels)[labels] == 1] = 0
+        better[np.bincount(labels)[labels] == 1] = 0
         i, k = np.unravel_index(better.argmax(), better.shape)
         if better[i, k] <= 1e-9:
             break
         gain[:, labels[i]] -= logits[:, i]
         gain[:, k] += logits[:, i]
         labels[i] = k
-        if grow and k == gain.shape[1] - 1:
-            gain = np.column_stack([gain, np.zeros(len(labels))])
-    return filled(labels, 0)
+    return labels
 
 
 def swapped(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
