@@ -15,6 +15,11 @@ class Network:
 
     checkpoint: str | None = None
 
+    @property
+    def sha256(self) -> str:
+        """Of the checkpoint, for the record of a run."""
+        return checkpoint("fragments", self.checkpoint).sha256
+
     def predict(self, inputs: Heap) -> Arrangement:
         turns = np.arange(4 if inputs.turned else 1)
         affinity, neighbours = checkpoint("fragments", self.checkpoint).run(fragments=inputs.fragments, turns=turns)

@@ -198,3 +198,28 @@ def export(task: str, run: Path, out: Path) -> None:
     from deep.training.export import export_task
 
     click.echo(export_task(task, run, out))
+
+
+@cli.command()
+@click.argument("tasks", nargs=-1, metavar="[TASK]...")
+@click.option("--data", type=PATH, help="Folder with a subfolder for each task, instead of what is built in.")
+@click.option("--quick", is_flag=True, help="An eighth of the samples.")
+@click.option("--out", type=PATH, default=Path("benchmarks/results"), show_default=True, help="Folder for the results.")
+def benchmark(tasks: tuple[str, ...], data: Path | None, quick: bool, out: Path) -> None:
+    """Compare all methods of every TASK under fixed conditions, write the results as JSON, print the tables."""
+    from benchmarks import render, run
+
+    results = run.measured(tasks, data, quick, lambda line: click.echo(line, err=True))
+    path = run.saved(results, out)
+    click.echo(render.short({results["data"]: results}))
+    click.echo(f"written to {path}", err=True)
+
+
+@cli.command()
+@click.option("--check", is_flag=True, help="Write nothing; fail when a table is stale.")
+def report(check: bool) -> None:
+    """Write the tables of README.md, benchmarks/REPORT.md and checkpoints/README.md from results and cards."""
+    from benchmarks import render
+
+    for path in render.written(check):
+        click.echo(path)

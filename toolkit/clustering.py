@@ -59,7 +59,7 @@ def evidence(affinity: np.ndarray) -> np.ndarray:
 
 
 def spectral_embedding(affinity: np.ndarray, dimensions: int) -> np.ndarray:
-    """Unit rows (n, dimensions) of the leading eigenvectors of the normalised affinity, largest first (Ng, Jordan & Weiss, 2001)."""
+    """Unit rows (n, dimensions) of the normalised affinity's leading eigenvectors, largest first (Ng, Jordan & Weiss, 2001)."""
     weights = (affinity + affinity.T).astype(np.float64) / 2
     np.fill_diagonal(weights, 0)
     scale = 1 / np.sqrt(weights.sum(1) + 1e-9)

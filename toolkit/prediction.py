@@ -44,4 +44,5 @@ def record(task: Task, method: Method, path: Path, folder: Path, options: Any) -
             raise
         return {"input": str(path), "status": "failed", "reason": error.reason, "remedy": error.remedy}
     found["outputs"] = [str(folder / name) for name in found["outputs"]]
-    return {"input": str(path), "status": "ok", **found, "seconds": round(time.perf_counter() - began, 3)}
+    used = {"checkpoint": method.sha256} if hasattr(method, "sha256") else {}
+    return {"input": str(path), "status": "ok", **found, **used, "seconds": round(time.perf_counter() - began, 3)}

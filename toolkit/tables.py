@@ -30,5 +30,5 @@ def text(result: dict[str, Any]) -> str:
         table.add_row(*row)
     console = Console(file=io.StringIO(), width=200)
     console.print(table)
-    note = f"{result['task']}, {result['data']}: means over {result['samples']} samples [95 % interval], seed {result['seed']}, one thread"
-    return f"{console.file.getvalue()}\n{note}"
+    note = f"means over {result['samples']} samples [95 % interval], seed {result['seed']}, one thread"
+    return f"{console.file.getvalue()}\n{result['task']}, {result['data']}: {note}"

@@ -117,5 +117,3 @@ def learning_rate_share(step: int, steps: int, warm_up: int) -> float:
         return (step + 1) / warm_up
     progress = (step - warm_up) / max(1, steps - warm_up)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
-
-

@@ -147,9 +147,7 @@ def pair_recall(target: Arrangement, prediction: Arrangement) -> float:
 
 def touching(arrangement: Arrangement) -> set[tuple[int, int, int, int]]:
     """(i, side of i, j, turn of i less that of j) for every two fragments that lie side by side."""
-    place = {
-        (g, r, c): i for i, (g, r, c) in enumerate(zip(arrangement.group, arrangement.row, arrangement.column, strict=True))
-    }
+    place = {(g, r, c): i for i, (g, r, c) in enumerate(zip(arrangement.group, arrangement.row, arrangement.column, strict=True))}
     found = set()
     for (group, row, column), i in place.items():
         for side, (down, right) in enumerate(STEPS):
@@ -221,7 +219,9 @@ def zipped_images(path: Path) -> list[tuple[str, np.ndarray]]:
     """Names and pixels of the images in a .zip, in the order of their names; nothing is unpacked to disk."""
     try:
         with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
-            entries = sorted((e for e in archive.infolist() if Path(e.filename).suffix.lower() in SUFFIXES), key=lambda e: e.filename)
+            entries = sorted(
+                (e for e in archive.infolist() if Path(e.filename).suffix.lower() in SUFFIXES), key=lambda e: e.filename
+            )
             if sum(e.file_size for e in entries) > 4 << 30:
                 raise ToolkitError(f"{path} unpacks to more than 4 GiB.", "Give a smaller archive.")
             return [(f"{path}:{e.filename}", decoded(archive.read(e), f"{path}:{e.filename}")) for e in entries]
@@ -235,7 +235,9 @@ def read_array(path: Path) -> np.ndarray:
     try:
         return np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, MemoryError) as error:
-        raise ToolkitError(f"{path} is not a readable .npy of numbers: {error}.", "Save uint8 (n, s, s, 3) with np.save.") from error
+        raise ToolkitError(
+            f"{path} is not a readable .npy of numbers: {error}.", "Save uint8 (n, s, s, 3) with np.save."
+        ) from error
 
 
 def photograph(heap: Heap, arrangement: Arrangement, group: int) -> np.ndarray:

@@ -73,12 +73,12 @@ def gradient_dissimilarity(strips: Tensor, blocks: Blocks) -> Tensor:
 
     The quadratic form is multiplied out, so that all pairs are one matrix product.
     """
-    heaps, n, _, _, _, s = strips.shape
+    size = strips.shape[-1]
     edge, inner = strips[:, :, :, :, 0], strips[:, :, :, :, 1]
     gradient = edge - inner
     mean = gradient.mean(-1, keepdim=True)
     centred = gradient - mean
-    covariance = centred @ centred.transpose(-1, -2) / s + 1e-4 * torch.eye(3, device=strips.device)  # (2.5 / 255)^2
+    covariance = centred @ centred.transpose(-1, -2) / size + 1e-4 * torch.eye(3, device=strips.device)  # (2.5 / 255)^2
     precision = inverse3(covariance)
     expected = edge + mean
     weighted = precision @ expected
@@ -87,7 +87,7 @@ def gradient_dissimilarity(strips: Tensor, blocks: Blocks) -> Tensor:
     reverse = edge.flip(-1)
     key = torch.cat([(edge @ edge.transpose(-1, -2)).flatten(3), reverse.flatten(3), torch.ones_like(constant)], -1)
     one_way = products(query, key, blocks)
-    return (one_way + blocks.transposed(one_way)).clamp(min=1e-3) / s
+    return (one_way + blocks.transposed(one_way)).clamp(min=1e-3) / size
 
 
 def products(query: Tensor, key: Tensor, blocks: Blocks) -> Tensor:
@@ -115,7 +115,8 @@ class SideEncoder(nn.Module):
     def forward(self, strips: Tensor, tokens: Tensor, blocks: Blocks) -> Tensor:
         heaps, n, _, _, _, s = strips.shape
         x = self.enter(strips.reshape(heaps * n * 4, -1, s))
-        x = functional.relu(x + self.context(tokens).reshape(heaps * n, 1, -1, 1).expand(-1, 4, -1, -1).reshape(heaps * n * 4, -1, 1))
+        context = self.context(tokens).reshape(heaps * n, 1, -1, 1).expand(-1, 4, -1, -1)
+        x = functional.relu(x + context.reshape(heaps * n * 4, -1, 1))
         for layer in self.middle:
             x = x + functional.relu(layer(x))
         with torch.autocast(x.device.type, enabled=False):  # differences of near-equal sums need all of float32

@@ -1,7 +1,5 @@
 """Recipe for `fragments`: heaps of every size and condition, cut afresh for each step."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import torch
@@ -10,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from data.fragments import heap, heaps
+from data.photographs import photographs
 from deep.training.loop import Recipe
 from deep.training.models.fragments import Blocks, FragmentNetwork, touching_probability
-from data.photographs import photographs
 from toolkit.clustering import groups
 from toolkit.core import Sample
 from toolkit.tasks.fragments import Arrangement, Conditions
@@ -33,8 +31,8 @@ SHAPES = (
     (0.01, 10, 8, 8),
 )
 SHARE_TURNED = 0.3
-SHARE_WORN = 0.35
-SHARE_CLEAN = 0.3
+SHARE_WORN = 0.4
+SHARE_CLEAN, SHARE_CLEAN_WORN = 0.3, 0.7
 NOISE_LIMIT = 30.0
 SIDE_STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))
 NONE = -1
@@ -62,10 +60,11 @@ def batch(photographs: np.ndarray, step: int, seed: int) -> list[Sample]:
     _, images, grid, fragment = SHAPES[rng.choice(len(SHAPES), p=[shape[0] for shape in SHAPES])]
     fragments = images * grid * grid
     turned = bool(rng.random() < SHARE_TURNED) and fragments < 400
-    worn = int(rng.integers(1, 3)) if rng.random() < SHARE_WORN else 0
+    worn = int(rng.choice((1, 2, 2))) if rng.random() < SHARE_WORN else 0
+    clean = SHARE_CLEAN_WORN if worn else SHARE_CLEAN
     samples = []
     for _ in range(max(1, (320 if turned else 640) // fragments)):
-        noise = 0.0 if rng.random() < SHARE_CLEAN else rng.uniform(1, NOISE_LIMIT)
+        noise = 0.0 if rng.random() < clean else rng.uniform(1, NOISE_LIMIT)
         conditions = Conditions(images, grid, fragment, noise, turned, worn)
         chosen = photographs[rng.choice(len(photographs), images, replace=False)]
         samples.append(heap(np.stack([varied(p, grid * fragment, rng) for p in chosen]), conditions, rng))
@@ -102,7 +101,8 @@ def loss(network: nn.Module, samples: list[Sample]) -> tuple[Tensor, dict[str, f
     weights = torch.tensor([0.4, 0.6, 1.0]) / 2
     pair_loss = contrast = side_loss = torch.zeros(())
     for weight, logits in zip(weights, affinities, strict=True):
-        pair_loss = pair_loss + weight * functional.binary_cross_entropy_with_logits(logits, same, reduction="none")[:, apart].mean()
+        surprise = functional.binary_cross_entropy_with_logits(logits, same, reduction="none")
+        pair_loss = pair_loss + weight * surprise[:, apart].mean()
         chance = functional.log_softmax(logits.masked_fill(~apart, -1e4), -1)
         contrast = contrast - weight * ((chance * partners).sum(-1) / partners.sum(-1)).mean()
     for weight, logits in zip(torch.tensor([0.5, 0.4, 0.6, 1.0]) / 2.5, sides, strict=True):

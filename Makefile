@@ -1,0 +1,43 @@
+# Every target sets itself up: a virtual environment with the versions of constraints.txt. EXTRAS=dev leaves torch out.
+PYTHON ?= python3
+VENV := .venv
+EXTRAS ?= dev,train
+TOOLKIT := $(VENV)/bin/toolkit
+DATA ?= ../shared/data
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: benchmark test train export report lint clean
+
+benchmark: $(VENV)/core  ## every method on what is built in: at most 5 minutes on two cores
+	$(TOOLKIT) benchmark
+
+test: $(VENV)/$(EXTRAS)
+	$(VENV)/bin/python -m pytest -q
+
+lint: $(VENV)/$(EXTRAS)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+report: $(VENV)/core
+	$(TOOLKIT) report
+
+train: $(VENV)/$(EXTRAS)  ## resumes when it was stopped
+	$(TOOLKIT) train fragments --data $(DATA)/fragments --out runs/fragments --resume
+
+export: $(VENV)/$(EXTRAS)
+	$(TOOLKIT) export fragments --run runs/fragments
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core: $(VENV)/bin/python setup.cfg constraints.txt
+	$(VENV)/bin/pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/$(EXTRAS): $(VENV)/bin/python setup.cfg constraints.txt
+	$(VENV)/bin/pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
+	touch '$@' $(VENV)/core

@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+
+from data.fragments import samples
+from toolkit.tasks.fragments import Conditions
+
+
+@pytest.fixture(scope="session")
+def heap_sample():
+    """One heap of five bundled photographs."""
+    return next(samples("builtin", Conditions(images=5), 1, seed=3))
+
+
+def wave(rng):
+    """A smooth random image (64, 64)."""
+    y, x = np.mgrid[:64, :64] / 64
+    return sum(rng.normal() * np.sin(2 * np.pi * (rng.normal() * y + rng.normal() * x + rng.random())) for _ in range(6))
+
+
+@pytest.fixture(scope="session")
+def photographs():
+    """Six smooth made-up photographs (6, 64, 64, 3), each with colours of its own."""
+    rng = np.random.default_rng(0)
+    waves = np.stack([wave(rng) for _ in range(18)]).reshape(6, 3, 64, 64).transpose(0, 2, 3, 1)
+    return np.clip(waves * 40 + rng.uniform(60, 200, (6, 1, 1, 3)), 0, 255).astype(np.uint8)

@@ -1,0 +1,64 @@
+"""The handcrafted method of `fragments` against the formulae it is taken from."""
+
+import numpy as np
+import pytest
+
+from baselines.fragments import REGULARISATION, Gradient, colour_similarity, lab, mutual_ratio, side_dissimilarity, walked
+from data.fragments import samples
+from toolkit.evaluation import evaluate, summary
+from toolkit.tasks.fragments import TASK, Conditions
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return lab(np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8))
+
+
+def gallagher(left, right):
+    """Equation 4: how badly the gradient across the seam fits those inside `left`, whose right side touches `right`."""
+    gradient = left[:, -1] - left[:, -2]
+    mean = gradient.mean(0)
+    covariance = np.cov(gradient.T, bias=True) + REGULARISATION * np.eye(3)
+    across = right[:, 0] - left[:, -1] - mean
+    return np.einsum("pi,ij,pj->", across, np.linalg.inv(covariance), across)
+
+
+@pytest.mark.parametrize("turn", range(4))
+@pytest.mark.parametrize("side", range(4))
+def test_dissimilarity_is_gallaghers_for_every_side_and_turn(pixels, side, turn):
+    found = side_dissimilarity(pixels)[side, turn, 1, 3]
+    left = np.rot90(pixels[1], side - 1)  # side to the right
+    right = np.rot90(pixels[3], (side + 2 + turn) - 3)  # touching side to the left
+    expected = gallagher(left, right) + gallagher(right[:, ::-1], left[:, ::-1])
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_ratio_is_one_for_a_mutual_second_best_and_symmetric(pixels):
+    ratio = mutual_ratio(side_dissimilarity(pixels))
+    side = np.arange(4)
+    for a in side:
+        for o in side:
+            b = (a + 2 + o) % 4
+            np.testing.assert_allclose(ratio[a, o], ratio[b, -o % 4].T)
+    best = ratio.transpose(0, 2, 1, 3).reshape(4, 5, -1).min(-1)
+    assert (best <= ratio.max()).all()
+
+
+def test_colour_similarity_is_one_for_the_same_colours_and_zero_for_others():
+    fragments = np.zeros((3, 4, 4, 3), np.uint8)
+    fragments[2] = 255, 0, 0
+    similarity = colour_similarity(lab(fragments), 16, 0.1)
+    assert similarity[0, 1] == pytest.approx(1)
+    assert similarity[0, 2] < 0.05
+    np.testing.assert_allclose(similarity, similarity.T)
+
+
+def test_a_walk_stays_within_groups_that_nothing_joins():
+    affinity = np.kron(np.eye(2), np.ones((3, 3))) - np.eye(6)
+    reached = walked(affinity, 64)
+    np.testing.assert_allclose(reached, np.kron(np.eye(2), np.full((3, 3), 2)), atol=1e-6)
+
+
+def test_the_baseline_groups_bundled_photographs():
+    records = evaluate(TASK, {"baseline": Gradient()}, samples("builtin", Conditions(), 4, seed=11))
+    assert summary(records)["baseline"]["metrics"]["ari"]["mean"] > 0.9

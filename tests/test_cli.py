@@ -1,0 +1,178 @@
+"""The command line's contract: output, records and exit statuses."""
+
+import csv
+import json
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from toolkit import cli
+from toolkit.images import read_image, write_png
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run `toolkit ARGS...`; return exit status, stdout, stderr."""
+
+    def invoked(*arguments):
+        monkeypatch.setattr("sys.argv", ["toolkit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return stop.value.code, captured.out, captured.err
+
+    return invoked
+
+
+@pytest.fixture
+def folder(tmp_path, heap_sample):
+    """The heap of five photographs as a folder of images."""
+    for k, fragment in enumerate(heap_sample.inputs.fragments):
+        write_png(tmp_path / "heap" / f"{k:03d}.png", fragment)
+    return tmp_path / "heap"
+
+
+def test_predict_writes_groups_photographs_and_a_record(run, folder, tmp_path, heap_sample):
+    status, out, _ = run("predict", "fragments", folder, "--out", tmp_path / "out", "--images", 5)
+    assert status == 0
+    record = json.loads(out)
+    assert record["status"] == "ok" and record["fragments"] == 80 and record["photographs"] == 5
+    assert len(record["checkpoint"]) == 64
+    assert {Path(p).name for p in record["outputs"]} == {"groups.csv", "groups.png", *(f"photograph-{k:02d}.png" for k in range(5))}
+    assert all(Path(p).is_file() for p in record["outputs"])
+    with open(tmp_path / "out" / "heap" / "groups.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["fragment", "group", "row", "column", "turn", "confidence"]
+    place = next(r for r in rows if r["fragment"] == "7")
+    image = read_image(tmp_path / "out" / "heap" / f"photograph-{int(place['group']):02d}.png")
+    row, column = int(place["row"]) * 16, int(place["column"]) * 16
+    np.testing.assert_array_equal(image[row : row + 16, column : column + 16], heap_sample.inputs.fragments[7])
+
+
+def test_a_folder_a_zip_and_an_array_get_the_same_answer(run, folder, tmp_path, heap_sample):
+    np.save(tmp_path / "array.npy", heap_sample.inputs.fragments)
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
+        for path in folder.iterdir():
+            archive.write(path, path.name)
+    inputs = (folder, tmp_path / "array.npy", tmp_path / "packed.zip")
+    status, _, _ = run("predict", "fragments", *inputs, "--out", tmp_path / "out", "--images", 5, "--method", "baseline")
+    assert status == 0
+    tables = {(tmp_path / "out" / name / "groups.csv").read_text() for name in ("heap", "array", "packed")}
+    assert len(tables) == 1
+
+
+def broken_inputs(folder):
+    """By name: an input that cannot be answered."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (16, 16, 3), np.uint8)
+    jpeg = cv2.imencode(".jpg", rng.integers(0, 256, (64, 64, 3), np.uint8))[1].tobytes()
+    for name in ("empty", "one", "sizes", "text", "cut"):
+        (folder / name).mkdir(parents=True)
+        if name != "empty":
+            write_png(folder / name / "a.png", image)
+    write_png(folder / "sizes" / "b.png", image[:8, :8])
+    (folder / "text" / "b.png").write_text("not an image")
+    (folder / "cut" / "b.jpg").write_bytes(jpeg[: len(jpeg) // 2])
+    np.save(folder / "floats.npy", np.zeros((16, 8, 8, 3)))
+    np.save(folder / "objects.npy", np.array([{}, []], object))
+    (folder / "short.npy").write_bytes((folder / "floats.npy").read_bytes()[:200])
+    (folder / "bad.zip").write_bytes(b"PK\x03\x04 nothing")
+    (folder / "notes.txt").write_text("hello")
+    return sorted(folder.iterdir())
+
+
+def test_every_broken_input_gets_a_record_with_reason_and_remedy_and_the_rest_is_done(run, folder, tmp_path):
+    inputs = broken_inputs(tmp_path / "broken")
+    status, out, _ = run("predict", "fragments", *inputs, folder, "--out", tmp_path / "out", "--images", 5)
+    records = [json.loads(line) for line in out.splitlines()]
+    assert status == 1
+    assert [r["input"] for r in records] == [str(p) for p in (*inputs, folder)]
+    assert [r["status"] for r in records] == ["failed"] * len(inputs) + ["ok"]
+    assert all(r["reason"] and r["remedy"] for r in records[:-1])
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["heap"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("evaluate", "fragments", "--images", "0"), 2, "--images"),
+        (("evaluate", "fragments", "--samples", "0"), 2, "--samples"),
+        (("evaluate", "fragments", "--method", "magic"), 2, "baseline"),
+        (("evaluate", "nothing"), 2, "nothing"),
+        (("evaluate", "fragments", "--data", "nowhere"), 5, "nowhere"),
+        (("predict", "fragments", "nowhere", "--out", "out"), 2, "nowhere"),
+        (("predict", "fragments", ".", "--out", "out"), 2, "inside"),
+        (("show", "fragments", "--checkpoint", "nowhere.onnx"), 3, "nowhere.onnx"),
+        (("train", "magic", "--data", ".", "--out", "out"), 2, "magic"),
+    ],
+)
+def test_a_wrong_call_gets_a_sentence_and_its_status(run, tmp_path, monkeypatch, arguments, status, words):
+    monkeypatch.chdir(tmp_path)
+    if arguments[0] == "train":
+        pytest.importorskip("torch", reason="training needs the extra [train]")
+    code, out, err = run(*arguments)
+    assert code == status and words in err and out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_checkpoint_stops_predict_with_status_3(run, folder, tmp_path):
+    (tmp_path / "bad.onnx").write_bytes(b"text")
+    code, out, err = run("predict", "fragments", folder, "--out", tmp_path / "out", "--checkpoint", tmp_path / "bad.onnx")
+    assert code == 3 and out == "" and "bad.onnx" in err
+
+
+def test_an_output_that_cannot_be_written_stops_with_status_4(run, folder, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = run("predict", "fragments", folder, "--out", tmp_path / "file", "--images", 5)
+    assert code == 4 and "cannot be written" in err
+
+
+def test_evaluate_json_has_the_contract_s_shape(run):
+    code, out, _ = run(
+        "evaluate", "fragments", "--samples", 2, "--images", 3, "--method", "trivial", "--method", "baseline", "--json"
+    )
+    result = json.loads(out)
+    assert code == 0
+    assert list(result) == ["task", "data", "samples", "seed", "methods"]
+    assert list(result["methods"]) == ["trivial", "baseline"]
+    for method in result["methods"].values():
+        assert list(method) == ["metrics", "milliseconds"]
+        assert list(method["metrics"]) == [
+            "ari",
+            "nmi",
+            "pair_precision",
+            "pair_recall",
+            "neighbour_accuracy",
+            "perfect_images",
+        ]
+        assert all(list(m) == ["mean", "low", "high"] for m in method["metrics"].values())
+
+
+def test_evaluate_prints_a_table(run):
+    code, out, _ = run("evaluate", "fragments", "--samples", 1, "--images", 2, "--method", "trivial")
+    assert code == 0 and out.splitlines()[0].startswith("method") and "trivial" in out
+
+
+def test_show_draws_one_picture(run, tmp_path):
+    code, out, _ = run("show", "fragments", "--images", 3, "--out", tmp_path / "some.png")
+    assert code == 0 and out.strip() == str(tmp_path / "some.png")
+    assert read_image(tmp_path / "some.png").std() > 10
+
+
+def commands(group=cli.cli, path=()):
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+
+
+def test_every_command_and_option_has_help_and_every_verb_is_in_the_readme():
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    for path, command in commands():
+        assert command.help, path
+        assert all(p.help for p in command.params if p.param_type_name == "option"), path
+        assert f"toolkit {path[0]}" in readme, path

@@ -1,0 +1,100 @@
+"""What every method of every task must keep."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from toolkit import registry
+from toolkit.core import ToolkitError
+from toolkit.tasks.fragments import Heap, touching
+
+FRAGMENTS = list(registry.METHODS["fragments"])
+
+
+def together(arrangement):
+    return arrangement.group[:, None] == arrangement.group[None]
+
+
+@pytest.mark.parametrize("name", FRAGMENTS)
+def test_an_answer_has_one_place_for_every_fragment_and_no_two_share_it(name, heap_sample):
+    answer = registry.method("fragments", name).predict(heap_sample.inputs)
+    count = len(heap_sample.inputs.fragments)
+    for part in (answer.group, answer.row, answer.column, answer.turn):
+        assert part.shape == (count,) and part.dtype == np.int32 and part.min() >= 0
+    assert answer.confidence.shape == (count,)
+    assert answer.confidence.min() >= 0 and answer.confidence.max() <= 1
+    assert set(answer.group) == set(range(answer.group.max() + 1))
+    assert len(set(zip(answer.group, answer.row, answer.column, strict=True))) == count
+
+
+@pytest.mark.parametrize("name", FRAGMENTS)
+def test_the_same_question_gets_the_same_answer_and_stays_as_it_was(name, heap_sample):
+    method = registry.method("fragments", name)
+    before = heap_sample.inputs.fragments.copy()
+    first, second = method.predict(heap_sample.inputs), method.predict(heap_sample.inputs)
+    for part in ("group", "row", "column", "turn", "confidence"):
+        np.testing.assert_array_equal(getattr(first, part), getattr(second, part))
+    np.testing.assert_array_equal(heap_sample.inputs.fragments, before)
+
+
+@pytest.mark.parametrize("name", FRAGMENTS)
+def test_the_order_of_fragments_permutes_the_answer_and_nothing_else(name, heap_sample):
+    method = registry.method("fragments", name)
+    heap = heap_sample.inputs
+    order = np.random.default_rng(5).permutation(len(heap.fragments))
+    first = method.predict(heap)
+    second = method.predict(replace(heap, fragments=heap.fragments[order]))
+    np.testing.assert_array_equal(together(first)[np.ix_(order, order)], together(second))
+    if name in ("baseline", "deep"):
+        assert {(order[i], a, order[j], o) for i, a, j, o in touching(second)} == touching(first)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("known", [(None, False), (1, False), (2, True), (2, False)])
+@pytest.mark.parametrize("name", FRAGMENTS)
+def test_the_smallest_legal_heap_gets_an_answer(name, known, turned):
+    fragments = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    answer = registry.method("fragments", name).predict(Heap(fragments, turned, *known))
+    assert len(answer.group) == 2
+
+
+@pytest.mark.parametrize("name", FRAGMENTS)
+def test_fragments_of_a_single_colour_get_an_answer(name):
+    fragments = np.full((12, 8, 8, 3), 128, np.uint8)
+    assert len(registry.method("fragments", name).predict(Heap(fragments, False, 3, True)).group) == 12
+
+
+@pytest.mark.parametrize(
+    "heap",
+    [
+        Heap(np.zeros((0, 16, 16, 3), np.uint8)),
+        Heap(np.zeros((1, 16, 16, 3), np.uint8)),
+        Heap(np.zeros((2001, 4, 4, 3), np.uint8)),
+        Heap(np.zeros((4, 3, 3, 3), np.uint8)),
+        Heap(np.zeros((4, 16, 12, 3), np.uint8)),
+        Heap(np.zeros((4, 16, 16), np.uint8)),
+        Heap(np.zeros((4, 16, 16, 3), np.float32)),
+        Heap(np.zeros((4, 16, 16, 3), object)),
+        Heap([[1, 2], [3, 4]]),
+        Heap(np.zeros((4, 16, 16, 3), np.uint8), images=5),
+        Heap(np.zeros((4, 16, 16, 3), np.uint8), images=0),
+        Heap(np.zeros((4, 16, 16, 3), np.uint8), images=3, equal=True),
+    ],
+    ids=lambda h: f"{getattr(h.fragments, 'shape', 'list')}-{h.images}",
+)
+def test_a_malformed_heap_is_refused_with_what_and_how_to_mend_it(heap):
+    with pytest.raises(ToolkitError) as error:
+        registry.task("fragments").check(heap)
+    assert error.value.reason and error.value.remedy
+
+
+def test_a_method_that_does_not_exist_is_refused_with_the_names_that_do():
+    with pytest.raises(ToolkitError, match="baseline") as error:
+        registry.method("fragments", "magic")
+    assert error.value.status == 2
+
+
+def test_a_sample_cannot_be_changed(heap_sample):
+    with pytest.raises(ValueError, match="read-only"):
+        heap_sample.inputs.fragments[0] = 0

@@ -1,0 +1,43 @@
+"""Means, intervals and paired differences."""
+
+import numpy as np
+import pytest
+
+from toolkit.evaluation import difference, evaluate, interval, summary
+from toolkit.registry import method, task
+
+
+def records():
+    scores = {"a": [0.9, 0.5, 0.7], "b": [0.8, 0.4, 0.6]}
+    return [
+        {"sample": str(k), "method": m, "metrics": {"ari": v}, "milliseconds": 10.0 * (k + 1)}
+        for m, values in scores.items()
+        for k, v in enumerate(values)
+    ]
+
+
+def test_the_summary_gives_mean_interval_median_and_p95():
+    found = summary(records())["a"]
+    assert found["metrics"]["ari"]["mean"] == pytest.approx(0.7)
+    assert 0.5 <= found["metrics"]["ari"]["low"] <= 0.7 <= found["metrics"]["ari"]["high"] <= 0.9
+    assert found["milliseconds"] == {"median": 20, "p95": pytest.approx(29)}
+
+
+def test_a_constant_difference_has_no_width():
+    found = difference(records(), "ari", "a", "b")
+    assert found == {"mean": pytest.approx(0.1), "low": pytest.approx(0.1), "high": pytest.approx(0.1)}
+
+
+def test_the_interval_is_that_of_the_normal_approximation_when_samples_are_many():
+    values = np.random.default_rng(0).normal(3, 2, 2000)
+    found = interval(values)
+    error = 1.96 * values.std() / 2000**0.5
+    assert found["low"] == pytest.approx(values.mean() - error, abs=0.01)
+    assert found["high"] == pytest.approx(values.mean() + error, abs=0.01)
+
+
+def test_evaluation_gives_a_record_for_each_sample_and_method(heap_sample):
+    methods = {m: method("fragments", m) for m in ("trivial", "colour")}
+    found = list(evaluate(task("fragments"), methods, [heap_sample, heap_sample]))
+    assert [r["method"] for r in found] == ["trivial", "colour"] * 2
+    assert all(r["milliseconds"] > 0 and 0 <= r["metrics"]["pair_recall"] <= 1 for r in found)

@@ -1,0 +1,83 @@
+"""A checkpoint is verified before it is run."""
+
+import hashlib
+import json
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from toolkit.core import ToolkitError
+from toolkit.network import SEAL, checkpoint, sealed
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return files("checkpoints").joinpath("fragments.onnx").read_bytes()
+
+
+def test_the_shipped_checkpoint_matches_its_index_and_carries_its_card():
+    found = checkpoint("fragments")
+    index = json.loads(files("checkpoints").joinpath("index.json").read_text())
+    assert index["fragments.onnx"]["sha256"] == found.sha256
+    assert {"task", "training", "validation", "trained_on", "data_licence", "parameters"} <= set(found.card)
+
+
+def test_the_seal_is_the_hash_of_all_before_it(shipped):
+    body = shipped[: -64 - len(SEAL)]
+    assert sealed(body) == shipped
+    assert shipped.endswith(hashlib.sha256(body).hexdigest().encode())
+
+
+@pytest.mark.parametrize("place", [0, 1000, -200, -80, -70, -1])
+def test_one_changed_byte_is_found_wherever_it_is(shipped, tmp_path, place):
+    data = bytearray(shipped)
+    data[place] ^= 1
+    (tmp_path / "changed.onnx").write_bytes(data)
+    with pytest.raises(ToolkitError) as error:
+        checkpoint("fragments", str(tmp_path / "changed.onnx"))
+    assert error.value.status == 3
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"<html></html>", b"\x80\x04pickle"])
+def test_what_is_no_checkpoint_is_refused(tmp_path, data):
+    (tmp_path / "model.onnx").write_bytes(data)
+    with pytest.raises(ToolkitError, match="not a checkpoint") as error:
+        checkpoint("fragments", str(tmp_path / "model.onnx"))
+    assert error.value.status == 3
+
+
+def test_a_sealed_file_that_is_no_network_is_refused(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(sealed(b"nonsense"))
+    with pytest.raises(ToolkitError, match="cannot be loaded"):
+        checkpoint("fragments", str(tmp_path / "model.onnx"))
+
+
+def test_a_checkpoint_of_another_task_is_refused(tmp_path, shipped):
+    body = shipped[: -64 - len(SEAL)]
+    other = body.replace(b'"task": "fragments"', b'"task": "fragmentz"')
+    assert other != body
+    (tmp_path / "other.onnx").write_bytes(sealed(other))
+    with pytest.raises(ToolkitError, match="network for fragmentz, not fragments") as error:
+        checkpoint("fragments", str(tmp_path / "other.onnx"))
+    assert error.value.status == 3
+
+
+def test_a_missing_checkpoint_is_refused():
+    with pytest.raises(ToolkitError, match="no checkpoint") as error:
+        checkpoint("fragments", "nowhere.onnx")
+    assert error.value.status == 3
+
+
+@pytest.mark.parametrize(("size", "count", "turns"), [(4, 2, 1), (5, 7, 4), (16, 40, 4), (33, 12, 1)])
+def test_probabilities_come_back_symmetric_for_any_size_and_count(size, count, turns):
+    fragments = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+    affinity, neighbours = checkpoint("fragments").run(fragments=fragments, turns=np.arange(turns))
+    assert affinity.shape == (count, count) and neighbours.shape == (4, turns, count, count)
+    np.testing.assert_allclose(affinity, affinity.T, atol=1e-5)
+    for side in range(4):
+        for turn in range(turns):
+            other = neighbours[(side + 2 + turn) % 4, -turn % turns]
+            np.testing.assert_allclose(neighbours[side, turn], other.T, atol=1e-4)
+    for found in (affinity, neighbours):
+        assert found.min() >= 0 and found.max() <= 1 + 1e-6

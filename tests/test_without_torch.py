@@ -1,0 +1,33 @@
+"""Predicting and evaluating never need torch."""
+
+import subprocess
+import sys
+
+import numpy as np
+
+BLOCKED = """
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ImportError("torch is blocked")
+
+sys.meta_path.insert(0, NoTorch())
+sys.argv[0] = "toolkit"
+from toolkit.cli import main
+main()
+"""
+
+
+def test_predict_and_evaluate_run_with_torch_made_unimportable(tmp_path, heap_sample):
+    np.save(tmp_path / "heap.npy", heap_sample.inputs.fragments)
+    out = tmp_path / "out"
+    commands = (
+        ["predict", "fragments", tmp_path / "heap.npy", "--out", out, "--images", "5"],
+        ["evaluate", "fragments", "--samples", "1", "--images", "3", "--method", "deep", "--json"],
+    )
+    for command in commands:
+        done = subprocess.run([sys.executable, "-c", BLOCKED, *map(str, command)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert (out / "heap" / "groups.csv").exists()
