@@ -118,9 +118,7 @@ class Colour:
 
     def predict(self, inputs: Heap) -> Arrangement:
         logits = self.slope * colour_similarity(lab(inputs.fragments), self.bins, self.blur) + self.offset
-        count = len(logits)
-        unknown = np.zeros((4, 4 if inputs.turned else 1, count, count))
-        return arrangement(1 / (1 + np.exp(-logits)), unknown, inputs)
+        return arrangement(1 / (1 + np.exp(-logits)), None, inputs)
 
 
 @dataclass(frozen=True)
@@ -141,6 +139,4 @@ class Density:
         else:
             likeness = np.stack([similarity[:, labels == k].mean(1) for k in range(found)], 1)
             labels = np.where(labels < 0, likeness.argmax(1), labels)
-        count = len(labels)
-        unknown = np.zeros((4, 4 if inputs.turned else 1, count, count))
-        return arranged(labels.astype(np.int32), similarity, unknown, inputs)
+        return arranged(labels.astype(np.int32), similarity, None, inputs)

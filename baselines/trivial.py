@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from toolkit.assembly import arranged
 from toolkit.tasks.fragments import Arrangement, Heap
 
 
@@ -13,5 +14,4 @@ class OneGroup:
 
     def predict(self, inputs: Heap) -> Arrangement:
         count = len(inputs.fragments)
-        row, column = np.divmod(np.arange(count, dtype=np.int32), int(np.ceil(count**0.5)))
-        return Arrangement(np.zeros(count, np.int32), row, column, np.zeros(count, np.int32), np.zeros(count, np.float32))
+        return arranged(np.zeros(count, np.int32), np.zeros((count, count)), None, inputs)

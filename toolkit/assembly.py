@@ -20,19 +20,22 @@ Board = dict[Place, tuple[int, int]]  # the fragment at a place, and its turn
 DOUBT = float(np.log(0.2 / LEAST))  # score of a seam of probability 0.2
 
 
-def arrangement(affinity: np.ndarray, neighbours: np.ndarray, heap: Heap) -> Arrangement:
+def arrangement(affinity: np.ndarray, neighbours: np.ndarray | None, heap: Heap) -> Arrangement:
     """The answer to a heap from its affinity (n, n) in [0, 1] and its neighbours: the steps that all methods share."""
     return arranged(groups(affinity, heap.images, heap.equal), affinity, neighbours, heap)
 
 
-def arranged(group: np.ndarray, affinity: np.ndarray, neighbours: np.ndarray, heap: Heap) -> Arrangement:
-    """The answer once every fragment's group (n,) is chosen."""
+def arranged(group: np.ndarray, affinity: np.ndarray, neighbours: np.ndarray | None, heap: Heap) -> Arrangement:
+    """The answer once every fragment's group (n,) is chosen; without neighbours each group lies in reading order."""
     place = np.zeros((3, len(group)), np.int32)
     grid = grid_of(heap)
     for k in range(group.max() + 1):
         members = np.flatnonzero(group == k)
-        within = grid if grid and len(members) <= grid**2 else None
-        place[:, members] = assembled(neighbours[:, :, members[:, None], members], within)
+        if neighbours is None:
+            place[:2, members] = np.divmod(np.arange(len(members)), int(np.ceil(len(members) ** 0.5)))
+        else:
+            within = grid if grid and len(members) <= grid**2 else None
+            place[:, members] = assembled(neighbours[:, :, members[:, None], members], within)
     same = group[:, None] == group[None]
     np.fill_diagonal(same, False)
     confidence = (affinity * same).sum(1) / np.maximum(same.sum(1), 1)

@@ -5,7 +5,7 @@ import numpy as np
 
 PAPER, INK, RED = 255, 40, (214, 39, 40)
 GAP = 6
-SCALE = 2  # a fragment of 16 pixels is too small to judge on a screen
+CELL = 330, 700  # height and width of a panel: holds ten photographs of 64 pixels twice as large
 
 
 def mosaic(fragments: np.ndarray, columns: int | None = None) -> np.ndarray:
@@ -52,21 +52,29 @@ def gallery(images: list[np.ndarray], columns: int = 5) -> np.ndarray:
 
 
 def panels(parts: list[tuple[str, np.ndarray]], caption: str, columns: int = 3) -> np.ndarray:
-    """Titled pictures in rows on one sheet, enlarged, with a caption below."""
-    parts = [(title, np.repeat(np.repeat(image, SCALE, 0), SCALE, 1)) for title, image in parts]
-    head, margin = 34, 20
-    height = max(image.shape[0] for _, image in parts) + head + margin
-    width = max(image.shape[1] for _, image in parts) + margin
+    """Titled pictures on one sheet, each enlarged or shrunk to its cell, with a caption below."""
     rows, columns = -(-len(parts) // columns), min(columns, len(parts))
+    head, margin = 36, 24
+    height, width = CELL[0] + head + margin, CELL[1] + margin
     sheet = np.full((rows * height + head + margin, columns * width + margin, 3), PAPER, np.uint8)
     for k, (title, image) in enumerate(parts):
         top, left = k // columns * height + margin, k % columns * width + margin
-        write(sheet, title, (left, top + 20))
+        write(sheet, title, (left, top + 22))
+        image = fitted(image)
         sheet[top + head :, left:][: image.shape[0], : image.shape[1]] = image
     write(sheet, caption, (margin, sheet.shape[0] - margin))
     return sheet
 
 
+def fitted(image: np.ndarray) -> np.ndarray:
+    """An image enlarged by a whole number, or shrunk, to fit a cell."""
+    scale = min(CELL[0] / image.shape[0], CELL[1] / image.shape[1])
+    if scale >= 1:
+        return np.repeat(np.repeat(image, int(scale), 0), int(scale), 1)
+    size = max(1, int(image.shape[1] * scale)), max(1, int(image.shape[0] * scale))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
 def write(image: np.ndarray, text: str, place: tuple[int, int]) -> None:
     """Text with its baseline starting at (x, y), in place."""
-    cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.6, (INK, INK, INK), 1, cv2.LINE_AA)
+    cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (INK, INK, INK), 1, cv2.LINE_AA)

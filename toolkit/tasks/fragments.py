@@ -20,7 +20,7 @@ from sklearn.metrics.cluster import contingency_matrix, pair_confusion_matrix
 
 from toolkit import pictures
 from toolkit.core import Metric, Sample, Task, ToolkitError
-from toolkit.images import SUFFIXES, decoded, read_bytes, write_png
+from toolkit.images import SUFFIXES, decoded, read_bytes, read_image, write_png
 from toolkit.outputs import write_bytes
 
 SMALLEST, LARGEST = 4, 256  # pixels across a fragment
@@ -78,12 +78,13 @@ class Conditions:
 @dataclass(frozen=True)
 class Heap:
     """Inputs: fragments uint8 (n, s, s, 3); whether they may be turned; the number of photographs, None when unknown; whether
-    each photograph gave the same number of fragments."""
+    each photograph gave the same number of fragments; and the fragments' file names, when they have some."""
 
     fragments: np.ndarray
     turned: bool = False
     images: int | None = None
     equal: bool = False
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,8 @@ METRICS = (
 def read(path: Path, conditions: Conditions) -> Heap:
     """The heap in a folder of images, a .zip of images, or an .npy of uint8 (n, s, s, 3), fragments in the order of their names."""
     if path.is_dir():
-        names = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-        images = [(str(p), decoded(read_bytes(p), str(p))) for p in names]
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        images = [(p.name, read_image(p)) for p in files]
     elif path.suffix.lower() == ".zip":
         images = zipped_images(path)
     elif path.suffix.lower() == ".npy":
@@ -209,8 +210,9 @@ def read(path: Path, conditions: Conditions) -> Heap:
     shapes = {image.shape for _, image in images}
     if len(shapes) > 1:
         odd = next(name for name, image in images if image.shape != images[0][1].shape)
-        raise ToolkitError(f"Fragments differ in size: {images[0][0]} and {odd}.", "Give fragments of one size.")
-    heap = Heap(np.stack([image for _, image in images]), **conditions.told())
+        raise ToolkitError(f"Fragments of {path} differ in size: {images[0][0]} and {odd}.", "Give fragments of one size.")
+    names, fragments = zip(*images, strict=True)
+    heap = Heap(np.stack(fragments), **conditions.told(), names=names)
     check(heap)
     return heap
 
@@ -224,7 +226,7 @@ def zipped_images(path: Path) -> list[tuple[str, np.ndarray]]:
             )
             if sum(e.file_size for e in entries) > 4 << 30:
                 raise ToolkitError(f"{path} unpacks to more than 4 GiB.", "Give a smaller archive.")
-            return [(f"{path}:{e.filename}", decoded(archive.read(e), f"{path}:{e.filename}")) for e in entries]
+            return [(e.filename, decoded(archive.read(e), f"{path}:{e.filename}")) for e in entries]
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise ToolkitError(f"{path} is not a readable .zip: {error}.", "Pack it again, without a password.") from error
 
@@ -256,10 +258,11 @@ def write(arrangement: Arrangement, heap: Heap, folder: Path) -> dict[str, Any]:
     count = int(arrangement.group.max()) + 1
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
+    fragments = heap.names or range(len(heap.fragments))
     rows.writerow(["fragment", "group", "row", "column", "turn", "confidence"])
     columns = (arrangement.group, arrangement.row, arrangement.column, arrangement.turn, arrangement.confidence)
-    for i, values in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
-        rows.writerow([i, *values[:-1], f"{values[-1]:.3f}"])
+    for fragment, *values, confidence in zip(fragments, *(c.tolist() for c in columns), strict=True):
+        rows.writerow([fragment, *values, f"{confidence:.3f}"])
     write_bytes(folder / "groups.csv", table.getvalue().encode())
     write_png(folder / "groups.png", pictures.sorted_fragments(heap.fragments, arrangement.group))
     names = ["groups.csv", "groups.png"]

@@ -168,6 +168,7 @@ def examples() -> list[dict[str, np.ndarray]]:
 
 
 CARD = {
+    "recipe": "deep/training/recipes/fragments.py",
     "inputs": "fragments uint8 (n, s, s, 3) RGB, s >= 4; turns int64 [0] for upright heaps, [0, 1, 2, 3] for turned ones",
     "outputs": "affinity (n, n): probability of one photograph; neighbours (4, turns, n, n): probability that two sides touch",
     "trained_on": "32,500 photographs of 64 x 64: 28,000 Tiny ImageNet, 4,500 imagenette",
