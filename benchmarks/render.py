@@ -50,7 +50,7 @@ def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
 
 
 def short(results: dict[str, Any]) -> str:
-    """By source and condition: the headline metric of the floor, the handcrafted method and the network, and their difference."""
+    """By source and condition: the headline metric of the main methods, and deep minus baseline, paired."""
     parts = []
     for source, title in SOURCES.items():
         if source not in results:
@@ -60,11 +60,11 @@ def short(results: dict[str, Any]) -> str:
             metric, label = HEADLINE[found["task"]]
             scores = summary(found["records"])
             gain = difference(found["records"], metric, "deep", "baseline")
-            cells = [f"{scores[m]['metrics'][metric]['mean']:.3f}" for m in ("trivial", "baseline", "deep")]
+            cells = [f"{scores[m]['metrics'][metric]['mean']:.3f}" for m in ("trivial", "baseline", "loops", "deep")]
             certain = gain["low"] > 0 or gain["high"] < 0
             cell = f"{gain['mean']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
             rows.append([found["condition"], *cells, f"**{cell}**" if certain else cell, str(found["samples"])])
-        header = [f"fragments, {label}", "trivial", "baseline", "deep", "deep - baseline [95 %]", "samples"]
+        header = [f"fragments, {label}", "trivial", "baseline", "loops", "deep", "deep - baseline [95 %]", "samples"]
         parts.append(f"{title}:\n\n{markdown(header, rows)}")
     return "\n\n".join(parts)
 

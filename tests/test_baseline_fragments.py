@@ -3,10 +3,20 @@
 import numpy as np
 import pytest
 
-from baselines.fragments import REGULARISATION, Gradient, colour_similarity, lab, mutual_ratio, side_dissimilarity, walked
-from data.fragments import samples
+from baselines.fragments import (
+    REGULARISATION,
+    Gradient,
+    closing_loops,
+    colour_similarity,
+    lab,
+    mutual_ratio,
+    side_dissimilarity,
+    touching_probability,
+    walked,
+)
+from data.fragments import heaps, samples
 from toolkit.evaluation import evaluate, summary
-from toolkit.tasks.fragments import TASK, Conditions
+from toolkit.tasks.fragments import TASK, Conditions, touching
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +67,25 @@ def test_a_walk_stays_within_groups_that_nothing_joins():
     affinity = np.kron(np.eye(2), np.ones((3, 3))) - np.eye(6)
     reached = walked(affinity, 64)
     np.testing.assert_allclose(reached, np.kron(np.eye(2), np.full((3, 3), 2)), atol=1e-6)
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+def test_loops_close_round_every_inner_corner_of_the_photographs_and_nowhere_else(photographs, rotate):
+    conditions = Conditions(images=2, grid=3, fragment=20, rotate=rotate)
+    target = next(heaps(photographs[:, :60, :60], conditions, 1, 0)).target
+    true = np.zeros((4, 4 if rotate else 1, 18, 18))
+    for i, side, j, turn in touching(target):
+        true[side, turn, i, j] = 1
+    support = sum(closing_loops(true))
+    # of 12 seams in a 3 x 3 photograph, seen from both sides, 8 end at one inner corner, 4 at two
+    assert sorted(support[true > 0].tolist()) == [1] * 32 + [2] * 16
+    assert support[true == 0].max() == 0
+
+
+def test_the_chances_of_a_side_s_partners_and_of_none_add_to_one():
+    scores = np.zeros((4, 1, 6, 6))
+    found = touching_probability(scores, none=np.log(6))
+    np.testing.assert_allclose(found.sum(-1), 0.5)
 
 
 def test_the_baseline_groups_bundled_photographs():

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import render, run
 from toolkit.core import ToolkitError
+from toolkit.registry import METHODS
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def results():
 
 def test_results_hold_a_record_for_each_sample_and_method(results):
     for found in results["conditions"]:
-        assert len(found["records"]) == found["samples"] * 5
+        assert len(found["records"]) == found["samples"] * len(METHODS["fragments"])
     assert results["environment"]["threads"] == 1
 
 

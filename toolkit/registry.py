@@ -13,6 +13,7 @@ METHODS = {
         "colour": "baselines.fragments:Colour",
         "hdbscan": "baselines.fragments:Density",
         "baseline": "baselines.fragments:Gradient",
+        "loops": "baselines.fragments:Loops",
         "deep": "deep.fragments:Network",
     },
 }
