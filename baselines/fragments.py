@@ -11,7 +11,7 @@ import numpy as np
 from hdbscan import HDBSCAN
 from scipy.special import logsumexp
 
-from toolkit.assembly import arranged, arrangement
+from toolkit.assembly import arranged, arrangement, in_any_order
 from toolkit.tasks.fragments import Arrangement, Heap
 
 REGULARISATION = 1.0  # added to gradient variances: flat sides would have none; in squared CIELAB units
@@ -97,6 +97,7 @@ class Gradient:
     slope: float = 2.7
     offset: float = -2.7
 
+    @in_any_order
     def predict(self, inputs: Heap) -> Arrangement:
         pixels = lab(inputs.fragments)
         ratio = mutual_ratio(side_dissimilarity(pixels))
@@ -153,6 +154,7 @@ class Loops:
     slope: float = 2.0
     offset: float = -2.0
 
+    @in_any_order
     def predict(self, inputs: Heap) -> Arrangement:
         turns = 4 if inputs.turned else 1
         pixels = lab(inputs.fragments)
@@ -177,6 +179,7 @@ class Colour:
     slope: float = 8.3
     offset: float = -7.3
 
+    @in_any_order
     def predict(self, inputs: Heap) -> Arrangement:
         logits = self.slope * colour_similarity(lab(inputs.fragments), self.bins, self.blur) + self.offset
         return arrangement(1 / (1 + np.exp(-logits)), None, inputs)
@@ -191,6 +194,7 @@ class Density:
     blur: float = 1.0
     smallest: int = 4
 
+    @in_any_order
     def predict(self, inputs: Heap) -> Arrangement:
         similarity = colour_similarity(lab(inputs.fragments), self.bins, self.blur)
         labels = HDBSCAN(metric="precomputed", min_cluster_size=self.smallest).fit_predict(1 - similarity)

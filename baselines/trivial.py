@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.assembly import arranged
+from toolkit.assembly import arranged, in_any_order
 from toolkit.tasks.fragments import Arrangement, Heap
 
 
@@ -12,6 +12,7 @@ from toolkit.tasks.fragments import Arrangement, Heap
 class OneGroup:
     """All fragments in one group, in reading order."""
 
+    @in_any_order
     def predict(self, inputs: Heap) -> Arrangement:
         count = len(inputs.fragments)
         return arranged(np.zeros(count, np.int32), np.zeros((count, count)), None, inputs)

@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.run import RESULTS
+from toolkit import registry
 from toolkit.core import ToolkitError
 from toolkit.evaluation import difference, summary
 from toolkit.network import checkpoint
 from toolkit.outputs import write_bytes
-from toolkit.registry import METHODS
 
-HEADLINE = {"fragments": ("ari", "ARI")}
+HEADLINE = {"fragments": "ari"}
 BEGIN, END = "<!-- results: `toolkit report` writes between these markers -->", "<!-- end of results -->"
-SOURCES = {
-    "real": "Real photographs, never trained or chosen on (Caltech-101, centre squares of 64 x 64)",
-    "builtin": "Photographs bundled with scikit-image and scikit-learn (`make benchmark`)",
+KNOWN = {  # by SHA-256 of the data
+    "706ee6bf4d1628e17925b2aa01a5852c900172e0a13eecf0e47afdaa5e887d03": "2,020 Caltech-101 photographs, never trained or chosen on",
+    None: "the photographs that scikit-image and scikit-learn bundle",
 }
 
 
@@ -25,16 +25,15 @@ def written(check: bool = False) -> list[Path]:
 
     Returns the paths that changed.
     """
-    if not Path("README.md").exists():
-        raise ToolkitError("There is no README.md here.", "Run `toolkit report` in the project's folder.", status=2)
-    results = {name: json.loads(path.read_text()) for name in SOURCES if (path := RESULTS / f"{name}.json").exists()}
-    readme = Path("README.md").read_text()
+    readme = Path("README.md").read_text() if Path("README.md").exists() else ""
+    if BEGIN not in readme or END not in readme.split(BEGIN)[1]:
+        raise ToolkitError("There is no README.md with markers for results here.", "Run this in the project's folder.", status=2)
+    results = [json.loads(path.read_text()) for name in ("real", "builtin") if (path := RESULTS / f"{name}.json").exists()]
     before, rest = readme.split(BEGIN)
-    _, after = rest.split(END)
     texts = {
-        Path("README.md"): f"{before}{BEGIN}\n{short(results)}\n{END}{after}",
+        Path("README.md"): f"{before}{BEGIN}\n{short(results)}\n{END}{rest.split(END)[1]}",
         Path("benchmarks/REPORT.md"): report(results),
-        Path("checkpoints/README.md"): cards(METHODS),
+        Path("checkpoints/README.md"): cards(registry.METHODS),
     }
     stale = [path for path, text in texts.items() if not path.exists() or path.read_text() != text]
     if check and stale:
@@ -45,52 +44,57 @@ def written(check: bool = False) -> list[Path]:
 
 
 def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
+    """A table whose first column is text, the others numbers."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def short(results: dict[str, Any]) -> str:
-    """By source and condition: the headline metric of the main methods, and deep minus baseline, paired."""
+def origin(found: dict[str, Any]) -> str:
+    """What the samples of a task were made from."""
+    return KNOWN.get(found["sha256"], f"the photographs at {found['data']}")
+
+
+def short(results: list[dict[str, Any]]) -> str:
+    """For each task the headline metric, a method a row and a condition a column, and deep minus baseline, paired by sample; bold
+    where its interval excludes zero."""
     parts = []
-    for source, title in SOURCES.items():
-        if source not in results:
-            continue
-        rows = []
-        for found in results[source]["conditions"]:
-            metric, label = HEADLINE[found["task"]]
-            scores = summary(found["records"])
-            gain = difference(found["records"], metric, "deep", "baseline")
-            cells = [f"{scores[m]['metrics'][metric]['mean']:.3f}" for m in ("trivial", "baseline", "loops", "deep")]
-            certain = gain["low"] > 0 or gain["high"] < 0
-            cell = f"{gain['mean']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
-            rows.append([found["condition"], *cells, f"**{cell}**" if certain else cell, str(found["samples"])])
-        header = [f"fragments, {label}", "trivial", "baseline", "loops", "deep", "deep - baseline [95 %]", "samples"]
-        parts.append(f"{title}:\n\n{markdown(header, rows)}")
+    for result in results:
+        for task, found in result["tasks"].items():
+            metric = HEADLINE[task]
+            scores = [summary(c["records"]) for c in found["conditions"]]
+            rows = [[name, *(f"{s[name]['metrics'][metric]['mean']:.3f}" for s in scores)] for name in found["methods"]]
+            gains = [difference(c["records"], metric, "deep", "baseline") for c in found["conditions"]]
+            rows.append(["deep - baseline", *map(bold, gains)])
+            rows.append(["samples", *(str(c["samples"]) for c in found["conditions"])])
+            header = [f"{task}: {metric.upper()}", *(c["condition"] for c in found["conditions"])]
+            parts.append(f"On {origin(found)}:\n\n{markdown(header, rows)}")
     return "\n\n".join(parts)
 
 
-def report(results: dict[str, Any]) -> str:
+def bold(gain: dict[str, float]) -> str:
+    """A difference with its interval, bold when that excludes zero."""
+    cell = f"{gain['mean']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
+    return f"**{cell}**" if gain["low"] > 0 or gain["high"] < 0 else cell
+
+
+def report(results: list[dict[str, Any]]) -> str:
     """Every condition x every method x every metric, and the milliseconds."""
-    parts = ["# Results\n\nWritten by `toolkit report` from `benchmarks/results/*.json`; means over samples, one thread."]
-    for source, title in SOURCES.items():
-        if source not in results:
-            continue
-        e = results[source]["environment"]
+    parts = ["# Results\n\nWritten by `toolkit report` from `benchmarks/results/*.json`: means over samples, on one thread."]
+    for result in results:
+        e = result["environment"]
         where = f"{e['processor']}, {e['cores']} cores, load {e['load']:.1f}, Python {e['python']}, commit {e['commit']}"
-        parts.append(f"## {title}\n\n{where}.")
-        for found in results[source]["conditions"]:
-            scores = summary(found["records"])
-            metrics = list(next(iter(scores.values()))["metrics"])
-            rows = [
-                [
-                    name,
-                    *(f"{s['metrics'][m]['mean']:.3f}" for m in metrics),
-                    *(f"{s['milliseconds'][k]:.0f}" for k in ("median", "p95")),
-                ]
-                for name, s in scores.items()
-            ]
-            head = f"### {found['task']}: {found['condition']} ({found['samples']} samples, seed {found['seed']})"
-            parts.append(f"{head}\n\n{markdown(['method', *metrics, 'median ms', 'p95 ms'], rows)}")
+        for name, found in result["tasks"].items():
+            task = registry.task(name)
+            metrics = [m.name for m in task.metrics]
+            parts.append(f"## {name}: {task.question}\n\nOn {origin(found)}. {where}.")
+            parts.append("\n".join(f"- `{m.name}`: {m.description}" for m in task.metrics))
+            for c in found["conditions"]:
+                rows = []
+                for method, s in summary(c["records"]).items():
+                    means = [f"{s['metrics'][m]['mean']:.3f}" for m in metrics]
+                    rows.append([method, *means, *(f"{s['milliseconds'][k]:.0f}" for k in ("median", "p95"))])
+                head = f"### {c['condition']}\n\n{c['samples']} samples, seed {c['seed']}, options {c['options'] or 'as default'}"
+                parts.append(f"{head}\n\n{markdown(['method', *metrics, 'median ms', 'p95 ms'], rows)}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,33 +1,35 @@
 """Every task x every method on fixed samples: results as JSON, to be drawn by `render`."""
 
+import hashlib
 import json
 import os
 import platform
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from toolkit import evaluation, registry
 from toolkit.core import ToolkitError
+from toolkit.images import read_bytes
 from toolkit.outputs import write_bytes
 
 RESULTS = Path("benchmarks/results")  # in the project's folder
 SEED = 7
 VERSIONS = ("numpy", "scipy", "scikit-learn", "scikit-image", "opencv-python-headless", "hdbscan", "onnxruntime")
 
-# By task: condition, sample options, samples on real data (a third of it on builtin, an eighth when quick)
-CONDITIONS = {
+CONDITIONS = {  # by task: name, options, samples on builtin, samples on real data
     "fragments": (
-        ("known sizes", {}, 100),
-        ("known count", {"known": "count"}, 100),
-        ("known nothing", {"known": "nothing"}, 100),
-        ("noise 20", {"noise": 20.0}, 100),
-        ("noise 10, quarter turns", {"noise": 10.0, "rotate": True}, 100),
-        ("2 pixels worn off", {"worn": 2}, 100),
-        ("8-pixel fragments", {"grid": 8, "fragment": 8}, 16),
+        ("known sizes", {}, 30, 100),
+        ("known count", {"known": "count"}, 30, 100),
+        ("known nothing", {"known": "nothing"}, 30, 100),
+        ("noise 20", {"noise": 20.0}, 30, 100),
+        ("noise 10, turned", {"noise": 10.0, "rotate": True}, 30, 100),
+        ("worn by 2", {"worn": 2}, 30, 100),
+        ("8-pixel fragments", {"grid": 8, "fragment": 8}, 6, 30),
     ),
 }
 TEST_PART = {"fragments": "fragments/test.zip"}
@@ -35,28 +37,33 @@ TEST_PART = {"fragments": "fragments/test.zip"}
 
 def measured(tasks: tuple[str, ...], data: Path | None, quick: bool, report: Callable[[str], None]) -> dict[str, Any]:
     """Results of the tasks on `builtin`, or on a folder laid out as shared/data; `report` is told of each condition."""
-    results = {"data": "real" if data else "builtin", "environment": environment(), "conditions": []}
-    for name in tasks or CONDITIONS:
-        if name not in CONDITIONS:
-            raise ToolkitError(f"There is no benchmark of {name!r}.", f"Choose one of: {', '.join(CONDITIONS)}.", status=2)
-        task = registry.task(name)
-        methods = {m: registry.method(name, m) for m in registry.METHODS[name]}
-        source = str(data / TEST_PART[name]) if data else "builtin"
-        for condition, options, samples in CONDITIONS[name]:
-            count = max(2, samples // 8 if quick else samples if data else samples // 3)
-            report(f"{name}, {condition}: {count} samples")
-            drawn = registry.loaded(registry.SAMPLES[name])(source, task.options(**options), count, SEED)
+    name = ("real" if data else "builtin") + ("-quick" if quick else "")
+    results = {"name": name, "environment": environment(), "tasks": {}}
+    for task_name in tasks or CONDITIONS:
+        if task_name not in CONDITIONS:
+            raise ToolkitError(f"There is no benchmark of {task_name!r}.", f"Choose one of: {', '.join(CONDITIONS)}.", status=2)
+        task, methods = registry.task(task_name), registry.methods(task_name, ())
+        source = data / TEST_PART[task_name] if data else None
+        found = results["tasks"][task_name] = {
+            "data": str(source) if source else "builtin",
+            "sha256": hashlib.sha256(read_bytes(source)).hexdigest() if source else None,
+            "methods": {m: {"name": type(method).__name__, **asdict(method)} for m, method in methods.items()},
+            "conditions": [],
+        }
+        for condition, options, builtin_samples, real_samples in CONDITIONS[task_name]:
+            count = 2 if quick else real_samples if source else builtin_samples
+            report(f"{task_name}, {condition}: {count} samples")
+            drawn = registry.loaded(registry.SAMPLERS[task_name])(found["data"], task.options(**options), count, SEED)
             records = list(evaluation.evaluate(task, methods, drawn))
-            described = {"task": name, "condition": condition, "options": options, "samples": count, "seed": SEED}
-            results["conditions"].append({**described, "records": records})
-    return results
+            described = {"condition": condition, "options": options, "samples": count, "seed": SEED}
+            found["conditions"].append({**described, "records": records})
+    return rounded(results)
 
 
 def saved(results: dict[str, Any], folder: Path) -> Path:
-    """Write results as `builtin.json` or `real.json`, numbers to four decimals, a record a line."""
-    path = folder / f"{results['data']}.json"
-    text = json.dumps(rounded(results), indent=1)
-    write_bytes(path, (text + "\n").encode())
+    """Write results as NAME.json, a record a line."""
+    path = folder / f"{results['name']}.json"
+    write_bytes(path, (json.dumps(results).replace('{"sample"', '\n{"sample"') + "\n").encode())
     return path
 
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from data.photographs import builtin
 from data.photographs import photographs as photographs_at
 from toolkit.core import Sample, ToolkitError
-from toolkit.tasks.fragments import Arrangement, Conditions, Heap
+from toolkit.tasks.fragments import Arrangement, Conditions
 
 
 def cut(photograph: np.ndarray, grid: int, fragment: int) -> np.ndarray:
@@ -68,32 +69,29 @@ def heap(photographs: np.ndarray, conditions: Conditions, rng: np.random.Generat
         turn=turn[order],
         confidence=np.ones(count, np.float32),
     )
-    fragments = np.ascontiguousarray(fragments[order])
-    fragments.flags.writeable = False
-    return Sample(id, Heap(fragments, **conditions.told()), target)
+    return Sample(id, conditions.heap(np.ascontiguousarray(fragments[order])), target)
 
 
-def heaps(
-    photographs: np.ndarray, conditions: Conditions, count: int, seed: int, sources: np.ndarray | None = None
-) -> Iterator[Sample]:
+def heaps(photographs: np.ndarray, conditions: Conditions, count: int, seed: int) -> Iterator[Sample]:
     """`count` samples, each of `conditions.images` different photographs; sample k depends on (seed, k) alone.
 
-    `sources` (N,) tells which photographs are crops of the same one: a sample takes no two of these while others are left.
+    Photographs are uint8 (N, s, s, 3), or (N, crops, s, s, 3) with several crops of each, of which a sample takes one.
     """
     if conditions.images > len(photographs):
         raise ToolkitError(
-            f"{conditions.images} images were asked for, and there are {len(photographs)} photographs.", "Give fewer --images.", 5
+            f"{conditions.images} images were asked for, and there are {len(photographs)} photographs.",
+            "Give fewer --images, or --data with more photographs.",
+            status=2,
         )
     for k in range(count):
         rng = np.random.default_rng([seed, k])
-        order = rng.permutation(len(photographs))
-        if sources is not None:
-            earlier = np.array([(sources[order[:i]] == sources[j]).sum() for i, j in enumerate(order)])
-            order = order[np.argsort(earlier, kind="stable")]
-        yield heap(photographs[order[: conditions.images]], conditions, rng, f"{seed}-{k}")
+        chosen = photographs[rng.choice(len(photographs), conditions.images, replace=False)]
+        if chosen.ndim == 5:
+            chosen = chosen[np.arange(conditions.images), rng.integers(0, chosen.shape[1], conditions.images)]
+        yield heap(chosen, conditions, rng, f"{seed}-{k}")
 
 
 def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterator[Sample]:
     """Samples from the photographs at `data`: a folder, a .zip, an .npy, or "builtin"."""
-    found, sources = photographs_at(data, conditions.grid * conditions.fragment)
-    return heaps(found, conditions, count, seed, sources if data == "builtin" else None)
+    size = conditions.grid * conditions.fragment
+    return heaps(builtin(size) if data == "builtin" else photographs_at(data, size), conditions, count, seed)

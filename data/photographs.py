@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.core import ToolkitError
-from toolkit.images import SUFFIXES, decoded, read_image, square
-from toolkit.tasks.fragments import read_array, zipped_images
+from toolkit.images import decoded, folder_images, read_array, square, zipped_images
 
 BUNDLED = (
     ("skimage.data", "astronaut.png"),
@@ -27,40 +26,35 @@ REMEDY = "Give a folder or .zip of photographs, an .npy of uint8 (N, H, W, 3), o
 
 
 @lru_cache(maxsize=2)
-def builtin(size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Crops uint8 (120, size, size, 3) of the ten bundled photographs, half to all of their shorter side, area-averaged; and
-    the index (120,) of the photograph that each was cropped from."""
-    rng = np.random.default_rng(seed)
-    crops, sources = [], []
-    for source, (package, name) in enumerate(BUNDLED):
+def builtin(size: int) -> np.ndarray:
+    """Crops uint8 (10, 12, size, size, 3): twelve of each bundled photograph, half to all of its shorter side, area-averaged."""
+    rng = np.random.default_rng(0)
+    crops = []
+    for package, name in BUNDLED:
         image = decoded(files(package).joinpath(name).read_bytes(), name)
         for _ in range(CROPS):
             side = int(rng.uniform(0.5, 1) * min(image.shape[:2]))
             row, column = (int(rng.integers(0, length - side + 1)) for length in image.shape[:2])
             crops.append(square(image[row : row + side, column : column + side], size))
-            sources.append(source)
-    return np.stack(crops), np.array(sources)
+    return np.stack(crops).reshape(len(BUNDLED), CROPS, size, size, 3)
 
 
-def photographs(path: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Centre squares uint8 (N, size, size, 3), area-averaged, in the order of their names, and what each was cropped from (N,).
-
-    `path` names a folder (searched with its subfolders), a .zip, an .npy, or is "builtin". Files that are no image are refused.
-    """
-    if path == "builtin":
-        return builtin(size)
+def photographs(path: str, size: int) -> np.ndarray:
+    """Centre squares uint8 (N, size, size, 3) of the photographs in a folder and its subfolders, a .zip, or an .npy of uint8
+    (N, H, W, 3), in the order of their names; area-averaged, or enlarged when smaller."""
     place = Path(path)
     if place.is_dir():
-        found = [square(read_image(p), size) for p in sorted(place.rglob("*")) if p.suffix.lower() in SUFFIXES]
+        folders = [place, *sorted(p for p in place.rglob("*") if p.is_dir() and not p.name.startswith("."))]
+        found = [square(image, size) for folder in folders for _, image in folder_images(folder)]
     elif place.suffix.lower() == ".zip":
         found = [square(image, size) for _, image in zipped_images(place)]
     elif place.suffix.lower() == ".npy":
         array = read_array(place)
-        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
+        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
             raise ToolkitError(f"{path} holds {array.dtype} {array.shape}.", "Save photographs as uint8 (N, H, W, 3).", status=5)
         found = [square(image, size) for image in array]
     else:
         raise ToolkitError(f"There are no photographs at {path}.", REMEDY, status=5)
     if not found:
         raise ToolkitError(f"{path} holds no image.", REMEDY, status=5)
-    return np.stack(found), np.arange(len(found))
+    return np.stack(found)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.assembly import arrangement
+from toolkit.assembly import arrangement, in_any_order
 from toolkit.network import checkpoint
 from toolkit.tasks.fragments import Arrangement, Heap
 
@@ -20,6 +20,7 @@ class Network:
         """Of the checkpoint, for the record of a run."""
         return checkpoint("fragments", self.checkpoint).sha256
 
+    @in_any_order
     def predict(self, inputs: Heap) -> Arrangement:
         turns = np.arange(4 if inputs.turned else 1)
         affinity, neighbours = checkpoint("fragments", self.checkpoint).run(fragments=inputs.fragments, turns=turns)

@@ -43,15 +43,17 @@ def test_dissimilarity_is_gallaghers_for_every_side_and_turn(pixels, side, turn)
     assert found == pytest.approx(expected, rel=1e-3)
 
 
-def test_the_ratio_is_one_for_a_mutual_second_best_and_symmetric(pixels):
+def test_the_ratio_is_to_the_geometric_mean_of_both_second_bests_and_symmetric(pixels):
     ratio = mutual_ratio(side_dissimilarity(pixels))
     side = np.arange(4)
     for a in side:
         for o in side:
             b = (a + 2 + o) % 4
             np.testing.assert_allclose(ratio[a, o], ratio[b, -o % 4].T)
-    best = ratio.transpose(0, 2, 1, 3).reshape(4, 5, -1).min(-1)
-    assert (best <= ratio.max()).all()
+    rows = side_dissimilarity(pixels).transpose(0, 2, 1, 3).reshape(4, 5, -1)
+    second = np.sort(rows)[..., 1]
+    a, i, j = 2, 0, 4  # upright: side 2 of 0 against side 0 of 4
+    assert ratio[a, 0, i, j] == pytest.approx(side_dissimilarity(pixels)[a, 0, i, j] / np.sqrt(second[2, 0] * second[0, 4]))
 
 
 def test_colour_similarity_is_one_for_the_same_colours_and_zero_for_others():

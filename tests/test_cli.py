@@ -66,6 +66,30 @@ def test_a_folder_a_zip_and_an_array_get_the_same_answer(run, folder, tmp_path, 
     assert [row.split(",")[1:] for row in tables[0]] == [row.split(",")[1:] for row in tables[1]]
 
 
+@pytest.mark.parametrize("out", [".", "heap", "heap/in"])
+def test_results_that_would_meet_an_input_are_refused_and_nothing_is_lost(run, folder, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(p.name for p in folder.iterdir())
+    status, _, err = run("predict", "fragments", "heap", "--out", out, "--images", 5)
+    assert status == 2 and "--out" in err
+    assert sorted(p.name for p in folder.iterdir()) == before
+
+
+def test_a_folder_of_somebody_else_s_in_the_place_of_results_is_left_alone(run, folder, tmp_path):
+    (tmp_path / "out" / "heap").mkdir(parents=True)
+    (tmp_path / "out" / "heap" / "thesis.txt").write_text("years")
+    status, _, err = run("predict", "fragments", folder, "--out", tmp_path / "out", "--images", 5)
+    assert status == 4 and "heap" in err
+    assert (tmp_path / "out" / "heap" / "thesis.txt").read_text() == "years"
+
+
+def test_predicting_again_replaces_the_results_as_a_whole(run, folder, tmp_path):
+    for images in (5, 4):
+        status, _, _ = run("predict", "fragments", folder, "--out", tmp_path / "out", "--images", images)
+        assert status == 0
+    assert sum(p.name.startswith("photograph") for p in (tmp_path / "out" / "heap").iterdir()) == 4
+
+
 def broken_inputs(folder):
     """By name: an input that cannot be answered."""
     rng = np.random.default_rng(0)
@@ -81,7 +105,18 @@ def broken_inputs(folder):
     np.save(folder / "floats.npy", np.zeros((16, 8, 8, 3)))
     np.save(folder / "objects.npy", np.array([{}, []], object))
     (folder / "short.npy").write_bytes((folder / "floats.npy").read_bytes()[:200])
+    (folder / "garbled.npy").write_bytes((folder / "floats.npy").read_bytes().replace(b"descr", b"de(cr"))
+    np.savez(folder / "several", a=image)
+    (folder / "several.npz").rename(folder / "several.npy")
     (folder / "bad.zip").write_bytes(b"PK\x03\x04 nothing")
+    with zipfile.ZipFile(folder / "flipped.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.bmp", cv2.imencode(".bmp", image)[1].tobytes())
+    data = bytearray((folder / "flipped.zip").read_bytes())
+    data[60:70] = b"\xff" * 10
+    (folder / "flipped.zip").write_bytes(data)
+    (folder / "stray").mkdir()
+    write_png(folder / "stray" / "a.png", image)
+    (folder / "stray" / "b.gif").write_bytes(b"GIF89a")
     (folder / "notes.txt").write_text("hello")
     return sorted(folder.iterdir())
 
@@ -106,14 +141,20 @@ def test_every_broken_input_gets_a_record_with_reason_and_remedy_and_the_rest_is
         (("evaluate", "nothing"), 2, "nothing"),
         (("evaluate", "fragments", "--data", "nowhere"), 5, "nowhere"),
         (("predict", "fragments", "nowhere", "--out", "out"), 2, "nowhere"),
-        (("predict", "fragments", ".", "--out", "out"), 2, "inside"),
+        (("predict", "fragments", ".", "--out", "out"), 2, "meet"),
         (("show", "fragments", "--checkpoint", "nowhere.onnx"), 3, "nowhere.onnx"),
+        (("predict", "fragments", "nowhere", "--out", "out", "--method", "colour", "--checkpoint", "some.onnx"), 2, "--checkpoint"),
+        (("evaluate", "fragments", "--checkpoint", "/proc/self/mem", "--method", "deep"), 3, "/proc/self/mem"),
+        (("benchmark", "--data", "nowhere"), 5, "nowhere"),
+        (("benchmark", "magic"), 2, "magic"),
         (("train", "magic", "--data", ".", "--out", "out"), 2, "magic"),
+        (("train", "fragments", "--data", "nowhere", "--out", "out"), 5, "train.zip"),
+        (("export", "fragments", "--run", "nowhere"), 2, "nowhere"),
     ],
 )
 def test_a_wrong_call_gets_a_sentence_and_its_status(run, tmp_path, monkeypatch, arguments, status, words):
     monkeypatch.chdir(tmp_path)
-    if arguments[0] == "train":
+    if arguments[0] in ("train", "export"):
         pytest.importorskip("torch", reason="training needs the extra [train]")
     code, out, err = run(*arguments)
     assert code == status and words in err and out == ""

@@ -19,7 +19,7 @@ from toolkit.tasks.fragments import Conditions, photograph
 @pytest.mark.parametrize("rotate", [False, True])
 @pytest.mark.parametrize(("grid", "fragment"), [(4, 16), (8, 8), (2, 32)])
 def test_laying_the_target_out_gives_the_photographs_back(photographs, grid, fragment, rotate):
-    sample = heap(photographs, Conditions(6, grid, fragment, rotate=rotate), np.random.default_rng(0))
+    sample = heap(photographs, Conditions(images=6, grid=grid, fragment=fragment, rotate=rotate), np.random.default_rng(0))
     for k, original in enumerate(photographs):
         np.testing.assert_array_equal(photograph(sample.inputs, sample.target, k), original)
 
@@ -64,11 +64,17 @@ def test_the_augmentation_of_a_photograph_keeps_its_shape_and_changes_it(photogr
 
 
 def test_builtin_heaps_take_ten_different_bundled_photographs():
-    crops, sources = builtin(64)
-    assert crops.shape == (120, 64, 64, 3) and len(BUNDLED) == 10
-    keys = {crops[k].tobytes(): sources[k] for k in range(len(crops))}
+    crops = builtin(64)
+    assert crops.shape == (10, 12, 64, 64, 3) and len(BUNDLED) == 10
+    source = {crop.tobytes(): k for k in range(10) for crop in crops[k]}
     for sample in samples("builtin", Conditions(), 3, 0):
-        assert {keys[photograph(sample.inputs, sample.target, k).tobytes()] for k in range(10)} == set(range(10))
+        assert {source[photograph(sample.inputs, sample.target, k).tobytes()] for k in range(10)} == set(range(10))
+
+
+def test_builtin_has_no_eleventh_photograph():
+    with pytest.raises(ToolkitError, match="10 photographs") as error:
+        next(samples("builtin", Conditions(images=11), 1, 0))
+    assert error.value.status == 2
 
 
 def test_folder_zip_and_array_give_the_same_photographs(photographs, tmp_path):
@@ -79,14 +85,14 @@ def test_folder_zip_and_array_give_the_same_photographs(photographs, tmp_path):
             archive.write(folder / f"{k}.png", f"in/{k}.png")
     np.save(tmp_path / "some.npy", photographs)
     for place in (folder, tmp_path / "some.zip", tmp_path / "some.npy"):
-        np.testing.assert_array_equal(photographs_at(str(place), 64)[0], photographs)
+        np.testing.assert_array_equal(photographs_at(str(place), 64), photographs)
 
 
 def test_the_centre_square_is_averaged_over_areas(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (128, 200, 3), np.uint8)
     write_png(tmp_path / "wide.png", image)
     expected = cv2.resize(image[:, 36:164], (64, 64), interpolation=cv2.INTER_AREA)
-    np.testing.assert_array_equal(photographs_at(str(tmp_path), 64)[0][0], expected)
+    np.testing.assert_array_equal(photographs_at(str(tmp_path), 64)[0], expected)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +104,7 @@ def test_the_centre_square_is_averaged_over_areas(tmp_path):
         {"noise": -1.0},
         {"worn": 7},
         {"images": 500},
+        {"grid": 5, "fragment": 256},
         {"known": "all"},
         {"images": 1, "grid": 1},
     ],

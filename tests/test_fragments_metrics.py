@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.fragments import heaps
-from toolkit.tasks.fragments import METRICS, TASK, Arrangement, Conditions
+from toolkit.tasks.fragments import METRICS, TASK, Arrangement, Conditions, strangers
 
 SCORES = {metric.name: metric.score for metric in METRICS}
 
@@ -24,6 +24,18 @@ def test_a_perfect_answer_scores_exactly_one(photographs, rotate):
     target = next(heaps(photographs, Conditions(images=4, rotate=rotate), 1, 0)).target
     for metric in TASK.metrics:
         assert metric.score(target, target) == metric.perfect == 1
+
+
+def test_a_perfect_grouping_scores_exactly_one_whatever_the_sizes():
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        target = arrangement(np.unique(rng.integers(0, 9, rng.integers(2, 60)), return_inverse=True)[1])
+        assert all(SCORES[name](target, target) == 1 for name in ("ari", "nmi", "pair_precision", "pair_recall"))
+
+
+def test_strangers_are_those_from_another_photograph_than_most_of_their_group():
+    found = strangers(np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 0, 0, 1, 1]))
+    np.testing.assert_array_equal(found, [False, False, False, True, False, True])
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])

@@ -20,7 +20,7 @@ def test_the_shipped_checkpoint_matches_its_index_and_carries_its_card():
     found = checkpoint("fragments")
     index = json.loads(files("checkpoints").joinpath("index.json").read_text())
     assert index["fragments.onnx"]["sha256"] == found.sha256
-    assert {"task", "training", "validation", "trained_on", "data_licence", "parameters"} <= set(found.card)
+    assert {"task", "training", "validation", "data", "recipe", "parameters"} <= set(found.card)
 
 
 def test_the_seal_is_the_hash_of_all_before_it(shipped):

@@ -11,40 +11,58 @@ from toolkit.registry import METHODS
 
 @pytest.fixture(scope="module")
 def results():
-    small = tuple(
-        (name, {**options, "images": 2, "grid": 2, "fragment": 16}, 16) for name, options, _ in run.CONDITIONS["fragments"][:2]
-    )
+    tiny = {"images": 2, "grid": 2}
+    small = tuple((name, {**options, **tiny}, 2, 2) for name, options, *_ in run.CONDITIONS["fragments"][:2])
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(run.CONDITIONS, "fragments", small)
         return run.measured((), None, True, lambda line: None)
 
 
 def test_results_hold_a_record_for_each_sample_and_method(results):
-    for found in results["conditions"]:
-        assert len(found["records"]) == found["samples"] * len(METHODS["fragments"])
-    assert results["environment"]["threads"] == 1
+    found = results["tasks"]["fragments"]
+    assert list(found["methods"]) == list(METHODS["fragments"])
+    for condition in found["conditions"]:
+        assert len(condition["records"]) == 2 * len(METHODS["fragments"])
 
 
-def test_saved_results_draw_the_same_tables(results, tmp_path):
+def test_a_quick_run_is_saved_apart_and_draws_the_same_tables_when_read_back(results, tmp_path):
     path = run.saved(results, tmp_path)
+    assert path.name == "builtin-quick.json"
     again = json.loads(path.read_text())
-    assert render.short({"builtin": again}) == render.short({"builtin": run.rounded(results)})
-    assert "| known count |" in render.report({"builtin": again}).replace("### fragments: known count", "| known count |")
+    assert again == results
+    assert render.short([again]) == render.short([results])
 
 
-def test_a_difference_is_bold_only_when_its_interval_excludes_zero(results):
-    table = render.short({"builtin": results})
-    for line in table.splitlines()[4:]:
-        low, high = line.split("[")[1].split("]")[0].split(",")
-        assert ("**" in line) == (float(low) > 0 or float(high) < 0)
+def test_the_short_table_has_a_row_for_every_method_and_a_column_for_every_condition(results):
+    lines = render.short([results]).splitlines()[2:]
+    assert [line.split(" | ")[0] for line in lines[2:]] == [f"| {m}" for m in (*METHODS["fragments"], "deep - baseline", "samples")]
+    assert lines[0] == "| fragments: ARI | known sizes | known count |"
 
 
-def test_a_stale_table_is_found(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("low", "high", "is_bold"), [(0.0004, 1, True), (-0.2, -0.1, True), (-0.1, 0.1, False), (0.0, 1, False)])
+def test_a_difference_is_bold_only_when_its_interval_excludes_zero(low, high, is_bold):
+    assert render.bold({"mean": (low + high) / 2, "low": low, "high": high}).startswith("**") == is_bold
+
+
+def test_data_of_one_s_own_are_not_called_by_another_s_name():
+    assert "my/photographs.zip" in render.origin({"sha256": "0" * 64, "data": "my/photographs.zip"})
+
+
+def test_a_stale_table_is_found_and_left_as_it_is(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text(f"before\n{render.BEGIN}\nold\n{render.END}\nafter\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ToolkitError, match=r"README\.md"):
         render.written(check=True)
     assert "old" in (tmp_path / "README.md").read_text()
+    assert set(map(str, render.written())) == {"README.md", "benchmarks/REPORT.md", "checkpoints/README.md"}
+    assert render.written(check=True) == []
+
+
+def test_a_readme_without_markers_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "README.md").write_text("nothing")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ToolkitError, match="markers"):
+        render.written()
 
 
 def test_an_unknown_task_has_no_benchmark():

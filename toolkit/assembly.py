@@ -5,7 +5,10 @@ of fragment j, so that j is turned o quarter turns less than i; O is 1 for uprig
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from functools import wraps
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +21,19 @@ REPAIRS = 4  # times that the doubtful part is laid anew
 Place = tuple[int, int]  # row, column
 Board = dict[Place, tuple[int, int]]  # the fragment at a place, and its turn
 DOUBT = float(np.log(0.2 / LEAST))  # score of a seam of probability 0.2
+
+
+def in_any_order(predict: Callable) -> Callable:
+    """Show a method the fragments sorted by their bytes, so that their order permutes its answer and can change nothing else."""
+
+    @wraps(predict)
+    def sorted_predict(method: Any, inputs: Heap) -> Arrangement:
+        order = np.array(sorted(range(len(inputs.fragments)), key=lambda i: inputs.fragments[i].tobytes()))
+        found = predict(method, replace(inputs, fragments=inputs.fragments[order]))
+        place = np.argsort(order)
+        return Arrangement(*(getattr(found, part.name)[place] for part in fields(Arrangement)))
+
+    return sorted_predict
 
 
 def arrangement(affinity: np.ndarray, neighbours: np.ndarray | None, heap: Heap) -> Arrangement:
@@ -34,8 +50,8 @@ def arranged(group: np.ndarray, affinity: np.ndarray, neighbours: np.ndarray | N
         if neighbours is None:
             place[:2, members] = np.divmod(np.arange(len(members)), int(np.ceil(len(members) ** 0.5)))
         else:
-            within = grid if grid and len(members) <= grid**2 else None
-            place[:, members] = assembled(neighbours[:, :, members[:, None], members], within)
+            bound = grid if grid and len(members) <= grid**2 else None
+            place[:, members] = assembled(neighbours[:, :, members[:, None], members], bound)
     same = group[:, None] == group[None]
     np.fill_diagonal(same, False)
     confidence = (affinity * same).sum(1) / np.maximum(same.sum(1), 1)
@@ -122,15 +138,15 @@ def merged(scores: np.ndarray, grid: int | None) -> Board:
         target, quarter = (r + down, c + right), (turn - o - home[j][1]) % turns
         start = turned_place(home[j][0], quarter)
         shift = target[0] - start[0], target[1] - start[1]
-        moved = {}
+        shifted = {}
         for place, (member, t) in pieces[owner[j]].items():
             y, x = turned_place(place, quarter)
-            moved[y + shift[0], x + shift[1]] = (member, (t + quarter) % turns)
+            shifted[y + shift[0], x + shift[1]] = (member, (t + quarter) % turns)
         piece = pieces[owner[i]]
-        if moved.keys() & piece.keys() or not fits([*piece, *moved], grid):
+        if shifted.keys() & piece.keys() or not fits([*piece, *shifted], grid):
             continue
-        piece.update(moved)
-        for place, (member, t) in moved.items():
+        piece.update(shifted)
+        for place, (member, t) in shifted.items():
             owner[member], home[member] = owner[i], (place, t)
     return max((pieces[k] for k in sorted(set(owner))), key=len)
 
@@ -144,6 +160,7 @@ def turned_place(place: Place, quarters: int) -> Place:
 
 
 def fits(places: list[Place], grid: int | None) -> bool:
+    """Whether places lie within grid x grid."""
     return grid is None or all(max(axis) - min(axis) < grid for axis in zip(*places, strict=True))
 
 
@@ -166,7 +183,8 @@ def completed(scores: np.ndarray, grid: int | None, start: Board) -> Board:
     for place, (i, turn) in start.items():
         put(place, i, turn)
     while free.any():
-        places = [place for place in edge if fits([*limits(board), place], grid)]
+        corners = limits(board)
+        places = [place for place in edge if fits([*corners, place], grid)]
         offers = np.stack([edge[place] for place in places])
         offers[:, :, ~free] = -1
         k, turn, i = np.unravel_index(offers.argmax(), offers.shape)

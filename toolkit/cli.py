@@ -94,13 +94,13 @@ def add_task(name: str) -> None:
         from toolkit import prediction, registry
 
         task = registry.task(name)
-        chosen = registry.method(name, method, checkpoint)
-        records = prediction.predicted(task, chosen, inputs, out, task.options(**options))
+        chosen = registry.methods(name, [method], checkpoint)[method]
+        records = prediction.predicted(task, chosen, inputs, out, task.told(**options))
         failed = 0
         with progress(records, len(inputs)) as bar:
             for record in bar:
                 failed += record["status"] == "failed"
-                click.echo(json.dumps({**record, "method": method}))
+                click.echo(json.dumps({**record, "method": method, **options}))
         return 1 if failed else 0
 
     @evaluate.command(name, help=f"Score methods for {name} on photographs that are cut and mixed afresh.")
@@ -117,9 +117,9 @@ def add_task(name: str) -> None:
         from toolkit import evaluation, registry, tables
 
         task = registry.task(name)
-        chosen = {m: registry.method(name, m, checkpoint) for m in methods or registry.METHODS[name]}
+        chosen = registry.methods(name, methods, checkpoint)
         with data_errors():
-            drawn = registry.loaded(registry.SAMPLES[name])(data, task.options(**options), samples, seed)
+            drawn = registry.loaded(registry.SAMPLERS[name])(data, task.options(**options), samples, seed)
             records = evaluation.evaluate(task, chosen, drawn)
             with progress(records, samples * len(chosen)) as bar:
                 summary = evaluation.summary(bar)
@@ -137,9 +137,9 @@ def add_task(name: str) -> None:
         from toolkit.images import write_png
 
         task = registry.task(name)
-        methods = {m: registry.method(name, m, checkpoint) for m in registry.METHODS[name]}
+        methods = registry.methods(name, (), checkpoint)
         with data_errors():
-            sample = next(iter(registry.loaded(registry.SAMPLES[name])(data, task.options(**options), 1, seed)))
+            sample = next(iter(registry.loaded(registry.SAMPLERS[name])(data, task.options(**options), 1, seed)))
         answers = {m: method.predict(sample.inputs) for m, method in methods.items()}
         write_png(out, task.draw(sample, answers))
         click.echo(out)
@@ -165,6 +165,15 @@ def data_errors() -> Iterator[None]:
         raise ToolkitError(error.reason, error.remedy, 5 if error.status == 1 else error.status) from error
 
 
+@contextmanager
+def training_installed() -> Iterator[None]:
+    """A missing library of the extra [train] is told with its remedy: status 2."""
+    try:
+        yield
+    except ImportError as error:
+        raise ToolkitError(f"Training needs {error.name}.", "Install the extra: pip install '.[train]'.", 2) from error
+
+
 def progress(items: Iterator, length: int):
     """A progress bar on stderr, on a terminal only."""
     return click.progressbar(items, length=length, file=sys.stderr, hidden=not sys.stderr.isatty())
@@ -184,8 +193,8 @@ for task_name in SAMPLE_OPTIONS:
 @click.option("--resume", is_flag=True, help="Go on from the last validation in --out.")
 def train(task: str, data: Path, out: Path, steps: int | None, seed: int, threads: int, resume: bool) -> None:
     """Train the network of TASK from scratch (needs the extra [train])."""
-    from deep.training.run import train_task
-
+    with training_installed():
+        from deep.training.run import train_task
     click.echo(train_task(task, data, out, steps, seed, threads, resume))
 
 
@@ -195,23 +204,24 @@ def train(task: str, data: Path, out: Path, steps: int | None, seed: int, thread
 @click.option("--out", default="checkpoints", show_default=True, type=PATH, help="Folder for TASK.onnx, weights and index.")
 def export(task: str, run: Path, out: Path) -> None:
     """Export the best weights of a run to ONNX, checked against torch (needs the extra [train])."""
-    from deep.training.export import export_task
-
+    with training_installed():
+        from deep.training.export import export_task
     click.echo(export_task(task, run, out))
 
 
 @cli.command()
 @click.argument("tasks", nargs=-1, metavar="[TASK]...")
 @click.option("--data", type=PATH, help="Folder with a subfolder for each task, instead of what is built in.")
-@click.option("--quick", is_flag=True, help="An eighth of the samples.")
+@click.option("--quick", is_flag=True, help="A few samples only, for a first look; the tables stay as they are.")
 @click.option("--out", type=PATH, default=Path("benchmarks/results"), show_default=True, help="Folder for the results.")
 def benchmark(tasks: tuple[str, ...], data: Path | None, quick: bool, out: Path) -> None:
     """Compare all methods of every TASK under fixed conditions, write the results as JSON, print the tables."""
     from benchmarks import render, run
 
-    results = run.measured(tasks, data, quick, lambda line: click.echo(line, err=True))
+    with data_errors():
+        results = run.measured(tasks, data, quick, lambda line: click.echo(line, err=True))
     path = run.saved(results, out)
-    click.echo(render.short({results["data"]: results}))
+    click.echo(render.short([results]))
     click.echo(f"written to {path}", err=True)
 
 

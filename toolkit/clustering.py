@@ -10,7 +10,7 @@ from scipy.linalg import eigh
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import squareform
 
-MOST_MEANS, MOST_MOVES = 12, 1000  # rounds; both end by themselves long before
+MEAN_ROUNDS, MOVE_ROUNDS = 12, 1000  # most; both end by themselves long before
 MOST_GROUPS = 50
 LENIENCY = 1.0  # added to logits when the number of groups is judged: members that none claims surely are no groups of their own
 GROUP_COST = 25.0  # evidence that a further group must add; both chosen on validation photographs
@@ -30,17 +30,18 @@ def groups(affinity: np.ndarray, images: int | None, equal: bool) -> np.ndarray:
         points = spectral_embedding(affinity, images)
         return swapped(logits, spherical_means(points, images, np.full(images, count // images)))
     if images:
-        return grouped(logits, spectral_embedding(affinity, images), images)
+        return grouped(logits, spectral_embedding(affinity, images), average_linkage(logits), images)
     most = min(count, MOST_GROUPS)
     points = spectral_embedding(affinity, most)
-    found = [np.zeros(count, np.int32), *(grouped(logits, points, images) for images in range(2, most + 1))]
+    tree = average_linkage(logits)
+    found = [np.zeros(count, np.int32), *(grouped(logits, points, tree, images) for images in range(2, most + 1))]
     lenient = logits + LENIENCY * (1 - np.eye(count))
     return max(found, key=lambda labels: within(lenient, labels) - GROUP_COST * (labels.max() + 1))
 
 
-def grouped(logits: np.ndarray, points: np.ndarray, images: int) -> np.ndarray:
+def grouped(logits: np.ndarray, points: np.ndarray, tree: np.ndarray, images: int) -> np.ndarray:
     """The better of two starts, spectral and average linkage, after moves; sizes are free."""
-    starts = spherical_means(unit(points[:, :images]), images, None), average_linkage(logits, images)
+    starts = spherical_means(unit(points[:, :images]), images, None), fcluster(tree, images, "maxclust")
     return max((moved(logits, filled(start, images)) for start in starts), key=lambda labels: within(logits, labels))
 
 
@@ -93,7 +94,7 @@ def spherical_means(points: np.ndarray, count: int, sizes: np.ndarray | None) ->
     """k-means on unit vectors from farthest points, with the sizes kept when they are known."""
     centres = points[farthest_points(points, count)]
     labels = None
-    for _ in range(MOST_MEANS):
+    for _ in range(MEAN_ROUNDS):
         previous, labels = labels, assigned(points @ centres.T, sizes)
         if previous is not None and np.array_equal(previous, labels):
             break
@@ -107,9 +108,9 @@ def within(logits: np.ndarray, labels: np.ndarray) -> float:
     return float((logits * (labels[:, None] == labels[None])).sum() / 2)
 
 
-def average_linkage(logits: np.ndarray, count: int) -> np.ndarray:
-    """`count` groups merged by their mean evidence."""
-    return fcluster(linkage(squareform(logits.max() - logits, checks=False), "average"), count, "maxclust")
+def average_linkage(logits: np.ndarray) -> np.ndarray:
+    """The tree of groups merged by their mean evidence, as SciPy's `linkage` gives it."""
+    return linkage(squareform(logits.max() - logits, checks=False), "average")
 
 
 def filled(labels: np.ndarray, count: int) -> np.ndarray:
@@ -125,7 +126,7 @@ def moved(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     labels = labels.copy()
     gain = logits @ np.eye(labels.max() + 1)[labels]  # (n, k): evidence of each fragment for each group
     index = np.arange(len(labels))
-    for _ in range(MOST_MOVES):
+    for _ in range(MOVE_ROUNDS):
         better = gain - gain[index, labels][:, None]
         better[np.bincount(labels)[labels] == 1] = 0
         i, k = np.unravel_index(better.argmax(), better.shape)
@@ -142,7 +143,7 @@ def swapped(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     labels = labels.copy()
     gain = logits @ np.eye(labels.max() + 1)[labels]
     index = np.arange(len(labels))
-    for _ in range(MOST_MOVES):
+    for _ in range(MOVE_ROUNDS):
         moving = gain[:, labels] - gain[index, labels][:, None]  # (i, j): i into the group of j
         change = moving + moving.T - 2 * logits
         change[labels[:, None] == labels[None]] = 0

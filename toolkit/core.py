@@ -17,7 +17,8 @@ class ToolkitError(Exception):
 
 @dataclass(frozen=True)
 class Sample:
-    """One question with its answer. A method is only ever shown `inputs`."""
+    """One question with its answer. A method is only ever shown `inputs`, which refuse to be made of what no method can answer, so
+    that nothing malformed reaches a method by any way."""
 
     id: str
     inputs: Any
@@ -44,16 +45,17 @@ class Method(Protocol):
 class Task:
     """A question about images, as a record of functions.
 
-    `check(inputs)` raises ToolkitError for inputs that no method can answer; `read(path, options)` gives one input;
-    `write(prediction, inputs, folder)` writes an answer's files and returns their names with measured values;
-    `draw(sample, predictions)` gives one RGB picture of the question, every method's answer and the truth.
+    `read(path, told)` gives one input; `write(prediction, inputs, folder)` writes an answer's files and returns their names with
+    measured values;
+    `draw(sample, predictions)` gives one RGB picture of the question, every method's answer and the truth. `told` and `options`
+    are records of what is known of an input, and of how samples are made.
     """
 
     name: str
     question: str
     metrics: tuple[Metric, ...]
+    told: type
     options: type
-    check: Callable[[Any], None]
     read: Callable[[Path, Any], Any]
     write: Callable[[Any, Any, Path], dict[str, Any]]
     draw: Callable[[Sample, dict[str, Any]], Any]

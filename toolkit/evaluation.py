@@ -21,7 +21,6 @@ def evaluate(task: Task, methods: dict[str, Method], samples: Iterable[Sample]) 
     """
     with threadpool_limits(1):
         for k, sample in enumerate(samples):
-            task.check(sample.inputs)
             for name, method in methods.items():
                 if k == 0:
                     method.predict(sample.inputs)

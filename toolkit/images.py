@@ -1,5 +1,9 @@
 """Bytes to arrays and arrays to files. Images are uint8 RGB (H, W, 3)."""
 
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -49,6 +53,49 @@ def read_image(path: Path) -> np.ndarray:
     return decoded(read_bytes(path), str(path))
 
 
+def folder_images(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and pixels of every image in a folder, in the order of their names; hidden files are passed over, others refused."""
+    for path in sorted(folder.iterdir()):
+        if wanted(path.name, str(path)):
+            yield path.name, read_image(path)
+
+
+def zipped_images(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """As folder_images, of a .zip with its folders; nothing is unpacked to disk."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
+            for entry in sorted(archive.infolist(), key=lambda e: e.filename):
+                if entry.is_dir() or not wanted(entry.filename, f"{path}:{entry.filename}"):
+                    continue
+                if entry.file_size > LARGEST_FILE:
+                    raise ToolkitError(f"{path}:{entry.filename} is larger than 1 GiB.", "Leave it out.")
+                yield entry.filename, decoded(archive.read(entry), f"{path}:{entry.filename}")
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ToolkitError(f"{path} is not a readable .zip: {error}.", "Pack it again, without a password.") from error
+
+
+def wanted(name: str, place: str) -> bool:
+    """Whether a file is an image by its name; ToolkitError when it is neither that nor hidden."""
+    parts = Path(name).parts
+    if "__MACOSX" in parts or any(part.startswith(".") for part in parts):
+        return False
+    if Path(name).suffix.lower() not in SUFFIXES:
+        raise ToolkitError(f"{place} is not an image that can be read.", f"Take it out; images end in {', '.join(SUFFIXES)}.")
+    return True
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array of an .npy file, never unpickled."""
+    data = read_bytes(path)
+    remedy = "Save an array of numbers with np.save."
+    if not data.startswith(b"\x93NUMPY"):
+        raise ToolkitError(f"{path} is no .npy file.", remedy)
+    try:
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception as error:  # a garbled header fails in a dozen ways
+        raise ToolkitError(f"{path} is no .npy of numbers: {error}.", remedy) from error
+
+
 def write_png(path: Path, image: np.ndarray) -> None:
     """uint8 (H, W, 3) RGB or (H, W) to a PNG file, whole or not at all."""
     image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
@@ -56,7 +103,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 
 def square(image: np.ndarray, size: int) -> np.ndarray:
-    """The centre square of an image, averaged over areas to (size, size, 3)."""
+    """The centre square of an image at (size, size, 3): averaged over areas when it shrinks, cubic when it grows."""
     height, width = image.shape[:2]
     side = min(height, width)
     row, column = (height - side) // 2, (width - side) // 2

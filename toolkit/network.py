@@ -51,6 +51,7 @@ class Checkpoint:
             )
 
     def run(self, **inputs: np.ndarray) -> list[np.ndarray]:
+        """The outputs, in the order of the graph, for its inputs by name."""
         return self.session.run(None, inputs)
 
 
@@ -60,10 +61,13 @@ def checkpoint(task: str, path: str | None = None) -> Checkpoint:
     if path:
         if not Path(path).is_file():
             raise ToolkitError(f"There is no checkpoint {path}.", "Check the path.", status=3)
-        return Checkpoint(read_bytes(Path(path)), path, task)
+        try:
+            return Checkpoint(read_bytes(Path(path)), path, task)
+        except ToolkitError as error:
+            raise ToolkitError(error.reason, error.remedy, status=3) from error
     folder = files("checkpoints")
-    index = json.loads(folder.joinpath("index.json").read_text())
-    name = f"{task}.onnx"
+    index_file, name = folder.joinpath("index.json"), f"{task}.onnx"
+    index = json.loads(index_file.read_text()) if index_file.is_file() else {}
     if name not in index or not folder.joinpath(name).is_file():
         raise ToolkitError(f"No checkpoint for {task} is installed.", "Install the toolkit again or give --checkpoint.", status=3)
     data = folder.joinpath(name).read_bytes()

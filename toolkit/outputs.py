@@ -30,24 +30,35 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `path` only when the block ends without an error."""
+def whole_folder(path: Path, marker: str) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `path` only when the block ends without an error.
+
+    A folder that is there already is replaced when it holds a file named `marker`, by which its writer knows its own, or is empty;
+    any other is left as it is, with a ToolkitError of status 4.
+    """
+    if path.is_symlink() or (path.exists() and not (path.is_dir() and ((path / marker).is_file() or not any(path.iterdir())))):
+        raise ToolkitError(f"{path} is there already and is not ours to replace.", "Choose another --out, or move it.", status=4)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:100]}."))
     except OSError as error:
         raise unwritable(path, error) from error
+    old = temporary.with_name(f"{temporary.name}.old")
     try:
         yield temporary
         temporary.chmod(0o755)
         if path.exists():
-            shutil.rmtree(path)
+            path.rename(old)
         temporary.rename(path)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def unwritable(path: Path, error: OSError) -> ToolkitError:
+    """What to tell of an output that the system refused."""
     return ToolkitError(f"{path} cannot be written: {error.strerror}.", "Check permissions and free space.", status=4)

@@ -59,10 +59,10 @@ def panels(parts: list[tuple[str, np.ndarray]], caption: str, columns: int = 3) 
     sheet = np.full((rows * height + head + margin, columns * width + margin, 3), PAPER, np.uint8)
     for k, (title, image) in enumerate(parts):
         top, left = k // columns * height + margin, k % columns * width + margin
-        write(sheet, title, (left, top + 22))
+        put_text(sheet, title, (left, top + 22))
         image = fitted(image)
         sheet[top + head :, left:][: image.shape[0], : image.shape[1]] = image
-    write(sheet, caption, (margin, sheet.shape[0] - margin))
+    put_text(sheet, caption, (margin, sheet.shape[0] - margin))
     return sheet
 
 
@@ -75,6 +75,6 @@ def fitted(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def write(image: np.ndarray, text: str, place: tuple[int, int]) -> None:
+def put_text(image: np.ndarray, text: str, place: tuple[int, int]) -> None:
     """Text with its baseline starting at (x, y), in place."""
     cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (INK, INK, INK), 1, cv2.LINE_AA)

@@ -1,5 +1,6 @@
 """The one table of tasks and methods; modules are imported when they are asked for."""
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
@@ -18,7 +19,7 @@ METHODS = {
     },
 }
 
-SAMPLES = {"fragments": "data.fragments:samples"}
+SAMPLERS = {"fragments": "data.fragments:samples"}
 
 
 def loaded(place: str) -> Any:
@@ -40,3 +41,11 @@ def method(task: str, name: str, checkpoint: str | None = None) -> Method:
         raise ToolkitError(f"{task} has no method {name!r}.", f"Choose one of: {', '.join(METHODS[task])}.", status=2)
     found = loaded(METHODS[task][name])
     return found(checkpoint=checkpoint) if checkpoint and name == "deep" else found()
+
+
+def methods(task: str, names: Iterable[str], checkpoint: str | None = None) -> dict[str, Method]:
+    """Methods by name, all of the task's when none is named; a checkpoint that none of them takes is refused."""
+    names = tuple(names) or tuple(METHODS[task])
+    if checkpoint and "deep" not in names:
+        raise ToolkitError(f"No method of {', '.join(names)} has a network.", "Leave --checkpoint out, or add deep.", status=2)
+    return {name: method(task, name, checkpoint) for name in names}

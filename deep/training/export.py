@@ -10,7 +10,8 @@ import click
 import numpy as np
 import onnx
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 
 from deep.training.run import RECIPES, recipe
 from toolkit.core import ToolkitError
@@ -23,10 +24,15 @@ TOLERANCE = 1e-4
 def export_task(task: str, run: Path, out: Path) -> Path:
     """Write `TASK.onnx`, `TASK.safetensors` and the index in `out`; fail unless torch and ONNX agree to 1e-4 on every example."""
     chosen, module = recipe(task), import_module(RECIPES[task])
+    weights = run / "best.safetensors"
+    for path in (weights, run / "run.json"):
+        if not path.is_file():
+            raise ToolkitError(f"There is no {path}.", "Give --run the folder that `toolkit train` wrote.", status=2)
     described = json.loads((run / "run.json").read_text())
-    best = max((json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()), key=lambda r: r["score"])
+    with safe_open(weights, "pt") as file:
+        best = json.loads(file.metadata()["record"])
     network = chosen.network()
-    network.load_state_dict(load_file(run / "best.safetensors"))
+    network.load_state_dict(load_file(weights))
     graph = module.Graph(network).eval()
     examples = module.examples()
     program = torch.onnx.export(
@@ -43,29 +49,30 @@ def export_task(task: str, run: Path, out: Path) -> Path:
     card = {
         "task": task,
         **module.CARD,
+        "data": module.DATA.get(described["data"][chosen.files[0]], "a data set of one's own: licence not known here"),
         "parameters": sum(p.numel() for p in network.parameters()),
         "training": described | {"best_step": best["step"], "hours": round(best["seconds"] / 3600, 2)},
-        "validation": {name: round(value, 4) for name, value in best.items() if name in module.VALIDATION or name == "score"},
+        "validation": {name: round(best[name], 4) for name in ("score", *module.VALIDATION) if name in best},
         "exported_with": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
     }
     onnx.helper.set_model_props(model, {"card": json.dumps(card)})
     onnx.checker.check_model(model)
     data = sealed(model.SerializeToString())
-    worst = max(difference(graph, Checkpoint(data, f"{task}.onnx", task), example) for example in examples)
+    worst = np.max([difference(graph, Checkpoint(data, f"{task}.onnx", task), example) for example in examples])
     click.echo(f"largest difference between torch and ONNX: {worst:.2g}", err=True)
     if not worst <= TOLERANCE:
         raise ToolkitError(f"torch and ONNX differ by {worst:.2g}.", f"The export must agree to {TOLERANCE}.", status=3)
-    save_file(network.state_dict(), out / f"{task}.safetensors")
-    write_bytes(out / f"{task}.onnx", data)
     index_path = out / "index.json"
     index = json.loads(index_path.read_text()) if index_path.exists() else {}
     index[f"{task}.onnx"] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    write_bytes(out / f"{task}.safetensors", save(network.state_dict()))
+    write_bytes(out / f"{task}.onnx", data)
     write_bytes(index_path, (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
     return out / f"{task}.onnx"
 
 
 def difference(graph: torch.nn.Module, checkpoint: Checkpoint, example: dict[str, np.ndarray]) -> float:
-    """Largest absolute difference of any output."""
+    """Largest absolute difference of any output; NaN when one is."""
     with torch.inference_mode():
         wanted = graph(*(torch.from_numpy(array) for array in example.values()))
-    return max(float(np.abs(w.numpy() - f).max()) for w, f in zip(wanted, checkpoint.run(**example), strict=True))
+    return float(np.max([np.abs(w.numpy() - f).max() for w, f in zip(wanted, checkpoint.run(**example), strict=True)]))

@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from toolkit.core import ToolkitError
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -83,7 +85,8 @@ def train(
             loss.backward()
             norm = nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             if not torch.isfinite(norm):
-                raise FloatingPointError(f"The gradient of step {step} is not finite; the state of the last validation is kept.")
+                reason = f"The gradient of step {step} is not finite; the state of the last validation is kept."
+                raise ToolkitError(reason, "Lower the recipe's learning rate and resume.")
             optimizer.step()
             averaged.update_parameters(network)
             seconds += time.perf_counter() - began
@@ -100,7 +103,8 @@ def train(
                 history.flush()
                 if scores["score"] > best:
                     best = scores["score"]
-                    save_file(averaged.module.state_dict(), folder / "best.safetensors.tmp")
+                    kept = {"record": json.dumps(record)}  # in the file, so that scores and weights cannot part
+                    save_file(averaged.module.state_dict(), folder / "best.safetensors.tmp", metadata=kept)
                     os.replace(folder / "best.safetensors.tmp", folder / "best.safetensors")
                 saved = {"network": network.state_dict(), "averaged": averaged.state_dict(), "optimizer": optimizer.state_dict()}
                 torch.save({**saved, "step": step + 1, "best": best, "seconds": seconds}, folder / "state.pt.tmp")

@@ -12,6 +12,7 @@ import click
 from deep.training.loop import Recipe
 from deep.training.loop import train as run_loop
 from toolkit.core import ToolkitError
+from toolkit.outputs import write_bytes
 
 RECIPES = {"fragments": "deep.training.recipes.fragments"}
 RECORDED = ("torch", "numpy", "opencv-python-headless")
@@ -25,23 +26,38 @@ def recipe(task: str) -> Recipe:
 
 
 def train_task(task: str, data: Path, out: Path, steps: int | None, seed: int, threads: int, resume: bool) -> Path:
-    """Train into the folder `out`, print progress to stderr, and return the path of the best weights."""
+    """Train into the folder `out`, print progress to stderr, and return the path of the best weights.
+
+    Raises ToolkitError when data are missing (status 5), or when `out` holds a run that is not to be resumed, or another run than
+    this (status 2).
+    """
     chosen = recipe(task)
-    steps = steps or chosen.steps
-    out.mkdir(parents=True, exist_ok=True)
+    for name in chosen.files:
+        if not (data / name).is_file():
+            raise ToolkitError(f"There is no {data / name}.", f"--data needs {' and '.join(chosen.files)}.", status=5)
     described = {
         "task": task,
-        "steps": steps,
+        "steps": steps or chosen.steps,
         "seed": seed,
         "data": {name: hashlib.sha256((data / name).read_bytes()).hexdigest() for name in chosen.files},
         "versions": {name: version(name) for name in RECORDED},
     }
-    (out / "run.json").write_text(json.dumps(described, indent=2) + "\n")
-    with click.progressbar(length=steps, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+    record = out / "run.json"
+    if record.exists():
+        earlier = json.loads(record.read_text())
+        if not resume:
+            raise ToolkitError(f"{out} holds a run already.", "Give --resume, or another --out.", status=2)
+        for name in ("task", "steps", "seed", "data"):
+            if earlier[name] != described[name]:
+                reason = f"The run in {out} has {name} {earlier[name]}, not {described[name]}."
+                raise ToolkitError(reason, "Resume it as it was begun, or give another --out.", status=2)
+    else:
+        write_bytes(record, (json.dumps(described, indent=2) + "\n").encode())
+    with click.progressbar(length=described["steps"], file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
 
         def report(step: int, scalars: dict[str, float]) -> None:
             bar.update(step - bar.pos)
             if "score" in scalars:
                 click.echo("  ".join(f"{k} {v:.4g}" for k, v in scalars.items()), err=True)
 
-        return run_loop(chosen, data, out, steps, seed, threads, resume, report)
+        return run_loop(chosen, data, out, described["steps"], seed, threads, resume, report)

@@ -8,55 +8,75 @@ such a heap are scored up to a turn of the whole, as nothing in it says which wa
 
 import csv
 import io
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix, pair_confusion_matrix
 
 from toolkit import pictures
 from toolkit.core import Metric, Sample, Task, ToolkitError
-from toolkit.images import SUFFIXES, decoded, read_bytes, read_image, write_png
+from toolkit.images import folder_images, read_array, write_png, zipped_images
 from toolkit.outputs import write_bytes
 
 SMALLEST, LARGEST = 4, 256  # pixels across a fragment
+WIDEST = 1024  # pixels across a photograph
 MOST = 2000  # fragments in a heap: memory grows with their square
 STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # (row, column) across side 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """How heaps are made, and what a method is told of them.
-
-    `noise` is a standard deviation in 255ths; `worn` counts the pixels lost on every side; `known` is sizes (the number of
-    photographs, and that each gave the same number of fragments), count (the number of photographs) or nothing.
-    """
+class Told:
+    """What is known of a heap: `known` is sizes (the number of photographs, and that each gave the same number of fragments), count
+    (the number of photographs) or nothing; `rotate` says that fragments may be turned."""
 
     images: int = 10
-    grid: int = 4
-    fragment: int = 16
-    noise: float = 0.0
-    rotate: bool = False
-    worn: int = 0
     known: str = "sizes"
-    augment: bool = False
+    rotate: bool = False
 
     def __post_init__(self) -> None:
-        limits = {"images": (1, MOST), "grid": (1, 64), "fragment": (SMALLEST, LARGEST), "noise": (0, 255), "worn": (0, LARGEST)}
+        self.limit(images=(1, MOST))
+        if self.known not in ("sizes", "count", "nothing"):
+            raise ToolkitError(f"known is {self.known!r}.", "Give --known sizes, count or nothing.", status=2)
+
+    def limit(self, **limits: tuple[float, float]) -> None:
+        """Raise ToolkitError with status 2 for a field outside its limits."""
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ToolkitError(f"{name} is {value}.", f"Give --{name} from {low} to {high}.", status=2)
-        if self.known not in ("sizes", "count", "nothing"):
-            raise ToolkitError(f"known is {self.known!r}.", "Give --known sizes, count or nothing.", status=2)
+
+    def heap(self, fragments: np.ndarray, names: tuple[str, ...] = ()) -> "Heap":
+        """The heap as a method is shown it."""
+        return Heap(fragments, self.rotate, None if self.known == "nothing" else self.images, self.known == "sizes", names)
+
+
+@dataclass(frozen=True)
+class Conditions(Told):
+    """How heaps are made: `noise` is a standard deviation in 255ths, `worn` counts the pixels lost on every side, `augment` changes
+    whole photographs before they are cut."""
+
+    grid: int = 4
+    fragment: int = 16
+    noise: float = 0.0
+    worn: int = 0
+    augment: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.limit(grid=(1, 64), fragment=(SMALLEST, LARGEST), noise=(0, 255), worn=(0, LARGEST))
         if self.fragment - 2 * self.worn < SMALLEST:
             raise ToolkitError(
                 f"Fragments of {self.fragment} pixels, worn by {self.worn}, are narrower than {SMALLEST}.",
                 "Give a larger --fragment or a smaller --worn.",
+                status=2,
+            )
+        if self.grid * self.fragment > WIDEST:
+            raise ToolkitError(
+                f"{self.grid} fragments of {self.fragment} pixels are wider than {WIDEST}.",
+                "Give a smaller --grid or --fragment.",
                 status=2,
             )
         if not 2 <= self.images * self.grid**2 <= MOST:
@@ -66,19 +86,14 @@ class Conditions:
                 status=2,
             )
 
-    def told(self) -> dict[str, Any]:
-        """What a method learns of the heap beside its fragments."""
-        return {
-            "turned": self.rotate,
-            "images": None if self.known == "nothing" else self.images,
-            "equal": self.known == "sizes",
-        }
-
 
 @dataclass(frozen=True)
 class Heap:
-    """Inputs: fragments uint8 (n, s, s, 3); whether they may be turned; the number of photographs, None when unknown; whether
-    each photograph gave the same number of fragments; and the fragments' file names, when they have some."""
+    """Inputs: fragments uint8 (n, s, s, 3), kept as a read-only view; whether they may be turned; the number of photographs, None
+    when unknown; whether each photograph gave the same number of fragments; and the fragments' file names, when they have some.
+
+    Raises ToolkitError unless methods can answer the heap.
+    """
 
     fragments: np.ndarray
     turned: bool = False
@@ -86,39 +101,40 @@ class Heap:
     equal: bool = False
     names: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        fragments = self.fragments
+        if not isinstance(fragments, np.ndarray) or fragments.dtype != np.uint8:
+            found = getattr(fragments, "dtype", type(fragments).__name__)
+            raise ToolkitError(f"Fragments are {found}, not uint8.", "Give colours from 0 to 255 as uint8.")
+        if fragments.ndim != 4 or fragments.shape[3] != 3 or fragments.shape[1] != fragments.shape[2]:
+            raise ToolkitError(f"Fragments have the shape {fragments.shape}.", "Give square colour fragments: (n, s, s, 3).")
+        count, size = fragments.shape[:2]
+        if not 2 <= count <= MOST:
+            raise ToolkitError(f"The heap has {count} fragment{'s' * (count != 1)}.", f"Give 2 to {MOST}.")
+        if not SMALLEST <= size <= LARGEST:
+            raise ToolkitError(f"Fragments are {size} pixels wide.", f"Give {SMALLEST} to {LARGEST}.")
+        if self.images is not None and not 1 <= self.images <= count:
+            raise ToolkitError(f"{self.images} photographs cannot have given {count} fragments.", "Check --images.")
+        if self.equal and (self.images is None or count % self.images):
+            raise ToolkitError(
+                f"{count} fragments are not the same number from each of {self.images} photographs.",
+                "Check --images, or give --known count (or nothing).",
+            )
+        view = fragments.view()
+        view.flags.writeable = False
+        object.__setattr__(self, "fragments", view)
+
 
 @dataclass(frozen=True)
 class Arrangement:
     """Target and prediction, five arrays (n,): group, row and column in its photograph, quarter turns, and confidence in [0, 1],
-    the mean probability that the fragment belongs with the others of its group."""
+    the mean probability that the fragment belongs with the others of its group, 0 for a fragment alone."""
 
     group: np.ndarray
     row: np.ndarray
     column: np.ndarray
     turn: np.ndarray
     confidence: np.ndarray = field(repr=False)
-
-
-def check(heap: Heap) -> None:
-    """Raise ToolkitError unless methods can answer the heap."""
-    fragments = heap.fragments
-    if not isinstance(fragments, np.ndarray) or fragments.dtype != np.uint8:
-        found = getattr(fragments, "dtype", type(fragments).__name__)
-        raise ToolkitError(f"Fragments are {found}, not uint8.", "Give colours from 0 to 255 as uint8.")
-    if fragments.ndim != 4 or fragments.shape[3] != 3 or fragments.shape[1] != fragments.shape[2]:
-        raise ToolkitError(f"Fragments have the shape {fragments.shape}.", "Give square colour fragments: (n, s, s, 3).")
-    count, size = fragments.shape[:2]
-    if not 2 <= count <= MOST:
-        raise ToolkitError(f"The heap has {count} fragment{'s' * (count != 1)}.", f"Give 2 to {MOST}.")
-    if not SMALLEST <= size <= LARGEST:
-        raise ToolkitError(f"Fragments are {size} pixels wide.", f"Give {SMALLEST} to {LARGEST}.")
-    if heap.images is not None and not 1 <= heap.images <= count:
-        raise ToolkitError(f"{heap.images} photographs cannot have given {count} fragments.", "Check --images.")
-    if heap.equal and (heap.images is None or count % heap.images):
-        raise ToolkitError(
-            f"{count} fragments are not the same number from each of {heap.images} photographs.",
-            "Check --images, or give --known count (or nothing).",
-        )
 
 
 def grid_of(heap: Heap) -> int | None:
@@ -172,16 +188,22 @@ def perfect_images(target: Arrangement, prediction: Arrangement) -> float:
     for group in np.unique(target.group):
         members = np.flatnonzero(target.group == group)
         wanted = {t for t in truth if target.group[t[0]] == group}
-        laid = {t for t in found if t[0] in set(members.tolist())}
+        inside = set(members.tolist())
+        laid = {t for t in found if t[0] in inside}
         together = len(np.unique(prediction.group[members])) == 1
         alone = (prediction.group == prediction.group[members[0]]).sum() == len(members)
         perfect += together and alone and wanted == laid
     return perfect / len(np.unique(target.group))
 
 
+def nmi(target: Arrangement, prediction: Arrangement) -> float:
+    """Normalised mutual information, arithmetic mean."""
+    return min(1.0, normalized_mutual_info_score(target.group, prediction.group))  # rounding may leave a little more
+
+
 METRICS = (
     Metric("ari", lambda t, p: adjusted_rand_score(t.group, p.group), "adjusted Rand index (Hubert & Arabie, 1985); 0 = chance"),
-    Metric("nmi", lambda t, p: normalized_mutual_info_score(t.group, p.group), "normalised mutual information"),
+    Metric("nmi", nmi, "normalised mutual information; 1 = the same groups"),
     Metric("pair_precision", pair_precision, "of the pairs put together, the share that belongs together"),
     Metric("pair_recall", pair_recall, "of the pairs that belong together, the share put together"),
     Metric("neighbour_accuracy", neighbour_accuracy, "of the true neighbours, the share laid side by side"),
@@ -192,54 +214,25 @@ METRICS = (
 # --- read and write
 
 
-def read(path: Path, conditions: Conditions) -> Heap:
+def read(path: Path, told: Told) -> Heap:
     """The heap in a folder of images, a .zip of images, or an .npy of uint8 (n, s, s, 3), fragments in the order of their names."""
+    if path.suffix.lower() == ".npy":
+        return told.heap(read_array(path))
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-        images = [(p.name, read_image(p)) for p in files]
+        found = folder_images(path)
     elif path.suffix.lower() == ".zip":
-        images = zipped_images(path)
-    elif path.suffix.lower() == ".npy":
-        heap = Heap(read_array(path), **conditions.told())
-        check(heap)
-        return heap
+        found = zipped_images(path)
     else:
         raise ToolkitError(f"{path} is no heap of fragments.", "Give a folder or .zip of images, or an .npy of uint8 (n, s, s, 3).")
-    if not images:
+    names, fragments = [], []
+    for name, image in found:
+        if fragments and image.shape != fragments[0].shape:
+            raise ToolkitError(f"Fragments of {path} differ in size: {names[0]} and {name}.", "Give fragments of one size.")
+        names.append(name)
+        fragments.append(image)
+    if not fragments:
         raise ToolkitError(f"{path} holds no image.", "Give a folder or .zip with at least 2 fragments as images.")
-    shapes = {image.shape for _, image in images}
-    if len(shapes) > 1:
-        odd = next(name for name, image in images if image.shape != images[0][1].shape)
-        raise ToolkitError(f"Fragments of {path} differ in size: {images[0][0]} and {odd}.", "Give fragments of one size.")
-    names, fragments = zip(*images, strict=True)
-    heap = Heap(np.stack(fragments), **conditions.told(), names=names)
-    check(heap)
-    return heap
-
-
-def zipped_images(path: Path) -> list[tuple[str, np.ndarray]]:
-    """Names and pixels of the images in a .zip, in the order of their names; nothing is unpacked to disk."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
-            entries = sorted(
-                (e for e in archive.infolist() if Path(e.filename).suffix.lower() in SUFFIXES), key=lambda e: e.filename
-            )
-            if sum(e.file_size for e in entries) > 4 << 30:
-                raise ToolkitError(f"{path} unpacks to more than 4 GiB.", "Give a smaller archive.")
-            return [(e.filename, decoded(archive.read(e), f"{path}:{e.filename}")) for e in entries]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise ToolkitError(f"{path} is not a readable .zip: {error}.", "Pack it again, without a password.") from error
-
-
-def read_array(path: Path) -> np.ndarray:
-    """The array of an .npy file, never unpickled."""
-    data = read_bytes(path)
-    try:
-        return np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, MemoryError) as error:
-        raise ToolkitError(
-            f"{path} is not a readable .npy of numbers: {error}.", "Save uint8 (n, s, s, 3) with np.save."
-        ) from error
+    return told.heap(np.stack(fragments), tuple(names))
 
 
 def photograph(heap: Heap, arrangement: Arrangement, group: int) -> np.ndarray:
@@ -291,20 +284,16 @@ def draw(sample: Sample, predictions: dict[str, Arrangement]) -> np.ndarray:
 
 
 def strangers(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """True (n,) where a fragment lies in a group that stands for another photograph, groups and photographs being matched."""
-    overlap = contingency_matrix(target, prediction)
-    photographs, groups = linear_sum_assignment(overlap, maximize=True)
-    stands_for = np.full(prediction.max() + 1, -1)
-    stands_for[groups] = photographs
-    return stands_for[prediction] != target
+    """True (n,) where a fragment comes from another photograph than most of its group."""
+    return contingency_matrix(target, prediction).argmax(0)[prediction] != target
 
 
 TASK = Task(
     name="fragments",
     question="which fragments were cut from the same photograph, and how do they fit together?",
     metrics=METRICS,
+    told=Told,
     options=Conditions,
-    check=check,
     read=read,
     write=write,
     draw=draw,

@@ -36,6 +36,7 @@ class Blocks:
         self.corner = ((side % batches) * count + side // batches) * count + ((side + 1 + turns[None]) % 4) % count
 
     def transposed(self, blocks: Tensor) -> Tensor:
+        """Blocks (B, 4O, n, n) with i and j exchanged: equal to the blocks themselves when they are symmetric."""
         return blocks[:, self.mirror].transpose(-1, -2)
 
     def loops(self, touching: Tensor) -> Tensor:
@@ -71,14 +72,15 @@ def inverse3(m: Tensor) -> Tensor:
 def gradient_dissimilarity(strips: Tensor, blocks: Blocks) -> Tensor:
     """Mahalanobis gradient dissimilarity (Gallagher, CVPR 2012, eq. 4 and 5) of all sides: (B, n, 4, 3, d, s) -> (B, 4O, n, n).
 
-    The quadratic form is multiplied out, so that all pairs are one matrix product.
+    The quadratic form is multiplied out, so that all pairs are one matrix product, in float64: on flat sides its terms are
+    a hundred million times their sum.
     """
     size = strips.shape[-1]
-    edge, inner = strips[:, :, :, :, 0], strips[:, :, :, :, 1]
+    edge, inner = strips[:, :, :, :, 0].double(), strips[:, :, :, :, 1].double()
     gradient = edge - inner
     mean = gradient.mean(-1, keepdim=True)
     centred = gradient - mean
-    covariance = centred @ centred.transpose(-1, -2) / size + 1e-4 * torch.eye(3, device=strips.device)  # (2.5 / 255)^2
+    covariance = centred @ centred.transpose(-1, -2) / size + 1e-4 * torch.eye(3, device=strips.device).double()  # (2.5 / 255)^2
     precision = inverse3(covariance)
     expected = edge + mean
     weighted = precision @ expected
@@ -87,7 +89,7 @@ def gradient_dissimilarity(strips: Tensor, blocks: Blocks) -> Tensor:
     reverse = edge.flip(-1)
     key = torch.cat([(edge @ edge.transpose(-1, -2)).flatten(3), reverse.flatten(3), torch.ones_like(constant)], -1)
     one_way = products(query, key, blocks)
-    return (one_way + blocks.transposed(one_way)).clamp(min=1e-3) / size
+    return ((one_way + blocks.transposed(one_way)).clamp(min=1e-3) / size).float()
 
 
 def products(query: Tensor, key: Tensor, blocks: Blocks) -> Tensor:
@@ -189,6 +191,7 @@ class Round(nn.Module):
                 linear.weight.mul_(0.1)
 
     def forward(self, x: Tensor, sides: Tensor, touching: Tensor, affinity: Tensor, none: Tensor, blocks: Blocks):
+        """Tokens (B, n, w), side logits and touching probabilities (B, 4O, n, n), affinity logits (B, n, n): the same, sharpened."""
         apart = 1 - torch.eye(x.shape[1], device=x.device)
         closed = torch.log(blocks.loops(touching).float() + torch.exp(self.loop_floor)) - self.loop_floor
         sides = sides + self.from_loops * (closed + blocks.transposed(closed)) + self.from_affinity * affinity[:, None]

@@ -7,13 +7,13 @@ from sklearn.metrics import adjusted_rand_score
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data.fragments import heap, heaps
+from data.fragments import heap, heaps, samples
 from data.photographs import photographs
 from deep.training.loop import Recipe
 from deep.training.models.fragments import Blocks, FragmentNetwork, touching_probability
 from toolkit.clustering import groups
 from toolkit.core import Sample
-from toolkit.tasks.fragments import Arrangement, Conditions
+from toolkit.tasks.fragments import STEPS, Arrangement, Conditions
 
 # Share of steps, photographs, grid, fragment; crops smaller than the photograph start anywhere, so that fragment borders do not
 # keep step with the 16-pixel blocks of subsampled JPEG colour.
@@ -34,7 +34,6 @@ SHARE_TURNED = 0.2
 SHARE_WORN = 0.6
 SHARE_CLEAN, SHARE_CLEAN_WORN = 0.3, 0.8
 NOISE_LIMIT = 30.0
-SIDE_STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))
 NONE = -1
 
 
@@ -62,13 +61,13 @@ def batch(photographs: np.ndarray, step: int, seed: int) -> list[Sample]:
     turned = bool(rng.random() < SHARE_TURNED) and fragments < 400
     worn = int(rng.choice((1, 2, 2))) if rng.random() < SHARE_WORN else 0
     clean = SHARE_CLEAN_WORN if worn else SHARE_CLEAN
-    samples = []
+    found = []
     for _ in range(max(1, (320 if turned else 640) // fragments)):
         noise = 0.0 if rng.random() < clean else rng.uniform(1, NOISE_LIMIT)
-        conditions = Conditions(images, grid, fragment, noise, turned, worn)
+        conditions = Conditions(images=images, grid=grid, fragment=fragment, noise=noise, rotate=turned, worn=worn)
         chosen = photographs[rng.choice(len(photographs), images, replace=False)]
-        samples.append(heap(np.stack([varied(p, grid * fragment, rng) for p in chosen]), conditions, rng))
-    return samples
+        found.append(heap(np.stack([varied(p, grid * fragment, rng) for p in chosen]), conditions, rng))
+    return found
 
 
 def neighbours(target: Arrangement, turned: bool) -> np.ndarray:
@@ -78,7 +77,7 @@ def neighbours(target: Arrangement, turned: bool) -> np.ndarray:
     place = np.full((target.group.max() + 1, height, width), NONE)
     place[target.group, target.row + 1, target.column + 1] = np.arange(n)
     found = np.full((4, n), NONE)
-    for side, (down, right) in enumerate(SIDE_STEPS):
+    for side, (down, right) in enumerate(STEPS):
         j = place[target.group, target.row + 1 + down, target.column + 1 + right]
         index = (target.turn - target.turn[j]) % 4 * n + j if turned else j
         found[(side - target.turn) % 4, np.arange(n)] = np.where(j == NONE, NONE, index)
@@ -161,24 +160,29 @@ OUTPUTS = ["affinity", "neighbours"]
 
 
 def examples() -> list[dict[str, np.ndarray]]:
-    """Heaps of two sizes, turned and upright, for the export and its check; the first must have no axis of length 1."""
-    rng = np.random.default_rng(0)
-    shapes = ((24, 12, 4), (160, 16, 1), (45, 9, 1), (40, 8, 4))
-    return [{"fragments": rng.integers(0, 256, (n, s, s, 3), np.uint8), "turns": np.arange(turns)} for n, s, turns in shapes]
+    """Noise, which has no axis of length 1, to trace the graph; then heaps of photographs of three sizes, upright and turned."""
+    noise = np.random.default_rng(0).integers(0, 256, (24, 12, 12, 3), np.uint8)
+    cases = Conditions(), Conditions(images=5, grid=3, fragment=9, noise=10), Conditions(images=4, fragment=12, rotate=True)
+    heaps_ = [next(samples("builtin", conditions, 1, 0)).inputs for conditions in cases]
+    shown = [(noise, True), *((heap.fragments, heap.turned) for heap in heaps_)]
+    return [{"fragments": fragments.copy(), "turns": np.arange(4 if turned else 1)} for fragments, turned in shown]
 
 
 CARD = {
     "recipe": "deep/training/recipes/fragments.py",
     "inputs": "fragments uint8 (n, s, s, 3) RGB, s >= 4; turns int64 [0] for upright heaps, [0, 1, 2, 3] for turned ones",
     "outputs": "affinity (n, n): probability of one photograph; neighbours (4, turns, n, n): probability that two sides touch",
-    "trained_on": "32,500 photographs of 64 x 64: 28,000 Tiny ImageNet, 4,500 imagenette",
-    "data_licence": "ImageNet terms: non-commercial research",
+}
+DATA = {  # by the SHA-256 of train.zip
+    "f1d6689f3985298e2bc60c89df57fcf4a6df0e1de58f241944ee168a64405fa5": (
+        "32,500 photographs of 64 x 64: 28,000 Tiny ImageNet, 4,500 imagenette; ImageNet terms: non-commercial research"
+    ),
 }
 RECIPE = Recipe(
     task="fragments",
     network=FragmentNetwork,
     files=("train.zip", "val.zip"),
-    data=lambda folder, part: photographs(str(folder / f"{part}.zip"), 64)[0],
+    data=lambda folder, part: photographs(str(folder / f"{part}.zip"), 64),
     batch=batch,
     loss=loss,
     validate=validate,
