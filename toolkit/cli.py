@@ -68,17 +68,17 @@ def cli() -> None:
 
 @cli.group()
 def predict() -> None:
-    """Answer inputs: files into --out, one JSON record an input on stdout."""
+    """Answer inputs, with a JSON record for each."""
 
 
 @cli.group()
 def evaluate() -> None:
-    """Score methods on samples whose answer is known."""
+    """Score methods on samples with known answers."""
 
 
 @cli.group()
 def show() -> None:
-    """Draw one sample: the question, every method's answer, the truth."""
+    """Draw a sample and every method's answer."""
 
 
 def add_task(name: str) -> None:
@@ -192,7 +192,10 @@ for task_name in SAMPLE_OPTIONS:
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Processor threads.")
 @click.option("--resume", is_flag=True, help="Go on from the last validation in --out.")
 def train(task: str, data: Path, out: Path, steps: int | None, seed: int, threads: int, resume: bool) -> None:
-    """Train the network of TASK from scratch (needs the extra [train])."""
+    """Train the network of TASK from scratch.
+
+    Needs the extra [train]. The folder --out holds one run, which --resume continues from its last validation.
+    """
     with training_installed():
         from deep.training.run import train_task
     click.echo(train_task(task, data, out, steps, seed, threads, resume))
@@ -203,7 +206,10 @@ def train(task: str, data: Path, out: Path, steps: int | None, seed: int, thread
 @click.option("--run", required=True, type=PATH, help="Folder that `toolkit train` wrote.")
 @click.option("--out", default="checkpoints", show_default=True, type=PATH, help="Folder for TASK.onnx, weights and index.")
 def export(task: str, run: Path, out: Path) -> None:
-    """Export the best weights of a run to ONNX, checked against torch (needs the extra [train])."""
+    """Export the best weights of a run to ONNX.
+
+    Needs the extra [train]. The export fails unless ONNX and torch agree to 1e-4.
+    """
     with training_installed():
         from deep.training.export import export_task
     click.echo(export_task(task, run, out))
@@ -215,7 +221,10 @@ def export(task: str, run: Path, out: Path) -> None:
 @click.option("--quick", is_flag=True, help="A few samples only, for a first look; the tables stay as they are.")
 @click.option("--out", type=PATH, default=Path("benchmarks/results"), show_default=True, help="Folder for the results.")
 def benchmark(tasks: tuple[str, ...], data: Path | None, quick: bool, out: Path) -> None:
-    """Compare all methods of every TASK under fixed conditions, write the results as JSON, print the tables."""
+    """Compare all methods under fixed conditions.
+
+    Every TASK, or those named; the results are written as JSON, and the headline table is printed.
+    """
     from benchmarks import render, run
 
     with data_errors():
@@ -228,7 +237,10 @@ def benchmark(tasks: tuple[str, ...], data: Path | None, quick: bool, out: Path)
 @cli.command()
 @click.option("--check", is_flag=True, help="Write nothing; fail when a table is stale.")
 def report(check: bool) -> None:
-    """Write the tables of README.md, benchmarks/REPORT.md and checkpoints/README.md from results and cards."""
+    """Write the tables from results and cards.
+
+    Those of README.md, benchmarks/REPORT.md and checkpoints/README.md, in the project's folder.
+    """
     from benchmarks import render
 
     for path in render.written(check):
