@@ -12,7 +12,6 @@ from toolkit.evaluation import difference, summary
 from toolkit.network import checkpoint
 from toolkit.outputs import write_bytes
 
-HEADLINE = {"fragments": "ari"}
 BEGIN, END = "<!-- results: `toolkit report` writes between these markers -->", "<!-- end of results -->"
 KNOWN = {  # by SHA-256 of the data
     "706ee6bf4d1628e17925b2aa01a5852c900172e0a13eecf0e47afdaa5e887d03": "2,020 Caltech-101 photographs, never trained or chosen on",
@@ -60,7 +59,7 @@ def short(results: list[dict[str, Any]]) -> str:
     parts = []
     for result in results:
         for task, found in result["tasks"].items():
-            metric = HEADLINE[task]
+            metric = registry.task(task).metrics[0].name
             scores = [summary(c["records"]) for c in found["conditions"]]
             rows = [[name, *(f"{s[name]['metrics'][metric]['mean']:.3f}" for s in scores)] for name in found["methods"]]
             gains = [difference(c["records"], metric, "deep", "baseline") for c in found["conditions"]]

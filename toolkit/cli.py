@@ -100,7 +100,7 @@ def add_task(name: str) -> None:
         with progress(records, len(inputs)) as bar:
             for record in bar:
                 failed += record["status"] == "failed"
-                click.echo(json.dumps({**record, "method": method, **options}))
+                click.echo(json.dumps({**record, "method": method}))
         return 1 if failed else 0
 
     @evaluate.command(name, help=f"Score methods for {name} on photographs that are cut and mixed afresh.")

@@ -264,6 +264,7 @@ def write(arrangement: Arrangement, heap: Heap, folder: Path) -> dict[str, Any]:
         write_png(folder / names[-1], photograph(heap, arrangement, group))
     return {
         "outputs": names,
+        "told": {"images": heap.images, "equal": heap.equal, "turned": heap.turned},
         "fragments": len(heap.fragments),
         "photographs": count,
         "confidence": round(float(arrangement.confidence.mean()), 3),

@@ -191,7 +191,7 @@ class Round(nn.Module):
                 linear.weight.mul_(0.1)
 
     def forward(self, x: Tensor, sides: Tensor, touching: Tensor, affinity: Tensor, none: Tensor, blocks: Blocks):
-        """Tokens (B, n, w), side logits and touching probabilities (B, 4O, n, n), affinity logits (B, n, n) -> the same, sharper."""
+        """Tokens (B, n, w), side logits and touching probabilities (B, 4O, n, n), affinity logits (B, n, n): sharpened."""
         apart = 1 - torch.eye(x.shape[1], device=x.device)
         closed = torch.log(blocks.loops(touching).float() + torch.exp(self.loop_floor)) - self.loop_floor
         sides = sides + self.from_loops * (closed + blocks.transposed(closed)) + self.from_affinity * affinity[:, None]
