@@ -45,10 +45,9 @@ class Method(Protocol):
 class Task:
     """A question about images, as a record of functions.
 
-    The first of `metrics` is the headline. `read(path, told)` gives one input; `write(prediction, inputs, folder)` writes an answer's files and returns their names with
-    measured values;
-    `draw(sample, predictions)` gives one RGB picture of the question, every method's answer and the truth. `told` and `options`
-    are records of what is known of an input, and of how samples are made.
+    The first of `metrics` is the headline. `read(path, told)` gives one input. `write(prediction, inputs, folder)` writes an
+    answer's files and returns their names with measured values. `draw(sample, predictions)` gives one RGB picture of the question,
+    every method's answer and the truth. `told` and `options` are records of what is known of an input, and of how samples are made.
     """
 
     name: str
