@@ -186,5 +186,5 @@ RECIPE = Recipe(
     batch=batch,
     loss=loss,
     validate=validate,
-    steps=14000,
+    steps=13000,
 )
