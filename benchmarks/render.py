@@ -27,7 +27,7 @@ def written(check: bool = False) -> list[Path]:
     readme = Path("README.md").read_text() if Path("README.md").exists() else ""
     if BEGIN not in readme or END not in readme.split(BEGIN)[1]:
         raise ToolkitError("There is no README.md with markers for results here.", "Run this in the project's folder.", status=2)
-    results = [json.loads(path.read_text()) for name in ("real", "builtin") if (path := RESULTS / f"{name}.json").exists()]
+    results = [read(path) for name in ("real", "builtin") if (path := RESULTS / f"{name}.json").exists()]
     before, rest = readme.split(BEGIN)
     texts = {
         Path("README.md"): f"{before}{BEGIN}\n{short(results)}\n{END}{rest.split(END)[1]}",
@@ -40,6 +40,14 @@ def written(check: bool = False) -> list[Path]:
     for path in stale:
         write_bytes(path, texts[path].encode())
     return stale
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The results in a file that `toolkit benchmark` wrote."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ToolkitError(f"{path} is damaged: {error}.", "Run `toolkit benchmark` again.") from error
 
 
 def markdown(header: list[str], rows: Iterable[list[str]]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from toolkit import evaluation, registry
 from toolkit.core import ToolkitError
 from toolkit.images import read_bytes
-from toolkit.outputs import write_bytes
+from toolkit.outputs import made_folder, write_bytes
 
 RESULTS = Path("benchmarks/results")  # in the project's folder
 SEED = 7
@@ -35,13 +35,21 @@ CONDITIONS = {  # by task: name, options, samples on builtin, samples on real da
 TEST_PART = {"fragments": "fragments/test.zip"}
 
 
-def measured(tasks: tuple[str, ...], data: Path | None, quick: bool, report: Callable[[str], None]) -> dict[str, Any]:
-    """Results of the tasks on `builtin`, or on a folder laid out as shared/data; `report` is told of each condition."""
-    name = ("real" if data else "builtin") + ("-quick" if quick else "")
-    results = {"name": name, "environment": environment(), "tasks": {}}
-    for task_name in tasks or CONDITIONS:
+def measured(tasks: tuple[str, ...], data: Path | None, quick: bool, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
+    """Results of the tasks on `builtin`, or on a folder laid out as shared/data, also written to `folder` as NAME.json, a record a
+    line; `report` is told of each condition."""
+    tasks = tasks or tuple(CONDITIONS)
+    for task_name in tasks:
         if task_name not in CONDITIONS:
             raise ToolkitError(f"There is no benchmark of {task_name!r}.", f"Choose one of: {', '.join(CONDITIONS)}.", status=2)
+        if data and not (data / TEST_PART[task_name]).is_file():
+            raise ToolkitError(
+                f"There is no {data / TEST_PART[task_name]}.", "Give --data as ../shared/data is laid out.", status=5
+            )
+    made_folder(folder)
+    name = ("real" if data else "builtin") + ("-quick" if quick else "")
+    results = {"name": name, "environment": environment(), "tasks": {}}
+    for task_name in tasks:
         task, methods = registry.task(task_name), registry.methods(task_name, ())
         source = data / TEST_PART[task_name] if data else None
         found = results["tasks"][task_name] = {
@@ -57,14 +65,10 @@ def measured(tasks: tuple[str, ...], data: Path | None, quick: bool, report: Cal
             records = list(evaluation.evaluate(task, methods, drawn))
             described = {"condition": condition, "options": options, "samples": count, "seed": SEED}
             found["conditions"].append({**described, "records": records})
-    return rounded(results)
-
-
-def saved(results: dict[str, Any], folder: Path) -> Path:
-    """Write results as NAME.json, a record a line."""
-    path = folder / f"{results['name']}.json"
-    write_bytes(path, (json.dumps(results).replace('{"sample"', '\n{"sample"') + "\n").encode())
-    return path
+    results = rounded(results)
+    text = json.dumps(results).replace('{"sample"', '\n{"sample"') + "\n"
+    write_bytes(folder / f"{name}.json", text.encode())
+    return results
 
 
 def rounded(value: Any) -> Any:
@@ -80,8 +84,6 @@ def environment() -> dict[str, Any]:
     """Processor, cores, load, threads, versions and commit."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    git = shutil.which("git")
-    commit = subprocess.run([git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip() if git else ""
     return {
         "processor": next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor()),
         "cores": os.cpu_count(),
@@ -89,5 +91,13 @@ def environment() -> dict[str, Any]:
         "threads": 1,
         "python": platform.python_version(),
         "versions": {name: version(name) for name in VERSIONS},
-        "commit": commit,
+        "commit": commit(),
     }
+
+
+def commit() -> str:
+    """The commit of this source tree; empty when it is none."""
+    root, git = Path(__file__).resolve().parent.parent, shutil.which("git")
+    if not git or not (root / ".git").exists():
+        return ""
+    return subprocess.run([git, "-C", root, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()

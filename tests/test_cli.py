@@ -40,6 +40,7 @@ def test_predict_writes_groups_photographs_and_a_record(run, folder, tmp_path, h
     status, out, _ = run("predict", "fragments", folder, "--out", tmp_path / "out", "--images", 5)
     assert status == 0
     record = json.loads(out)
+    assert json.loads((tmp_path / "out" / "heap" / "record.json").read_text()) == record
     assert record["status"] == "ok" and record["fragments"] == 80 and record["photographs"] == 5
     assert len(record["checkpoint"]) == 64
     assert {Path(p).name for p in record["outputs"]} == {"groups.csv", "groups.png", *(f"photograph-{k:02d}.png" for k in range(5))}
@@ -64,6 +65,32 @@ def test_a_folder_a_zip_and_an_array_get_the_same_answer(run, folder, tmp_path, 
     tables = [(tmp_path / "out" / name / "groups.csv").read_text().splitlines() for name in ("heap", "array", "packed")]
     assert tables[0] == tables[2]
     assert [row.split(",")[1:] for row in tables[0]] == [row.split(",")[1:] for row in tables[1]]
+
+
+def test_notes_put_into_results_are_not_lost_when_predicting_again(run, folder, tmp_path):
+    call = ("predict", "fragments", folder, "--out", tmp_path / "out", "--images", 5, "--method", "baseline")
+    assert run(*call)[0] == 0
+    (tmp_path / "out" / "heap" / "notes.txt").write_text("my own")
+    status, _, err = run(*call)
+    assert status == 4 and "heap" in err
+    assert (tmp_path / "out" / "heap" / "notes.txt").read_text() == "my own"
+
+
+def test_names_that_are_not_utf_8_are_written_readably(run, folder, tmp_path):
+    for path in list(folder.iterdir()):
+        path.rename(folder / f"st\udcfcck {path.name}")
+    status, *_ = run("predict", "fragments", folder, "--out", tmp_path / "out", "--images", 5, "--method", "colour")
+    assert status == 0
+    assert "st\\udcfcck 000.png" in (tmp_path / "out" / "heap" / "groups.csv").read_text()
+
+
+def test_show_never_writes_over_data_or_what_is_no_picture(run, folder, tmp_path):
+    before = (folder / "000.png").read_bytes()
+    (tmp_path / "notes.txt").write_text("my own")
+    for out in (folder / "000.png", tmp_path / "notes.txt"):
+        status, _, err = run("show", "fragments", "--data", folder, "--images", 2, "--out", out)
+        assert status == 2 and "--out" in err
+    assert (folder / "000.png").read_bytes() == before and (tmp_path / "notes.txt").read_text() == "my own"
 
 
 @pytest.mark.parametrize("out", [".", "heap", "heap/in"])
@@ -116,6 +143,7 @@ def broken_inputs(folder):
     (folder / "flipped.zip").write_bytes(data)
     (folder / "stray").mkdir()
     write_png(folder / "stray" / "a.png", image)
+    write_png(folder / "nested" / "heap" / "a.png", image)
     (folder / "stray" / "b.gif").write_bytes(b"GIF89a")
     (folder / "notes.txt").write_text("hello")
     return sorted(folder.iterdir())
@@ -123,7 +151,9 @@ def broken_inputs(folder):
 
 def test_every_broken_input_gets_a_record_with_reason_and_remedy_and_the_rest_is_done(run, folder, tmp_path):
     inputs = broken_inputs(tmp_path / "broken")
-    status, out, _ = run("predict", "fragments", *inputs, folder, "--out", tmp_path / "out", "--images", 5)
+    inputs.append(tmp_path / "nowhere")
+    status, out, err = run("predict", "fragments", *inputs, folder, "--out", tmp_path / "out", "--images", 5)
+    assert all(f"Error: {path}: " in err for path in inputs)
     records = [json.loads(line) for line in out.splitlines()]
     assert status == 1
     assert [r["input"] for r in records] == [str(p) for p in (*inputs, folder)]
@@ -179,7 +209,8 @@ def test_evaluate_json_has_the_contract_s_shape(run):
     )
     result = json.loads(out)
     assert code == 0
-    assert list(result) == ["task", "data", "samples", "seed", "methods"]
+    assert list(result) == ["task", "data", "samples", "seed", "methods", "options"]
+    assert result["options"]["images"] == 3
     assert list(result["methods"]) == ["trivial", "baseline"]
     for method in result["methods"].values():
         assert list(method) == ["metrics", "milliseconds"]

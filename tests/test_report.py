@@ -1,6 +1,7 @@
 """The benchmark's results and the tables drawn from them."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,12 +11,12 @@ from toolkit.registry import METHODS
 
 
 @pytest.fixture(scope="module")
-def results():
+def results(tmp_path_factory):
     tiny = {"images": 2, "grid": 2}
     small = tuple((name, {**options, **tiny}, 2, 2) for name, options, *_ in run.CONDITIONS["fragments"][:2])
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(run.CONDITIONS, "fragments", small)
-        return run.measured((), None, True, lambda line: None)
+        yield run.measured((), None, True, tmp_path_factory.getbasetemp(), lambda line: None)
 
 
 def test_results_hold_a_record_for_each_sample_and_method(results):
@@ -25,10 +26,8 @@ def test_results_hold_a_record_for_each_sample_and_method(results):
         assert len(condition["records"]) == 2 * len(METHODS["fragments"])
 
 
-def test_a_quick_run_is_saved_apart_and_draws_the_same_tables_when_read_back(results, tmp_path):
-    path = run.saved(results, tmp_path)
-    assert path.name == "builtin-quick.json"
-    again = json.loads(path.read_text())
+def test_a_quick_run_is_saved_apart_and_draws_the_same_tables_when_read_back(results, tmp_path_factory):
+    again = json.loads((tmp_path_factory.getbasetemp() / "builtin-quick.json").read_text())
     assert again == results
     assert render.short([again]) == render.short([results])
 
@@ -67,4 +66,10 @@ def test_a_readme_without_markers_is_refused(tmp_path, monkeypatch):
 
 def test_an_unknown_task_has_no_benchmark():
     with pytest.raises(ToolkitError, match="fragments"):
-        run.measured(("magic",), None, True, lambda line: None)
+        run.measured(("magic",), None, True, Path("nowhere"), lambda line: None)
+
+
+def test_damaged_results_are_told(tmp_path):
+    (tmp_path / "builtin.json").write_text("garbage")
+    with pytest.raises(ToolkitError, match="damaged"):
+        render.read(tmp_path / "builtin.json")

@@ -58,6 +58,9 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        click.echo(f"Error: the output cannot be written: {error.strerror}.", err=True)
+        sys.exit(4)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -95,12 +98,14 @@ def add_task(name: str) -> None:
 
         task = registry.task(name)
         chosen = registry.methods(name, [method], checkpoint)[method]
-        records = prediction.predicted(task, chosen, inputs, out, task.told(**options))
+        records = prediction.predicted(task, method, chosen, inputs, out, task.told(**options))
         failed = 0
         with progress(records, len(inputs)) as bar:
             for record in bar:
-                failed += record["status"] == "failed"
-                click.echo(json.dumps({**record, "method": method}))
+                click.echo(json.dumps(record))
+                if record["status"] == "failed":
+                    failed += 1
+                    click.echo(f"Error: {record['input']}: {record['reason']} {record['remedy']}", err=True)
         return 1 if failed else 0
 
     @evaluate.command(name, help=f"Score methods for {name} on photographs that are cut and mixed afresh.")
@@ -123,7 +128,7 @@ def add_task(name: str) -> None:
             records = evaluation.evaluate(task, chosen, drawn)
             with progress(records, samples * len(chosen)) as bar:
                 summary = evaluation.summary(bar)
-        result = {"task": name, "data": data, "samples": samples, "seed": seed, "methods": summary}
+        result = {"task": name, "data": data, "samples": samples, "seed": seed, "methods": summary, "options": options}
         click.echo(json.dumps(result) if as_json else tables.text(result))
 
     @show.command(name, help=f"Draw one sample of {name}.")
@@ -136,6 +141,8 @@ def add_task(name: str) -> None:
         from toolkit import registry
         from toolkit.images import write_png
 
+        if out.suffix != ".png" or (Path(data).exists() and out.resolve().is_relative_to(Path(data).resolve())):
+            raise ToolkitError(f"{out} is no place for the picture.", "Give --out a .png file outside of --data.", 2)
         task = registry.task(name)
         methods = registry.methods(name, (), checkpoint)
         with data_errors():
@@ -228,10 +235,9 @@ def benchmark(tasks: tuple[str, ...], data: Path | None, quick: bool, out: Path)
     from benchmarks import render, run
 
     with data_errors():
-        results = run.measured(tasks, data, quick, lambda line: click.echo(line, err=True))
-    path = run.saved(results, out)
+        results = run.measured(tasks, data, quick, out, lambda line: click.echo(line, err=True))
     click.echo(render.short([results]))
-    click.echo(f"written to {path}", err=True)
+    click.echo(f"written to {out / results['name']}.json", err=True)
 
 
 @cli.command()

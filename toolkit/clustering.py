@@ -12,6 +12,7 @@ from scipy.spatial.distance import squareform
 
 MEAN_ROUNDS, MOVE_ROUNDS = 12, 1000  # most; both end by themselves long before
 MOST_GROUPS = 50
+PATIENCE = 10  # larger numbers of groups that are tried after the best so far
 LENIENCY = 1.0  # added to logits when the number of groups is judged: members that none claims surely are no groups of their own
 GROUP_COST = 25.0  # evidence that a further group must add; both chosen on validation photographs
 EVIDENCE_LIMIT = 6.0  # logits beyond are certain enough: one wrong pair must not outweigh a group
@@ -34,9 +35,17 @@ def groups(affinity: np.ndarray, images: int | None, equal: bool) -> np.ndarray:
     most = min(count, MOST_GROUPS)
     points = spectral_embedding(affinity, most)
     tree = average_linkage(logits)
-    found = [np.zeros(count, np.int32), *(grouped(logits, points, tree, images) for images in range(2, most + 1))]
     lenient = logits + LENIENCY * (1 - np.eye(count))
-    return max(found, key=lambda labels: within(lenient, labels) - GROUP_COST * (labels.max() + 1))
+    best = np.zeros(count, np.int32)
+    highest = within(lenient, best) - GROUP_COST
+    for images in range(2, most + 1):
+        labels = grouped(logits, points, tree, images)
+        score = within(lenient, labels) - GROUP_COST * images
+        if score > highest:
+            best, highest = labels, score
+        elif images > best.max() + 1 + PATIENCE:
+            break
+    return best
 
 
 def grouped(logits: np.ndarray, points: np.ndarray, tree: np.ndarray, images: int) -> np.ndarray:

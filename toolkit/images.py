@@ -16,6 +16,7 @@ cv2.setNumThreads(1)  # images are small: threads cost more than they save, and 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\x00", b"MM\x00*", b"BM")
 LARGEST_FILE = 1 << 30
+PASSED_OVER = {"__macosx", "thumbs.db", "desktop.ini"}  # left in folders by operating systems
 
 
 def read_bytes(path: Path) -> bytes:
@@ -54,8 +55,9 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def folder_images(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and pixels of every image in a folder, in the order of their names; hidden files are passed over, others refused."""
-    for path in sorted(folder.iterdir()):
+    """Name and pixels of every image in a folder, not its subfolders, in the order of their names; hidden files are passed over,
+    others refused."""
+    for path in sorted(p for p in folder.iterdir() if not p.is_dir()):
         if wanted(path.name, str(path)):
             yield path.name, read_image(path)
 
@@ -77,7 +79,7 @@ def zipped_images(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 def wanted(name: str, place: str) -> bool:
     """Whether a file is an image by its name; ToolkitError when it is neither that nor hidden."""
     parts = Path(name).parts
-    if "__MACOSX" in parts or any(part.startswith(".") for part in parts):
+    if PASSED_OVER.intersection(part.lower() for part in parts) or any(part.startswith(".") for part in parts):
         return False
     if Path(name).suffix.lower() not in SUFFIXES:
         raise ToolkitError(f"{place} is not an image that can be read.", f"Take it out; images end in {', '.join(SUFFIXES)}.")

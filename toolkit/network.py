@@ -58,7 +58,7 @@ class Checkpoint:
 @lru_cache(maxsize=4)
 def checkpoint(task: str, path: str | None = None) -> Checkpoint:
     """The network at `path`, or the one shipped for `task`; ToolkitError with status 3 when missing, corrupt or not ours."""
-    if path:
+    if path is not None:
         if not Path(path).is_file():
             raise ToolkitError(f"There is no checkpoint {path}.", "Check the path.", status=3)
         try:

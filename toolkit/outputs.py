@@ -29,15 +29,26 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise unwritable(path, error) from error
 
 
+def made_folder(path: Path) -> Path:
+    """The folder, made when it is not there; ToolkitError with status 4 when that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return path
+
+
 @contextmanager
-def whole_folder(path: Path, marker: str) -> Iterator[Path]:
+def whole_folder(path: Path, replaces: set[str]) -> Iterator[Path]:
     """A folder to fill, which takes the place of `path` only when the block ends without an error.
 
-    A folder that is there already is replaced when it holds a file named `marker`, by which its writer knows its own, or is empty;
-    any other is left as it is, with a ToolkitError of status 4.
+    A folder that is there already is replaced when all that it holds is named in `replaces`; any other is left as it is, with a
+    ToolkitError of status 4.
     """
-    if path.is_symlink() or (path.exists() and not (path.is_dir() and ((path / marker).is_file() or not any(path.iterdir())))):
-        raise ToolkitError(f"{path} is there already and is not ours to replace.", "Choose another --out, or move it.", status=4)
+    if path.is_symlink() or (path.exists() and not (path.is_dir() and {p.name for p in path.iterdir()} <= replaces)):
+        raise ToolkitError(
+            f"{path} holds files that no earlier result accounts for.", "Move it, or choose another --out.", status=4
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:100]}."))
@@ -61,4 +72,5 @@ def whole_folder(path: Path, marker: str) -> Iterator[Path]:
 
 def unwritable(path: Path, error: OSError) -> ToolkitError:
     """What to tell of an output that the system refused."""
-    return ToolkitError(f"{path} cannot be written: {error.strerror}.", "Check permissions and free space.", status=4)
+    remedy = "Check that --out is a folder, its permissions and the free space."
+    return ToolkitError(f"{path} cannot be written: {error.strerror}.", remedy, status=4)

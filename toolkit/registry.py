@@ -40,12 +40,12 @@ def method(task: str, name: str, checkpoint: str | None = None) -> Method:
     if name not in METHODS[task]:
         raise ToolkitError(f"{task} has no method {name!r}.", f"Choose one of: {', '.join(METHODS[task])}.", status=2)
     found = loaded(METHODS[task][name])
-    return found(checkpoint=checkpoint) if checkpoint and name == "deep" else found()
+    return found(checkpoint=checkpoint) if checkpoint is not None and name == "deep" else found()
 
 
 def methods(task: str, names: Iterable[str], checkpoint: str | None = None) -> dict[str, Method]:
     """Methods by name, all of the task's when none is named; a checkpoint that none of them takes is refused."""
     names = tuple(names) or tuple(METHODS[task])
-    if checkpoint and "deep" not in names:
+    if checkpoint is not None and "deep" not in names:
         raise ToolkitError(f"No method of {', '.join(names)} has a network.", "Leave --checkpoint out, or add deep.", status=2)
     return {name: method(task, name, checkpoint) for name in names}

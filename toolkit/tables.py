@@ -30,5 +30,6 @@ def text(result: dict[str, Any]) -> str:
         table.add_row(*row)
     console = Console(file=io.StringIO(), width=200)
     console.print(table)
-    note = f"means over {result['samples']} samples [95 % interval], seed {result['seed']}, one thread"
+    options = ", ".join(f"{name} {value}" for name, value in result["options"].items())
+    note = f"means [95 % interval], samples {result['samples']}, seed {result['seed']}, one thread; {options}"
     return f"{console.file.getvalue()}\n{result['task']}, {result['data']}: {note}"

@@ -106,8 +106,10 @@ class Heap:
         if not isinstance(fragments, np.ndarray) or fragments.dtype != np.uint8:
             found = getattr(fragments, "dtype", type(fragments).__name__)
             raise ToolkitError(f"Fragments are {found}, not uint8.", "Give colours from 0 to 255 as uint8.")
-        if fragments.ndim != 4 or fragments.shape[3] != 3 or fragments.shape[1] != fragments.shape[2]:
-            raise ToolkitError(f"Fragments have the shape {fragments.shape}.", "Give square colour fragments: (n, s, s, 3).")
+        if fragments.ndim != 4 or fragments.shape[3] != 3:
+            raise ToolkitError(f"Fragments have the shape {fragments.shape}.", "Give colour fragments: (n, s, s, 3).")
+        if fragments.shape[1] != fragments.shape[2]:
+            raise ToolkitError(f"Fragments are {fragments.shape[2]} x {fragments.shape[1]} pixels.", "Give square fragments.")
         count, size = fragments.shape[:2]
         if not 2 <= count <= MOST:
             raise ToolkitError(f"The heap has {count} fragment{'s' * (count != 1)}.", f"Give 2 to {MOST}.")
@@ -219,6 +221,8 @@ def read(path: Path, told: Told) -> Heap:
     if path.suffix.lower() == ".npy":
         return told.heap(read_array(path))
     if path.is_dir():
+        for folder in (p for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith(".")):
+            raise ToolkitError(f"{folder} is a folder in a heap.", "Give each heap as one folder of images.")
         found = folder_images(path)
     elif path.suffix.lower() == ".zip":
         found = zipped_images(path)
@@ -256,7 +260,7 @@ def write(arrangement: Arrangement, heap: Heap, folder: Path) -> dict[str, Any]:
     columns = (arrangement.group, arrangement.row, arrangement.column, arrangement.turn, arrangement.confidence)
     for fragment, *values, confidence in zip(fragments, *(c.tolist() for c in columns), strict=True):
         rows.writerow([fragment, *values, f"{confidence:.3f}"])
-    write_bytes(folder / "groups.csv", table.getvalue().encode())
+    write_bytes(folder / "groups.csv", table.getvalue().encode(errors="backslashreplace"))
     write_png(folder / "groups.png", pictures.sorted_fragments(heap.fragments, arrangement.group))
     names = ["groups.csv", "groups.png"]
     for group in range(count):
@@ -278,8 +282,11 @@ def draw(sample: Sample, predictions: dict[str, Arrangement]) -> np.ndarray:
     for name, prediction in [*predictions.items(), ("truth", target)]:
         framed = pictures.framed(heap.fragments, strangers(target.group, prediction.group))
         shown = Heap(framed, heap.turned)
-        images = [photograph(shown, prediction, group) for group in range(int(prediction.group.max()) + 1)]
-        score = "" if prediction is target else f"   ARI {adjusted_rand_score(target.group, prediction.group):.3f}"
+        stands_for = contingency_matrix(target.group, prediction.group).argmax(0)
+        images = [photograph(shown, prediction, group) for group in np.argsort(stands_for, kind="stable")]
+        perfect = perfect_images(target, prediction) * (target.group.max() + 1)
+        score = f"   ARI {adjusted_rand_score(target.group, prediction.group):.3f}, {perfect:.0f} without a fault"
+        score = "" if prediction is target else score
         panels.append((name + score, pictures.gallery(images)))
     return pictures.panels(panels, "red frame: the fragment comes from another photograph than most of its group")
 
