@@ -30,8 +30,8 @@ SHAPES = (
     (0.02, 5, 4, 16),
     (0.01, 10, 8, 8),
 )
-SHARE_TURNED = 0.2
-SHARE_WORN = 0.6
+SHARE_TURNED = 0.15
+SHARE_WORN = 0.8
 SHARE_CLEAN, SHARE_CLEAN_WORN = 0.3, 0.8
 NOISE_LIMIT = 30.0
 NONE = -1
@@ -186,5 +186,5 @@ RECIPE = Recipe(
     batch=batch,
     loss=loss,
     validate=validate,
-    steps=13000,
+    steps=14200,
 )
