@@ -115,9 +115,9 @@ def loss(network: nn.Module, samples: list[Sample]) -> tuple[Tensor, dict[str, f
 VALIDATION = {
     "clean": (Conditions(), 16),
     "noise_20": (Conditions(noise=20), 12),
-    "noise_10_turned": (Conditions(noise=10, rotate=True), 8),
-    "worn_2": (Conditions(worn=2), 12),
-    "fragment_8": (Conditions(grid=8, fragment=8), 2),
+    "noise_10_turned": (Conditions(noise=10, rotate=True), 16),
+    "worn_2": (Conditions(worn=2), 32),
+    "fragment_8": (Conditions(grid=8, fragment=8), 4),
 }
 
 
