@@ -6,7 +6,6 @@ group, are the objective (correlation clustering, Bansal et al., 2004). Labels a
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.linalg import eigh
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import squareform
 
@@ -73,9 +72,8 @@ def spectral_embedding(affinity: np.ndarray, dimensions: int) -> np.ndarray:
     weights = (affinity + affinity.T).astype(np.float64) / 2
     np.fill_diagonal(weights, 0)
     scale = 1 / np.sqrt(weights.sum(1) + 1e-9)
-    n = len(weights)
-    _, vectors = eigh(weights * scale[:, None] * scale[None], subset_by_index=[n - dimensions, n - 1])
-    return unit(vectors[:, ::-1])
+    _, vectors = np.linalg.eigh(weights * scale[:, None] * scale[None])  # SciPy's subset driver fails on nearly equal eigenvalues
+    return unit(vectors[:, : -dimensions - 1 : -1])
 
 
 def farthest_points(points: np.ndarray, count: int) -> np.ndarray:
