@@ -166,7 +166,7 @@ def test_a_batch_depends_on_seed_and_step_alone_and_covers_every_shape():
     np.testing.assert_array_equal(first[0].inputs.fragments, again[0].inputs.fragments)
     assert sum(share for share, *_ in recipe.SHAPES) == pytest.approx(1)
     assert all(grid * fragment <= 64 and images <= 40 for _, images, grid, fragment in recipe.SHAPES)
-    assert {recipe.batch(data, step, 0)[0].inputs.turned for step in range(12)} == {False, True}
+    assert {recipe.batch(data, step, 0)[0].inputs.turned for step in range(40)} == {False, True}
 
 
 def test_the_learning_rate_warms_up_and_falls_to_a_hundredth():
