@@ -25,7 +25,7 @@ def pixels():
 
 
 def gallagher(left, right):
-    """Equation 4: how badly the gradient across the seam fits those inside `left`, whose right side touches `right`."""
+    """How badly the gradient across the seam fits those inside `left`, whose right side touches `right`."""
     gradient = left[:, -1] - left[:, -2]
     mean = gradient.mean(0)
     covariance = np.cov(gradient.T, bias=True) + REGULARISATION * np.eye(3)

@@ -61,7 +61,7 @@ def arranged(group: np.ndarray, affinity: np.ndarray, neighbours: np.ndarray | N
 def assembled(neighbours: np.ndarray, grid: int | None) -> np.ndarray:
     """Row, column and turn int32 (3, m) of the fragments of one photograph, within grid x grid places when that is given.
 
-    Pieces grow together along the likeliest sides (Gallagher, CVPR 2012, sec. 3.3), and what is left over goes where it fits best.
+    Pieces grow together along the likeliest sides (Gallagher, CVPR 2012), and what is left over goes where it fits best.
     Then the largest piece without a doubtful seam is kept and the rest laid anew, while that makes the whole likelier (Pomeranz
     et al., CVPR 2011).
     """

@@ -59,7 +59,7 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        click.echo(f"Error: the output cannot be written: {error.strerror}.", err=True)
+        click.echo(f"Error: {error.filename or 'the output'}: {error.strerror}.", err=True)
         sys.exit(4)
 
 

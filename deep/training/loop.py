@@ -19,8 +19,8 @@ from toolkit.core import ToolkitError
 @dataclass(frozen=True)
 class Recipe:
     """What a task teaches: `batch(data, step, seed)` depends on its arguments alone, so a resumed run repeats nothing and
-    misses nothing; `files` are what `data`
-    reads; `validate` returns scores by name, among them `score`, of which the highest is kept."""
+    misses nothing; `files` are what `data` reads; `validate` returns scores by name, among them `score`, of which the highest is
+    kept."""
 
     task: str
     network: Callable[[], nn.Module]

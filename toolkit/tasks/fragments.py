@@ -178,7 +178,7 @@ def touching(arrangement: Arrangement) -> set[tuple[int, int, int, int]]:
 
 
 def neighbour_accuracy(target: Arrangement, prediction: Arrangement) -> float:
-    """Share of the pairs that lie side by side in the photographs that were laid the same way (Gallagher, CVPR 2012, sec. 4)."""
+    """Share of the pairs that lie side by side in the photographs that were laid the same way (Gallagher, CVPR 2012)."""
     truth = touching(target)
     return len(truth & touching(prediction)) / len(truth) if truth else 1.0
 

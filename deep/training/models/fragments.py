@@ -70,7 +70,7 @@ def inverse3(m: Tensor) -> Tensor:
 
 
 def gradient_dissimilarity(strips: Tensor, blocks: Blocks) -> Tensor:
-    """Mahalanobis gradient dissimilarity (Gallagher, CVPR 2012, eq. 4 and 5) of all sides: (B, n, 4, 3, d, s) -> (B, 4O, n, n).
+    """Mahalanobis gradient dissimilarity (Gallagher, CVPR 2012) of all sides: (B, n, 4, 3, d, s) -> (B, 4O, n, n).
 
     The quadratic form is multiplied out, so that all pairs are one matrix product, in float64: on flat sides its terms are
     a hundred million times their sum.

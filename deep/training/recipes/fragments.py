@@ -1,4 +1,9 @@
-"""Recipe for `fragments`: heaps of every size and condition, cut afresh for each step."""
+"""Recipe for `fragments`: heaps of every size and condition, cut afresh for each step.
+
+`toolkit train fragments --data ../shared/data/fragments --out runs/fragments`: 1.8 hours on two busy cores. The shipped weights
+reached the scores in their card, but in a run whose mix of batches and planned steps were changed on the way, as the card tells;
+the mix below is that of its last part and has not been run from the start.
+"""
 
 import cv2
 import numpy as np
@@ -115,9 +120,9 @@ def loss(network: nn.Module, samples: list[Sample]) -> tuple[Tensor, dict[str, f
 VALIDATION = {
     "clean": (Conditions(), 16),
     "noise_20": (Conditions(noise=20), 12),
-    "noise_10_turned": (Conditions(noise=10, rotate=True), 16),
-    "worn_2": (Conditions(worn=2), 32),
-    "fragment_8": (Conditions(grid=8, fragment=8), 4),
+    "noise_10_turned": (Conditions(noise=10, rotate=True), 8),
+    "worn_2": (Conditions(worn=2), 12),
+    "fragment_8": (Conditions(grid=8, fragment=8), 2),
 }
 
 
