@@ -6,6 +6,7 @@ import numpy as np
 
 from toolkit.assembly import arranged, in_any_order
 from toolkit.tasks.fragments import Arrangement, Heap
+from toolkit.tasks.grains import Boundaries, Micrograph
 
 
 @dataclass(frozen=True)
@@ -16,3 +17,21 @@ class OneGroup:
     def predict(self, inputs: Heap) -> Arrangement:
         count = len(inputs.fragments)
         return arranged(np.zeros(count, np.int32), np.zeros((count, count)), None, inputs)
+
+
+@dataclass(frozen=True)
+class NoBoundary:
+    """No boundary: the whole micrograph is one grain."""
+
+    def predict(self, inputs: Micrograph) -> Boundaries:
+        shape = inputs.image.shape
+        return Boundaries(np.zeros(shape, bool), np.ones(shape, np.int32))
+
+
+@dataclass(frozen=True)
+class AllBoundary:
+    """Boundary everywhere, no grain: its IoU is the share of pixels drawn as boundary, the floor of that metric."""
+
+    def predict(self, inputs: Micrograph) -> Boundaries:
+        shape = inputs.image.shape
+        return Boundaries(np.ones(shape, bool), np.zeros(shape, np.int32))

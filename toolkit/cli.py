@@ -34,11 +34,28 @@ CONDITION_OPTIONS = [
     click.option("--worn", default=0, show_default=True, help="Pixels lost on every side of each fragment."),
     click.option("--augment", is_flag=True, help="Mirror, turn, shift and tint photographs before they are cut."),
 ]
-INPUT_OPTIONS = {"fragments": HEAP_OPTIONS}
-SAMPLE_OPTIONS = {"fragments": CONDITION_OPTIONS}
-INPUT_HELP = {"fragments": "Each INPUT is a heap: a folder or .zip of fragments as images, or an .npy of uint8 (n, s, s, 3)."}
-
-DATA = click.option("--data", default="builtin", show_default=True, help="Folder, .zip or .npy of photographs, or builtin.")
+SCALE_OPTIONS = [
+    click.option("--micrometres-per-pixel", type=float, help="The scale.  [default: of a TIFF's tags, or none: pixels]"),
+    click.option("--scale-bar-micrometres", type=float, help="Find the scale bar in the image, which stands for this length."),
+    click.option("--exclude-bottom", default=0, show_default=True, help="Rows of the microscope's data bar to leave out."),
+]
+TOLERANCE_OPTIONS = [
+    click.option("--tolerance", type=float, help="Pixels within which lines agree.  [default: half the label's pen, at least 3]"),
+]
+INPUT_OPTIONS = {"fragments": HEAP_OPTIONS, "grains": SCALE_OPTIONS}
+SAMPLE_OPTIONS = {"fragments": CONDITION_OPTIONS, "grains": TOLERANCE_OPTIONS}
+INPUT_HELP = {
+    "fragments": "Each INPUT is a heap: a folder or .zip of fragments as images, or an .npy of uint8 (n, s, s, 3).",
+    "grains": "Each INPUT is a micrograph, or a folder of them: one batch. Several batches are compared.",
+}
+SAMPLE_HELP = {
+    "fragments": "Samples are heaps of photographs, cut and mixed afresh.",
+    "grains": "Samples are micrographs with drawn boundaries.",
+}
+DATA_HELP = {
+    "fragments": "Folder, .zip or .npy of photographs, or builtin.",
+    "grains": "Folder with images/NAME.* and boundaries/NAME.png, or builtin: generated.",
+}
 CHECKPOINT = click.option("--checkpoint", type=click.Path(), help="Network for the method deep, instead of the one shipped.")
 
 
@@ -86,6 +103,7 @@ def show() -> None:
 
 def add_task(name: str) -> None:
     """The commands `predict NAME`, `evaluate NAME` and `show NAME`."""
+    data_option = click.option("--data", default="builtin", show_default=True, help=DATA_HELP[name])
 
     @predict.command(name, help=f"Answer {name}. {INPUT_HELP[name]}")
     @click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="INPUT...")
@@ -108,8 +126,8 @@ def add_task(name: str) -> None:
                     click.echo(f"Error: {record['input']}: {record['reason']} {record['remedy']}", err=True)
         return 1 if failed else 0
 
-    @evaluate.command(name, help=f"Score methods for {name} on photographs that are cut and mixed afresh.")
-    @DATA
+    @evaluate.command(name, help=f"Score methods for {name}. {SAMPLE_HELP[name]}")
+    @data_option
     @click.option("--method", "methods", multiple=True, help="Name of a method; may be repeated.  [default: all]")
     @CHECKPOINT
     @click.option("--samples", default=20, show_default=True, type=click.IntRange(1), help="Number of samples.")
@@ -125,14 +143,14 @@ def add_task(name: str) -> None:
         chosen = registry.methods(name, methods, checkpoint)
         with data_errors():
             drawn = registry.loaded(registry.SAMPLERS[name])(data, task.options(**options), samples, seed)
-            records = evaluation.evaluate(task, chosen, drawn)
-            with progress(records, samples * len(chosen)) as bar:
-                summary = evaluation.summary(bar)
-        result = {"task": name, "data": data, "samples": samples, "seed": seed, "methods": summary, "options": options}
+            with progress(evaluation.evaluate(task, chosen, drawn), samples * len(chosen)) as bar:
+                records = list(bar)
+        summary, count = evaluation.summary(records), len(records) // len(chosen)
+        result = {"task": name, "data": data, "samples": count, "seed": seed, "methods": summary, "options": options}
         click.echo(json.dumps(result) if as_json else tables.text(result))
 
-    @show.command(name, help=f"Draw one sample of {name}.")
-    @DATA
+    @show.command(name, help=f"Draw one sample of {name}, every method's answer and the truth.")
+    @data_option
     @CHECKPOINT
     @click.option("--seed", default=7, show_default=True, type=click.IntRange(0), help="Seed of the sample.")
     @click.option("--out", default=f"{name}.png", show_default=True, type=PATH, help="PNG file to write.")
@@ -198,14 +216,17 @@ for task_name in SAMPLE_OPTIONS:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of weights and batches.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Processor threads.")
 @click.option("--resume", is_flag=True, help="Go on from the last validation in --out.")
-def train(task: str, data: Path, out: Path, steps: int | None, seed: int, threads: int, resume: bool) -> None:
-    """Train the network of TASK from scratch.
+@click.option("--weights", type=PATH, help="Start from these: checkpoints/TASK.safetensors, say.  [default: from scratch]")
+def train(
+    task: str, data: Path, out: Path, steps: int | None, seed: int, threads: int, resume: bool, weights: Path | None
+) -> None:
+    """Train the network of TASK, from scratch or from weights.
 
     Needs the extra [train]. The folder --out holds one run, which --resume continues from its last validation.
     """
     with training_installed():
         from deep.training.run import train_task
-    click.echo(train_task(task, data, out, steps, seed, threads, resume))
+    click.echo(train_task(task, data, out, steps, seed, threads, resume, weights))
 
 
 @cli.command()

@@ -45,9 +45,10 @@ class Method(Protocol):
 class Task:
     """A question about images, as a record of functions.
 
-    The first of `metrics` is the headline. `read(path, told)` gives one input. `write(prediction, inputs, folder)` writes an
-    answer's files and returns their names with measured values. `draw(sample, predictions)` gives one RGB picture of the question,
-    every method's answer and the truth. `told` and `options` are records of what is known of an input, and of how samples are made.
+    The first of `metrics` is the headline. `found_in(path)` gives the inputs that a path names, `read(path, told)` one of them.
+    `write(prediction, inputs, folder)` writes an answer's files and returns their names with measured values; `conclude(records,
+    folder)` writes what a whole run of predictions says. `draw(sample, predictions)` gives one RGB picture of the question, every
+    method's answer and the truth. `told` and `options` are records of what is known of an input, and of how samples are made.
     """
 
     name: str
@@ -58,3 +59,5 @@ class Task:
     read: Callable[[Path, Any], Any]
     write: Callable[[Any, Any, Path], dict[str, Any]]
     draw: Callable[[Sample, dict[str, Any]], Any]
+    found_in: Callable[[Path], list[Path]] = lambda path: [path]
+    conclude: Callable[[list[dict[str, Any]], Path], None] = lambda records, folder: None

@@ -29,7 +29,7 @@ def read_bytes(path: Path) -> bytes:
         raise ToolkitError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
 
 
-def decoded(data: bytes, name: str) -> np.ndarray:
+def decoded(data: bytes, name: str, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
     """Pixels of a JPEG, PNG, TIFF, BMP or WebP file, by its first bytes, whatever its name.
 
     EXIF orientation is applied, grey becomes RGB, 16 bits are scaled to 8, transparency is dropped.
@@ -41,12 +41,29 @@ def decoded(data: bytes, name: str) -> np.ndarray:
             f"{name} is not an image: it begins with {data[:8]!r}.", "Give JPEG, PNG, TIFF, BMP or WebP files, or leave it out."
         )
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise ToolkitError(f"{name} cannot be decoded: {error.err}.", "At most 100 megapixels are read.") from error
     if image is None:
         raise ToolkitError(f"{name} is damaged or cut short.", "Copy the file again, or leave it out.")
     return image
+
+
+def decoded_grey(data: bytes, name: str) -> np.ndarray:
+    """Grey values uint8 or uint16 (H, W) of an image file; any other numbers are spread over uint16, least to greatest."""
+    image = decoded(data, name, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    if image.dtype in (np.uint8, np.uint16):
+        return image
+    if not np.isfinite(image).all():
+        raise ToolkitError(f"{name} holds values that are no numbers.", "Replace NaN and infinite values.")
+    image = image.astype(np.float64)
+    spread = image.max() - image.min()
+    return np.rint((image - image.min()) * (65535 / spread if spread else 0)).astype(np.uint16)
+
+
+def read_grey(path: Path) -> np.ndarray:
+    """Grey values uint8 or uint16 (H, W) of an image file."""
+    return decoded_grey(read_bytes(path), str(path))
 
 
 def read_image(path: Path) -> np.ndarray:

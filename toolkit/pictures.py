@@ -5,6 +5,8 @@ import numpy as np
 
 PAPER, INK, RED = 255, 40, (214, 39, 40)
 GAP = 6
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+COLOURS = (31, 90, 180), (214, 110, 20), (40, 140, 60), (150, 60, 160), (120, 80, 40), (0, 150, 160), (200, 40, 90), (110, 110, 110)
 CELL = 330, 700  # height and width of a panel: holds ten photographs of 64 pixels twice as large
 
 
@@ -51,30 +53,103 @@ def gallery(images: list[np.ndarray], columns: int = 5) -> np.ndarray:
     return canvas
 
 
-def panels(parts: list[tuple[str, np.ndarray]], caption: str, columns: int = 3) -> np.ndarray:
-    """Titled pictures on one sheet, each enlarged or shrunk to its cell, with a caption below."""
+def panels(parts: list[tuple[str, np.ndarray]], caption: str, columns: int = 3, cell: tuple[int, int] = CELL) -> np.ndarray:
+    """Titled pictures on one sheet, each enlarged or shrunk to its cell (height, width), with a caption below."""
     rows, columns = -(-len(parts) // columns), min(columns, len(parts))
     head, margin = 36, 24
-    height, width = CELL[0] + head + margin, CELL[1] + margin
+    height, width = cell[0] + head + margin, cell[1] + margin
     sheet = np.full((rows * height + head + margin, columns * width + margin, 3), PAPER, np.uint8)
     for k, (title, image) in enumerate(parts):
         top, left = k // columns * height + margin, k % columns * width + margin
         put_text(sheet, title, (left, top + 22))
-        image = fitted(image)
+        image = fitted(image, cell)
         sheet[top + head :, left:][: image.shape[0], : image.shape[1]] = image
     put_text(sheet, caption, (margin, sheet.shape[0] - margin))
     return sheet
 
 
-def fitted(image: np.ndarray) -> np.ndarray:
-    """An image enlarged by a whole number, or shrunk, to fit a cell."""
-    scale = min(CELL[0] / image.shape[0], CELL[1] / image.shape[1])
+def fitted(image: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
+    """An image enlarged by a whole number, or shrunk, to fit a cell (height, width)."""
+    scale = min(cell[0] / image.shape[0], cell[1] / image.shape[1])
     if scale >= 1:
         return np.repeat(np.repeat(image, int(scale), 0), int(scale), 1)
     size = max(1, int(image.shape[1] * scale)), max(1, int(image.shape[0] * scale))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def put_text(image: np.ndarray, text: str, place: tuple[int, int]) -> None:
+def put_text(image: np.ndarray, text: str, place: tuple[int, int], size: float = 0.7) -> None:
     """Text with its baseline starting at (x, y), in place."""
-    cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (INK, INK, INK), 1, cv2.LINE_AA)
+    cv2.putText(image, text, place, FONT, size, (INK, INK, INK), 1, cv2.LINE_AA)
+
+
+def grey(image: np.ndarray) -> np.ndarray:
+    """A grey image (H, W) of any range as uint8 (H, W, 3), its darkest and brightest two hundredths cut off."""
+    low, high = np.percentile(image[:: max(1, len(image) // 500)], [0.5, 99.5])
+    shown = np.clip((image.astype(np.float32) - low) * (255 / max(high - low, 1)), 0, 255).astype(np.uint8)
+    return cv2.cvtColor(shown, cv2.COLOR_GRAY2RGB)
+
+
+def tint(share: np.ndarray) -> np.ndarray:
+    """Colours uint8 (n, 3) from dark blue over green to yellow for shares (n,) from 0 to 1."""
+    levels = np.rint(255 * np.asarray(share)).astype(np.uint8)[:, None]
+    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)[:, 0]
+
+
+def key(width: int, low: str, high: str, title: str) -> np.ndarray:
+    """A strip that explains `tint`: its colours between the two values they stand for."""
+    scale = max(0.5, width / 1600)
+    height = int(40 * scale)
+    strip = np.full((height, width, 3), PAPER, np.uint8)
+    left, right, middle = width // 3, width * 2 // 3, int(height * 0.68)
+    strip[height // 4 : height * 3 // 4, left:right] = tint(np.linspace(0, 1, right - left))
+    for text, x in ((f"{title}: {low}", None), (high, right + int(10 * scale))):
+        across = cv2.getTextSize(text, FONT, 0.7 * scale, 1)[0][0]
+        put_text(strip, text, (left - across - int(10 * scale) if x is None else x, middle), 0.7 * scale)
+    return strip
+
+
+def chart(bars: list[tuple], curves: list[tuple], title: str, label: str) -> np.ndarray:
+    """Shares against a logarithmic axis, uint8 (700, 1200, 3): `bars` (name, edges, heights), drawn to half of the height, and
+    `curves` (name, ascending values, shares), from 0 to 1."""
+    sheet = np.full((700, 1200, 3), PAPER, np.uint8)
+    left, right, top, bottom = 90, 1170, 70, 620
+    put_text(sheet, title, (left, 40), min(0.7, 0.7 * 1080 / cv2.getTextSize(title, FONT, 0.7, 1)[0][0]))
+    values = [values for _, values, _ in (*bars, *curves)]
+    if not values:
+        return sheet
+    low, high = (np.log(f([f(v) for v in values])) for f in (min, max))
+    low, high = (low, high) if high > low else (low - 0.1, high + 0.1)
+
+    def across(x: np.ndarray) -> np.ndarray:
+        return np.rint(left + (np.log(x) - low) / (high - low) * (right - left)).astype(int)
+
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        y = int(bottom - share * (bottom - top))
+        cv2.line(sheet, (left, y), (right, y), (225, 225, 225), 1)
+        put_text(sheet, f"{share:.0%}", (left - 62, y + 6), 0.5)
+    for tick in ticks(np.exp(low), np.exp(high)):
+        x = int(across(tick))
+        cv2.line(sheet, (x, bottom), (x, bottom + 6), (INK,) * 3, 1)
+        put_text(sheet, f"{tick:g}", (x - 4 * len(f"{tick:g}"), bottom + 26), 0.5)
+    put_text(sheet, label, ((left + right) // 2 - 5 * len(label), bottom + 60), 0.6)
+    for k, (_, edges, heights) in enumerate(bars):
+        x = across(edges)
+        tall = np.rint(heights / max(b[2].max() for b in bars) * (bottom - top) / 2).astype(int)
+        middle = (x[1:] + x[:-1]) // 2
+        for start, end, height in zip(*((x[:-1] + 1, middle) if k == 0 else (middle, x[1:] - 1)), tall, strict=True):
+            pale = tuple(int(255 - 0.45 * (255 - c)) for c in COLOURS[k])
+            cv2.rectangle(sheet, (int(start), bottom - int(height)), (int(end), bottom), pale, -1)
+    for k, (_, x, shares) in enumerate(curves):
+        points = np.stack([across(x), np.rint(bottom - shares * (bottom - top)).astype(int)], 1).astype(np.int32)
+        cv2.polylines(sheet, [points], False, COLOURS[k], 2, cv2.LINE_AA)
+    for k, (name, *_) in enumerate(curves or bars):
+        cv2.line(sheet, (left + 20, top + 22 + 28 * k), (left + 60, top + 22 + 28 * k), COLOURS[k], 3)
+        put_text(sheet, name, (left + 70, top + 28 + 28 * k), 0.6)
+    cv2.rectangle(sheet, (left, top), (right, bottom), (INK,) * 3, 1)
+    return sheet
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers between two positive ones: 1, 2 and 5 of every power of ten."""
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    return [t for p in powers for t in (10.0**p, 2 * 10.0**p, 5 * 10.0**p) if low <= t <= high]

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,24 +15,36 @@ from toolkit.outputs import whole_folder, write_bytes
 RECORD = "record.json"  # in every folder of results: it names the files that a later run may replace
 
 
-def predicted(task: Task, name: str, method: Method, inputs: tuple[Path, ...], out: Path, told: Any) -> Iterator[dict[str, Any]]:
-    """Answer every input by the method called `name` into `out/INPUT`, a file's name without its suffix; yield its record.
+def predicted(task: Task, name: str, method: Method, given: tuple[Path, ...], out: Path, told: Any) -> Iterator[dict[str, Any]]:
+    """Answer every input by the method called `name` into `out/INPUT`, a file's name without its suffix; yield its record. Inputs
+    of several folders are answered in a folder of `out` for each.
 
     Raises ToolkitError with status 2 before anything is written when no input exists, two would share a folder, or a folder of
     results would be, hold or lie in an input.
     """
-    if not any(path.exists() for path in inputs):
-        raise ToolkitError(f"No input exists: {', '.join(map(str, inputs))}.", "Check the paths.", status=2)
-    folders = [out.resolve() / (path.resolve().name if path.is_dir() else path.resolve().stem) for path in inputs]
-    for folder in folders:
-        if folders.count(folder) > 1:
+    if not any(path.exists() for path in given):
+        raise ToolkitError(f"No input exists: {', '.join(map(str, given))}.", "Check the paths.", status=2)
+    inputs = [path for each in given for path in task.found_in(each)]
+    if not inputs:
+        raise ToolkitError(f"There is no input in {', '.join(map(str, given))}.", "Check the paths.", status=2)
+    several = len({path.resolve().parent for path in inputs if path not in given}) > 1
+    folders = []
+    for path in inputs:
+        whole = path.resolve()
+        part = whole.parent.name if several and path not in given else ""
+        folders.append(out.resolve() / part / (whole.name if whole.is_dir() else whole.stem))
+    for folder, count in Counter(folders).items():
+        if count > 1:
             raise ToolkitError(f"Two inputs would be answered in {folder}.", "Predict them into different folders.", status=2)
-        for path in (path.resolve() for path in inputs):
+        for path in (path.resolve() for path in given):
             if folder.is_relative_to(path) or path.is_relative_to(folder):
                 raise ToolkitError(f"The results in {folder} would meet the input {path}.", "Choose another --out.", status=2)
+    records = []
     with threadpool_limits(1):
         for path, folder in zip(inputs, folders, strict=True):
-            yield answered(task, name, method, path, out / folder.name, told)
+            records.append(answered(task, name, method, path, out / folder.relative_to(out.resolve()), told))
+            yield records[-1]
+    task.conclude(records, out)
 
 
 def answered(task: Task, name: str, method: Method, path: Path, folder: Path, told: Any) -> dict[str, Any]:

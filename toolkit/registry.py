@@ -6,7 +6,7 @@ from typing import Any
 
 from toolkit.core import Method, Task, ToolkitError
 
-TASKS = {"fragments": "toolkit.tasks.fragments:TASK"}
+TASKS = {"fragments": "toolkit.tasks.fragments:TASK", "grains": "toolkit.tasks.grains:TASK"}
 
 METHODS = {
     "fragments": {
@@ -17,9 +17,15 @@ METHODS = {
         "loops": "baselines.fragments:Loops",
         "deep": "deep.fragments:Network",
     },
+    "grains": {
+        "trivial": "baselines.trivial:NoBoundary",
+        "everywhere": "baselines.trivial:AllBoundary",
+        "baseline": "baselines.grains:Watershed",
+        "deep": "deep.grains:Network",
+    },
 }
 
-SAMPLERS = {"fragments": "data.fragments:samples"}
+SAMPLERS = {"fragments": "data.fragments:samples", "grains": "data.grains:samples"}
 
 
 def loaded(place: str) -> Any:

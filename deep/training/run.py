@@ -14,7 +14,7 @@ from deep.training.loop import train as run_loop
 from toolkit.core import ToolkitError
 from toolkit.outputs import write_bytes
 
-RECIPES = {"fragments": "deep.training.recipes.fragments"}
+RECIPES = {task: f"deep.training.recipes.{task}" for task in ("fragments", "grains")}
 RECORDED = ("torch", "numpy", "opencv-python-headless")
 
 
@@ -25,21 +25,34 @@ def recipe(task: str) -> Recipe:
     return import_module(RECIPES[task]).RECIPE
 
 
-def train_task(task: str, data: Path, out: Path, steps: int | None, seed: int, threads: int, resume: bool) -> Path:
-    """Train into the folder `out`, print progress to stderr, and return the path of the best weights.
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of the files in a folder."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    whole = hashlib.sha256()
+    for file in sorted(p for p in path.iterdir() if p.is_file()):
+        whole.update(f"{file.name}\0{digest(file)}\n".encode())
+    return whole.hexdigest()
+
+
+def train_task(
+    task: str, data: Path, out: Path, steps: int | None, seed: int, threads: int, resume: bool, weights: Path | None = None
+) -> Path:
+    """Train into the folder `out`, from `weights` or from scratch, print progress to stderr, and return the path of the best weights.
 
     Raises ToolkitError when data are missing (status 5), or when `out` holds a run that is not to be resumed, or another run than
     this (status 2).
     """
     chosen = recipe(task)
     for name in chosen.files:
-        if not (data / name).is_file():
+        if not (data / name).exists():
             raise ToolkitError(f"There is no {data / name}.", f"--data needs {' and '.join(chosen.files)}.", status=5)
     described = {
         "task": task,
         "steps": steps or chosen.steps,
         "seed": seed,
-        "data": {name: hashlib.sha256((data / name).read_bytes()).hexdigest() for name in chosen.files},
+        "data": {name: digest(data / name) for name in chosen.files},
+        "weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights else None,
         "versions": {name: version(name) for name in RECORDED},
     }
     record = out / "run.json"
@@ -47,7 +60,7 @@ def train_task(task: str, data: Path, out: Path, steps: int | None, seed: int, t
         earlier = json.loads(record.read_text())
         if not resume:
             raise ToolkitError(f"{out} holds a run already.", "Give --resume, or another --out.", status=2)
-        for name in ("task", "steps", "seed", "data"):
+        for name in ("task", "steps", "seed", "data", "weights"):
             if earlier[name] != described[name]:
                 reason = f"The run in {out} has {name} {earlier[name]}, not {described[name]}."
                 raise ToolkitError(reason, "Resume it as it was begun, or give another --out.", status=2)
@@ -60,4 +73,4 @@ def train_task(task: str, data: Path, out: Path, steps: int | None, seed: int, t
             if "score" in scalars:
                 click.echo("  ".join(f"{k} {v:.4g}" for k, v in scalars.items()), err=True)
 
-        return run_loop(chosen, data, out, described["steps"], seed, threads, resume, report)
+        return run_loop(chosen, data, out, described["steps"], seed, threads, resume, weights, report)

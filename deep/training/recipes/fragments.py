@@ -37,7 +37,7 @@ SHAPES = (
 )
 SHARE_TURNED = 0.15
 SHARE_WORN = 0.8
-SHARE_CLEAN, SHARE_CLEAN_WORN = 0.3, 0.8
+SHARE_CLEAN, SHARE_CLEAN_WORN = 0.5, 0.8
 NOISE_LIMIT = 30.0
 NONE = -1
 
@@ -118,11 +118,11 @@ def loss(network: nn.Module, samples: list[Sample]) -> tuple[Tensor, dict[str, f
 
 
 VALIDATION = {
-    "clean": (Conditions(), 16),
+    "clean": (Conditions(), 40),
     "noise_20": (Conditions(noise=20), 12),
     "noise_10_turned": (Conditions(noise=10, rotate=True), 8),
-    "worn_2": (Conditions(worn=2), 12),
-    "fragment_8": (Conditions(grid=8, fragment=8), 2),
+    "worn_2": (Conditions(worn=2), 60),
+    "fragment_8": (Conditions(grid=8, fragment=8), 4),
 }
 
 

@@ -1,0 +1,63 @@
+"""`grains` without a network: local normalisation, edge-preserving smoothing, dark lines and steps, then the shared closure."""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from toolkit.boundaries import Closure, drawn, partition
+from toolkit.tasks.grains import Boundaries, Micrograph
+
+
+@dataclass(frozen=True)
+class Watershed:
+    """Boundary strength by handcrafted filters, closed by the watershed that the network uses too.
+
+    Lengths are in pixels, strengths in local standard deviations. The defaults were found by `python -m benchmarks.search grains
+    ../shared/data/grains/steel/train`.
+    """
+
+    window: float = 40.0  # deviation of the Gaussian that local mean and contrast are taken over
+    smoothing: float = 0.5  # bilateral filter (Tomasi & Manduchi, 1998): tones closer than this are averaged
+    line: int = 15  # widest dark line that bottom-hat filtering finds
+    ridge: float = 1.0  # weight of lines
+    step: float = 1.0  # weight of the gradient between tones
+    darkness: float = 0.5  # weight of the tone itself: etched boundaries are dark
+    level: float = 1.5  # strength of an even chance
+    sharpness: float = 2.0  # logits per unit of strength
+    pen: float = 10.0  # width at which boundaries are drawn
+    closure: Closure = field(default_factory=Closure)
+
+    def probability(self, image: np.ndarray) -> np.ndarray:
+        """Boundary probability uint8 (H, W), 255 = certain, of an image uint8 or uint16 (H, W)."""
+        grey = image.astype(np.float32) / np.iinfo(image.dtype).max
+        mean = cv2.GaussianBlur(grey, (0, 0), self.window)
+        deviation = np.sqrt(np.maximum(cv2.GaussianBlur(grey * grey, (0, 0), self.window) - mean * mean, 0))
+        score = np.clip((grey - mean) / (deviation + 0.01), -4, 4)
+        score = cv2.bilateralFilter(score, 7, self.smoothing, 2)
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (self.line, self.line))
+        lines = cv2.morphologyEx(score, cv2.MORPH_BLACKHAT, disc)
+        steps = np.hypot(cv2.Scharr(score, cv2.CV_32F, 1, 0), cv2.Scharr(score, cv2.CV_32F, 0, 1)) / 32  # tones a pixel
+        strength = self.ridge * lines + self.step * cv2.GaussianBlur(steps, (0, 0), 1.5) - self.darkness * score
+        logits = np.clip(self.sharpness * (strength - self.level), -30, 30)
+        return np.rint(255 / (1 + np.exp(-logits))).astype(np.uint8)
+
+    def predict(self, inputs: Micrograph) -> Boundaries:
+        labels = partition(self.probability(inputs.image), self.closure)
+        return Boundaries(drawn(labels, self.pen), labels)
+
+
+RANGES = {  # of the search, drawn evenly on a logarithmic scale
+    "window": (20.0, 80.0),
+    "smoothing": (0.1, 1.5),
+    "line": (7, 41),
+    "ridge": (0.2, 2.0),
+    "step": (0.1, 4.0),
+    "darkness": (0.1, 2.0),
+    "level": (0.3, 3.0),
+    "sharpness": (1.0, 5.0),
+    "closure.blur": (0.5, 5.0),
+    "closure.inside": (0.05, 0.6),
+    "closure.smallest": (20, 500),
+    "closure.weakest": (0.05, 0.7),
+}

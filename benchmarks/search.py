@@ -1,0 +1,48 @@
+"""Parameters of a handcrafted method, found by random search on labelled samples: `python -m benchmarks.search grains FOLDER`."""
+
+import sys
+from dataclasses import fields, replace
+from importlib import import_module
+
+import numpy as np
+
+from toolkit import registry
+from toolkit.core import Method
+
+TRIES, SEED = 150, 0
+SCORES = {"grains": {"boundary_iou": 1.0, "boundary_f1": 1.0, "diameter_error": -0.5}}  # by task: metrics and their weights
+
+
+def varied(method: Method, ranges: dict[str, tuple[float, float]], rng: np.random.Generator, near: float) -> Method:
+    """The method with some parameters drawn anew: all from their whole ranges when `near` is 0, else a third of them, close by."""
+    for name, (low, high) in ranges.items():
+        owner, _, inner = name.rpartition(".")
+        now = getattr(getattr(method, owner) if owner else method, inner)
+        drawn = np.exp(rng.uniform(np.log(low), np.log(high)))
+        if near:
+            drawn = np.clip(now * np.exp(rng.normal(0, near)), low, high) if rng.random() < 1 / 3 else now
+        value = type(now)(round(drawn) if isinstance(now, int) else drawn)
+        method = replace(method, **({owner: replace(getattr(method, owner), **{inner: value})} if owner else {inner: value}))
+    return method
+
+
+def found(task: str, name: str, folder: str) -> Method:
+    """The best of TRIES parameter sets on the samples at `folder`: a third drawn at random, the rest near the best so far."""
+    metrics = {m.name: m.score for m in registry.task(task).metrics if m.name in SCORES[task]}
+    samples = list(registry.loaded(registry.SAMPLERS[task])(folder, registry.task(task).options(), 1000, SEED))
+    ranges = import_module(registry.METHODS[task][name].split(":")[0]).RANGES
+    best, highest, rng = registry.method(task, name), -np.inf, np.random.default_rng(SEED)
+    for k in range(TRIES):
+        tried = varied(best, ranges, rng, 0 if k < TRIES // 3 else 0.3) if k else best
+        scores = {m: np.mean([score(s.target, tried.predict(s.inputs)) for s in samples]) for m, score in metrics.items()}
+        total = sum(SCORES[task][m] * value for m, value in scores.items())
+        if total > highest:
+            best, highest = tried, total
+            print(k, f"{total:.4f}", {m: round(float(v), 3) for m, v in scores.items()}, flush=True)
+    return best
+
+
+if __name__ == "__main__":
+    task_name, place = sys.argv[1:]
+    method = found(task_name, "baseline", place)
+    print({f.name: getattr(method, f.name) for f in fields(method)})

@@ -1,0 +1,58 @@
+"""Network for `grains`: the probability that a pixel lies on a grain boundary.
+
+A U-Net (Ronneberger et al., MICCAI 2015) at half resolution, entered and left by strided steps (Shi et al., CVPR 2016), behind a
+local z-score that takes light and contrast away.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+WIDTHS = 16, 32, 64, 96, 96  # at a half, a quarter ... of the resolution
+WINDOW = 17  # cells of 8 pixels: local mean and deviation over 136 pixels
+QUIET = 0.01  # least deviation, of the range of grey: a flat image stays flat
+
+
+def local_score(image: Tensor) -> Tensor:
+    """Image (B, 1, H, W) less its local mean, by its local deviation, within [-4, 4]."""
+    height, width = image.shape[-2:]
+    cells = functional.avg_pool2d(torch.cat([image, image.square()], 1), 8, ceil_mode=True, count_include_pad=False)
+    cells = functional.avg_pool2d(cells, WINDOW, 1, WINDOW // 2, count_include_pad=False)
+    cells = functional.interpolate(cells, scale_factor=8.0, mode="bilinear", align_corners=False)[:, :, :height, :width]
+    mean, square = cells[:, :1], cells[:, 1:]
+    deviation = (square - mean.square()).clamp(min=0).sqrt()
+    return ((image - mean) / (deviation + QUIET)).clamp(-4, 4)
+
+
+def convolution(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class GrainNetwork(nn.Module):
+    """`forward(image)`: float32 (B, 1, H, W) in [0, 1], any H and W from 16 -> boundary logits (B, 1, H, W)."""
+
+    def __init__(self):
+        super().__init__()
+        self.enter = nn.Conv2d(1, WIDTHS[0], 4, 2, 1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for before, width in zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False):
+            self.down.append(nn.Sequential(convolution(before, width), convolution(width, width)))
+        for below, width in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True):
+            self.up.append(nn.Sequential(convolution(below + width, width), convolution(width, width)))
+        self.leave = nn.Conv2d(WIDTHS[0], 4, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        with torch.autocast(image.device.type, enabled=False):
+            x = local_score(image.float())
+        x = self.enter(functional.pad(x, (0, 1, 0, 1), "replicate"))  # one more, so that an odd last row or column is seen
+        skips = []
+        for k, block in enumerate(self.down):
+            x = block(functional.max_pool2d(x, 2, ceil_mode=True) if k else x)
+            skips.append(x)
+        skips.pop()
+        for block in self.up:
+            skip = skips.pop()
+            x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = block(torch.cat([skip, x[:, :, : skip.shape[2], : skip.shape[3]]], 1))
+        return functional.pixel_shuffle(self.leave(x), 2)[:, :, :height, :width]

@@ -1,0 +1,206 @@
+"""Recipe for `grains`: generated polycrystals first, then half of each batch from four labelled micrographs.
+
+`toolkit train grains --data ../shared/data/grains/steel --out runs/grains`
+"""
+
+import multiprocessing
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from data.grains import generated, labelled, photographed, polycrystal
+from deep.training.loop import Recipe
+from deep.training.models.grains import GrainNetwork
+from toolkit.boundaries import Closure, drawn, marked, partition
+from toolkit.core import Sample
+from toolkit.tasks.grains import Boundaries, boundary_f1, boundary_iou, diameter_error
+
+CROP, BATCH = 256, 8
+POOL, POOL_SIDE = 1500, 320  # generated micrographs, of which batches take crops
+GENERATED_ALONE = 2500  # steps before real micrographs enter
+SHARE_REAL = 0.5
+LINES_FROM = 5000  # step from which broken lines cost extra
+LINES_WEIGHT = 0.25
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pairs of a micrograph float32 and its boundaries float32, both (H, W) in [0, 1]; real ones at full and half resolution."""
+
+    real: list[list[tuple[np.ndarray, np.ndarray]]]
+    generated: list[tuple[np.ndarray, np.ndarray]]
+
+
+def pooled(k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Generated example k, float16 to save memory."""
+    rng = np.random.default_rng([1_000_003, k])
+    image, labels, pen = polycrystal((POOL_SIDE, POOL_SIDE), rng)
+    return image.astype(np.float16), drawn(labels, pen)
+
+
+def data(folder: Path, part: str) -> Examples | list[Sample]:
+    """Examples of the training part, or validation samples: the real one and generated ones."""
+    real = list(labelled(folder / part))
+    if part == "val":
+        return real + list(generated(24, seed=2_000_003))
+    pyramids = []
+    for sample in real:
+        level = sample.inputs.image.astype(np.float32) / 255, sample.target.mask.astype(np.float32)
+        half = tuple(cv2.resize(a, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for a in level)
+        pyramids.append([level, half])
+    with multiprocessing.get_context("spawn").Pool(2) as workers:
+        return Examples(pyramids, workers.map(pooled, range(POOL), chunksize=25))
+
+
+def real_crop(pyramid: list[tuple[np.ndarray, np.ndarray]], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A crop turned by any angle, at 0.35 to 1.3 of the resolution, mirrored half of the time, and bent a little."""
+    scale = np.exp(rng.uniform(np.log(0.35), np.log(1.3)))
+    image, mask = pyramid[int(scale < 0.7)]
+    scale = scale * 2 if scale < 0.7 else scale
+    angle, mirror = rng.uniform(0, 2 * np.pi), rng.choice([-1, 1])
+    across = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([1, mirror]) / scale
+    reach = np.minimum(CROP * 0.5 / scale, np.array(image.shape) / 2)
+    centre = rng.uniform(reach, image.shape - reach)
+    grid = np.stack(np.mgrid[:CROP, :CROP], -1).astype(np.float32) - CROP / 2
+    bend = [cv2.resize(rng.standard_normal((8, 8), np.float32), (CROP, CROP), interpolation=cv2.INTER_CUBIC) for _ in range(2)]
+    place = (grid + rng.uniform(0, 4) * np.stack(bend, -1)) @ across.T.astype(np.float32) + centre.astype(np.float32)
+    rows, columns = np.ascontiguousarray(place[..., 0]), np.ascontiguousarray(place[..., 1])
+    return tuple(cv2.remap(a, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) for a in (image, mask))
+
+
+def generated_crop(example: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A crop in one of eight positions."""
+    top, left = rng.integers(0, POOL_SIDE - CROP + 1, 2)
+    turns, mirror = rng.integers(0, 4), rng.random() < 0.5
+    found = []
+    for array in example:
+        crop = np.rot90(array[top : top + CROP, left : left + CROP].astype(np.float32), turns)
+        found.append(np.ascontiguousarray(crop[:, ::-1] if mirror else crop))
+    return tuple(found)
+
+
+def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, float]:
+    """Images and masks (BATCH, 1, CROP, CROP), and the weight of broken lines; depends on (seed, step) alone."""
+    rng = np.random.default_rng([seed, step])
+    images, masks = [], []
+    for k in range(BATCH):
+        if step >= GENERATED_ALONE and k < BATCH * SHARE_REAL:
+            image, mask = real_crop(examples.real[rng.integers(len(examples.real))], rng)
+        else:
+            image, mask = generated_crop(examples.generated[rng.integers(len(examples.generated))], rng)
+        images.append(photographed(image, rng))
+        masks.append(mask)
+    weight = LINES_WEIGHT if step >= LINES_FROM else 0.0
+    return torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(masks))[:, None], weight
+
+
+def soft_skeleton(mask: Tensor, rounds: int = 6) -> Tensor:
+    """Differentiable skeleton of masks in [0, 1] (Shit et al., clDice, CVPR 2021)."""
+
+    def eroded(x: Tensor) -> Tensor:
+        return -functional.max_pool2d(-x, 3, 1, 1)
+
+    def opened(x: Tensor) -> Tensor:
+        return functional.max_pool2d(eroded(x), 3, 1, 1)
+
+    skeleton = functional.relu(mask - opened(mask))
+    for _ in range(rounds):
+        mask = eroded(mask)
+        rest = functional.relu(mask - opened(mask))
+        skeleton = skeleton + functional.relu(rest - skeleton * rest)
+    return skeleton
+
+
+def overlap(a: Tensor, b: Tensor) -> Tensor:
+    """Dice coefficient of soft masks, over the batch."""
+    return (2 * (a * b).sum() + 1) / (a.sum() + b.sum() + 1)
+
+
+def broken_lines(probability: Tensor, mask: Tensor) -> Tensor:
+    """One less the centre-line Dice."""
+    found, wanted = soft_skeleton(probability), soft_skeleton(mask)
+    precision = ((found * mask).sum() + 1) / (found.sum() + 1)
+    recall = ((wanted * probability).sum() + 1) / (wanted.sum() + 1)
+    return 1 - 2 * precision * recall / (precision + recall)
+
+
+def loss(network: nn.Module, examples: tuple[Tensor, Tensor, float]) -> tuple[Tensor, dict[str, float]]:
+    """Cross-entropy and Dice, and the centre-line Dice once it counts."""
+    images, masks, weight = examples
+    logits = network(images.contiguous(memory_format=torch.channels_last)).float()
+    probability = logits.sigmoid()
+    entropy = functional.binary_cross_entropy_with_logits(logits, masks)
+    area = 1 - overlap(probability, masks)
+    total = entropy + 0.5 * area
+    scalars = {"entropy": entropy.item(), "dice": 1 - area.item()}
+    if weight:
+        broken = broken_lines(probability, masks)
+        total = total + weight * broken
+        scalars["broken_lines"] = broken.item()
+    return total, scalars
+
+
+VALIDATION = ("iou", "f1", "diameter_error", "generated_f1")
+
+
+@torch.inference_mode()
+def validate(network: nn.Module, samples: list[Sample]) -> dict[str, float]:
+    """IoU, F1 and diameter error on the labelled micrograph, F1 on generated ones; `score` weighs both kinds."""
+    network.eval()
+    found = []
+    for sample in samples:
+        image = torch.from_numpy(sample.inputs.image.astype(np.float32) / 255)[None, None]
+        probability = np.rint(network(image)[0, 0].sigmoid().numpy() * 255).astype(np.uint8)
+        labels = partition(probability, Closure())
+        found.append(Boundaries(marked(probability, labels, 0.5), labels))
+    network.train()
+    real, answer = samples[0].target, found[0]
+    scores = {"iou": boundary_iou(real, answer), "f1": boundary_f1(real, answer), "diameter_error": diameter_error(real, answer)}
+    scores["generated_f1"] = float(np.mean([boundary_f1(s.target, f) for s, f in zip(samples[1:], found[1:], strict=True)]))
+    scores["score"] = (scores["iou"] + scores["f1"]) / 2 + scores["generated_f1"]
+    return scores
+
+
+class Graph(nn.Module):
+    """What is exported: one micrograph in, probabilities out."""
+
+    def __init__(self, network: GrainNetwork):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """float32 (H, W) in [0, 1] -> boundary probability (H, W)."""
+        return self.network(image[None, None])[0, 0].sigmoid()
+
+
+DYNAMIC = {"image": {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}}
+OUTPUTS = ["probability"]
+
+
+def examples() -> list[dict[str, np.ndarray]]:
+    """Generated micrographs of an even and an odd size, the smallest, and a flat one."""
+    first = next(generated(1, 0)).inputs.image.astype(np.float32) / 255
+    return [{"image": np.ascontiguousarray(a)} for a in (first[:200, :264], first[:131, :97], first[:16, :16], 0 * first[:64, :64])]
+
+
+CARD = {
+    "recipe": "deep/training/recipes/grains.py",
+    "inputs": "image float32 (H, W), grey from 0 to 1, H and W from 16",
+    "outputs": "probability (H, W) that a pixel lies on a drawn grain boundary",
+}
+DATA = {}
+RECIPE = Recipe(
+    task="grains",
+    network=GrainNetwork,
+    files=("train/images", "train/boundaries", "val/images", "val/boundaries"),
+    data=data,
+    batch=batch,
+    loss=loss,
+    validate=validate,
+    steps=8000,
+)
