@@ -15,7 +15,16 @@ from toolkit.outputs import write_bytes
 BEGIN, END = "<!-- results: `toolkit report` writes between these markers -->", "<!-- end of results -->"
 KNOWN = {  # by SHA-256 of the data
     "706ee6bf4d1628e17925b2aa01a5852c900172e0a13eecf0e47afdaa5e887d03": "2,020 Caltech-101 photographs, never trained or chosen on",
-    None: "the photographs that scikit-image and scikit-learn bundle",
+    "d725e8261e167b1725ba88f095d62d21cb3daf91b28047030cc74fcab57290bd": "10 micrographs of etched 316L steel, never trained or chosen on",
+}
+BUILTIN = {
+    "fragments": "the photographs that scikit-image and scikit-learn bundle",
+    "grains": "generated polycrystals, of the kind that the network was trained on",
+}
+HEADLINES = {"ari": "ARI", "boundary_iou": "boundary IoU"}
+NOTES = {  # what to read a task's real results against
+    "grains": "Floor: `everywhere`, which marks all as boundary, scores the share of boundary. Ceiling: where the same annotator drew "
+    "the same region twice, the two drawings agree with IoU 0.38 to 0.45 and F1 0.45 to 0.51 at 3 pixels, 0.64 to 0.73 at 5.",
 }
 
 
@@ -56,9 +65,11 @@ def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def origin(found: dict[str, Any]) -> str:
+def origin(task: str, found: dict[str, Any]) -> str:
     """What the samples of a task were made from."""
-    return KNOWN.get(found["sha256"], f"the photographs at {found['data']}")
+    if found["data"] == "builtin":
+        return BUILTIN[task]
+    return KNOWN.get(found["sha256"], f"the data at {found['data']}")
 
 
 def short(results: list[dict[str, Any]]) -> str:
@@ -73,8 +84,10 @@ def short(results: list[dict[str, Any]]) -> str:
             gains = [difference(c["records"], metric, "deep", "baseline") for c in found["conditions"]]
             rows.append(["deep - baseline", *map(bold, gains)])
             rows.append(["samples", *(str(c["samples"]) for c in found["conditions"])])
-            header = [f"{task}: {metric.upper()}", *(c["condition"] for c in found["conditions"])]
-            parts.append(f"On {origin(found)}:\n\n{markdown(header, rows)}")
+            header = [f"{task}: {HEADLINES[metric]}", *(c["condition"] for c in found["conditions"])]
+            parts.append(f"On {origin(task, found)}:\n\n{markdown(header, rows)}")
+            if task in NOTES and found["sha256"]:
+                parts.append(NOTES[task])
     return "\n\n".join(parts)
 
 
@@ -93,7 +106,7 @@ def report(results: list[dict[str, Any]]) -> str:
         for name, found in result["tasks"].items():
             task = registry.task(name)
             metrics = [m.name for m in task.metrics]
-            parts.append(f"## {name}: {task.question}\n\nOn {origin(found)}. {where}.")
+            parts.append(f"## {name}: {task.question}\n\nOn {origin(name, found)}. {where}.")
             parts.append("\n".join(f"- `{m.name}`: {m.description}" for m in task.metrics))
             for c in found["conditions"]:
                 rows = []

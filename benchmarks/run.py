@@ -1,6 +1,5 @@
 """Every task x every method on fixed samples: results as JSON, to be drawn by `render`."""
 
-import hashlib
 import json
 import os
 import platform
@@ -14,7 +13,7 @@ from typing import Any
 
 from toolkit import evaluation, registry
 from toolkit.core import ToolkitError
-from toolkit.images import read_bytes
+from toolkit.images import digest
 from toolkit.outputs import made_folder, write_bytes
 
 RESULTS = Path("benchmarks/results")  # in the project's folder
@@ -31,8 +30,20 @@ CONDITIONS = {  # by task: name, options, samples on builtin, samples on real da
         ("worn by 2", {"worn": 2}, 30, 100),
         ("8-pixel fragments", {"grid": 8, "fragment": 8}, 6, 30),
     ),
+    "grains": (
+        ("as it is", {}, 24, 10),
+        ("brightness x 0.5", {"brightness": 0.5}, 24, 10),
+        ("brightness x 1.5", {"brightness": 1.5}, 24, 10),
+        ("contrast x 0.5", {"contrast": 0.5}, 24, 10),
+        ("contrast x 1.5", {"contrast": 1.5}, 24, 10),
+        ("gamma 0.6", {"gamma": 0.6}, 24, 10),
+        ("gamma 1.7", {"gamma": 1.7}, 24, 10),
+        ("light gradient 0.5", {"gradient": 0.5}, 24, 10),
+        ("blur 2", {"blur": 2.0}, 24, 10),
+        ("noise 15", {"noise": 15.0}, 24, 10),
+    ),
 }
-TEST_PART = {"fragments": "fragments/test.zip"}
+TEST_PART = {"fragments": "fragments/test.zip", "grains": "grains/steel/test"}
 
 
 def measured(tasks: tuple[str, ...], data: Path | None, quick: bool, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
@@ -42,7 +53,7 @@ def measured(tasks: tuple[str, ...], data: Path | None, quick: bool, folder: Pat
     for task_name in tasks:
         if task_name not in CONDITIONS:
             raise ToolkitError(f"There is no benchmark of {task_name!r}.", f"Choose one of: {', '.join(CONDITIONS)}.", status=2)
-        if data and not (data / TEST_PART[task_name]).is_file():
+        if data and not (data / TEST_PART[task_name]).exists():
             raise ToolkitError(
                 f"There is no {data / TEST_PART[task_name]}.", "Give --data as ../shared/data is laid out.", status=5
             )
@@ -54,7 +65,7 @@ def measured(tasks: tuple[str, ...], data: Path | None, quick: bool, folder: Pat
         source = data / TEST_PART[task_name] if data else None
         found = results["tasks"][task_name] = {
             "data": str(source) if source else "builtin",
-            "sha256": hashlib.sha256(read_bytes(source)).hexdigest() if source else None,
+            "sha256": digest(source) if source else None,
             "methods": {m: {"name": type(method).__name__, **asdict(method)} for m, method in methods.items()},
             "conditions": [],
         }
@@ -63,7 +74,7 @@ def measured(tasks: tuple[str, ...], data: Path | None, quick: bool, folder: Pat
             report(f"{task_name}, {condition}: {count} samples")
             drawn = registry.loaded(registry.SAMPLERS[task_name])(found["data"], task.options(**options), count, SEED)
             records = list(evaluation.evaluate(task, methods, drawn))
-            described = {"condition": condition, "options": options, "samples": count, "seed": SEED}
+            described = {"condition": condition, "options": options, "samples": len(records) // len(methods), "seed": SEED}
             found["conditions"].append({**described, "records": records})
     results = rounded(results)
     text = json.dumps(results).replace('{"sample"', '\n{"sample"') + "\n"

@@ -1,6 +1,7 @@
 """Polycrystals: generated micrographs with their exact boundaries, and folders of micrographs with drawn ones."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from skimage.measure import label
 from toolkit.boundaries import drawn
 from toolkit.core import Sample, ToolkitError
 from toolkit.images import read_grey, wanted
-from toolkit.tasks.grains import LEAST_TOLERANCE, Boundaries, Micrograph, Scoring, drawing
+from toolkit.tasks.grains import LEAST_TOLERANCE, Boundaries, Conditions, Micrograph, drawing
 
 SIDE = 384  # pixels along a side of a built-in micrograph
 
@@ -204,8 +205,25 @@ def labelled(folder: Path, tolerance: float | None = None) -> Iterator[Sample]:
         yield Sample(path.stem, Micrograph(image, name=path.stem), drawing(mask, tolerance))
 
 
-def samples(data: str, scoring: Scoring, count: int, seed: int) -> Iterator[Sample]:
-    """At most `count` samples of a folder, whatever the seed, or generated ones when `data` is "builtin"."""
+def changed(image: np.ndarray, conditions: Conditions, rng: np.random.Generator) -> np.ndarray:
+    """An image uint8 or uint16 (H, W) under the light, lens and noise of the conditions."""
+    top = np.iinfo(image.dtype).max
+    grey = image.astype(np.float32) / top
+    grey = np.clip(grey.mean() + (grey - grey.mean()) * conditions.contrast, 0, 1)
+    grey = np.clip(grey * conditions.brightness, 0, 1) ** conditions.gamma
+    grey = np.clip(grey * np.linspace(1 - conditions.gradient, 1 + conditions.gradient, image.shape[1], dtype=np.float32), 0, 1)
+    grey = cv2.GaussianBlur(grey, (0, 0), conditions.blur) if conditions.blur else grey
+    grey = grey + conditions.noise / 255 * rng.standard_normal(image.shape, np.float32) if conditions.noise else grey
+    return np.rint(np.clip(grey, 0, 1) * top).astype(image.dtype)
+
+
+def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterator[Sample]:
+    """At most `count` samples of a folder, in the order of their names, or generated ones when `data` is "builtin"; the noise of
+    sample k depends on (seed, k) alone."""
     if data == "builtin":
-        return generated(count, seed, tolerance=scoring.tolerance)
-    return islice(labelled(Path(data), scoring.tolerance), count)
+        drawn_from = generated(count, seed, tolerance=conditions.tolerance)
+    else:
+        drawn_from = islice(labelled(Path(data), conditions.tolerance), count)
+    for k, sample in enumerate(drawn_from):
+        image = changed(sample.inputs.image, conditions, np.random.default_rng([seed, k]))
+        yield replace(sample, inputs=replace(sample.inputs, image=image))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from data.fragments import samples
+from data.grains import generated
 from toolkit.tasks.fragments import Conditions
 
 
@@ -9,6 +10,12 @@ from toolkit.tasks.fragments import Conditions
 def heap_sample():
     """One heap of five bundled photographs."""
     return next(samples("builtin", Conditions(images=5), 1, seed=3))
+
+
+@pytest.fixture(scope="session")
+def micrograph_sample():
+    """A generated micrograph (160, 160) with some thirty grains."""
+    return next(generated(1, 9, 160))
 
 
 def wave(rng):

@@ -8,8 +8,9 @@ import pytest
 from toolkit import registry
 from toolkit.core import ToolkitError
 from toolkit.tasks.fragments import Heap
+from toolkit.tasks.grains import Micrograph
 
-FRAGMENTS = list(registry.METHODS["fragments"])
+FRAGMENTS, GRAINS = list(registry.METHODS["fragments"]), list(registry.METHODS["grains"])
 
 
 @pytest.mark.parametrize("name", FRAGMENTS)
@@ -109,3 +110,52 @@ def test_a_heap_from_an_array_cannot_be_changed_and_leaves_the_array_free():
 def test_a_sample_cannot_be_changed(heap_sample):
     with pytest.raises(ValueError, match="read-only"):
         heap_sample.inputs.fragments[0] = 0
+
+
+@pytest.mark.parametrize("name", GRAINS)
+def test_an_answer_is_a_mask_and_a_partition_of_the_micrograph(name, micrograph_sample):
+    image = micrograph_sample.inputs.image
+    answer = registry.method("grains", name).predict(micrograph_sample.inputs)
+    assert answer.mask.shape == answer.labels.shape == answer.lines.shape == image.shape
+    assert answer.mask.dtype == bool and answer.labels.dtype == np.int32
+    numbers = np.unique(answer.labels)
+    assert numbers.tolist() == list(range(1, len(numbers) + 1)) or numbers.tolist() == [0]
+    if answer.labels.any():
+        assert answer.mask[answer.lines].all()
+
+
+@pytest.mark.parametrize("name", GRAINS)
+def test_the_same_micrograph_gets_the_same_answer_and_stays_as_it_was(name, micrograph_sample):
+    method, before = registry.method("grains", name), micrograph_sample.inputs.image.copy()
+    first, second = method.predict(micrograph_sample.inputs), method.predict(micrograph_sample.inputs)
+    np.testing.assert_array_equal(first.mask, second.mask)
+    np.testing.assert_array_equal(first.labels, second.labels)
+    np.testing.assert_array_equal(micrograph_sample.inputs.image, before)
+
+
+@pytest.mark.parametrize("name", GRAINS)
+def test_a_micrograph_of_16_bits_gets_the_answer_of_the_same_one_of_8(name, micrograph_sample):
+    method, image = registry.method("grains", name), micrograph_sample.inputs.image
+    wide = method.predict(Micrograph(image.astype(np.uint16) * 257))
+    np.testing.assert_array_equal(wide.labels, method.predict(Micrograph(image)).labels)
+
+
+@pytest.mark.parametrize("tone", [0, 128, 255])
+@pytest.mark.parametrize("shape", [(16, 16), (16, 301), (77, 50)])
+@pytest.mark.parametrize("name", GRAINS)
+def test_a_flat_micrograph_of_any_size_gets_an_answer(name, shape, tone):
+    answer = registry.method("grains", name).predict(Micrograph(np.full(shape, tone, np.uint8)))
+    assert answer.labels.shape == shape
+    if name in ("trivial", "baseline", "deep"):
+        assert (answer.labels == 1).all()
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [np.zeros((15, 40), np.uint8), np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.float32), [[1, 2], [3, 4]]],
+    ids=["small", "colour", "float", "list"],
+)
+def test_no_method_can_be_shown_a_malformed_micrograph(malformed):
+    with pytest.raises(ToolkitError) as error:
+        Micrograph(malformed)
+    assert error.value.reason and error.value.remedy

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from data.grains import generated, photographed, polycrystal, samples, tessellation
+from data.grains import changed, generated, photographed, polycrystal, samples, tessellation
 from toolkit.boundaries import lines
 from toolkit.core import ToolkitError
-from toolkit.tasks.grains import Scoring
+from toolkit.tasks.grains import Conditions
 
 
 def test_a_sample_depends_on_its_seed_and_number_alone():
@@ -61,23 +61,39 @@ def folder(tmp_path):
 
 
 def test_a_labelled_folder_gives_its_micrographs_in_order(folder):
-    found = list(samples(str(folder), Scoring(), 10, 0))
+    found = list(samples(str(folder), Conditions(), 10, 0))
     assert [s.id for s in found] == ["m0", "m1"]
     assert found[0].target.mask.shape == found[0].inputs.image.shape == (96, 96)
     assert found[0].target.tolerance >= 3
-    assert next(samples(str(folder), Scoring(tolerance=7), 1, 0)).target.tolerance == 7
+    assert next(samples(str(folder), Conditions(tolerance=7), 1, 0)).target.tolerance == 7
 
 
 def test_what_is_missing_in_a_labelled_folder_is_named(folder):
     (folder / "boundaries" / "m1.png").rename(folder / "boundaries" / "other.png")
     with pytest.raises(ToolkitError, match=r"m1\.png") as error:
-        list(samples(str(folder), Scoring(), 10, 0))
+        list(samples(str(folder), Conditions(), 10, 0))
     assert error.value.status == 5
     with pytest.raises(ToolkitError, match="no folder"):
-        list(samples(str(folder / "images"), Scoring(), 10, 0))
+        list(samples(str(folder / "images"), Conditions(), 10, 0))
 
 
 def test_a_drawing_of_another_size_is_refused(folder):
     cv2.imwrite(str(folder / "boundaries" / "m0.png"), np.zeros((96, 95), np.uint8))
     with pytest.raises(ToolkitError, match="differ in size"):
-        list(samples(str(folder), Scoring(), 10, 0))
+        list(samples(str(folder), Conditions(), 10, 0))
+
+
+def test_conditions_change_light_as_they_say():
+    image = np.random.default_rng(0).integers(40, 120, (64, 80)).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    np.testing.assert_array_equal(changed(image, Conditions(), rng), image)
+    np.testing.assert_allclose(changed(image, Conditions(brightness=2), rng), 2.0 * image, atol=1)
+    assert changed(image, Conditions(contrast=0.5), rng).std() == pytest.approx(image.std() / 2, rel=0.05)
+    np.testing.assert_allclose(changed(image, Conditions(gamma=2), rng) / 255, (image / 255) ** 2, atol=0.003)
+    ramp = changed(image, Conditions(gradient=0.5), rng)
+    assert ramp[:, -1].mean() / ramp[:, 0].mean() == pytest.approx(3, rel=0.2)
+    assert changed(image, Conditions(blur=2), rng).std() < image.std() / 2
+    noisy = changed(image, Conditions(noise=10), rng).astype(float) - image
+    assert noisy.std() == pytest.approx(10, rel=0.05)
+    wide = changed(image.astype(np.uint16) * 257, Conditions(brightness=0.5), rng)
+    assert wide.dtype == np.uint16 and wide.mean() == pytest.approx(image.mean() * 257 / 2, rel=0.01)

@@ -16,7 +16,7 @@ def results(tmp_path_factory):
     small = tuple((name, {**options, **tiny}, 2, 2) for name, options, *_ in run.CONDITIONS["fragments"][:2])
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(run.CONDITIONS, "fragments", small)
-        yield run.measured((), None, True, tmp_path_factory.getbasetemp(), lambda line: None)
+        yield run.measured(("fragments",), None, True, tmp_path_factory.getbasetemp(), lambda line: None)
 
 
 def test_results_hold_a_record_for_each_sample_and_method(results):
@@ -44,7 +44,7 @@ def test_a_difference_is_bold_only_when_its_interval_excludes_zero(low, high, is
 
 
 def test_data_of_one_s_own_are_not_called_by_another_s_name():
-    assert "my/photographs.zip" in render.origin({"sha256": "0" * 64, "data": "my/photographs.zip"})
+    assert "my/photographs.zip" in render.origin("fragments", {"sha256": "0" * 64, "data": "my/photographs.zip"})
 
 
 def test_a_stale_table_is_found_and_left_as_it_is(tmp_path, monkeypatch):

@@ -118,7 +118,7 @@ def small(photographs):
     )
 
 
-def trained(small, folder, steps, resume=False, total=6):
+def trained(small, folder, steps, resume=False, total=6, weights=None):
     """Train for `steps` of a schedule of `total`, as when a run is stopped."""
 
     class Stopped(Exception):
@@ -129,7 +129,7 @@ def trained(small, folder, steps, resume=False, total=6):
             raise Stopped
 
     try:
-        return train(small, folder, folder, total, 0, 1, resume, report)
+        return train(small, folder, folder, total, 0, 1, resume, weights, report)
     except Stopped:
         return None
 
@@ -143,6 +143,17 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_weights(small, tm
     assert all(torch.equal(parts[name], whole[name]) for name in whole)
     steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "history.jsonl").read_text().splitlines()]
     assert steps == [3, 6]
+
+
+def test_a_run_from_weights_goes_on_where_they_were(small, tmp_path):
+    start = trained(small, tmp_path / "first", 6)
+    gentle = replace(small, learning_rate=1e-12, weight_decay=0.0)
+    first, second = load_file(start), load_file(trained(gentle, tmp_path / "second", 6, weights=start))
+    assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
+    (tmp_path / "other.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ToolkitError, match="no weights of this network") as error:
+        trained(small, tmp_path / "third", 6, weights=tmp_path / "other.safetensors")
+    assert error.value.status == 2
 
 
 def test_learning_lowers_the_loss_on_the_same_batch(small, photographs):

@@ -5,6 +5,8 @@ import sys
 
 import numpy as np
 
+from toolkit.images import write_png
+
 BLOCKED = """
 import sys
 
@@ -20,14 +22,18 @@ main()
 """
 
 
-def test_predict_and_evaluate_run_with_torch_made_unimportable(tmp_path, heap_sample):
+def test_predict_and_evaluate_run_with_torch_made_unimportable(tmp_path, heap_sample, micrograph_sample):
     np.save(tmp_path / "heap.npy", heap_sample.inputs.fragments)
+    write_png(tmp_path / "micrograph.png", micrograph_sample.inputs.image)
     out = tmp_path / "out"
     commands = (
         ["predict", "fragments", tmp_path / "heap.npy", "--out", out, "--images", "5"],
         ["evaluate", "fragments", "--samples", "1", "--images", "3", "--method", "deep", "--json"],
+        ["predict", "grains", tmp_path / "micrograph.png", "--out", out],
+        ["evaluate", "grains", "--samples", "1", "--method", "deep", "--json"],
     )
     for command in commands:
         done = subprocess.run([sys.executable, "-c", BLOCKED, *map(str, command)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert (out / "heap" / "groups.csv").exists()
+    assert (out / "micrograph" / "micrograph-grains.csv").exists()

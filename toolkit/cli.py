@@ -39,11 +39,17 @@ SCALE_OPTIONS = [
     click.option("--scale-bar-micrometres", type=float, help="Find the scale bar in the image, which stands for this length."),
     click.option("--exclude-bottom", default=0, show_default=True, help="Rows of the microscope's data bar to leave out."),
 ]
-TOLERANCE_OPTIONS = [
+LIGHT_OPTIONS = [
     click.option("--tolerance", type=float, help="Pixels within which lines agree.  [default: half the label's pen, at least 3]"),
+    click.option("--contrast", default=1.0, show_default=True, help="Factor on the differences from the mean grey."),
+    click.option("--brightness", default=1.0, show_default=True, help="Factor on grey."),
+    click.option("--gamma", default=1.0, show_default=True, help="Exponent of grey."),
+    click.option("--gradient", default=0.0, show_default=True, help="Uneven light: share less on the left and more on the right."),
+    click.option("--blur", default=0.0, show_default=True, help="Gaussian blur: standard deviation in pixels."),
+    click.option("--noise", default=0.0, show_default=True, help="Gaussian noise: standard deviation, of 255."),
 ]
 INPUT_OPTIONS = {"fragments": HEAP_OPTIONS, "grains": SCALE_OPTIONS}
-SAMPLE_OPTIONS = {"fragments": CONDITION_OPTIONS, "grains": TOLERANCE_OPTIONS}
+SAMPLE_OPTIONS = {"fragments": CONDITION_OPTIONS, "grains": LIGHT_OPTIONS}
 INPUT_HELP = {
     "fragments": "Each INPUT is a heap: a folder or .zip of fragments as images, or an .npy of uint8 (n, s, s, 3).",
     "grains": "Each INPUT is a micrograph, or a folder of them: one batch. Several batches are compared.",

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import tifffile
 from roifile import ROI_OPTIONS, ROI_TYPE, ImagejRoi
+from scipy.ndimage import find_objects
 from scipy.stats import ks_2samp
 
 from toolkit import grain_size, pictures
@@ -43,7 +44,8 @@ def write(prediction: Any, micrograph: Any, folder: Path) -> dict[str, Any]:
     write_png(folder / f"{name}-distribution.png", distribution(name, grains, found, micrograph.scale, unit))
     write_bytes(folder / f"{name}-rois.zip", rois(labels))
     kinds = "boundaries.png", "labels.tif", "overlay.png", "grains.csv", "distribution.png", "rois.zip"
-    told = {"micrometres_per_pixel": scale, "scale_source": micrograph.scale.source}
+    height, width = labels.shape
+    told = {"width": width, "height": height, "micrometres_per_pixel": scale, "scale_source": micrograph.scale.source}
     return {"outputs": [f"{name}-{kind}" for kind in kinds], **told, **found}
 
 
@@ -66,7 +68,7 @@ def rois(labels: np.ndarray) -> bytes:
     """An ImageJ ROI set: the outline of every grain along the corners of its pixels, named by its number."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, (rows, columns) in boxes(labels):
+        for number, (rows, columns) in enumerate(find_objects(labels), 1):
             inside = (labels[rows, columns] == number).astype(np.uint8)
             twice = cv2.copyMakeBorder(np.kron(inside, np.ones((2, 2), np.uint8)), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
             outlines, _ = cv2.findContours(twice, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -75,13 +77,6 @@ def rois(labels: np.ndarray) -> bytes:
             roi.roitype, roi.options = ROI_TYPE.POLYGON, roi.options & ~ROI_OPTIONS.SUB_PIXEL_RESOLUTION
             archive.writestr(zipfile.ZipInfo(f"{roi.name}.roi"), roi.tobytes())
     return packed.getvalue()
-
-
-def boxes(labels: np.ndarray):
-    """Number and bounding box of every grain."""
-    from scipy.ndimage import find_objects
-
-    return ((k, box) for k, box in enumerate(find_objects(labels), 1) if box)
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, diameters: np.ndarray, unit: str) -> np.ndarray:
@@ -93,7 +88,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, diameters: np.ndarray, unit: 
         low, high = np.log(diameters.min()), np.log(diameters.max())
         share = np.concatenate([[0], (np.log(diameters) - low) / (high - low)])
         tints = pictures.tint(share)
-        shown = (0.6 * shown + 0.4 * tints[labels]).astype(np.uint8)
+        shown = cv2.addWeighted(shown, 0.6, np.take(tints, labels, axis=0), 0.4, 0)
         key = pictures.key(shown.shape[1], f"{diameters.min():.3g} {unit}", f"{diameters.max():.3g} {unit}", "equivalent diameter")
     else:
         key = np.zeros((0, shown.shape[1], 3), np.uint8)

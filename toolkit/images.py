@@ -1,5 +1,6 @@
 """Bytes to arrays and arrays to files. Images are uint8 RGB (H, W, 3)."""
 
+import hashlib
 import io
 import zipfile
 import zlib
@@ -27,6 +28,16 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ToolkitError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of the files in a folder and its subfolders."""
+    if path.is_file():
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    whole = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        whole.update(f"{file.relative_to(path)}\0{digest(file)}\n".encode())
+    return whole.hexdigest()
 
 
 def decoded(data: bytes, name: str, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:

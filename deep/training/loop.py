@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -64,9 +65,14 @@ def train(
     examples, validation = recipe.data(data, "train"), recipe.data(data, "val")
     network = recipe.network()
     if weights:
-        network.load_state_dict(load_file(weights))
+        try:
+            network.load_state_dict(load_file(weights))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            reason = f"{weights} holds no weights of this network: {str(error).splitlines()[0]}"
+            raise ToolkitError(reason, f"Give the {recipe.task}.safetensors of `toolkit export`.", status=2) from error
     highest_rate = recipe.learning_rate * (FINE_TUNING if weights else 1)
-    averaged = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average), use_buffers=True)
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)
+    averaged = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=average, use_buffers=True)
     matrices = [p for p in network.parameters() if p.numel() > 4]
     scalars = [p for p in network.parameters() if p.numel() <= 4]  # gates and scales: alone in what they do, they may move faster
     optimizer = torch.optim.AdamW(

@@ -1,6 +1,5 @@
 """Training a task by its recipe, with a record of what went in."""
 
-import hashlib
 import json
 import sys
 from importlib import import_module
@@ -12,6 +11,7 @@ import click
 from deep.training.loop import Recipe
 from deep.training.loop import train as run_loop
 from toolkit.core import ToolkitError
+from toolkit.images import digest
 from toolkit.outputs import write_bytes
 
 RECIPES = {task: f"deep.training.recipes.{task}" for task in ("fragments", "grains")}
@@ -25,16 +25,6 @@ def recipe(task: str) -> Recipe:
     return import_module(RECIPES[task]).RECIPE
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, or of the names and contents of the files in a folder."""
-    if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    whole = hashlib.sha256()
-    for file in sorted(p for p in path.iterdir() if p.is_file()):
-        whole.update(f"{file.name}\0{digest(file)}\n".encode())
-    return whole.hexdigest()
-
-
 def train_task(
     task: str, data: Path, out: Path, steps: int | None, seed: int, threads: int, resume: bool, weights: Path | None = None
 ) -> Path:
@@ -46,13 +36,15 @@ def train_task(
     chosen = recipe(task)
     for name in chosen.files:
         if not (data / name).exists():
-            raise ToolkitError(f"There is no {data / name}.", f"--data needs {' and '.join(chosen.files)}.", status=5)
+            raise ToolkitError(f"There is no {data / name}.", f"--data needs {', '.join(chosen.files)}.", status=5)
+    if weights and not weights.is_file():
+        raise ToolkitError(f"There is no {weights}.", "Give --weights a .safetensors file.", status=2)
     described = {
         "task": task,
         "steps": steps or chosen.steps,
         "seed": seed,
         "data": {name: digest(data / name) for name in chosen.files},
-        "weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights else None,
+        "weights": digest(weights) if weights else None,
         "versions": {name: version(name) for name in RECORDED},
     }
     record = out / "run.json"
@@ -61,8 +53,8 @@ def train_task(
         if not resume:
             raise ToolkitError(f"{out} holds a run already.", "Give --resume, or another --out.", status=2)
         for name in ("task", "steps", "seed", "data", "weights"):
-            if earlier[name] != described[name]:
-                reason = f"The run in {out} has {name} {earlier[name]}, not {described[name]}."
+            if earlier.get(name) != described[name]:
+                reason = f"The run in {out} has {name} {earlier.get(name)}, not {described[name]}."
                 raise ToolkitError(reason, "Resume it as it was begun, or give another --out.", status=2)
     else:
         write_bytes(record, (json.dumps(described, indent=2) + "\n").encode())

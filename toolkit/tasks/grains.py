@@ -47,14 +47,25 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Scoring:
-    """How samples are scored: `tolerance` in pixels, or None for half the pen's width of each drawing, at least 3 pixels."""
+class Conditions:
+    """How samples are scored and changed: `tolerance` in pixels, or None for half the pen's width of each drawing, at least 3
+    pixels. Then, in this order, factors on contrast (about the mean) and brightness, an exponent, a `gradient` of light from 1 less
+    to 1 more than that share across the image, the deviation of a Gaussian `blur` in pixels, and that of `noise` in 255ths."""
 
     tolerance: float | None = None
+    contrast: float = 1.0
+    brightness: float = 1.0
+    gamma: float = 1.0
+    gradient: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.tolerance is not None and not 0 <= self.tolerance <= 1000:
-            raise ToolkitError(f"tolerance is {self.tolerance}.", "Give --tolerance from 0 to 1000 pixels.", status=2)
+        limits = {"contrast": (0.01, 100), "brightness": (0.01, 100), "gamma": (0.01, 100), "gradient": (0, 1)}
+        for name, (low, high) in {**limits, "tolerance": (0, 1000), "blur": (0, 100), "noise": (0, 255)}.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ToolkitError(f"{name} is {value}.", f"Give --{name} from {low} to {high}.", status=2)
 
 
 @dataclass(frozen=True)
@@ -212,32 +223,24 @@ def read(path: Path, told: Told) -> Micrograph:
 
 
 CUT = 600, 800  # rows and columns of a micrograph that are drawn, from its middle
+RIGHT, MISSED = (30, 100, 230), (250, 200, 0)
 
 
 def draw(sample: Sample, predictions: dict[str, Boundaries]) -> np.ndarray:
-    """The micrograph, every method's lines and the truth, in its middle: uint8 (H, W, 3)."""
+    """The middle of the micrograph, every method's lines on it and the truth: uint8 (H, W, 3)."""
     image, target = sample.inputs.image, sample.target
     start = [max(0, (length - cut) // 2) for length, cut in zip(image.shape, CUT, strict=True)]
     middle = tuple(slice(s, s + cut) for s, cut in zip(start, CUT, strict=True))
-    shown = pictures.grey(image[middle])
-    parts = [("micrograph", shown)]
-    true = target.lines
-    for name, prediction in [*predictions.items(), ("truth", target)]:
-        lines, score, coloured = prediction.lines, "", shown.copy()
-        missed = np.zeros_like(true)
-        if prediction is not target:
-            score = f"   IoU {boundary_iou(target, prediction):.3f}, F1 {boundary_f1(target, prediction):.3f}"
-            wrong, missed = far(lines, true, target.tolerance), far(true, lines, target.tolerance)
-            coloured[grown(wrong[middle])] = pictures.RED
-            coloured[grown(missed[middle])] = MISSED
-            lines = lines & ~wrong
-        coloured[grown(lines[middle])] = FOUND
-        parts.append((name + score, coloured))
-    caption = f"blue: a true boundary; red: none there; yellow: missed, within {target.tolerance:.3g} pixels"
+    parts = [("micrograph", pictures.grey(image[middle]))]
+    for name, answer in [*predictions.items(), ("truth", target)]:
+        wrong, missed = far(answer.lines, target.lines, target.tolerance), far(target.lines, answer.lines, target.tolerance)
+        shown = pictures.grey(image[middle])
+        for lines, colour in ((wrong, pictures.RED), (missed, MISSED), (answer.lines & ~wrong, RIGHT)):
+            shown[grown(lines[middle])] = colour
+        score = "" if answer is target else f"   IoU {boundary_iou(target, answer):.3f}, F1 {boundary_f1(target, answer):.3f}"
+        parts.append((name + score, shown))
+    caption = f"blue: a true boundary, within {target.tolerance:.2g} pixels; red: none is there; yellow: missed"
     return pictures.panels(parts, caption, cell=CUT)
-
-
-FOUND, MISSED = (30, 100, 230), (250, 200, 0)
 
 
 def grown(lines: np.ndarray) -> np.ndarray:
@@ -250,7 +253,7 @@ TASK = Task(
     question="where are the grain boundaries in this micrograph, and how large are the grains?",
     metrics=METRICS,
     told=Told,
-    options=Scoring,
+    options=Conditions,
     read=read,
     write=write,
     draw=draw,
