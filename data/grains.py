@@ -53,7 +53,9 @@ def tessellation(shape: tuple[int, int], diameter: float, rng: np.random.Generat
     rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     bend = rng.uniform(0, 0.12) * diameter * (rng.random() < 0.8)
     rough = rng.uniform(0, 0.02) * diameter * (rng.random() < 0.5)
-    place = np.stack([axis + bend * field(shape, diameter * 0.8, rng) + rough * field(shape, 5, rng) for axis in (rows, columns)], -1)
+    place = np.stack(
+        [axis + bend * field(shape, diameter * 0.8, rng) + rough * field(shape, 5, rng) for axis in (rows, columns)], -1
+    )
     place = place.reshape(-1, 2) @ linear.T
     margin = 2 * diameter
     low, high = place.min(0) - margin, place.max(0) + margin

@@ -62,7 +62,9 @@ def test_orientation_is_that_of_the_long_axis_counter_clockwise_from_horizontal(
         assert found.aspect_ratio[1] == pytest.approx(3, rel=0.02)
 
 
-@pytest.mark.parametrize(("g", "intercept_mm", "density"), [(0, 0.3200, 7.75), (5, 0.0566, 248.0), (8, 0.0200, 1984.0), (10, 0.0100, 7936.0)])
+@pytest.mark.parametrize(
+    ("g", "intercept_mm", "density"), [(0, 0.3200, 7.75), (5, 0.0566, 248.0), (8, 0.0200, 1984.0), (10, 0.0100, 7936.0)]
+)
 def test_grain_size_numbers_are_those_of_the_standards_table(g, intercept_mm, density):
     assert grain_size.g_from_intercept(intercept_mm) == pytest.approx(g, abs=0.01)
     assert grain_size.g_from_density(density) == pytest.approx(g, abs=0.01)
@@ -121,7 +123,9 @@ def test_a_log_normal_distribution_is_found_again():
     assert found["log_normal"]["median"] == pytest.approx(20, rel=0.02)
     assert found["log_normal"]["geometric_deviation"] == pytest.approx(1.5, rel=0.02)
     assert found["log_normal"]["ks_distance"] < 0.03
-    assert found["area_weighted"]["d50"] == pytest.approx(20 * np.exp(2 * np.log(1.5) ** 2), rel=0.03)  # of a log-normal weighted by d^2
+    assert found["area_weighted"]["d50"] == pytest.approx(
+        20 * np.exp(2 * np.log(1.5) ** 2), rel=0.03
+    )  # of a log-normal weighted by d^2
 
 
 def test_lengths_scale_and_pixels_say_so(labels):
@@ -129,7 +133,9 @@ def test_lengths_scale_and_pixels_say_so(labels):
     pixels, microns = grain_size.summary(labels, grains, None), grain_size.summary(labels, grains, 0.5)
     assert (pixels["unit"], microns["unit"]) == ("pixel", "micrometre")
     assert pixels["astm_g"] is None
-    assert microns["diameter"]["number_weighted"]["d50"] == pytest.approx(pixels["diameter"]["number_weighted"]["d50"] / 2, rel=1e-5)
+    assert microns["diameter"]["number_weighted"]["d50"] == pytest.approx(
+        pixels["diameter"]["number_weighted"]["d50"] / 2, rel=1e-5
+    )
     assert microns["mean_intercept"]["mean"] == pytest.approx(pixels["mean_intercept"]["mean"] / 2, rel=1e-5)
     assert microns["grains_per_area"]["mean"] == pytest.approx(pixels["grains_per_area"]["mean"] * 4, rel=1e-5)
     low, mean, high = (microns["astm_g"]["intercept"][k] for k in ("low", "mean", "high"))

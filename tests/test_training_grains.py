@@ -30,7 +30,7 @@ def test_a_batch_depends_on_seed_and_step_alone(examples):
 
 
 def test_a_crop_of_a_real_micrograph_keeps_its_drawing_in_place(examples):
-    image, mask = examples.real[0][0]
+    _, mask = examples.real[0][0]
     drawn = [[(mask.copy(), mask), tuple(a[::2, ::2].copy() for a in (mask, mask))]]
     for seed in range(6):
         shown, wanted = recipe.real_crop(drawn[0], np.random.default_rng(seed))

@@ -36,7 +36,9 @@ def tiles(shape: tuple[int, int], tile: int = TILE) -> Iterator[tuple[Window, Wi
     for top in range(0, shape[0], tile):
         for left in range(0, shape[1], tile):
             core = slice(top, min(top + tile, shape[0])), slice(left, min(left + tile, shape[1]))
-            wide = tuple(slice(max(0, c.start - MARGIN), min(c.stop + MARGIN, length)) for c, length in zip(core, shape, strict=True))
+            wide = tuple(
+                slice(max(0, c.start - MARGIN), min(c.stop + MARGIN, length)) for c, length in zip(core, shape, strict=True)
+            )
             inner = tuple(slice(c.start - w.start, c.stop - w.start) for c, w in zip(core, wide, strict=True))
             yield core, wide, inner
 

@@ -223,9 +223,7 @@ for task_name in SAMPLE_OPTIONS:
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Processor threads.")
 @click.option("--resume", is_flag=True, help="Go on from the last validation in --out.")
 @click.option("--weights", type=PATH, help="Start from these: checkpoints/TASK.safetensors, say.  [default: from scratch]")
-def train(
-    task: str, data: Path, out: Path, steps: int | None, seed: int, threads: int, resume: bool, weights: Path | None
-) -> None:
+def train(task: str, data: Path, out: Path, steps: int | None, seed: int, threads: int, resume: bool, weights: Path | None) -> None:
     """Train the network of TASK, from scratch or from weights.
 
     Needs the extra [train]. The folder --out holds one run, which --resume continues from its last validation.

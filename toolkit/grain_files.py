@@ -53,10 +53,8 @@ def table(grains: grain_size.Grains, scale: float, unit: str) -> str:
     """One grain a row as CSV, lengths in the unit, places in pixels."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(
-        ["grain", "row_px", "column_px", f"area_{unit}2", f"diameter_{unit}", f"perimeter_{unit}", "aspect_ratio"]
-        + ["orientation_degrees", "touches_frame"]
-    )
+    lengths = f"area_{unit}2", f"diameter_{unit}", f"perimeter_{unit}"
+    rows.writerow(["grain", "row_px", "column_px", *lengths, "aspect_ratio", "orientation_degrees", "touches_frame"])
     for k in range(len(grains.area)):
         lengths = grains.area[k] * scale**2, grains.diameter[k] * scale, grains.perimeter[k] * scale
         shape = f"{grains.aspect_ratio[k]:.3f}", f"{grains.orientation[k]:.1f}", int(grains.touches_frame[k])
@@ -73,7 +71,7 @@ def rois(labels: np.ndarray) -> bytes:
             twice = cv2.copyMakeBorder(np.kron(inside, np.ones((2, 2), np.uint8)), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
             outlines, _ = cv2.findContours(twice, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
             outline = max(outlines, key=cv2.contourArea)[:, 0] // 2  # at twice the size, pixel 2k + 1 or 2k + 2 of a corner k
-            roi = ImagejRoi.frompoints(outline + [columns.start, rows.start], name=f"grain-{number:05d}")
+            roi = ImagejRoi.frompoints(outline + np.array([columns.start, rows.start]), name=f"grain-{number:05d}")
             roi.roitype, roi.options = ROI_TYPE.POLYGON, roi.options & ~ROI_OPTIONS.SUB_PIXEL_RESOLUTION
             archive.writestr(zipfile.ZipInfo(f"{roi.name}.roi"), roi.tobytes())
     return packed.getvalue()
@@ -120,8 +118,6 @@ def distribution(name: str, grains: grain_size.Grains, found: dict[str, Any], sc
 # --- the run
 
 
-
-
 def flat(value: Any, name: str = "") -> dict[str, Any]:
     """A nested record as one row: names joined by underscores."""
     if not isinstance(value, dict):
@@ -147,11 +143,15 @@ def conclude(records: list[dict[str, Any]], folder: Path) -> None:
     write_bytes(folder / "batches.csv", compared(batches).encode(errors="backslashreplace"))
     curves = []
     for name, values in itertools.islice(batches.items(), MOST_BATCHES):
-        curves.append((f"{name}: {len(values)} grains, D50 {np.median(values):.3g}", values, np.arange(1, len(values) + 1) / len(values)))
+        curves.append(
+            (f"{name}: {len(values)} grains, D50 {np.median(values):.3g}", values, np.arange(1, len(values) + 1) / len(values))
+        )
     unit = "um" if all(r.get("unit") == "micrometre" for r in records if r["status"] == "ok") else "px"
     first, second = itertools.islice(batches, 2)
     p = ks_2samp(batches[first], batches[second]).pvalue
-    title = f"{first} and {second}: two-sample Kolmogorov-Smirnov p = {p:.2g}" + (", the rest in batches.csv" if len(batches) > 2 else "")
+    title = f"{first} and {second}: two-sample Kolmogorov-Smirnov p = {p:.2g}" + (
+        ", the rest in batches.csv" if len(batches) > 2 else ""
+    )
     write_png(folder / "batches.png", pictures.chart([], curves, title, f"equivalent diameter, {unit}"))
 
 

@@ -13,7 +13,12 @@ import numpy as np
 from scipy import stats
 
 STRIP = 512  # rows that are held at once
-DIRECTIONS = ((0, 1, 1.0), (1, 0, 1.0), (1, 1, 0.5**0.5), (1, -1, 0.5**0.5))  # step and the distance between lines of pixels that way
+DIRECTIONS = (
+    (0, 1, 1.0),
+    (1, 0, 1.0),
+    (1, 1, 0.5**0.5),
+    (1, -1, 0.5**0.5),
+)  # step and the distance between lines of pixels that way
 LINES = 10  # test lines a direction
 CIRCLES = (0.45, 0.3, 0.15)  # radii of the test circles, of the shorter side: three, as 3 : 2 : 1
 PARTS = 3  # the micrograph is cut into 3 x 3 for the interval of the planimetric count
@@ -67,7 +72,9 @@ def measured(labels: np.ndarray) -> Grains:
     columns = np.arange(labels.shape[1], dtype=np.float64)
     for top, strip in strips(labels):
         rows = np.arange(top, top + len(strip), dtype=np.float64)[:, None]
-        for k, weight in enumerate((rows + 0 * columns, 0 * rows + columns, rows**2 + 0 * columns, 0 * rows + columns**2, rows * columns)):
+        for k, weight in enumerate(
+            (rows + 0 * columns, 0 * rows + columns, rows**2 + 0 * columns, 0 * rows + columns**2, rows * columns)
+        ):
             sums[k] += np.bincount(strip.ravel(), weight.ravel(), count)
         below = labels[top + len(strip) : top + len(strip) + 1]  # the next row, or the frame
         padded = np.zeros((len(strip) + 1, labels.shape[1] + 2), labels.dtype)
@@ -153,7 +160,8 @@ def intercepts(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         radius = share * min(height, width)
         angle = np.linspace(0, 2 * np.pi, max(8, int(2 * np.pi * radius)) + 1)
         line = labels[
-            np.rint((height - 1) / 2 + radius * np.sin(angle)).astype(int), np.rint((width - 1) / 2 + radius * np.cos(angle)).astype(int)
+            np.rint((height - 1) / 2 + radius * np.sin(angle)).astype(int),
+            np.rint((width - 1) / 2 + radius * np.cos(angle)).astype(int),
         ]
         found.append((2 * np.pi * radius, crossed(line)))
     lengths, counts = np.array(found).T

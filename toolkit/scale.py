@@ -9,7 +9,17 @@ import tifffile
 
 from toolkit.core import ToolkitError
 
-MICROMETRES = {"nm": 1e-3, "um": 1.0, "\u00b5m": 1.0, "\u03bcm": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "mm": 1e3, "cm": 1e4}
+MICROMETRES = {
+    "nm": 1e-3,
+    "um": 1.0,
+    "\u00b5m": 1.0,
+    "\u03bcm": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "mm": 1e3,
+    "cm": 1e4,
+}
 MICROMETRES |= {"\\u00b5m": 1.0, "\\u00B5m": 1.0, "inch": 25400.0}
 PRINTED = 20.0  # micrometres a pixel: coarser resolutions in inches or centimetres are for printers (1,270 dots an inch)
 SHORTEST, LONGEST = 0.03, 0.8  # of the image's width: a scale bar

@@ -28,7 +28,7 @@ def recipe(task: str) -> Recipe:
 def train_task(
     task: str, data: Path, out: Path, steps: int | None, seed: int, threads: int, resume: bool, weights: Path | None = None
 ) -> Path:
-    """Train into the folder `out`, from `weights` or from scratch, print progress to stderr, and return the path of the best weights.
+    """Train into the folder `out`, from `weights` or from scratch, and return the path of the best weights.
 
     Raises ToolkitError when data are missing (status 5), or when `out` holds a run that is not to be resumed, or another run than
     this (status 2).

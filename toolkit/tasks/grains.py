@@ -5,10 +5,9 @@ middle, one pixel wide; `labels` int32 the closed grains from 1, a partition of 
 that touch the frame are cut by it and left out of diameters, unless all touch it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -73,7 +72,7 @@ class Micrograph:
     """Inputs: an image uint8 or uint16 (H, W), kept as a read-only view. Raises ToolkitError unless methods can answer it."""
 
     image: np.ndarray
-    scale: Scale = Scale()
+    scale: Scale = field(default_factory=Scale)
     name: str = "micrograph"
 
     def __post_init__(self) -> None:
