@@ -23,7 +23,7 @@ BUILTIN = {
 }
 HEADLINES = {"ari": "ARI", "boundary_iou": "boundary IoU"}
 NOTES = {  # what to read a task's real results against
-    "grains": "Floor: `everywhere`, which marks all as boundary, scores the share of boundary. Ceiling: where one annotator drew one "
+    "grains": "Floor: `everywhere`, which marks all as boundary, scores the share of boundary. Ceiling: where one annotator drew a "
     "region twice, the two drawings agree with IoU 0.38 to 0.45 and F1 0.45 to 0.51 at 3 pixels, 0.64 to 0.73 at 5.",
 }
 
