@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from toolkit.boundaries import Closure, drawn, partition
+from toolkit.boundaries import Closure, drawn, partition, tilewise
 from toolkit.tasks.grains import Boundaries, Micrograph
 
 
@@ -25,25 +25,23 @@ class Watershed:
     darkness: float = 0.5  # weight of the tone itself: etched boundaries are dark
     level: float = 1.5  # strength of an even chance
     sharpness: float = 2.0  # logits per unit of strength
-    pen: float = 10.0  # width at which boundaries are drawn
+    pen: float = 10.0  # width at which boundaries are drawn: that of the training labels
     closure: Closure = field(default_factory=Closure)
 
-    def probability(self, image: np.ndarray) -> np.ndarray:
-        """Boundary probability uint8 (H, W), 255 = certain, of an image uint8 or uint16 (H, W)."""
-        grey = image.astype(np.float32) / np.iinfo(image.dtype).max
+    def probability(self, grey: np.ndarray) -> np.ndarray:
+        """Boundary probability float32 (H, W) of grey float32 (H, W), about 0 to 1."""
         mean = cv2.GaussianBlur(grey, (0, 0), self.window)
         deviation = np.sqrt(np.maximum(cv2.GaussianBlur(grey * grey, (0, 0), self.window) - mean * mean, 0))
         score = np.clip((grey - mean) / (deviation + 0.01), -4, 4)
         score = cv2.bilateralFilter(score, 7, self.smoothing, 2)
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (self.line, self.line))
-        lines = cv2.morphologyEx(score, cv2.MORPH_BLACKHAT, disc)
+        size = self.line | 1  # odd, so that the disc has a middle
+        lines = cv2.morphologyEx(score, cv2.MORPH_BLACKHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
         steps = np.hypot(cv2.Scharr(score, cv2.CV_32F, 1, 0), cv2.Scharr(score, cv2.CV_32F, 0, 1)) / 32  # tones a pixel
         strength = self.ridge * lines + self.step * cv2.GaussianBlur(steps, (0, 0), 1.5) - self.darkness * score
-        logits = np.clip(self.sharpness * (strength - self.level), -30, 30)
-        return np.rint(255 / (1 + np.exp(-logits))).astype(np.uint8)
+        return 1 / (1 + np.exp(np.clip(self.sharpness * (self.level - strength), -30, 30)))
 
     def predict(self, inputs: Micrograph) -> Boundaries:
-        labels = partition(self.probability(inputs.image), self.closure)
+        labels = partition(tilewise(inputs.image, self.probability), self.closure)
         return Boundaries(drawn(labels, self.pen), labels)
 
 

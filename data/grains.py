@@ -201,10 +201,12 @@ def labelled(folder: Path, tolerance: float | None = None) -> Iterator[Sample]:
         truth = folder / "boundaries" / f"{path.stem}.png"
         if not truth.is_file():
             raise ToolkitError(f"There is no {truth} for {path}.", "Draw its boundaries, or take the image out.", status=5)
-        image, mask = read_grey(path), read_grey(truth) > 127
+        image, mask = read_grey(path), read_grey(truth)
+        if 0 < mask.max() <= 127:
+            raise ToolkitError(f"{truth} holds values up to {mask.max()} only.", "Save boundaries as 255, all else as 0.", status=5)
         if image.shape != mask.shape:
             raise ToolkitError(f"{path} and {truth} differ in size.", "Draw the boundaries at the image's size.", status=5)
-        yield Sample(path.stem, Micrograph(image, name=path.stem), drawing(mask, tolerance))
+        yield Sample(path.stem, Micrograph(image, name=path.stem), drawing(mask > 127, tolerance))
 
 
 def changed(image: np.ndarray, conditions: Conditions, rng: np.random.Generator) -> np.ndarray:

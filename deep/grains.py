@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from toolkit.boundaries import Closure, marked, partition, tiles
+from toolkit.boundaries import Closure, marked, partition, tilewise
 from toolkit.network import checkpoint
 from toolkit.tasks.grains import Boundaries, Micrograph
 
@@ -24,14 +24,9 @@ class Network:
         return checkpoint("grains", self.checkpoint).sha256
 
     def probability(self, image: np.ndarray) -> np.ndarray:
-        """Boundary probability uint8 (H, W), 255 = certain, of an image uint8 or uint16 (H, W). The margin of a tile is wider than
-        the network sees, so that tiles leave no trace."""
-        network, top = checkpoint("grains", self.checkpoint), np.float32(np.iinfo(image.dtype).max)
-        found = np.empty(image.shape, np.uint8)
-        for core, wide, inner in tiles(image.shape):
-            (part,) = network.run(image=image[wide] / top)
-            found[core] = np.rint(part[inner] * 255)
-        return found
+        """Boundary probability uint8 (H, W), 255 = certain, of an image uint8 or uint16 (H, W)."""
+        network = checkpoint("grains", self.checkpoint)
+        return tilewise(image, lambda part: network.run(image=part)[0])
 
     def predict(self, inputs: Micrograph) -> Boundaries:
         probability = self.probability(inputs.image)

@@ -58,6 +58,17 @@ def test_grains_merge_across_a_boundary_that_is_weak_all_along():
     assert boundaries.partition(probability, Closure(inside=0.2, weakest=0.6)).max() == 2
 
 
+def test_a_strong_boundary_is_not_merged_across_by_way_of_a_third_grain():
+    labels = np.ones((60, 60), np.int32)
+    labels[:, 30:] = 2
+    labels[50:] = 3
+    relief = np.zeros((60, 60), np.uint8)
+    relief[:50, 28:32] = 250  # between 1 and 2
+    relief[49:51] = 20  # below both
+    found = boundaries.merged(labels.copy(), relief, 0.3)
+    assert found.max() == 2 and found[0, 0] != found[0, 59]
+
+
 @pytest.mark.parametrize("weakest", [0.0, 0.3])
 def test_no_boundary_is_one_grain_and_boundary_everywhere_is_none(weakest):
     shape = 50, 70

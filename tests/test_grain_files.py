@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import zipfile
 
 import cv2
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from roifile import ImagejRoi
 
 from data.grains import tessellation
-from toolkit import grain_files
+from toolkit import grain_files, pictures
 from toolkit.boundaries import drawn
 from toolkit.cli import cli
 from toolkit.core import ToolkitError
@@ -155,3 +156,21 @@ def test_no_grain_and_one_grain_are_written_too(tmp_path, number):
     record = grain_files.write(answer, Micrograph(np.full(shape, 90, np.uint8)), tmp_path)
     assert record["grains"] == number
     assert {p.name for p in tmp_path.iterdir()} == {f"micrograph-{kind}" for kind in KINDS}
+
+
+def test_two_micrographs_of_one_stem_and_names_that_are_no_utf_8_get_results_of_their_own(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in (b"a.tif", b"a.png", b"gef\xfcge.png"):
+        cv2.imwrite(str(tmp_path / "image.png"), etched(40, 1))
+        (tmp_path / "image.png").rename(tmp_path / "in" / os.fsdecode(name))
+    arguments = ["predict", "grains", str(tmp_path / "in"), "--method", "baseline", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    assert result.return_value == 0
+    assert {os.fsencode(p.name) for p in (tmp_path / "out").iterdir()} == {b"a.tif", b"a.png", b"gef\xfcge", b"summary.csv"}
+
+
+def test_axes_have_round_numbers_even_when_narrow():
+    assert pictures.ticks(1, 100) == [1, 2, 5, 10, 20, 50, 100]
+    for low, high in ((21, 49), (30, 30.5), (99, 101), (0.021, 0.023)):
+        found = pictures.ticks(low, high)
+        assert 2 <= len(found) <= 13 and all(low * 0.99 <= t <= high * 1.01 for t in found)

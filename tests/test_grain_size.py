@@ -37,7 +37,7 @@ def test_measures_agree_with_scikit_image(labels):
 
 def test_measures_do_not_depend_on_the_strips_they_are_taken_in(labels, monkeypatch):
     whole = grain_size.measured(labels)
-    monkeypatch.setattr(grain_size, "STRIP", 37)
+    monkeypatch.setattr(grain_size, "STRIP", 37 * 700)
     for part, other in zip(vars(whole).values(), vars(grain_size.measured(labels)).values(), strict=True):
         np.testing.assert_allclose(part, other)
 
@@ -99,10 +99,39 @@ def test_the_planimetric_count_takes_halves_at_edges_and_quarters_at_corners():
 
 def test_a_line_crosses_as_many_grains_as_boundaries_when_its_ends_count_half():
     stripes = (np.arange(100)[None] // 10 + 1).repeat(100, 0).astype(np.int32)
-    lengths, counts = grain_size.intercepts(stripes)
-    assert counts[0] == 9 and lengths[0] == 99
+    lengths, counts = grain_size.intercepts(stripes).T
+    assert counts[0] == 9 * grain_size.LINES and lengths[0] == 99 * grain_size.LINES
     assert counts[1] == 0
-    assert counts.sum() > 0
+
+
+def test_the_shape_of_the_frame_does_not_favour_a_direction():
+    rows, columns = np.mgrid[:600, :600]
+    bricks = (rows // 10 * 30 + columns // 20).astype(np.int32)
+    bricks = np.unique(bricks, return_inverse=True)[1].reshape(600, 600).astype(np.int32) + 1
+    whole = grain_size.line_density(bricks)
+    for part in (bricks[:200], bricks[:, :200]):
+        assert grain_size.line_density(part) == pytest.approx(whole, rel=0.05)
+
+
+@pytest.mark.parametrize("count", [150, 600])
+def test_intervals_hold_the_truth_about_as_often_as_they_say(count):
+    held = []
+    for seed in range(30):
+        side = 400
+        pattern = voronoi(count, side, seed)
+        true = count / side**2
+        for (_, low, high), truth in (
+            (grain_size.density(pattern), true),
+            (grain_size.mean_intercept(pattern), np.pi / 4 / true**0.5),
+        ):
+            held.append(low <= truth <= high)
+    assert np.mean(held) > 0.85
+
+
+def test_an_upright_grain_lies_at_90_degrees():
+    labels = np.ones((60, 60), np.int32)
+    labels[10:50, 25:35] = 2
+    assert grain_size.measured(labels).orientation[1] == 90
 
 
 def test_weights_count_as_copies_would():
@@ -137,7 +166,7 @@ def test_lengths_scale_and_pixels_say_so(labels):
         pixels["diameter"]["number_weighted"]["d50"] / 2, rel=1e-5
     )
     assert microns["mean_intercept"]["mean"] == pytest.approx(pixels["mean_intercept"]["mean"] / 2, rel=1e-5)
-    assert microns["grains_per_area"]["mean"] == pytest.approx(pixels["grains_per_area"]["mean"] * 4, rel=1e-5)
+    assert microns["grains_per_mm2"]["mean"] == pytest.approx(pixels["grains_per_px2"]["mean"] * 4e6, rel=1e-5)
     low, mean, high = (microns["astm_g"]["intercept"][k] for k in ("low", "mean", "high"))
     assert low < mean < high
 
@@ -149,4 +178,5 @@ def test_no_grain_and_one_grain_have_defined_answers(number):
     assert found["grains"] == number and found["whole_grains"] == 0
     assert found["mean_intercept"] is None
     if number:
+        assert found["astm_g"]["planimetric"]["low"] is None and found["astm_g"]["planimetric"]["high"] is None
         assert found["diameter"]["number_weighted"]["d50"] == pytest.approx(0.5 * np.sqrt(4 * 2400 / np.pi), rel=1e-5)

@@ -77,6 +77,12 @@ def test_what_is_missing_in_a_labelled_folder_is_named(folder):
         list(samples(str(folder / "images"), Conditions(), 10, 0))
 
 
+def test_a_drawing_in_ones_instead_of_255_is_refused(folder):
+    cv2.imwrite(str(folder / "boundaries" / "m0.png"), np.eye(96, dtype=np.uint8))
+    with pytest.raises(ToolkitError, match="up to 1 only"):
+        list(samples(str(folder), Conditions(), 10, 0))
+
+
 def test_a_drawing_of_another_size_is_refused(folder):
     cv2.imwrite(str(folder / "boundaries" / "m0.png"), np.zeros((96, 95), np.uint8))
     with pytest.raises(ToolkitError, match="differ in size"):

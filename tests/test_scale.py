@@ -2,6 +2,7 @@
 
 import io
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -66,6 +67,13 @@ def test_a_bar_with_ticks_in_a_data_bar_is_measured():
     image[284:287, 300:400] = 255
     image[278:293, 300:302] = image[278:293, 398:400] = 255
     assert scale_bar(image)[0] == 100
+
+
+def test_a_saturated_blob_is_no_bar():
+    image = micrograph()
+    cv2.ellipse(image, (250, 150), (25, 6), 0, 0, 360, 0, -1)
+    with pytest.raises(ToolkitError, match="No scale bar"):
+        scale_bar(image)
 
 
 def test_no_bar_and_two_bars_are_refused():

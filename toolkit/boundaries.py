@@ -4,17 +4,19 @@ Probabilities are uint8 (H, W), 255 = certain. Labels are int32 (H, W): a partit
 no pixel is inside a grain. Grains are 4-connected, boundaries lie between them.
 """
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from skimage.morphology import skeletonize
 from skimage.segmentation import watershed
 
-TILE, MARGIN = 1600, 256  # pixels; multiples of 32, so that a network's coarsest cells lie alike in every tile
+TILE, MARGIN = 1600, 352  # pixels; multiples of 32, so that a network's coarsest cells lie alike in every tile
+QUIET = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 64}  # levels: an image whose grey spreads over fewer is flat, not faint
+SEEN = 1000  # rows and columns, at most, that the range of grey is taken from
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,23 @@ def tiles(shape: tuple[int, int], tile: int = TILE) -> Iterator[tuple[Window, Wi
             yield core, wide, inner
 
 
+def tilewise(image: np.ndarray, boundary: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Boundary probability uint8 (H, W), 255 = certain, of an image uint8 or uint16 (H, W), tile by tile.
+
+    `boundary` gives probabilities of float32 tiles whose grey is about 0 to 1: least to greatest of the whole image, a thousandth
+    at either end left out, so that 12 bits in a 16-bit file count as much as 16. What it sees lies within the margin of a tile, so
+    tiles leave no trace and need no blending.
+    """
+    every = tuple(slice(None, None, -(-length // SEEN)) for length in image.shape)
+    low, high = (int(x) for x in np.percentile(image[every], (0.1, 99.9), method="nearest"))
+    span = np.float32(max(high - low, QUIET[image.dtype]))
+    found = np.empty(image.shape, np.uint8)
+    for core, wide, inner in tiles(image.shape):
+        part = boundary((image[wide].astype(np.float32) - low) / span)
+        found[core] = np.rint(part[inner] * 255)
+    return found
+
+
 def partition(probability: np.ndarray, closure: Closure) -> np.ndarray:
     """Closed grains, int32 (H, W), of a boundary probability, uint8 (H, W)."""
     relief = cv2.GaussianBlur(probability, (0, 0), closure.blur) if closure.blur else probability
@@ -66,7 +85,38 @@ def flooded(relief: np.ndarray, markers: np.ndarray) -> np.ndarray:
 
 
 def merged(labels: np.ndarray, relief: np.ndarray, weakest: float) -> np.ndarray:
-    """Labels in which neighbours with a mean relief below `weakest` along their boundary are one grain."""
+    """Labels in which neighbours with a mean relief below `weakest` along their boundary are one grain, weakest first; the mean is
+    taken anew over the whole boundary of what has merged."""
+    borders = common_borders(labels, relief)
+    queue = [
+        (high / length, a, b)
+        for a in borders
+        for b, (length, high) in borders[a].items()
+        if a < b and high < weakest * 255 * length
+    ]
+    heapq.heapify(queue)
+    merged_into = np.arange(labels.max() + 1, dtype=np.int32)
+    while queue:
+        mean, a, b = heapq.heappop(queue)
+        if a not in borders or b not in borders or b not in borders[a] or borders[a][b][1] / borders[a][b][0] != mean:
+            continue  # one of the two has merged meanwhile
+        merged_into[b] = a
+        for other, (length, high) in borders.pop(b).items():
+            del borders[other][b]
+            if other == a:
+                continue
+            before = borders[a].get(other, (0.0, 0.0))
+            length, high = length + before[0], high + before[1]
+            borders[a][other] = borders[other][a] = length, high
+            if high < weakest * 255 * length:
+                heapq.heappush(queue, (high / length, min(a, other), max(a, other)))
+    while (merged_into[merged_into] != merged_into).any():
+        merged_into = merged_into[merged_into]
+    return renumbered(labels, np.unique(merged_into, return_inverse=True)[1].astype(np.int32))
+
+
+def common_borders(labels: np.ndarray, relief: np.ndarray) -> dict[int, dict[int, tuple[float, float]]]:
+    """For every grain and each of its neighbours, the number of pairs of pixels they touch in, and the relief summed over them."""
     count = int(labels.max()) + 1
     length, height = (coo_array((count, count)).tocsr() for _ in range(2))
     for core, _, _ in tiles(labels.shape):
@@ -78,12 +128,13 @@ def merged(labels: np.ndarray, relief: np.ndarray, weakest: float) -> np.ndarray
             top = np.maximum(level[a][across], level[b][across]).astype(np.float64)
             length = length + coo_array((np.ones(len(top)), pair), (count, count))
             height = height + coo_array((top, pair), (count, count))
-    length, height = length.tocoo(), height.tocsr()
-    means = np.asarray(height[length.row, length.col]).ravel() / length.data
-    weak = means < weakest * 255
-    joined = coo_array((np.ones(weak.sum()), (length.row[weak], length.col[weak])), (count, count))
-    _, group = connected_components(joined, directed=False)
-    return renumbered(labels, np.unique(group, return_inverse=True)[1].astype(np.int32)) if weak.any() else labels
+    length, height = length.tocsr(), height.tocsr()
+    length.sort_indices(), height.sort_indices()
+    borders = {grain: {} for grain in range(1, count)}
+    rows = np.repeat(np.arange(count), np.diff(length.indptr))
+    for a, b, pixels in zip(rows.tolist(), length.indices.tolist(), length.data.tolist(), strict=True):
+        borders[a][b] = borders[b][a] = pixels, float(height[a, b])
+    return borders
 
 
 def renumbered(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:

@@ -124,7 +124,7 @@ def add_task(name: str) -> None:
         chosen = registry.methods(name, [method], checkpoint)[method]
         records = prediction.predicted(task, method, chosen, inputs, out, task.told(**options))
         failed = 0
-        with progress(records, len(inputs)) as bar:
+        with progress(records, sum(len(task.found_in(path)) for path in inputs)) as bar:
             for record in bar:
                 click.echo(json.dumps(record))
                 if record["status"] == "failed":

@@ -21,6 +21,7 @@ from toolkit.outputs import write_bytes
 
 MOST_SHOWN = 25_000_000  # pixels of an overlay; larger micrographs are shown smaller
 MOST_BATCHES = 8
+LEAST_WIDTH = 480  # pixels of an overlay: room for its key
 
 
 def write(prediction: Any, micrograph: Any, folder: Path) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def table(grains: grain_size.Grains, scale: float, unit: str) -> str:
 
 
 def rois(labels: np.ndarray) -> bytes:
-    """An ImageJ ROI set: the outline of every grain along the corners of its pixels, named by its number."""
+    """An ImageJ ROI set: the outer outline of every grain along the corners of its pixels, named by its number."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, (rows, columns) in enumerate(find_objects(labels), 1):
@@ -87,10 +88,11 @@ def overlay(image: np.ndarray, labels: np.ndarray, diameters: np.ndarray, unit: 
         share = np.concatenate([[0], (np.log(diameters) - low) / (high - low)])
         tints = pictures.tint(share)
         shown = cv2.addWeighted(shown, 0.6, np.take(tints, labels, axis=0), 0.4, 0)
+        shown = cv2.copyMakeBorder(shown, 0, 0, 0, max(0, LEAST_WIDTH - shown.shape[1]), cv2.BORDER_CONSTANT, value=(255, 255, 255))
         key = pictures.key(shown.shape[1], f"{diameters.min():.3g} {unit}", f"{diameters.max():.3g} {unit}", "equivalent diameter")
     else:
         key = np.zeros((0, shown.shape[1], 3), np.uint8)
-    shown[lines(labels)] = pictures.RED
+    shown[:, : labels.shape[1]][lines(labels)] = pictures.RED
     return np.vstack([shown, key])
 
 
@@ -121,7 +123,7 @@ def distribution(name: str, grains: grain_size.Grains, found: dict[str, Any], sc
 def flat(value: Any, name: str = "") -> dict[str, Any]:
     """A nested record as one row: names joined by underscores."""
     if not isinstance(value, dict):
-        return {name: value}
+        return {} if value is None else {name: value}
     found = {}
     for key, inner in value.items():
         found |= flat(inner, f"{name}_{key}" if name else key)
@@ -137,8 +139,10 @@ def conclude(records: list[dict[str, Any]], folder: Path) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_bytes(folder / "summary.csv", text.getvalue().encode(errors="backslashreplace"))
-    batches = diameters_by_batch(records)
+    batches, left_out = diameters_by_batch(records)
     if len(batches) < 2:
+        for name in ("batches.csv", "batches.png"):  # of an earlier run
+            (folder / name).unlink(missing_ok=True)
         return
     write_bytes(folder / "batches.csv", compared(batches).encode(errors="backslashreplace"))
     curves = []
@@ -146,27 +150,32 @@ def conclude(records: list[dict[str, Any]], folder: Path) -> None:
         curves.append(
             (f"{name}: {len(values)} grains, D50 {np.median(values):.3g}", values, np.arange(1, len(values) + 1) / len(values))
         )
-    unit = "um" if all(r.get("unit") == "micrometre" for r in records if r["status"] == "ok") else "px"
     first, second = itertools.islice(batches, 2)
     p = ks_2samp(batches[first], batches[second]).pvalue
-    title = f"{first} and {second}: two-sample Kolmogorov-Smirnov p = {p:.2g}" + (
-        ", the rest in batches.csv" if len(batches) > 2 else ""
-    )
-    write_png(folder / "batches.png", pictures.chart([], curves, title, f"equivalent diameter, {unit}"))
+    title = f"{first} and {second}: two-sample Kolmogorov-Smirnov p = {p:.2g}, if grains are independent"
+    title += f"; first {MOST_BATCHES} of {len(batches)}" if len(batches) > MOST_BATCHES else ""
+    title += f"; {left_out} micrographs without a scale left out" if left_out else ""
+    in_pixels = all(record.get("unit") != "micrometre" for record in records)
+    label = "px: alike only at one magnification" if in_pixels else "um"
+    write_png(folder / "batches.png", pictures.chart([], curves, title, f"equivalent diameter, {label}"))
 
 
-def diameters_by_batch(records: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """Sorted diameters of the whole grains of each folder of inputs, from the tables written; none when units differ."""
+def diameters_by_batch(records: list[dict[str, Any]]) -> tuple[dict[str, np.ndarray], int]:
+    """Sorted diameters of the whole grains of each folder of inputs, from the tables written, and the number of micrographs left
+    out because they have no scale where others have one."""
     done = [record for record in records if record["status"] == "ok"]
-    if len({record["unit"] for record in done}) != 1:
-        return {}
+    scaled = [record for record in done if record["unit"] == "micrometre"] or done
+    folders = {str(Path(record["input"]).parent) for record in scaled}
+    by_name = len({Path(folder).name for folder in folders}) == len(folders)
     found = {}
-    for record in done:
+    for record in scaled:
         path = next(output for output in record["outputs"] if output.endswith("-grains.csv"))
         grains = np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2)
+        folder = Path(record["input"]).parent
         if grains.size:
-            found.setdefault(Path(record["input"]).parent.name, []).append(grains[grains[:, 8] == 0, 4])
-    return {name: np.sort(np.concatenate(parts)) for name, parts in found.items() if sum(map(len, parts))}
+            found.setdefault(folder.name if by_name else str(folder), []).append(grains[grains[:, 8] == 0, 4])
+    whole = {name: np.sort(np.concatenate(parts)) for name, parts in found.items() if sum(map(len, parts))}
+    return whole, len(done) - len(scaled)
 
 
 def compared(batches: dict[str, np.ndarray]) -> str:

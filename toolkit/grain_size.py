@@ -5,14 +5,14 @@ otherwise. ASTM E112 asks for several fields; intervals here are of one microgra
 the rest of the specimen.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-STRIP = 512  # rows that are held at once
+STRIP = 1 << 22  # pixels that are held at once
 DIRECTIONS = (
     (0, 1, 1.0),
     (1, 0, 1.0),
@@ -21,7 +21,7 @@ DIRECTIONS = (
 )  # step and the distance between lines of pixels that way
 LINES = 10  # test lines a direction
 CIRCLES = (0.45, 0.3, 0.15)  # radii of the test circles, of the shorter side: three, as 3 : 2 : 1
-PARTS = 3  # the micrograph is cut into 3 x 3 for the interval of the planimetric count
+PARTS = 3  # the micrograph is cut into 3 x 3 for intervals
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,15 @@ class Grains:
 
 def strips(labels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """First row and rows of each strip."""
-    for top in range(0, len(labels), STRIP):
-        yield top, labels[top : top + STRIP]
+    rows = max(1, STRIP // labels.shape[1])
+    for top in range(0, len(labels), rows):
+        yield top, labels[top : top + rows]
 
 
 def areas(labels: np.ndarray) -> np.ndarray:
     """Pixels of each grain (n,)."""
-    return sum(np.bincount(strip.ravel(), minlength=labels.max() + 1) for _, strip in strips(labels))[1:]
+    count = int(labels.max()) + 1
+    return sum(np.bincount(strip.ravel(), minlength=count) for _, strip in strips(labels))[1:]
 
 
 def equivalent_diameters(labels: np.ndarray) -> np.ndarray:
@@ -100,7 +102,7 @@ def measured(labels: np.ndarray) -> Grains:
         diameter=np.sqrt(4 * area / np.pi),
         perimeter=np.pi / 2 * crossings[1:] / len(DIRECTIONS),  # Cauchy-Crofton over four directions
         aspect_ratio=np.sqrt((half_trace + root) / (half_trace - root)),
-        orientation=np.degrees(np.arctan2(-2 * rc, cc - rr) / 2),
+        orientation=np.degrees(np.arctan2(0.0 - 2 * rc, cc - rr) / 2),  # 0 - 0 is +0: 90 degrees, not -90
         touches_frame=~whole(labels),
     )
 
@@ -142,30 +144,41 @@ def g_from_density(grains_per_square_millimetre: float) -> float:
     return 3.321928 * np.log10(grains_per_square_millimetre) - 2.954
 
 
-def intercepts(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Length and number of intercepts of every test line: LINES in each of four directions, ends at the frame counting half, so
-    that a line's number is that of its boundaries crossed; then three circles."""
+def intercepts(labels: np.ndarray) -> np.ndarray:
+    """Summed length and intercepts of the test lines of five patterns, (5, 2): LINES each in four directions, ends at the frame
+    counting half, so that a line's number is that of the boundaries it crosses; and three circles."""
     height, width = labels.shape
-    found = []
+    found = np.zeros((5, 2))
     for k in range(LINES):
         share = (k + 0.5) / LINES
-        row, column = int(share * height), int(share * width)
-        found.append((width - 1, crossed(labels[row])))
-        found.append((height - 1, crossed(labels[:, column])))
         offset = int(share * (height + width)) - height
-        for line in (np.diagonal(labels, offset), np.diagonal(labels[:, ::-1], offset)):
-            if len(line) > 1:
-                found.append(((len(line) - 1) * 2**0.5, crossed(line)))
+        lines = (
+            labels[int(share * height)],
+            labels[:, int(share * width)],
+            np.diagonal(labels, offset),
+            np.diagonal(labels[:, ::-1], offset),
+        )
+        for pattern, (line, spacing) in enumerate(zip(lines, (1, 1, 2**0.5, 2**0.5), strict=True)):
+            found[pattern] += max(0, len(line) - 1) * spacing, crossed(line)
     for share in CIRCLES:
         radius = share * min(height, width)
         angle = np.linspace(0, 2 * np.pi, max(8, int(2 * np.pi * radius)) + 1)
-        line = labels[
-            np.rint((height - 1) / 2 + radius * np.sin(angle)).astype(int),
-            np.rint((width - 1) / 2 + radius * np.cos(angle)).astype(int),
-        ]
-        found.append((2 * np.pi * radius, crossed(line)))
-    lengths, counts = np.array(found).T
-    return lengths, counts
+        rows, columns = (height - 1) / 2 + radius * np.sin(angle), (width - 1) / 2 + radius * np.cos(angle)
+        found[4] += 2 * np.pi * radius, crossed(labels[np.rint(rows).astype(int), np.rint(columns).astype(int)])
+    return found
+
+
+def line_density(labels: np.ndarray) -> float:
+    """Boundaries crossed per pixel of test line, the five patterns counting alike, whatever the shape of the frame."""
+    lengths, counts = intercepts(labels).T
+    return float((counts / lengths).mean())
+
+
+def over_parts(labels: np.ndarray, value: Callable[[np.ndarray], float]) -> float:
+    """Half of the 95 % confidence interval of a positive value's mean, relative to it, from its spread over 3 x 3 parts."""
+    parts = [value(part) for third in np.array_split(labels, PARTS, axis=0) for part in np.array_split(third, PARTS, axis=1)]
+    mean = np.mean(parts)
+    return float(stats.t.ppf(0.975, PARTS**2 - 1) * np.std(parts, ddof=1) / PARTS / mean) if mean else np.inf
 
 
 def crossed(line: np.ndarray) -> int:
@@ -174,16 +187,13 @@ def crossed(line: np.ndarray) -> int:
 
 
 def mean_intercept(labels: np.ndarray) -> tuple[float, float, float] | None:
-    """Mean lineal intercept with the ends of its 95 % confidence interval over the test lines; None when nothing is crossed. The
-    upper end is infinite when the lines differ too much."""
-    lengths, counts = intercepts(labels)
-    if not counts.any():
+    """Mean lineal intercept with the ends of its 95 % confidence interval; None when nothing is crossed. The upper end is infinite
+    when the parts differ too much."""
+    found = line_density(labels)
+    if not found:
         return None
-    density = counts.sum() / lengths.sum()
-    rest = lengths * (counts / lengths - density)
-    deviation = np.sqrt((rest**2).sum() * len(rest) / (len(rest) - 1)) / lengths.sum()
-    half = stats.t.ppf(0.975, len(rest) - 1) * deviation
-    return 1 / density, 1 / (density + half), 1 / (density - half) if half < density else np.inf
+    half = over_parts(labels, line_density)
+    return 1 / found, 1 / (found * (1 + half)), 1 / (found * (1 - half)) if half < 1 else np.inf
 
 
 def planimetric_count(labels: np.ndarray) -> float:
@@ -194,17 +204,14 @@ def planimetric_count(labels: np.ndarray) -> float:
 
 
 def density(labels: np.ndarray) -> tuple[float, float, float]:
-    """Grains per square pixel by the planimetric count with the ends of a 95 % confidence interval from the counts of its 3 x 3
-    parts, each grain shared out by area; the lower end is at least 0."""
-    share = np.concatenate([[0], 1 / areas(labels)])
-    parts = [
-        np.mean([share[row].mean() for row in block])
-        for third in np.array_split(labels, PARTS, axis=0)
-        for block in np.array_split(third, PARTS, axis=1)
-    ]
+    """Grains per square pixel by the planimetric count with the ends of its 95 % confidence interval, each grain shared out to the
+    parts by area; the lower end is at least 0, and the upper infinite without a whole grain."""
     found = planimetric_count(labels) / labels.size
-    relative = stats.t.ppf(0.975, PARTS**2 - 1) * np.std(parts, ddof=1) / PARTS / np.mean(parts)
-    return found, found * max(0.0, 1 - relative), found * (1 + relative)
+    if not whole(labels).any():
+        return found, 0.0, np.inf
+    share = np.concatenate([[0], 1 / areas(labels)])
+    half = over_parts(labels, lambda part: float(np.mean([share[row].mean() for row in part])))
+    return found, found * max(0.0, 1 - half), found * (1 + half)
 
 
 def summary(labels: np.ndarray, grains: Grains, micrometres_per_pixel: float | None) -> dict[str, Any]:
@@ -213,16 +220,18 @@ def summary(labels: np.ndarray, grains: Grains, micrometres_per_pixel: float | N
     counted = ~grains.touches_frame
     found = {"unit": "micrometre" if micrometres_per_pixel else "pixel", "grains": len(counted), "whole_grains": int(counted.sum())}
     if not len(counted):
-        return found | {"diameter": None, "elongation": None, "mean_intercept": None, "grains_per_area": None, "astm_g": None}
+        return found | {"diameter": None, "elongation": None, "mean_intercept": None, "astm_g": None}
     counted = counted if counted.any() else ~counted
     found["diameter"] = distribution(grains.diameter[counted] * unit, grains.area[counted] * unit**2)
     found["elongation"] = significant(np.median(grains.aspect_ratio[counted]))
     intercept, count = mean_intercept(labels), density(labels)
     found["mean_intercept"] = interval(*(x * unit for x in intercept)) if intercept else None
-    found["grains_per_area"] = interval(*(x / unit**2 for x in count))
+    found["intercepts"] = int(intercepts(labels)[:, 1].sum())
+    density_name, each = ("grains_per_mm2", 1e6) if micrometres_per_pixel else ("grains_per_px2", 1.0)
+    found[density_name] = interval(*(x * each / unit**2 for x in count))
     found["astm_g"] = None
     if micrometres_per_pixel:
-        by_count = interval(*(g_from_density(x * 1e6 / unit**2) if x else None for x in count))
+        by_count = interval(*(g_from_density(x * 1e6 / unit**2) if 0 < x < np.inf else None for x in count))
         found["astm_g"] = {"planimetric": by_count}
         if intercept:
             mean, low, high = (x * unit / 1000 for x in intercept)

@@ -79,6 +79,7 @@ def fitted(image: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
 
 def put_text(image: np.ndarray, text: str, place: tuple[int, int], size: float = 0.7) -> None:
     """Text with its baseline starting at (x, y), in place."""
+    text = text.encode(errors="backslashreplace").decode()  # OpenCV crashes on what is no UTF-8
     cv2.putText(image, text, place, FONT, size, (INK, INK, INK), 1, cv2.LINE_AA)
 
 
@@ -109,11 +110,11 @@ def key(width: int, low: str, high: str, title: str) -> np.ndarray:
 
 
 def chart(bars: list[tuple], curves: list[tuple], title: str, label: str) -> np.ndarray:
-    """Shares against a logarithmic axis, uint8 (700, 1200, 3): `bars` (name, edges, heights), drawn to half of the height, and
-    `curves` (name, ascending values, shares), from 0 to 1."""
+    """Shares against a logarithmic axis, uint8 (700, 1200, 3): `bars` (name, edges, shares) and
+    `curves` (name, ascending values, shares)."""
     sheet = np.full((700, 1200, 3), PAPER, np.uint8)
     left, right, top, bottom = 90, 1170, 70, 620
-    put_text(sheet, title, (left, 40), min(0.7, 0.7 * 1080 / cv2.getTextSize(title, FONT, 0.7, 1)[0][0]))
+    put_text(sheet, title, (left, 40), 0.7 * min(1, 95 / max(1, len(title))))
     values = [values for _, values, _ in (*bars, *curves)]
     if not values:
         return sheet
@@ -134,7 +135,7 @@ def chart(bars: list[tuple], curves: list[tuple], title: str, label: str) -> np.
     put_text(sheet, label, ((left + right) // 2 - 5 * len(label), bottom + 60), 0.6)
     for k, (_, edges, heights) in enumerate(bars):
         x = across(edges)
-        tall = np.rint(heights / max(b[2].max() for b in bars) * (bottom - top) / 2).astype(int)
+        tall = np.rint(heights * (bottom - top)).astype(int)
         middle = (x[1:] + x[:-1]) // 2
         for start, end, height in zip(*((x[:-1] + 1, middle) if k == 0 else (middle, x[1:] - 1)), tall, strict=True):
             pale = tuple(int(255 - 0.45 * (255 - c)) for c in COLOURS[k])
@@ -150,6 +151,10 @@ def chart(bars: list[tuple], curves: list[tuple], title: str, label: str) -> np.
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round numbers between two positive ones: 1, 2 and 5 of every power of ten."""
-    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    return [t for p in powers for t in (10.0**p, 2 * 10.0**p, 5 * 10.0**p) if low <= t <= high]
+    """Round numbers between two positive ones, two at least: 1, 2 and 5 of every power of ten, or closer ones."""
+    powers = [10.0**p for p in range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)]
+    for steps in ((1, 2, 5), range(1, 10), np.arange(1, 10, 0.1)):
+        found = [float(f"{step * power:.3g}") for power in powers for step in steps if low <= step * power <= high]
+        if len(found) > 2:
+            return found[:: -(-len(found) // 12)]
+    return [float(f"{low:.3g}"), float(f"{high:.3g}")]

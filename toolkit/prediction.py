@@ -16,8 +16,8 @@ RECORD = "record.json"  # in every folder of results: it names the files that a 
 
 
 def predicted(task: Task, name: str, method: Method, given: tuple[Path, ...], out: Path, told: Any) -> Iterator[dict[str, Any]]:
-    """Answer every input by the method called `name` into `out/INPUT`, a file's name without its suffix; yield its record. Inputs
-    of several folders are answered in a folder of `out` for each.
+    """Answer every input by the method called `name` into `out/INPUT`, a file's name without its suffix unless two have the same;
+    yield its record. Inputs of several folders are answered in a folder of `out` for each.
 
     Raises ToolkitError with status 2 before anything is written when no input exists, two would share a folder, or a folder of
     results would be, hold or lie in an input.
@@ -33,6 +33,8 @@ def predicted(task: Task, name: str, method: Method, given: tuple[Path, ...], ou
         whole = path.resolve()
         part = whole.parent.name if several and path not in given else ""
         folders.append(out.resolve() / part / (whole.name if whole.is_dir() else whole.stem))
+    twice = Counter(folders)
+    folders = [folder.with_name(path.name) if twice[folder] > 1 else folder for path, folder in zip(inputs, folders, strict=True)]
     for folder, count in Counter(folders).items():
         if count > 1:
             raise ToolkitError(f"Two inputs would be answered in {folder}.", "Predict them into different folders.", status=2)

@@ -9,20 +9,13 @@ import tifffile
 
 from toolkit.core import ToolkitError
 
-MICROMETRES = {
-    "nm": 1e-3,
-    "um": 1.0,
-    "\u00b5m": 1.0,
-    "\u03bcm": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "mm": 1e3,
-    "cm": 1e4,
+MICROMETRES = {  # in a unit, by its name in lower case
+    **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "\\u00b5m", "micron", "microns", "micrometer", "micrometre"), 1.0),
+    **{"nm": 1e-3, "mm": 1e3, "cm": 1e4, "inch": 25400.0},
 }
-MICROMETRES |= {"\\u00b5m": 1.0, "\\u00B5m": 1.0, "inch": 25400.0}
 PRINTED = 20.0  # micrometres a pixel: coarser resolutions in inches or centimetres are for printers (1,270 dots an inch)
 SHORTEST, LONGEST = 0.03, 0.8  # of the image's width: a scale bar
+TICKS = 0.25  # most of a row that ticks at the ends fill
 
 
 @dataclass(frozen=True)
@@ -42,12 +35,12 @@ def tiff_scale(data: bytes) -> Scale:
             tags, imagej = file.pages[0].tags, file.imagej_metadata or {}
             x, y = (tags[name].value for name in ("XResolution", "YResolution"))
             inches = {2: "inch", 3: "cm"}.get(tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 2)
-        unit = str(imagej.get("unit", ""))
+        unit = str(imagej.get("unit", "")).lower()
         each = [MICROMETRES[unit or inches] * below / above for above, below in (x, y)]
     except Exception:  # garbled tags fail in a dozen ways, and a micrograph without a scale is still one
         return Scale()
     if not unit and each[0] > PRINTED:
-        return Scale()
+        return Scale(source=f"none: {25400 / each[0]:.0f} dots an inch are for a printer; lengths are in pixels")
     if abs(each[0] - each[1]) > 1e-3 * each[0]:
         reason = f"The TIFF's pixels are {each[0]:.4g} x {each[1]:.4g} micrometres, not square."
         raise ToolkitError(reason, "Resample the image, or give --micrometres-per-pixel.")
@@ -67,8 +60,9 @@ def scale_bar(image: np.ndarray) -> tuple[int, int, int]:
             at_frame = left == 0 or up == 0 or left + across == width or up + down == height
             if at_frame or not SHORTEST * width <= across <= LONGEST * width or down > across / 3:
                 continue
-            full = (labels[up : up + down, left : left + across] == k).all(1)
-            if full.sum() >= 2 or full.sum() == down:
+            filled = (labels[up : up + down, left : left + across] == k).mean(1)
+            full = filled == 1
+            if full.any() and (filled[~full] < TICKS).all():
                 found.append((across, up + int(np.flatnonzero(full)[0]), left))
     if not found:
         raise ToolkitError("No scale bar was found.", "Measure it and give --micrometres-per-pixel.")

@@ -208,5 +208,6 @@ RECIPE = Recipe(
     loss=loss,
     validate=validate,
     steps=4000,
+    average=0.99,  # over a longer time, weights and the normalisation's statistics part
     validate_every=400,
 )
