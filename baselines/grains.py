@@ -1,6 +1,6 @@
 """`grains` without a network: local normalisation, edge-preserving smoothing, dark lines and steps, then the shared closure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -9,24 +9,27 @@ from toolkit.boundaries import Closure, drawn, partition, tilewise
 from toolkit.tasks.grains import Boundaries, Micrograph
 
 
+CLOSURE = Closure(blur=5.0, inside=0.199, smallest=51, weakest=0.442)
+
+
 @dataclass(frozen=True)
 class Watershed:
     """Boundary strength by handcrafted filters, closed by the watershed that the network uses too.
 
     Lengths are in pixels, strengths in local standard deviations. The defaults were found by `python -m benchmarks.search grains
-    ../shared/data/grains/steel/train`.
+    baseline ../shared/data/grains/steel/train`, but for the pen's width.
     """
 
-    window: float = 40.0  # deviation of the Gaussian that local mean and contrast are taken over
-    smoothing: float = 0.5  # bilateral filter (Tomasi & Manduchi, 1998): tones closer than this are averaged
-    line: int = 15  # widest dark line that bottom-hat filtering finds
-    ridge: float = 1.0  # weight of lines
-    step: float = 1.0  # weight of the gradient between tones
-    darkness: float = 0.5  # weight of the tone itself: etched boundaries are dark
-    level: float = 1.5  # strength of an even chance
-    sharpness: float = 2.0  # logits per unit of strength
+    window: float = 57.4  # deviation of the Gaussian that local mean and contrast are taken over
+    smoothing: float = 0.386  # bilateral filter (Tomasi & Manduchi, 1998): tones closer than this are averaged
+    line: int = 41  # widest dark line that bottom-hat filtering finds
+    ridge: float = 1.88  # weight of lines
+    step: float = 0.577  # weight of the gradient between tones
+    darkness: float = 0.956  # weight of the tone itself: etched boundaries are dark
+    level: float = 2.24  # strength of an even chance
+    sharpness: float = 1.92  # logits per unit of strength
     pen: float = 10.0  # width at which boundaries are drawn: that of the training labels
-    closure: Closure = field(default_factory=Closure)
+    closure: Closure = CLOSURE
 
     def probability(self, grey: np.ndarray) -> np.ndarray:
         """Boundary probability float32 (H, W) of grey float32 (H, W), about 0 to 1."""

@@ -11,8 +11,8 @@ from toolkit.tasks.grains import Boundaries, Micrograph
 
 @dataclass(frozen=True)
 class Network:
-    """U-Net; see `deep/training/models/grains.py`. `threshold`, above which a pixel counts as drawn boundary, and the closure
-    were chosen on the validation micrograph."""
+    """U-Net; see `deep/training/models/grains.py`. `threshold`, above which a pixel counts as drawn boundary, and the closure were
+    found by `python -m benchmarks.search grains deep ../shared/data/grains/steel/val builtin`."""
 
     checkpoint: str | None = None
     threshold: float = 0.5
@@ -32,3 +32,12 @@ class Network:
         probability = self.probability(inputs.image)
         labels = partition(probability, self.closure)
         return Boundaries(marked(probability, labels, self.threshold), labels)
+
+
+RANGES = {  # of the search, drawn evenly on a logarithmic scale
+    "threshold": (0.2, 0.7),
+    "closure.blur": (0.5, 4.0),
+    "closure.inside": (0.05, 0.6),
+    "closure.smallest": (10, 400),
+    "closure.weakest": (0.05, 0.7),
+}
