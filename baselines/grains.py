@@ -8,7 +8,6 @@ import numpy as np
 from toolkit.boundaries import Closure, drawn, partition, tilewise
 from toolkit.tasks.grains import Boundaries, Micrograph
 
-
 CLOSURE = Closure(blur=5.0, inside=0.199, smallest=51, weakest=0.442)
 
 
