@@ -8,7 +8,7 @@ import numpy as np
 from toolkit.boundaries import Closure, drawn, partition, tilewise
 from toolkit.tasks.grains import Boundaries, Micrograph
 
-CLOSURE = Closure(blur=5.0, inside=0.199, smallest=51, weakest=0.442)
+CLOSURE = Closure(blur=0.4, inside=0.199, smallest=0.5, weakest=0.442)
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ RANGES = {  # of the search, drawn evenly on a logarithmic scale
     "darkness": (0.1, 2.0),
     "level": (0.3, 3.0),
     "sharpness": (1.0, 5.0),
-    "closure.blur": (0.5, 5.0),
+    "closure.blur": (0.1, 0.8),
     "closure.inside": (0.05, 0.6),
-    "closure.smallest": (20, 500),
+    "closure.smallest": (0.1, 3.0),
     "closure.weakest": (0.05, 0.7),
 }

@@ -1,12 +1,14 @@
 """`grains` by network: boundary probability tile by tile, then the closure that all methods share."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from toolkit.boundaries import Closure, marked, partition, tilewise
 from toolkit.network import checkpoint
 from toolkit.tasks.grains import Boundaries, Micrograph
+
+CLOSURE = Closure(blur=0.3, inside=0.15, smallest=0.7, weakest=0.15)
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,8 @@ class Network:
     found by `python -m benchmarks.search grains deep ../shared/data/grains/steel/val builtin`."""
 
     checkpoint: str | None = None
-    threshold: float = 0.5
-    closure: Closure = field(default_factory=Closure)
+    threshold: float = 0.33
+    closure: Closure = CLOSURE
 
     @property
     def sha256(self) -> str:
@@ -36,8 +38,8 @@ class Network:
 
 RANGES = {  # of the search, drawn evenly on a logarithmic scale
     "threshold": (0.2, 0.7),
-    "closure.blur": (0.5, 4.0),
+    "closure.blur": (0.1, 0.6),
     "closure.inside": (0.05, 0.6),
-    "closure.smallest": (10, 400),
+    "closure.smallest": (0.1, 3.0),
     "closure.weakest": (0.05, 0.7),
 }

@@ -25,7 +25,7 @@ def agreement(labels, found):
 
 def test_drawn_grains_are_found_again(pattern):
     labels, probability = pattern
-    found = boundaries.partition(probability, Closure(smallest=20))
+    found = boundaries.partition(probability, Closure(smallest=0.8))
     large = np.bincount(labels.ravel()) >= 120
     assert abs(int(found.max()) - large.sum()) <= 0.05 * large.sum()
     assert agreement(labels, found) > 0.95
@@ -124,3 +124,20 @@ def test_an_empty_drawing_is_one_grain_and_a_full_one_none():
     assert (boundaries.closed_drawing(empty, boundaries.skeleton(empty)) == 1).all()
     assert not boundaries.closed_drawing(full, boundaries.skeleton(full)).any()
     assert boundaries.pen_width(empty, empty) == 0
+
+
+@pytest.mark.parametrize("pen", [3, 6, 12])
+def test_the_width_of_bands_is_that_of_the_pen(pen):
+    probability = np.zeros((200, 300), np.uint8)
+    for row in (50, 120):
+        probability[row : row + pen] = 255
+    assert boundaries.band_width(probability) == pytest.approx(pen, abs=1)
+    assert boundaries.band_width(np.zeros((40, 40), np.uint8)) == 1
+
+
+def test_a_pattern_twice_as_large_has_the_same_grains(pattern):
+    _, probability = pattern
+    large = np.kron(probability, np.ones((2, 2), np.uint8))
+    small, twice = boundaries.partition(probability, Closure()), boundaries.partition(large, Closure())
+    assert abs(int(small.max()) - int(twice.max())) <= 2
+    assert agreement(np.kron(small, np.ones((2, 2), np.int32)), twice) > 0.97

@@ -16,7 +16,7 @@ def test_drawn_parameters_keep_to_their_ranges_and_kinds(near):
             owner, _, inner = name.rpartition(".")
             value = getattr(getattr(method, owner) if owner else method, inner)
             assert low * 0.99 <= value <= high * 1.01
-            assert isinstance(value, int) == (inner in ("line", "smallest"))
+            assert isinstance(value, int) == (inner in ("line",))
     assert method.pen == Watershed().pen
 
 

@@ -16,17 +16,19 @@ from skimage.segmentation import watershed
 
 TILE, MARGIN = 1600, 352  # pixels; multiples of 32, so that a network's coarsest cells lie alike in every tile
 QUIET = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 64}  # levels: an image whose grey spreads over fewer is flat, not faint
+WIDEST = 40  # pixels that bands of boundary are at most taken to be wide
 SEEN = 1000  # rows and columns, at most, that the range of grey is taken from
 
 
 @dataclass(frozen=True)
 class Closure:
-    """How boundaries are closed: probabilities are blurred by `blur` pixels; connected pixels below `inside`, `smallest` or more of
-    them, mark a grain; grains merge when the mean probability along their common boundary is below `weakest`."""
+    """How boundaries are closed, in widths of the boundaries themselves, so that coarse and fine structures are treated alike:
+    probabilities are blurred by `blur` widths; connected pixels below `inside`, together `smallest` square widths or more, mark a
+    grain; grains merge when the mean probability along their common boundary is below `weakest`."""
 
-    blur: float = 1.0
+    blur: float = 0.3
     inside: float = 0.3
-    smallest: int = 60
+    smallest: float = 1.0
     weakest: float = 0.3
 
 
@@ -64,14 +66,28 @@ def tilewise(image: np.ndarray, boundary: Callable[[np.ndarray], np.ndarray]) ->
 
 def partition(probability: np.ndarray, closure: Closure) -> np.ndarray:
     """Closed grains, int32 (H, W), of a boundary probability, uint8 (H, W)."""
-    relief = cv2.GaussianBlur(probability, (0, 0), closure.blur) if closure.blur else probability
+    width = band_width(probability)
+    relief = cv2.GaussianBlur(probability, (0, 0), closure.blur * width) if closure.blur else probability
     _, markers, stats, _ = cv2.connectedComponentsWithStats((relief < closure.inside * 255).astype(np.uint8), connectivity=4)
-    kept = stats[:, cv2.CC_STAT_AREA] >= closure.smallest
+    kept = stats[:, cv2.CC_STAT_AREA] >= closure.smallest * width**2
     kept[0] = False
     markers = renumbered(markers, np.cumsum(kept, dtype=np.int32) * kept)
     if not kept.any():
         return markers
     return merged(flooded(relief, markers), relief, closure.weakest)
+
+
+def band_width(probability: np.ndarray) -> float:
+    """Mean width in pixels of the bands where a boundary is likelier than not, within 1 to WIDEST; 1 when there are none."""
+    pixels, distances = 0, 0.0
+    for _, wide, inner in tiles(probability.shape):
+        band = (probability[wide] > 127).astype(np.uint8)
+        if not band.all():
+            within = band[inner].astype(bool)
+            pixels += int(within.sum())
+            distances += float(cv2.distanceTransform(band, cv2.DIST_L2, 5)[inner][within].sum())
+    # pixels of a band that is w wide lie (w + 2) / 4 from the nearest pixel outside, on average
+    return float(np.clip(4 * distances / max(1, pixels) - 2, 1, WIDEST))
 
 
 def flooded(relief: np.ndarray, markers: np.ndarray) -> np.ndarray:

@@ -23,7 +23,8 @@ from toolkit.tasks.grains import Boundaries, boundary_f1, boundary_iou, diameter
 CROP, BATCH = 256, 8
 POOL, POOL_SIDE = 1500, 320  # generated micrographs, of which batches take crops
 GENERATED_ALONE = 1000  # steps before real micrographs enter
-SHARE_REAL = 0.5
+SHARE_REAL = 0.625
+SHARE_FULL = 0.6  # of real crops near full resolution; the others are shrunk, so that thinner lines are seen too
 LINES_FROM = 2800  # step from which broken lines cost extra
 LINES_WEIGHT = 0.25
 
@@ -59,7 +60,7 @@ def data(folder: Path, part: str) -> Examples | list[Sample]:
 
 def real_crop(pyramid: list[tuple[np.ndarray, np.ndarray]], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A crop turned by any angle, at 0.35 to 1.3 of the resolution, mirrored half of the time, and bent a little."""
-    scale = np.exp(rng.uniform(np.log(0.35), np.log(1.3)))
+    scale = rng.uniform(0.8, 1.3) if rng.random() < SHARE_FULL else np.exp(rng.uniform(np.log(0.35), np.log(0.8)))
     image, mask = pyramid[int(scale < 0.7)]
     scale = scale * 2 if scale < 0.7 else scale
     angle, mirror = rng.uniform(0, 2 * np.pi), rng.choice([-1, 1])
@@ -207,7 +208,7 @@ RECIPE = Recipe(
     batch=batch,
     loss=loss,
     validate=validate,
-    steps=4000,
+    steps=6000,
     average=0.99,  # over a longer time, weights and the normalisation's statistics part
     validate_every=400,
 )
