@@ -223,6 +223,7 @@ def read(path: Path, told: Told) -> Micrograph:
 
 
 CUT = 600, 800  # rows and columns of a micrograph that are drawn, from its middle
+TITLE = 420  # pixels that a panel's title takes
 RIGHT, MISSED = (30, 100, 230), (250, 200, 0)
 
 
@@ -240,7 +241,8 @@ def draw(sample: Sample, predictions: dict[str, Boundaries]) -> np.ndarray:
         score = "" if answer is target else f"   IoU {boundary_iou(target, answer):.3f}, F1 {boundary_f1(target, answer):.3f}"
         parts.append((name + score, shown))
     caption = f"blue: a true boundary, within {target.tolerance:.2g} pixels; red: none is there; yellow: missed"
-    return pictures.panels(parts, caption, cell=CUT)
+    height, width = shown.shape[:2]
+    return pictures.panels(parts, caption, cell=(height, max(width, TITLE)))
 
 
 def grown(lines: np.ndarray) -> np.ndarray:
