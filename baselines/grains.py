@@ -8,7 +8,7 @@ import numpy as np
 from toolkit.boundaries import Closure, drawn, partition, tilewise
 from toolkit.tasks.grains import Boundaries, Micrograph
 
-CLOSURE = Closure(blur=0.4, inside=0.199, smallest=0.5, weakest=0.442)
+CLOSURE = Closure(blur=0.314, inside=0.199, smallest=0.446, weakest=0.442)
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class Watershed:
     baseline ../shared/data/grains/steel/train`, but for the pen's width.
     """
 
-    window: float = 57.4  # deviation of the Gaussian that local mean and contrast are taken over
-    smoothing: float = 0.386  # bilateral filter (Tomasi & Manduchi, 1998): tones closer than this are averaged
+    window: float = 73.6  # deviation of the Gaussian that local mean and contrast are taken over
+    smoothing: float = 0.34  # bilateral filter (Tomasi & Manduchi, 1998): tones closer than this are averaged
     line: int = 41  # widest dark line that bottom-hat filtering finds
     ridge: float = 1.88  # weight of lines
     step: float = 0.577  # weight of the gradient between tones
-    darkness: float = 0.956  # weight of the tone itself: etched boundaries are dark
-    level: float = 2.24  # strength of an even chance
-    sharpness: float = 1.92  # logits per unit of strength
+    darkness: float = 1.09  # weight of the tone itself: etched boundaries are dark
+    level: float = 2.41  # strength of an even chance
+    sharpness: float = 1.73  # logits per unit of strength
     pen: float = 10.0  # width at which boundaries are drawn: that of the training labels
     closure: Closure = CLOSURE
 
