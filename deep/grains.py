@@ -14,7 +14,7 @@ CLOSURE = Closure(blur=0.3, inside=0.15, smallest=0.7, weakest=0.15)
 @dataclass(frozen=True)
 class Network:
     """U-Net; see `deep/training/models/grains.py`. `threshold`, above which a pixel counts as drawn boundary, and the closure were
-    found by `python -m benchmarks.search grains deep ../shared/data/grains/steel/val builtin`."""
+    set by trials on the validation micrograph, on 24 generated ones, and, for diameters, on the training micrographs too."""
 
     checkpoint: str | None = None
     threshold: float = 0.33
@@ -34,12 +34,3 @@ class Network:
         probability = self.probability(inputs.image)
         labels = partition(probability, self.closure)
         return Boundaries(marked(probability, labels, self.threshold), labels)
-
-
-RANGES = {  # of the search, drawn evenly on a logarithmic scale
-    "threshold": (0.2, 0.7),
-    "closure.blur": (0.1, 0.6),
-    "closure.inside": (0.05, 0.6),
-    "closure.smallest": (0.1, 3.0),
-    "closure.weakest": (0.05, 0.7),
-}

@@ -16,6 +16,7 @@ from toolkit.core import ToolkitError
 from toolkit.images import read_bytes
 
 LARGEST = 256 << 20
+LARGE_INPUT = 4 << 20  # bytes: a tile of a micrograph is one, a heap of fragments is none
 SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"  # protobuf: metadata_props (14), key "sha256", a value of 64 characters
 
 
@@ -40,6 +41,8 @@ class Checkpoint:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 4
+        self.giving_back = onnxruntime.RunOptions()
+        self.giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
             self.session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             self.card = json.loads(self.session.get_modelmeta().custom_metadata_map["card"])
@@ -51,8 +54,9 @@ class Checkpoint:
             )
 
     def run(self, **inputs: np.ndarray) -> list[np.ndarray]:
-        """The outputs, in the order of the graph, for its inputs by name."""
-        return self.session.run(None, inputs)
+        """The outputs, in the order of the graph, for its inputs by name. Memory that large inputs took is given back."""
+        large = sum(array.nbytes for array in inputs.values()) > LARGE_INPUT
+        return self.session.run(None, inputs, self.giving_back if large else None)
 
 
 @lru_cache(maxsize=4)
