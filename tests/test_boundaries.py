@@ -84,7 +84,7 @@ def test_tiles_leave_no_trace_beyond_a_pixel_on_plateaus(pattern, monkeypatch):
     _, probability = pattern
     whole = boundaries.partition(probability, Closure())
     monkeypatch.setattr(boundaries, "MARGIN", 64)
-    monkeypatch.setattr(boundaries.tiles, "__defaults__", (96,))
+    monkeypatch.setattr(boundaries, "TILE", 96)
     tiled = boundaries.partition(probability, Closure())
     assert tiled.max() == whole.max()
     assert not (tiled != whole)[~boundaries.drawn(whole, 6)].any()  # on the plateau under a pen, a line may fall a pixel aside
@@ -93,7 +93,7 @@ def test_tiles_leave_no_trace_beyond_a_pixel_on_plateaus(pattern, monkeypatch):
 
 def test_tiles_cover_every_pixel_once():
     seen = np.zeros((500, 333), int)
-    for core, wide, inner in boundaries.tiles(seen.shape, 128):
+    for core, wide, inner in boundaries.tiles(seen.shape, 128, 64):
         seen[core] += 1
         np.testing.assert_array_equal(np.arange(500)[wide[0]][inner[0]], np.arange(500)[core[0]])
         np.testing.assert_array_equal(np.arange(333)[wide[1]][inner[1]], np.arange(333)[core[1]])

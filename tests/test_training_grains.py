@@ -41,7 +41,7 @@ def test_a_crop_of_a_real_micrograph_keeps_its_drawing_in_place(examples):
 def test_light_and_contrast_are_taken_away():
     image = torch.from_numpy(next(generated(1, 4, 160)).inputs.image.astype(np.float32) / 255)[None, None]
     plain = local_score(image)
-    torch.testing.assert_close(local_score(image * 0.5 + 0.3), plain, atol=0.35, rtol=0)
+    torch.testing.assert_close(local_score(image * 0.5 + 0.3), plain, atol=0.5, rtol=0)
     assert local_score(torch.full((1, 1, 70, 90), 0.4)).abs().max() < 1e-3
 
 

@@ -5,7 +5,7 @@ no pixel is inside a grain. Grains are 4-connected, boundaries lie between them.
 """
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +13,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from skimage.morphology import skeletonize
 from skimage.segmentation import watershed
+
+from toolkit.tiles import tiles
 
 TILE, MARGIN = 1600, 352  # pixels; multiples of 32, so that a network's coarsest cells lie alike in every tile
 QUIET = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 64}  # levels: an image whose grey spreads over fewer is flat, not faint
@@ -32,21 +34,6 @@ class Closure:
     weakest: float = 0.3
 
 
-Window = tuple[slice, slice]
-
-
-def tiles(shape: tuple[int, int], tile: int = TILE) -> Iterator[tuple[Window, Window, Window]]:
-    """For each tile of an image: where it lies, where it lies with its margin, and where it lies within that."""
-    for top in range(0, shape[0], tile):
-        for left in range(0, shape[1], tile):
-            core = slice(top, min(top + tile, shape[0])), slice(left, min(left + tile, shape[1]))
-            wide = tuple(
-                slice(max(0, c.start - MARGIN), min(c.stop + MARGIN, length)) for c, length in zip(core, shape, strict=True)
-            )
-            inner = tuple(slice(c.start - w.start, c.stop - w.start) for c, w in zip(core, wide, strict=True))
-            yield core, wide, inner
-
-
 def tilewise(image: np.ndarray, boundary: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Boundary probability uint8 (H, W), 255 = certain, of an image uint8 or uint16 (H, W), tile by tile.
 
@@ -58,7 +45,7 @@ def tilewise(image: np.ndarray, boundary: Callable[[np.ndarray], np.ndarray]) ->
     low, high = (int(x) for x in np.percentile(image[every], (0.1, 99.9), method="nearest"))
     span = np.float32(max(high - low, QUIET[image.dtype]))
     found = np.empty(image.shape, np.uint8)
-    for core, wide, inner in tiles(image.shape):
+    for core, wide, inner in tiles(image.shape, TILE, MARGIN):
         part = boundary((image[wide].astype(np.float32) - low) / span)
         found[core] = np.rint(part[inner] * 255)
     return found
@@ -80,7 +67,7 @@ def partition(probability: np.ndarray, closure: Closure) -> np.ndarray:
 def band_width(probability: np.ndarray) -> float:
     """Mean width in pixels of the bands where a boundary is likelier than not, within 1 to WIDEST; 1 when there are none."""
     pixels, distances = 0, 0.0
-    for _, wide, inner in tiles(probability.shape):
+    for _, wide, inner in tiles(probability.shape, TILE, MARGIN):
         band = (probability[wide] > 127).astype(np.uint8)
         if not band.all():
             within = band[inner].astype(bool)
@@ -93,7 +80,7 @@ def band_width(probability: np.ndarray) -> float:
 def flooded(relief: np.ndarray, markers: np.ndarray) -> np.ndarray:
     """Watershed (Meyer, 1994) of a relief uint8 (H, W) from markers int32 (H, W), tile by tile: a partition."""
     found = np.empty_like(markers)
-    for core, wide, inner in tiles(relief.shape):
+    for core, wide, inner in tiles(relief.shape, TILE, MARGIN):
         found[core] = watershed(relief[wide], markers[wide])[inner]
     if not found.all():  # a tile without a marker: rare, and only then the whole image at once
         found = watershed(relief, found)
@@ -135,7 +122,7 @@ def common_borders(labels: np.ndarray, relief: np.ndarray) -> dict[int, dict[int
     """For every grain and each of its neighbours, the number of pairs of pixels they touch in, and the relief summed over them."""
     count = int(labels.max()) + 1
     length, height = (coo_array((count, count)).tocsr() for _ in range(2))
-    for core, _, _ in tiles(labels.shape):
+    for core, _, _ in tiles(labels.shape, TILE, MARGIN):
         wide = tuple(slice(c.start, c.stop + 1) for c in core)  # one more, so that no pair of pixels is lost between tiles
         part, level = labels[wide], relief[wide]
         for a, b in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):

@@ -1,4 +1,4 @@
-"""Recipe for `grains`: generated polycrystals first, then half of each batch from four labelled micrographs.
+"""Recipe for `grains`: generated polycrystals first, then three of four crops from four labelled micrographs.
 
 `toolkit train grains --data ../shared/data/grains/steel --out runs/grains`
 """
@@ -20,11 +20,12 @@ from toolkit.boundaries import Closure, drawn, marked, partition
 from toolkit.core import Sample
 from toolkit.tasks.grains import Boundaries, boundary_f1, boundary_iou, diameter_error
 
-CROP, BATCH = 256, 8
-POOL, POOL_SIDE = 1500, 320  # generated micrographs, of which batches take crops
+CROP, BATCH = 512, 4
+POOL, POOL_SIDE = 600, 560  # generated micrographs, of which batches take crops
+BLANK = 0.05  # of generated crops: an even grey, so that light and noise alone make no boundary
 GENERATED_ALONE = 1000  # steps before real micrographs enter
-SHARE_REAL = 0.625
-SHARE_FULL = 0.6  # of real crops near full resolution; the others are shrunk, so that thinner lines are seen too
+SHARE_REAL = 0.75
+SHARE_FULL = 0.75  # of real crops near full resolution; the others are shrunk, so that thinner lines are seen too
 LINES_FROM = 2800  # step from which broken lines cost extra
 LINES_WEIGHT = 0.25
 
@@ -68,8 +69,8 @@ def real_crop(pyramid: list[tuple[np.ndarray, np.ndarray]], rng: np.random.Gener
     reach = np.minimum(CROP * 0.5 / scale, np.array(image.shape) / 2)
     centre = rng.uniform(reach, image.shape - reach)
     grid = np.stack(np.mgrid[:CROP, :CROP], -1).astype(np.float32) - CROP / 2
-    bend = [cv2.resize(rng.standard_normal((8, 8), np.float32), (CROP, CROP), interpolation=cv2.INTER_CUBIC) for _ in range(2)]
-    place = (grid + rng.uniform(0, 4) * np.stack(bend, -1)) @ across.T.astype(np.float32) + centre.astype(np.float32)
+    bend = cv2.resize(rng.standard_normal((CROP // 32, CROP // 32, 2), np.float32), (CROP, CROP), interpolation=cv2.INTER_CUBIC)
+    place = (grid + rng.uniform(0, 4) * bend) @ across.T.astype(np.float32) + centre.astype(np.float32)
     rows, columns = np.ascontiguousarray(place[..., 0]), np.ascontiguousarray(place[..., 1])
     return tuple(cv2.remap(a, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) for a in (image, mask))
 
@@ -92,6 +93,9 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, flo
     for k in range(BATCH):
         if step >= GENERATED_ALONE and k < BATCH * SHARE_REAL:
             image, mask = real_crop(examples.real[rng.integers(len(examples.real))], rng)
+        elif rng.random() < BLANK:
+            image = mask = np.zeros((CROP, CROP), np.float32)
+            image = image + np.float32(rng.uniform(0.1, 0.9))
         else:
             image, mask = generated_crop(examples.generated[rng.integers(len(examples.generated))], rng)
         images.append(photographed(image, rng))
@@ -208,7 +212,7 @@ RECIPE = Recipe(
     batch=batch,
     loss=loss,
     validate=validate,
-    steps=6000,
+    steps=8000,
     average=0.99,  # over a longer time, weights and the normalisation's statistics part
     validate_every=400,
 )
