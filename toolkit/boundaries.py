@@ -39,12 +39,14 @@ def tilewise(image: np.ndarray, boundary: Callable[[np.ndarray], np.ndarray]) ->
 
     `boundary` gives probabilities of float32 tiles whose grey is about 0 to 1: least to greatest of the whole image, a thousandth
     at either end left out, so that 12 bits in a 16-bit file count as much as 16. What it sees lies within the margin of a tile, so
-    tiles leave no trace and need no blending.
+    tiles leave no trace and need no blending. A flat image has no boundary.
     """
     every = tuple(slice(None, None, -(-length // SEEN)) for length in image.shape)
     low, high = (int(x) for x in np.percentile(image[every], (0.1, 99.9), method="nearest"))
-    span = np.float32(max(high - low, QUIET[image.dtype]))
-    found = np.empty(image.shape, np.uint8)
+    span = np.float32(high - low)
+    found = np.zeros(image.shape, np.uint8)
+    if span < QUIET[image.dtype]:
+        return found
     for core, wide, inner in tiles(image.shape, TILE, MARGIN):
         part = boundary((image[wide].astype(np.float32) - low) / span)
         found[core] = np.rint(part[inner] * 255)
