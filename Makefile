@@ -24,10 +24,12 @@ report: $(VENV)/core
 train: $(VENV)/$(EXTRAS)  ## resumes when it was stopped
 	$(TOOLKIT) train fragments --data $(DATA)/fragments --out runs/fragments --resume
 	$(TOOLKIT) train grains --data $(DATA)/grains/steel --out runs/grains --resume
+	$(TOOLKIT) train lines --data $(DATA)/lines --out runs/lines --resume
 
 export: $(VENV)/$(EXTRAS)
 	$(TOOLKIT) export fragments --run runs/fragments
 	$(TOOLKIT) export grains --run runs/grains
+	$(TOOLKIT) export lines --run runs/lines
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ import numpy as np
 from toolkit.assembly import arranged, in_any_order
 from toolkit.tasks.fragments import Arrangement, Heap
 from toolkit.tasks.grains import Boundaries, Micrograph
+from toolkit.tasks.lines import Filled, Scans
 
 
 @dataclass(frozen=True)
@@ -35,3 +36,11 @@ class AllBoundary:
     def predict(self, inputs: Micrograph) -> Boundaries:
         shape = inputs.image.shape
         return Boundaries(np.ones(shape, bool), np.zeros(shape, np.int32))
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """Missing pixels stay 0."""
+
+    def predict(self, inputs: Scans) -> Filled:
+        return Filled(inputs.images.copy())

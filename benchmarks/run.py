@@ -42,13 +42,20 @@ CONDITIONS = {  # by task: name, options, samples on builtin, samples on real da
         ("blur 2", {"blur": 2.0}, 24, 10),
         ("noise 15", {"noise": 15.0}, 24, 10),
     ),
+    "lines": (
+        ("the task's mask", {}, 30, 112),
+        ("columns, 1 of 2", {"mask": "1/2@90"}, 30, 112),
+        ("rows, 2 of 4", {"mask": "2/4@0"}, 30, 112),
+        ("45 degrees, 2 of 4", {"mask": "2/4@45"}, 30, 112),
+        ("random rows, 30 %", {"mask": "random:0.3"}, 10, 40),
+    ),
 }
-TEST_PART = {"fragments": "fragments/test.zip", "grains": "grains/steel/test"}
+TEST_PART = {"fragments": "fragments/test.zip", "grains": "grains/steel/test", "lines": "lines/test.npy"}
 
 
 def measured(tasks: tuple[str, ...], data: Path | None, quick: bool, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
     """Results of the tasks on `builtin`, or on a folder laid out as shared/data, also written to `folder` as NAME.json, a record a
-    line; `report` is told of each condition."""
+    line; results of other tasks that are there already stay. `report` is told of each condition."""
     tasks = tasks or tuple(CONDITIONS)
     for task_name in tasks:
         if task_name not in CONDITIONS:
@@ -59,11 +66,14 @@ def measured(tasks: tuple[str, ...], data: Path | None, quick: bool, folder: Pat
             )
     made_folder(folder)
     name = ("real" if data else "builtin") + ("-quick" if quick else "")
-    results = {"name": name, "environment": environment(), "tasks": {}}
+    path = folder / f"{name}.json"
+    earlier = read(path)["tasks"] if path.exists() else {}
+    results = {"name": name, "tasks": {}}
     for task_name in tasks:
         task, methods = registry.task(task_name), registry.methods(task_name, ())
         source = data / TEST_PART[task_name] if data else None
         found = results["tasks"][task_name] = {
+            "environment": environment(),
             "data": str(source) if source else "builtin",
             "sha256": digest(source) if source else None,
             "methods": {m: {"name": type(method).__name__, **asdict(method)} for m, method in methods.items()},
@@ -77,9 +87,18 @@ def measured(tasks: tuple[str, ...], data: Path | None, quick: bool, folder: Pat
             described = {"condition": condition, "options": options, "samples": len(records) // len(methods), "seed": SEED}
             found["conditions"].append({**described, "records": records})
     results = rounded(results)
-    text = json.dumps(results).replace('{"sample"', '\n{"sample"') + "\n"
-    write_bytes(folder / f"{name}.json", text.encode())
+    every = earlier | results["tasks"]
+    whole = results | {"tasks": {task_name: every[task_name] for task_name in CONDITIONS if task_name in every}}
+    write_bytes(path, (json.dumps(whole).replace('{"sample"', '\n{"sample"') + "\n").encode())
     return results
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The results in a file that `measured` wrote."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ToolkitError(f"{path} is damaged: {error}.", "Run `toolkit benchmark` again.") from error
 
 
 def rounded(value: Any) -> Any:

@@ -11,7 +11,10 @@ from toolkit.core import Method, Sample
 from toolkit.tasks.grains import drawing
 
 TRIES, SEED, SAMPLES = 80, 0, 12
-SCORES = {"grains": {"boundary_iou": 1.0, "boundary_f1": 1.0, "diameter_error": -0.5}}  # by task: metrics and their weights
+SCORES = {  # by task: metrics and their weights
+    "grains": {"boundary_iou": 1.0, "boundary_f1": 1.0, "diameter_error": -0.5},
+    "lines": {"psnr_missing_db": 1.0},
+}
 SIDE = 700  # pixels: the middle of a micrograph is enough
 
 
@@ -42,7 +45,8 @@ def found(task: str, name: str, sources: list[str]) -> Method:
     best so far."""
     metrics = {m.name: m.score for m in registry.task(task).metrics if m.name in SCORES[task]}
     draw, options = registry.loaded(registry.SAMPLERS[task]), registry.task(task).options()
-    samples = [[middle(s) for s in draw(source, options, SAMPLES, SEED)] for source in sources]
+    cut = middle if task == "grains" else lambda sample: sample
+    samples = [[cut(s) for s in draw(source, options, SAMPLES, SEED)] for source in sources]
     ranges = import_module(registry.METHODS[task][name].split(":")[0]).RANGES
     best, highest, rng = registry.method(task, name), -np.inf, np.random.default_rng(SEED)
     for k in range(TRIES):

@@ -3,6 +3,7 @@ import pytest
 
 from data.fragments import samples
 from data.grains import generated
+from data.lines import head
 from toolkit.tasks.fragments import Conditions
 
 
@@ -30,3 +31,9 @@ def photographs():
     rng = np.random.default_rng(0)
     waves = np.stack([wave(rng) for _ in range(18)]).reshape(6, 3, 64, 64).transpose(0, 2, 3, 1)
     return np.clip(waves * 40 + rng.uniform(60, 200, (6, 1, 1, 3)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def heads():
+    """Twelve made-up heads float32 (12, 64, 64)."""
+    return np.stack([head(np.random.default_rng([5, k])) for k in range(12)])

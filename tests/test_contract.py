@@ -7,10 +7,12 @@ import pytest
 
 from toolkit import registry
 from toolkit.core import ToolkitError
+from toolkit.stripes import TASK_MASK, scattered, stripes
 from toolkit.tasks.fragments import Heap
 from toolkit.tasks.grains import Micrograph
+from toolkit.tasks.lines import Scans
 
-FRAGMENTS, GRAINS = list(registry.METHODS["fragments"]), list(registry.METHODS["grains"])
+FRAGMENTS, GRAINS, LINES = (list(registry.METHODS[task]) for task in ("fragments", "grains", "lines"))
 
 
 @pytest.mark.parametrize("name", FRAGMENTS)
@@ -160,3 +162,54 @@ def test_no_method_can_be_shown_a_malformed_micrograph(malformed):
     with pytest.raises(ToolkitError) as error:
         Micrograph(malformed)
     assert error.value.reason and error.value.remedy
+
+
+def asked(images, mask):
+    mask = np.broadcast_to(mask, images.shape).copy()
+    return Scans(np.where(mask, 0, images).astype(np.float32), mask)
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_measured_pixels_come_back_to_the_last_bit_and_missing_ones_in_range(name, heads):
+    scans = asked(heads[:3], TASK_MASK)
+    answer = registry.method("lines", name).predict(scans)
+    assert answer.images.shape == scans.images.shape and answer.images.dtype == np.float32
+    np.testing.assert_array_equal(answer.images[~scans.missing], scans.images[~scans.missing])
+    assert answer.images.min() >= 0 and answer.images.max() <= 1
+    if answer.uncertainty is not None:
+        assert answer.uncertainty.shape == scans.images.shape and not answer.uncertainty[~scans.missing].any()
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_the_same_scans_get_the_same_answer_in_any_order_and_stay_as_they_were(name, heads):
+    method, scans = registry.method("lines", name), asked(heads[:3], TASK_MASK)
+    before = scans.images.copy()
+    first, second = method.predict(scans), method.predict(scans)
+    np.testing.assert_array_equal(first.images, second.images)
+    np.testing.assert_array_equal(scans.images, before)
+    turned = method.predict(asked(heads[:3][::-1], TASK_MASK))
+    np.testing.assert_allclose(turned.images[::-1], first.images, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (9, 33), (70, 31)])
+@pytest.mark.parametrize("name", [name for name in LINES if name != "lmmse"])
+def test_scans_of_any_size_under_any_mask_get_an_answer(name, shape):
+    rng = np.random.default_rng(0)
+    images = rng.random((2, *shape), np.float32)
+    for mask in (stripes(shape, 1, 2, 0), stripes(shape, 3, 5, 60), scattered(shape, 0.5, True, rng), rng.random(shape) < 0.9):
+        answer = registry.method("lines", name).predict(asked(images, mask))
+        assert np.isfinite(answer.images).all()
+        np.testing.assert_array_equal(answer.images[:, ~mask], images[:, ~mask])
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_scans_without_a_missing_pixel_come_back(name, heads):
+    scans = asked(heads[:2], np.zeros((64, 64), bool))
+    np.testing.assert_array_equal(registry.method("lines", name).predict(scans).images, scans.images)
+
+
+@pytest.mark.parametrize("tone", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("name", [name for name in LINES if name not in ("trivial", "lmmse")])
+def test_an_even_scan_is_filled_with_its_tone(name, tone):
+    answer = registry.method("lines", name).predict(asked(np.full((1, 64, 64), tone, np.float32), TASK_MASK))
+    np.testing.assert_allclose(answer.images, tone, atol=0.06)

@@ -32,6 +32,15 @@ def test_a_quick_run_is_saved_apart_and_draws_the_same_tables_when_read_back(res
     assert render.short([again]) == render.short([results])
 
 
+def test_results_of_other_tasks_stay_when_one_is_measured_again(results, tmp_path, monkeypatch):
+    monkeypatch.setitem(run.CONDITIONS, "fragments", (("small", {"images": 2, "grid": 2}, 2, 2),))
+    other = results["tasks"]["fragments"] | {"data": "elsewhere"}
+    (tmp_path / "builtin-quick.json").write_text(json.dumps({"name": "builtin-quick", "tasks": {"grains": other}}))
+    run.measured(("fragments",), None, True, tmp_path, lambda line: None)
+    together = run.read(tmp_path / "builtin-quick.json")["tasks"]
+    assert list(together) == ["fragments", "grains"] and together["grains"] == other
+
+
 def test_the_short_table_has_a_row_for_every_method_and_a_column_for_every_condition(results):
     lines = render.short([results]).splitlines()[2:]
     assert [line.split(" | ")[0] for line in lines[2:]] == [f"| {m}" for m in (*METHODS["fragments"], "deep - baseline", "samples")]

@@ -48,19 +48,37 @@ LIGHT_OPTIONS = [
     click.option("--blur", default=0.0, show_default=True, help="Gaussian blur: standard deviation in pixels."),
     click.option("--noise", default=0.0, show_default=True, help="Gaussian noise: standard deviation, of 255."),
 ]
-INPUT_OPTIONS = {"fragments": HEAP_OPTIONS, "grains": SCALE_OPTIONS}
-SAMPLE_OPTIONS = {"fragments": CONDITION_OPTIONS, "grains": LIGHT_OPTIONS}
+MASK_OPTIONS = [
+    click.option("--mask", type=PATH, help="Image or .npy, 1 = missing.  [default: NaN, or told from the zeros]"),
+    click.option("--axis", type=click.IntRange(0, 2), help="Axis of a volume that slices lie along.  [default: told by the mask]"),
+    click.option(
+        "--uncertainty", is_flag=True, help="Also save how far the answers to a scan and its mirror image lie apart, as .npy."
+    ),
+]
+HIDING_OPTIONS = [
+    click.option(
+        "--mask",
+        default="task",
+        show_default=True,
+        help="What is hidden: task (64 x 64 only), a file, WIDTH/PERIOD@ANGLE with 0 = rows and 90 = columns, or random:SHARE.",
+    )
+]
+INPUT_OPTIONS = {"fragments": HEAP_OPTIONS, "grains": SCALE_OPTIONS, "lines": MASK_OPTIONS}
+SAMPLE_OPTIONS = {"fragments": CONDITION_OPTIONS, "grains": LIGHT_OPTIONS, "lines": HIDING_OPTIONS}
 INPUT_HELP = {
     "fragments": "Each INPUT is a heap: a folder or .zip of fragments as images, or an .npy of uint8 (n, s, s, 3).",
     "grains": "Each INPUT is a micrograph, or a folder of them: one batch. Several batches are compared.",
+    "lines": "Each INPUT is a stack of scans: .npy, folder of images, image, NIfTI volume or DICOM file. Not for diagnosis.",
 }
 SAMPLE_HELP = {
     "fragments": "Samples are heaps of photographs, cut and mixed afresh.",
     "grains": "Samples are micrographs with drawn boundaries.",
+    "lines": "Samples are complete scans with lines hidden; of damaged ones, further lines.",
 }
 DATA_HELP = {
     "fragments": "Folder, .zip or .npy of photographs, or builtin.",
     "grains": "Folder with images/NAME.* and boundaries/NAME.png, or builtin: generated.",
+    "lines": ".npy (N, H, W) or folder of scans, or builtin: generated heads.",
 }
 CHECKPOINT = click.option("--checkpoint", type=click.Path(), help="Network for the method deep, instead of the one shipped.")
 
@@ -212,6 +230,29 @@ def progress(items: Iterator, length: int):
 
 for task_name in SAMPLE_OPTIONS:
     add_task(task_name)
+
+
+@cli.group()
+def prepare() -> None:
+    """Make data sets to train on."""
+
+
+@prepare.command("lines")
+@click.option("--images", default=15000, show_default=True, type=click.IntRange(1), help="Heads to generate for training.")
+@click.option("--out", required=True, type=PATH, help="Folder for train.npy, val.npy, missing.npy and a contact sheet.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the heads.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes.")
+def prepare_lines(images: int, out: Path, seed: int, workers: int) -> None:
+    """Generate heads, for `toolkit train lines --data OUT`.
+
+    Besides those for training, 100 for validation, the task's mask, and ten heads drawn complete and damaged.
+    """
+    from data.lines import prepared
+
+    with progress(prepared(out, images, seed, workers), images) as bar:
+        for _ in bar:
+            pass
+    click.echo(out)
 
 
 @cli.command()

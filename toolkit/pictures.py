@@ -90,6 +90,11 @@ def grey(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(shown, cv2.COLOR_GRAY2RGB)
 
 
+def grey_levels(shares: np.ndarray) -> np.ndarray:
+    """Shares (H, W) from 0, black, to 1, white, as uint8 (H, W, 3)."""
+    return cv2.cvtColor(np.rint(255 * np.clip(shares, 0, 1)).astype(np.uint8), cv2.COLOR_GRAY2RGB)
+
+
 def tint(share: np.ndarray) -> np.ndarray:
     """Colours uint8 (n, 3) from dark blue over green to yellow for shares (n,) from 0 to 1."""
     levels = np.rint(255 * np.asarray(share)).astype(np.uint8)[:, None]

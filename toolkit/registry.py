@@ -6,7 +6,11 @@ from typing import Any
 
 from toolkit.core import Method, Task, ToolkitError
 
-TASKS = {"fragments": "toolkit.tasks.fragments:TASK", "grains": "toolkit.tasks.grains:TASK"}
+TASKS = {
+    "fragments": "toolkit.tasks.fragments:TASK",
+    "grains": "toolkit.tasks.grains:TASK",
+    "lines": "toolkit.tasks.lines:TASK",
+}
 
 METHODS = {
     "fragments": {
@@ -23,9 +27,21 @@ METHODS = {
         "baseline": "baselines.grains:Watershed",
         "deep": "deep.grains:Network",
     },
+    "lines": {
+        "trivial": "baselines.trivial:Zeros",
+        "linear": "baselines.lines:Linear",
+        "cubic": "baselines.lines:Cubic",
+        "navier-stokes": "baselines.lines:NavierStokes",
+        "telea": "baselines.lines:Telea",
+        "kriging": "baselines.lines:Kriging",
+        "lmmse": "baselines.lines:Lmmse",
+        "baseline": "baselines.lines:Biharmonic",
+        "deep": "deep.lines:Network",
+        "flips": "deep.lines:Flipped",
+    },
 }
 
-SAMPLERS = {"fragments": "data.fragments:samples", "grains": "data.grains:samples"}
+SAMPLERS = {"fragments": "data.fragments:samples", "grains": "data.grains:samples", "lines": "data.lines:samples"}
 
 
 def loaded(place: str) -> Any:

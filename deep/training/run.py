@@ -14,7 +14,7 @@ from toolkit.core import ToolkitError
 from toolkit.images import digest
 from toolkit.outputs import write_bytes
 
-RECIPES = {task: f"deep.training.recipes.{task}" for task in ("fragments", "grains")}
+RECIPES = {task: f"deep.training.recipes.{task}" for task in ("fragments", "grains", "lines")}
 RECORDED = ("torch", "numpy", "opencv-python-headless")
 
 

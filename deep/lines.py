@@ -1,0 +1,52 @@
+"""`lines` by network: scans and their masks in, filled scans out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from toolkit.network import checkpoint
+from toolkit.scans import filled_by_mask
+from toolkit.tasks.lines import Filled, Scans
+
+VIEWS = 1, -1  # as it is, and in a mirror that swaps left and right, which training showed as well
+AT_ONCE = 1 << 18  # pixels that the network fills at once, to bound its memory
+
+
+@dataclass(frozen=True)
+class Network:
+    """Residual U-Net; see `deep/training/models/lines.py`. When uncertainty is asked for, it is how far the answers to the scan and
+    to its mirror image lie apart; the answer is the same."""
+
+    checkpoint: str | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Of the checkpoint, for the record of a run."""
+        return checkpoint("lines", self.checkpoint).sha256
+
+    def predict(self, inputs: Scans) -> Filled:
+        filled = self.seen(inputs, VIEWS[0])
+        return Filled(filled, np.std([filled, self.seen(inputs, VIEWS[1])], 0) if inputs.uncertainty else None)
+
+    def seen(self, inputs: Scans, view: int) -> np.ndarray:
+        """Scans filled as they show in a view, turned back."""
+        network = checkpoint("lines", self.checkpoint)
+
+        def fill(images: np.ndarray, missing: np.ndarray) -> np.ndarray:
+            known = np.broadcast_to(~missing[:, ::view], images.shape).astype(np.float32)
+            images = np.ascontiguousarray(images[:, :, ::view])
+            step = max(1, AT_ONCE // missing.size)
+            parts = [network.run(measured=images[k : k + step], known=known[k : k + step])[0] for k in range(0, len(images), step)]
+            return np.concatenate(parts)[:, :, ::view]
+
+        return filled_by_mask(inputs.images, inputs.missing, fill)
+
+
+@dataclass(frozen=True)
+class Flipped(Network):
+    """The mean of the answers to the scan and to its mirror image: twice the work."""
+
+    def predict(self, inputs: Scans) -> Filled:
+        views = [self.seen(inputs, view) for view in VIEWS]
+        mean = np.where(inputs.missing, np.mean(views, 0), inputs.images)
+        return Filled(mean, np.std(views, 0))

@@ -1,0 +1,78 @@
+"""Network for `lines`: what stood in the missing pixels of a scan.
+
+A residual U-Net (Ronneberger et al., MICCAI 2015; blocks without normalisation: Lim et al., EDSR, CVPRW 2017) that corrects a
+prior: the measured pixels spread over the gaps by normalised convolution (Knutsson & Westin, CVPR 1993), coarse to fine, which
+works for any mask.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+WIDTHS = 24, 48, 96  # at full, half and quarter resolution
+COARSENINGS = 5  # gaps up to some 60 pixels wide are bridged by the prior
+
+
+def prior(measured: Tensor, known: Tensor) -> Tensor:
+    """Measured pixels (B, 1, H, W), zero where unknown, with gaps filled by weighted means of what lies around them."""
+    taps = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=measured.device) / 16
+    kernel = (taps[:, None] * taps)[None, None].repeat(2, 1, 1, 1)
+    levels = [torch.cat([measured, known], 1)]
+    for _ in range(COARSENINGS):
+        levels.append(functional.conv2d(functional.pad(levels[-1], (2, 2, 2, 2)), kernel, stride=2, groups=2))
+    filled = levels[-1][:, :1] / (levels[-1][:, 1:] + 1e-12)
+    for level in levels[-2::-1]:
+        spread = functional.conv2d(functional.pad(level, (2, 2, 2, 2)), kernel, groups=2)
+        weight = spread[:, 1:]
+        coarse = functional.interpolate(filled, scale_factor=2.0, mode="bilinear", align_corners=False)
+        coarse = coarse[:, :, : level.shape[2], : level.shape[3]]
+        filled = (spread[:, :1] + 0.02 * coarse) / (weight + 0.02)
+    return torch.where(known > 0.5, measured, filled)
+
+
+class Block(nn.Module):
+    """Two convolutions around a rectifier, added to what came in."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(functional.relu(self.first(x)))
+
+
+class LineNetwork(nn.Module):
+    """`forward(measured, known)`: float32 (B, 1, H, W) each, images in [0, 1] with zeros where `known` is 0; H and W from 8 ->
+    filled images (B, 1, H, W), not clipped, the measured pixels as they came."""
+
+    def __init__(self, widths: tuple[int, ...] = WIDTHS, blocks: tuple[int, ...] = (1, 1, 2)):
+        super().__init__()
+        self.enter = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.down, self.narrow, self.widen, self.up = (nn.ModuleList() for _ in range(4))
+        for k, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            self.down.append(nn.Sequential(*(Block(width) for _ in range(count))))
+            if k + 1 < len(widths):
+                self.widen.append(nn.Conv2d(width, widths[k + 1], 2, 2))
+                self.narrow.append(nn.Conv2d(widths[k + 1], width, 1))
+                self.up.append(nn.Sequential(*(Block(width) for _ in range(count))))
+        self.leave = nn.Conv2d(widths[0], 1, 3, padding=1)
+
+    def forward(self, measured: Tensor, known: Tensor) -> Tensor:
+        height, width = measured.shape[-2:]
+        first = prior(measured, known)
+        x = torch.cat([measured, first, known], 1)
+        size = 2 ** len(self.widen)
+        x = self.enter(functional.pad(x, (0, -width % size, 0, -height % size), "replicate"))
+        skips = []
+        for k, block in enumerate(self.down):
+            x = block(x)
+            if k < len(self.widen):
+                skips.append(x)
+                x = self.widen[k](x)
+        for narrow, block in zip(reversed(self.narrow), reversed(self.up), strict=True):
+            x = functional.interpolate(narrow(x), scale_factor=2.0, mode="nearest")
+            x = block(x + skips.pop())
+        filled = first + self.leave(x)[:, :, :height, :width]
+        return torch.where(known > 0.5, measured, filled)

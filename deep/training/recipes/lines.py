@@ -1,0 +1,221 @@
+"""Recipe for `lines`: heads of people, framed afresh, and generated ones, under masks of many kinds.
+
+`toolkit train lines --data ../shared/data/lines --out runs/lines`
+"""
+
+import multiprocessing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data.lines import SIDE, generated, head
+from deep.training.loop import Recipe
+from deep.training.models.lines import LineNetwork
+from toolkit.core import ToolkitError
+from toolkit.images import read_array
+from toolkit.stripes import TASK_MASK, scattered, stripes
+
+BATCH = 32
+POOL, POOL_SEED = 12_000, 3_000_017  # generated heads
+SHARE_GENERATED, SHARE_FRAMED = 0.2, 0.5  # the others are slices as they are
+SHARE_TASK = 0.6  # of masks: the task's own, as it is or mirrored and shifted
+DARKEST = 1e-3  # of the brightest scan's peak: what is darker is noise, and stays dark
+FINEST = 1e-4  # mean squared error below which there is nothing to gain: 40 dB
+
+
+@dataclass(frozen=True)
+class Examples:
+    """uint8: slices (n, 64, 64), generated heads (m, 64, 64), and planes (p, H, W) of finer heads, when there are some."""
+
+    slices: np.ndarray
+    generated: np.ndarray
+    planes: np.ndarray | None
+
+
+def heads(path: Path) -> np.ndarray:
+    """uint8 (n, 64, 64) of an .npy file."""
+    array = read_array(path)
+    if array.dtype != np.uint8 or array.shape[1:] != (SIDE, SIDE):
+        raise ToolkitError(f"{path} is {array.dtype} {array.shape}.", f"Give uint8 (n, {SIDE}, {SIDE}).", status=5)
+    return array
+
+
+def data(folder: Path, part: str) -> Examples | np.ndarray:
+    """Examples of the training part, with finer planes when `train_native.npz` lies there, or validation slices."""
+    if part == "val":
+        return heads(folder / "val.npy")[:100]
+    native = folder / "train_native.npz"
+    planes = None
+    if native.exists():
+        with np.load(native) as archive:
+            planes = archive["heads"]
+        planes = np.rot90(planes.reshape(-1, *planes.shape[-2:]), axes=(1, 2))  # they lie on their faces
+    with multiprocessing.get_context("spawn").Pool(2) as workers:
+        made_up = np.stack(workers.map(partial(generated, POOL_SEED), range(POOL), chunksize=100))
+    return Examples(heads(folder / "train.npy"), made_up, planes)
+
+
+def framed(plane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A finer plane (H, W) in a frame of its own: turned, shifted, larger or smaller; float32 (64, 64)."""
+    scale, angle = rng.uniform(0.48, 0.7), np.degrees(rng.normal(0, 0.12))
+    height, width = plane.shape
+    turn = cv2.getRotationMatrix2D((width / 2 + rng.normal(0, 5), height / 2 + rng.normal(0, 5)), angle, 2 * scale)
+    turn[:, 2] += SIDE - np.array([width, height]) / 2
+    fine = cv2.warpAffine(np.ascontiguousarray(plane, np.float32), turn, (2 * SIDE, 2 * SIDE), flags=cv2.INTER_CUBIC)
+    image = cv2.resize(fine, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return image * (255 / max(1, np.quantile(image, 0.998)))
+
+
+def shifted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A slice moved by up to 4 pixels, mirrored where it comes in."""
+    padded = np.pad(image, 4, "symmetric")
+    row, column = rng.integers(0, 9, 2)
+    return padded[row : row + SIDE, column : column + SIDE].astype(np.float32)
+
+
+def scanned(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An image float32 (64, 64) from 0 to 255 by another scanner: gain, gamma, blur or sharpening, noise; in [0, 1]."""
+    image = np.clip(image / 255, 0, 1)
+    if rng.random() < 0.6:
+        image = image ** np.exp(rng.uniform(-0.4, 0.4)) * rng.uniform(0.6, 1.15)
+    kind = rng.random()
+    if kind < 0.25:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.28, 0.5))
+    elif kind < 0.6:
+        image = image + rng.uniform(0, 0.6) * (image - cv2.GaussianBlur(image, (0, 0), 0.7))
+    if rng.random() < 0.3:
+        image = image + rng.uniform(0, 0.015) * rng.standard_normal(image.shape, np.float32)
+    image = image[:, ::-1] if rng.random() < 0.3 else image
+    return np.clip(image, 0, 1).astype(np.float32)
+
+
+def mask(rng: np.random.Generator) -> np.ndarray:
+    """A mask of the family: the task's, parallel lines of any width, period and angle, or scattered ones."""
+    if rng.random() < SHARE_TASK:
+        if rng.random() < 0.6:
+            return TASK_MASK
+        turned = TASK_MASK[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
+        return np.roll(turned, rng.integers(0, SIDE, 2), (0, 1))
+    kind = rng.random()
+    if kind < 0.3:
+        return scattered((SIDE, SIDE), rng.uniform(0.1, 0.6), bool(rng.random() < 0.5), rng)
+    width = rng.integers(1, 5)
+    period = width + rng.integers(1, 5)
+    angle = rng.choice([0, 90]) if kind < 0.65 else rng.uniform(0, 180)
+    return stripes((SIDE, SIDE), width, period, angle, rng.integers(0, period))
+
+
+def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Images and what is known of them, float32 (BATCH, 1, 64, 64); depends on (seed, step) alone."""
+    rng = np.random.default_rng([seed, step])
+    images, known = [], []
+    for _ in range(BATCH):
+        kind = rng.random()
+        if kind < SHARE_GENERATED:
+            image = shifted(examples.generated[rng.integers(len(examples.generated))], rng)
+        elif examples.planes is not None and kind < SHARE_GENERATED + SHARE_FRAMED:
+            image = framed(examples.planes[rng.integers(len(examples.planes))], rng)
+        else:
+            image = shifted(examples.slices[rng.integers(len(examples.slices))], rng)
+        images.append(scanned(image, rng))
+        known.append(~mask(rng))
+    return torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(known).astype(np.float32))[:, None]
+
+
+def squared_error(found: Tensor, images: Tensor, known: Tensor) -> Tensor:
+    """Mean squared error of the missing pixels of each image, (B,)."""
+    missing = 1 - known
+    return ((found - images).square() * missing).sum((1, 2, 3)) / missing.sum((1, 2, 3)).clamp(min=1)
+
+
+def loss(network: nn.Module, examples: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    """Mean logarithm of each image's error: what PSNR measures."""
+    images, known = examples
+    error = squared_error(network(images * known, known), images, known)
+    return (error + FINEST).log().mean(), {"psnr_missing_db": (-10 * (error + FINEST).log10()).mean().item()}
+
+
+OTHERS = {  # masks of other kinds, to choose by as well
+    "columns_1_of_2": stripes((SIDE, SIDE), 1, 2, 90),
+    "rows_2_of_4": stripes((SIDE, SIDE), 2, 4, 0),
+    "random_lines": scattered((SIDE, SIDE), 0.3, False, np.random.default_rng(0)),
+    "angle_45": stripes((SIDE, SIDE), 2, 4, 45),
+}
+VALIDATION = ("psnr_missing_db", *OTHERS)
+
+
+@torch.inference_mode()
+def validate(network: nn.Module, slices: np.ndarray) -> dict[str, float]:
+    """PSNR of missing pixels under the task's mask and under others; `score` weighs the task's four times."""
+    images = torch.from_numpy(slices.astype(np.float32) / 255)[:, None]
+    scores = {}
+    for name, missing in {"psnr_missing_db": TASK_MASK, **OTHERS}.items():
+        known = torch.from_numpy(~missing).float()[None, None].expand_as(images)
+        found = network(images * known, known).clamp(0, 1)
+        scores[name] = float((-10 * squared_error(found, images, known).clamp(min=1e-10).log10()).mean())
+    scores["score"] = (4 * scores["psnr_missing_db"] + sum(scores[name] for name in OTHERS)) / 8
+    return scores
+
+
+class Graph(nn.Module):
+    """What is exported: a stack of scans in, filled scans out."""
+
+    def __init__(self, network: LineNetwork):
+        super().__init__()
+        self.network = network
+
+    def forward(self, measured: Tensor, known: Tensor) -> tuple[Tensor]:
+        """float32 (B, H, W) in [0, 1], zero where unknown, and 1 where known -> filled (B, H, W), within the range of the known.
+
+        Each scan is shown to the network as bright as it can be, so that dark ones are filled as well.
+        """
+        least = torch.where(known > 0.5, measured, 1).amin((1, 2), keepdim=True)
+        most = measured.amax((1, 2), keepdim=True)
+        peak = most.clamp(min=DARKEST)
+        filled = self.network((measured / peak)[:, None], known[:, None])[:, 0] * peak
+        return (torch.where(known > 0.5, measured, filled.clamp(least, most)),)
+
+
+ANY = torch.export.Dim.DYNAMIC
+DYNAMIC = {name: {0: ANY, 1: ANY, 2: ANY} for name in ("measured", "known")}
+OUTPUTS = ["filled"]
+
+
+def examples() -> list[dict[str, np.ndarray]]:
+    """Generated heads under several masks, of several sizes."""
+    stack = np.stack([head(np.random.default_rng(k)) for k in range(4)])
+    found = []
+    for images, missing in ((stack, TASK_MASK), (stack[:1, :37, :52], TASK_MASK[:37, :52]), (stack[:2, :8, :9], TASK_MASK[:8, :9])):
+        known = np.broadcast_to(~missing, images.shape).astype(np.float32)
+        found.append({"measured": images * known, "known": known})
+    return found
+
+
+CARD = {
+    "recipe": "deep/training/recipes/lines.py",
+    "inputs": "measured float32 (B, H, W) in [0, 1], zero where missing; known float32 (B, H, W), 1 where measured; H and W from 8",
+    "outputs": "filled (B, H, W), within the range of each scan's measured pixels, which stay as they came",
+}
+DATA = {  # by the SHA-256 of train.npy
+    "0bfddfd321f427ff4240c33f8984f8a8c9196af0b8fa4bef13f31469ffcf7a8a": (
+        "4,455 slices and 2,295 finer planes of the heads of 135 people (IXI, by way of CBICA/NiChart_Project; CC BY-SA 3.0), "
+        "and generated heads"
+    ),
+}
+RECIPE = Recipe(
+    task="lines",
+    network=LineNetwork,
+    files=("train.npy", "val.npy"),
+    data=data,
+    batch=batch,
+    loss=loss,
+    validate=validate,
+    steps=9000,
+    learning_rate=2e-3,
+    validate_every=300,
+)

@@ -1,0 +1,199 @@
+import gzip
+
+import cv2
+import numpy as np
+import pytest
+
+from toolkit import registry
+from toolkit.core import ToolkitError
+from toolkit.prediction import predicted
+from toolkit.stripes import TASK_MASK, stripes
+from toolkit.tasks.lines import TASK, Told
+
+METHOD = registry.method("lines", "baseline")
+
+
+@pytest.fixture
+def damaged(heads):
+    """Twelve heads (12, 64, 64) with the task's lines at zero, and nothing else."""
+    return np.where(TASK_MASK, 0, np.maximum(heads, 1 / 255)).astype(np.float32)
+
+
+def run(path, tmp_path, told=None, method=METHOD):
+    """The record of predicting one input."""
+    return next(iter(predicted(TASK, "baseline", method, (path,), tmp_path / "out", told or Told())))
+
+
+def saved(tmp_path, array, name="scans.npy"):
+    np.save(tmp_path / name, array)
+    return tmp_path / name
+
+
+@pytest.mark.parametrize("layout", [(12, 64, 64), (12, 1, 64, 64)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.uint8, np.uint16, np.int16])
+def test_an_array_comes_back_in_its_shape_and_type_with_measured_values_as_they_were(layout, dtype, damaged, tmp_path):
+    top = {"f": 1, "u": np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 0, "i": 1500}[np.dtype(dtype).kind]
+    array = (damaged * top).astype(dtype).reshape(layout)
+    if np.dtype(dtype).kind in "ui":
+        array[..., ~TASK_MASK] = np.maximum(array[..., ~TASK_MASK], 1)
+    record = run(saved(tmp_path, array), tmp_path)
+    assert record["status"] == "ok" and record["mask"] == "task" and record["mask_confidence"] > 0.99
+    assert record["missing_share"] == pytest.approx(0.5061, abs=1e-4) and "diagnosis" in record["note"]
+    found = np.load(tmp_path / "out/scans/scans_nogaps.npy")
+    assert found.shape == array.shape and found.dtype == array.dtype
+    np.testing.assert_array_equal(found[..., ~TASK_MASK], array[..., ~TASK_MASK])
+    assert (found[..., TASK_MASK] > 0).mean() > 0.5
+
+
+def test_the_order_of_scans_changes_nothing_but_their_order(damaged, tmp_path):
+    for name, stack in (("a.npy", damaged), ("b.npy", damaged[::-1])):
+        assert run(saved(tmp_path, stack, name), tmp_path)["status"] == "ok"
+    first, second = (np.load(tmp_path / f"out/{name}/{name}_nogaps.npy") for name in "ab")
+    np.testing.assert_allclose(first, second[::-1], atol=1e-6)
+
+
+def test_missing_values_may_be_nan(heads, tmp_path):
+    array = np.where(stripes((64, 64), 1, 3, 0), np.nan, heads[0] * 1000 - 200)
+    record = run(saved(tmp_path, array), tmp_path)
+    assert record["mask"] == "NaN" and record["missing_share"] == pytest.approx(22 / 64, abs=1e-4)
+    found = np.load(tmp_path / "out/scans/scans_nogaps.npy")
+    assert np.isfinite(found).all()
+    np.testing.assert_array_equal(found[~np.isnan(array)], array[~np.isnan(array)])
+    assert np.abs(found - (heads[0] * 1000 - 200)).mean() < 20
+
+
+@pytest.mark.parametrize("kind", ["npy", "png"])
+def test_a_mask_may_be_given(kind, heads, tmp_path):
+    mask = np.random.default_rng(1).random((64, 64)) < 0.4
+    if kind == "npy":
+        np.save(tmp_path / "mask.npy", mask[None])
+    else:
+        cv2.imwrite(str(tmp_path / "mask.png"), mask.astype(np.uint8) * 255)
+    array = np.where(mask, 0, heads)
+    record = run(saved(tmp_path, array), tmp_path, Told(mask=tmp_path / f"mask.{kind}"))
+    assert record["missing_share"] == pytest.approx(mask.mean(), abs=1e-4)
+    found = np.load(tmp_path / "out/scans/scans_nogaps.npy")
+    assert np.square(found - heads).mean() < np.square(array - heads).mean() / 10
+
+
+def test_complete_scans_come_back_as_they_were_and_the_record_says_so(heads, tmp_path):
+    record = run(saved(tmp_path, heads), tmp_path)
+    assert record["missing_share"] == 0 and "No pixel is missing" in record["note"]
+    np.testing.assert_array_equal(np.load(tmp_path / "out/scans/scans_nogaps.npy"), heads)
+
+
+def test_constant_scans_are_filled_with_their_value(tmp_path):
+    array = np.where(TASK_MASK, 0, np.full((3, 64, 64), 700, np.int16))
+    assert run(saved(tmp_path, array), tmp_path)["status"] == "ok"
+    np.testing.assert_array_equal(np.load(tmp_path / "out/scans/scans_nogaps.npy"), 700)
+
+
+REFUSED = {
+    "complex": (np.ones((2, 16, 16), np.complex64), "magnitude"),
+    "bool": (np.ones((2, 16, 16), bool), "real numbers"),
+    "all missing": (np.full((2, 16, 16), np.nan), "measured"),
+    "infinite": (np.where(np.eye(16), np.inf, 1.0)[None], "NaN"),
+    "colour": (np.ones((2, 16, 16, 3)), "(N, H, W)"),
+    "no scan": (np.ones((0, 16, 16)), "(N, H, W)"),
+    "small": (np.ones((2, 7, 16)), "8 pixels"),
+    "black": (np.zeros((2, 16, 16)), "--mask"),
+    "one scan all missing": (np.stack([np.ones((16, 16)), np.full((16, 16), np.nan)]), "Leave it out"),
+}
+
+
+@pytest.mark.parametrize(("array", "remedy"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_filled_is_refused_with_a_remedy(array, remedy, tmp_path):
+    record = run(saved(tmp_path, array), tmp_path)
+    assert record["status"] == "failed" and remedy in record["remedy"]
+    assert not (tmp_path / "out/scans").exists()
+
+
+def test_pickled_arrays_are_refused(tmp_path):
+    np.save(tmp_path / "scans.npy", np.array([{}, {}], object), allow_pickle=True)
+    assert run(tmp_path / "scans.npy", tmp_path)["status"] == "failed"
+
+
+@pytest.mark.parametrize("mask", [np.zeros((64, 63), np.uint8), np.full((64, 64), 7, np.uint8), np.full((64, 64), 0.5)])
+def test_a_mask_of_another_size_or_not_binary_is_a_usage_error(mask, heads, tmp_path):
+    np.save(tmp_path / "mask.npy", mask)
+    with pytest.raises(ToolkitError) as error:
+        run(saved(tmp_path, heads), tmp_path, Told(mask=tmp_path / "mask.npy"))
+    assert error.value.status == 2
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_folder_of_images_is_one_stack(dtype, damaged, tmp_path):
+    (tmp_path / "slices").mkdir()
+    stored = np.rint(damaged * np.iinfo(dtype).max).astype(dtype)
+    for k, image in enumerate(stored):
+        cv2.imwrite(str(tmp_path / f"slices/{k:02d}.{'png' if k % 2 else 'tif'}"), image)
+    record = run(tmp_path / "slices", tmp_path)
+    assert record["scans"] == 12 and record["mask"] == "task"
+    for k, image in enumerate(stored):
+        found = cv2.imread(str(tmp_path / f"out/slices/{k:02d}_nogaps.png"), cv2.IMREAD_UNCHANGED)
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found[~TASK_MASK], image[~TASK_MASK])
+
+
+def test_images_of_one_folder_must_have_one_size(damaged, tmp_path):
+    (tmp_path / "slices").mkdir()
+    cv2.imwrite(str(tmp_path / "slices/a.png"), np.ones((64, 64), np.uint8))
+    cv2.imwrite(str(tmp_path / "slices/b.png"), np.ones((64, 65), np.uint8))
+    assert "b.png" in run(tmp_path / "slices", tmp_path)["reason"]
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("axis", [0, 2])
+def test_a_volume_keeps_its_header_and_the_axis_of_its_slices_is_found(suffix, axis, damaged, tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    volume = np.moveaxis(np.rint(damaged * 900).astype(np.int16), 0, axis)
+    affine = np.array([[0, 0, 2.0, -90], [1.5, 0, 0, 4], [0, 1.5, 0, -7], [0, 0, 0, 1]])
+    image = nibabel.Nifti1Image(volume, affine)
+    image.header["descrip"] = b"a head"
+    image.header.set_slope_inter(0.5, 10)
+    nibabel.save(image, tmp_path / f"head{suffix}")
+    before = (tmp_path / f"head{suffix}").read_bytes()
+    record = run(tmp_path / f"head{suffix}", tmp_path)
+    assert record["status"] == "ok" and record["mask"] == "task" and record["scans"] == 12
+    after = next((tmp_path / "out").rglob(f"head_nogaps{suffix}")).read_bytes()
+    raw = [gzip.decompress(data) if suffix.endswith(".gz") else data for data in (before, after)]
+    assert raw[0][:352] == raw[1][:352] and len(raw[0]) == len(raw[1])
+    found = nibabel.Nifti1Image.from_bytes(raw[1])
+    np.testing.assert_array_equal(found.affine, affine)
+    values = np.moveaxis(np.asarray(found.dataobj.get_unscaled()), axis, 0)
+    np.testing.assert_array_equal(values[:, ~TASK_MASK], np.moveaxis(volume, axis, 0)[:, ~TASK_MASK])
+    assert (values[:, TASK_MASK] > 0).mean() > 0.5
+    assert (tmp_path / f"head{suffix}").read_bytes() == before
+
+
+def test_a_dicom_slice_comes_back_as_a_derived_one(damaged, tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+    stored = np.rint(damaged[0] * 900).astype(np.uint16)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = MRImageStorage, generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    scan = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    scan.SOPClassUID, scan.SOPInstanceUID, scan.PatientName = MRImageStorage, meta.MediaStorageSOPInstanceUID, "A^B"
+    scan.set_pixel_data(stored, "MONOCHROME2", 12)
+    scan.save_as(tmp_path / "slice.dcm", enforce_file_format=True)
+    record = run(tmp_path / "slice.dcm", tmp_path)
+    assert record["status"] == "ok" and record["mask"] == "task"
+    found = pydicom.dcmread(tmp_path / "out/slice/slice_nogaps.dcm")
+    assert found.PatientName == "A^B" and found.SOPInstanceUID != scan.SOPInstanceUID and found.ImageType[0] == "DERIVED"
+    np.testing.assert_array_equal(found.pixel_array[~TASK_MASK], stored[~TASK_MASK])
+    assert (found.pixel_array[TASK_MASK] > 0).mean() > 0.5
+
+
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz", "x.dcm", "x.npy", "x.png", "x.txt"])
+def test_a_file_that_is_not_what_its_name_says_is_told_so(name, tmp_path):
+    (tmp_path / name).write_bytes(b"nothing of the kind")
+    record = run(tmp_path / name, tmp_path)
+    assert record["status"] == "failed" and name in record["reason"] and record["remedy"]
+
+
+def test_a_method_without_uncertainty_says_so(damaged, tmp_path):
+    with pytest.raises(ToolkitError, match="uncertainty"):
+        run(saved(tmp_path, damaged), tmp_path, Told(uncertainty=True))

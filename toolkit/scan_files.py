@@ -1,0 +1,286 @@
+"""Files of scans, read with what is missing of them and written with the gaps filled: .npy, images, NIfTI, DICOM.
+
+Whatever the file holds, its measured values come back to the last bit: only missing ones are replaced, in the file's own type.
+"""
+
+import gzip
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from toolkit import pictures
+from toolkit.core import ToolkitError
+from toolkit.images import SUFFIXES, decoded_grey, read_array, read_bytes, read_grey, write_png
+from toolkit.outputs import write_bytes
+from toolkit.stripes import UNDESCRIBED, Recognised, recognised
+
+CAUTION = "Filled pixels are estimates: not for diagnosis."
+SHOWN, SIDE = 10, 160  # scans on a contact sheet, and their pixels
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where scans came from: `values` (N, H, W) as the file holds them, of which `low` is 0 and `low + span` is 1; how their mask
+    was told; and `save`, which writes values like these into a folder and returns the names of the files."""
+
+    name: str
+    values: np.ndarray
+    low: float
+    span: float
+    mask: Recognised
+    save: Callable[[np.ndarray, Path], list[str]]
+
+
+def read_scans(path: Path, mask: Path | None, axis: int | None) -> tuple[np.ndarray, np.ndarray, Origin]:
+    """Scans float32 (N, H, W) in [0, 1], what is missing of them, and their origin.
+
+    Missing are values that are NaN, and those of the mask; without either, those that `stripes.recognised` tells. Floating point
+    values within 0 to 1 stay as they are; all others are scaled so that the least measured value, or 0 when that is less, becomes 0
+    and the greatest 1.
+    """
+    name = path.name.removesuffix(".gz").rsplit(".", 1)[0] if not path.is_dir() else path.name
+    suffix = "".join(Path(path.name.lower()).suffixes[-2:]) if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+    if path.is_dir():
+        values, save = image_folder(path)
+    elif suffix == ".npy":
+        values, save = array_file(path, name)
+    elif suffix in (".nii", ".nii.gz"):
+        return nifti(path, name, suffix, mask, axis)
+    elif suffix in (".dcm", ".dicom", ".ima"):
+        values, save = dicom(path, name)
+    elif suffix in SUFFIXES:
+        values, save = read_grey(path)[None], lambda filled, folder: saved_images(filled, [path.name], folder)
+    else:
+        kinds = f".npy, .nii, .nii.gz, .dcm, {', '.join(SUFFIXES)}, or a folder of images"
+        raise ToolkitError(f"{path} is of no kind that can be read.", f"Give {kinds}.")
+    if axis is not None:
+        raise ToolkitError(f"{path} is no volume.", "Leave --axis out.")
+    return prepared(values, name, mask, save)
+
+
+def prepared(
+    values: np.ndarray, name: str, mask: Path | None, save: Callable[[np.ndarray, Path], list[str]]
+) -> tuple[np.ndarray, np.ndarray, Origin]:
+    """As read_scans, of values (N, H, W) that were read already."""
+    if values.dtype.kind not in "uif":
+        raise ToolkitError(f"{name} holds {values.dtype} values.", "Save real numbers: the magnitude of a complex scan, say.")
+    if values.ndim != 3 or values.size == 0:
+        raise ToolkitError(f"{name} has the shape {values.shape}.", "Give (N, H, W), (N, 1, H, W) or (H, W).")
+    nan = np.isnan(values)
+    if np.isinf(values).any():
+        raise ToolkitError(f"{name} holds infinite values.", "Replace them by NaN where pixels are missing.")
+    if nan.all():
+        raise ToolkitError(f"All pixels of {name} are missing.", "Give scans with some measured pixels.")
+    if mask is not None:
+        told = Recognised(read_mask(mask, values.shape[1:]), f"given: {mask}", 1.0)
+    elif nan.any():
+        told = Recognised(nan.any(0), "NaN", 1.0)
+    else:
+        told = None
+    measured = ~nan if told is None or told.kind == "NaN" else ~(nan | told.missing)
+    if not measured.any():
+        raise ToolkitError(f"All pixels of {name} are missing.", "Check the mask: 1 = missing.")
+    low, span = 0.0, 1.0
+    known = values[measured]
+    if values.dtype.kind != "f" or known.min() < 0 or known.max() > 1:
+        low = float(min(0, known.min()))
+        span = float(known.max()) - low or 1.0
+    images = np.where(measured, np.clip((values.astype(np.float64) - low) / span, 0, 1), 0).astype(np.float32)
+    if told is None:
+        told = recognised(np.where(values == 0, 0, np.maximum(images, 1e-6)).astype(np.float32))
+        measured = np.broadcast_to(~told.missing, values.shape) | (values != 0)
+        images = np.where(measured, images, 0)
+    return images, ~measured, Origin(name, values, low, span, told, save)
+
+
+def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """A mask bool (H, W) of that shape: an .npy of 0 and 1, or an image of 0 and 1 or 0 and 255; greater = missing."""
+    array = np.squeeze(read_array(path) if path.suffix.lower() == ".npy" else read_grey(path))
+    if array.shape != shape:
+        raise ToolkitError(f"The mask {path} has the shape {array.shape}, scans {shape}.", "Give a mask of the scans' size.", 2)
+    kinds = np.unique(array)
+    if array.dtype.kind not in "buif" or not (set(kinds.tolist()) <= {0, 1} or set(kinds.tolist()) <= {0, 255}):
+        shown = ", ".join(str(k) for k in kinds[:5].tolist())
+        raise ToolkitError(f"The mask {path} is not binary: it holds {shown} ...", "Save 1 where pixels are missing, else 0.", 2)
+    return array > 0
+
+
+def restored(origin: Origin, images: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """The file's values with the missing ones replaced, rounded into its type."""
+    filled = images[missing].astype(np.float64) * origin.span + origin.low
+    if origin.values.dtype.kind != "f":
+        limits = np.iinfo(origin.values.dtype)
+        filled = np.clip(np.rint(filled), limits.min, limits.max)
+    values = origin.values.copy()
+    values[missing] = filled.astype(values.dtype)
+    return values
+
+
+# --- kinds of files
+
+
+def array_file(path: Path, name: str) -> tuple[np.ndarray, Callable]:
+    """The scans of an .npy file."""
+    array = read_array(path)
+    layout = array.shape
+    stack = array[None] if array.ndim == 2 else array[:, 0] if array.ndim == 4 and array.shape[1] == 1 else array
+
+    def save(values: np.ndarray, folder: Path) -> list[str]:
+        packed = io.BytesIO()
+        np.save(packed, values.reshape(layout))
+        write_bytes(folder / f"{name}_nogaps.npy", packed.getvalue())
+        return [f"{name}_nogaps.npy"]
+
+    return stack, save
+
+
+def image_folder(path: Path) -> tuple[np.ndarray, Callable]:
+    """The images of a folder as one stack, in the order of their names."""
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
+    if not files:
+        raise ToolkitError(f"{path} holds no image.", f"Put images there; they end in {', '.join(SUFFIXES)}.")
+    images = [decoded_grey(read_bytes(file), str(file)) for file in files]
+    for file, image in zip(files, images, strict=True):
+        if image.shape != images[0].shape or image.dtype != images[0].dtype:
+            reason = f"{file} is {image.dtype} {image.shape}, {files[0].name} {images[0].dtype} {images[0].shape}."
+            raise ToolkitError(reason, "Scans of one folder share a mask: give those of another size as folders of their own.")
+    return np.stack(images), lambda values, folder: saved_images(values, [file.name for file in files], folder)
+
+
+def saved_images(values: np.ndarray, names: list[str], folder: Path) -> list[str]:
+    """Scans as PNG files, which keep 8 and 16 bits."""
+    written = [f"{Path(name).stem}_nogaps.png" for name in names]
+    if len(set(written)) < len(written):
+        written = [f"{name}_nogaps.png" for name in names]
+    for name, image in zip(written, values, strict=True):
+        write_png(folder / name, image)
+    return written
+
+
+def extra(module: str, path: Path) -> Any:
+    """A library of the extra [mri]."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ToolkitError(f"{path} needs {module}.", "Install the extra: pip install '.[mri]'.", status=2) from error
+
+
+def nifti(path: Path, name: str, suffix: str, mask: Path | None, axis: int | None) -> tuple[np.ndarray, np.ndarray, Origin]:
+    """The slices of a NIfTI volume along an axis, or along that whose mask is told with the most confidence."""
+    nibabel = extra("nibabel", path)
+    data = read_bytes(path)
+    try:
+        raw = gzip.decompress(data) if suffix.endswith(".gz") else data
+        image = nibabel.Nifti1Image.from_bytes(raw)
+        volume, start = np.asarray(image.dataobj.get_unscaled()), image.dataobj.offset
+    except Exception as error:  # nibabel's errors share no base class
+        raise ToolkitError(f"{path} is no NIfTI-1 volume: {error}.", "Copy or convert the file again.") from error
+    spatial = volume[..., 0] if volume.ndim == 4 and volume.shape[-1] == 1 else volume
+    if spatial.ndim != 3 or (axis is not None and not 0 <= axis < 3):
+        raise ToolkitError(f"{path} has the shape {volume.shape}, axis {axis}.", "Give one volume, and --axis 0, 1 or 2.")
+
+    def answer(chosen: int) -> tuple[np.ndarray, np.ndarray, Origin]:
+        def save(values: np.ndarray, folder: Path) -> list[str]:
+            filled = np.moveaxis(values, 0, chosen).reshape(volume.shape).astype(volume.dtype).tobytes(order="F")
+            body = raw[:start] + filled + raw[start + len(filled) :]  # header, extensions and all else as they were
+            write_bytes(folder / f"{name}_nogaps{suffix}", gzip.compress(body, mtime=0) if suffix.endswith(".gz") else body)
+            return [f"{name}_nogaps{suffix}"]
+
+        return prepared(np.ascontiguousarray(np.moveaxis(spatial, chosen, 0)), name, mask, save)
+
+    if axis is not None:
+        return answer(axis)
+    found, refused = [], None
+    for chosen in range(3):
+        try:
+            found.append(answer(chosen))
+        except ToolkitError as error:
+            refused = error
+    if not found:
+        raise refused
+
+    def evidence(part: tuple[np.ndarray, np.ndarray, Origin]) -> tuple:
+        mask = part[2].mask
+        return bool(part[1].any()), mask.kind != UNDESCRIBED, round(mask.confidence, 2), -len(part[0])
+
+    return max(found, key=evidence)
+
+
+def dicom(path: Path, name: str) -> tuple[np.ndarray, Callable]:
+    """The slice, or the frames, of a DICOM file; it is written as a derived image with an identifier of its own."""
+    pydicom = extra("pydicom", path)
+    try:
+        scan = pydicom.dcmread(io.BytesIO(read_bytes(path)))
+        pixels = scan.pixel_array
+    except Exception as error:  # pydicom's errors share no base class
+        raise ToolkitError(f"{path} is no DICOM image that can be read: {error}.", "Export it uncompressed.") from error
+    if scan.SamplesPerPixel != 1:
+        raise ToolkitError(f"{path} is in colour.", "Give a grey scan.")
+
+    def save(values: np.ndarray, folder: Path) -> list[str]:
+        copy = pydicom.dcmread(io.BytesIO(read_bytes(path)))
+        copy.set_pixel_data(
+            values.reshape(pixels.shape), scan.PhotometricInterpretation, scan.BitsStored, generate_instance_uid=True
+        )
+        copy.ImageType = ["DERIVED", "SECONDARY"]
+        copy.DerivationDescription = CAUTION
+        packed = io.BytesIO()
+        copy.save_as(packed, enforce_file_format=True)
+        write_bytes(folder / f"{name}_nogaps.dcm", packed.getvalue())
+        return [f"{name}_nogaps.dcm"]
+
+    return pixels[None] if pixels.ndim == 2 else pixels, save
+
+
+# --- what predict leaves
+
+
+def write(prediction: Any, scans: Any, folder: Path) -> dict[str, Any]:
+    """The filled scans in the format they came in, a contact sheet, a map of uncertainty when there is one; returns what the record
+    says."""
+    origin, missing = scans.origin, scans.missing
+    outputs = origin.save(restored(origin, prediction.images, missing), folder)
+    if scans.uncertainty:
+        if prediction.uncertainty is None:
+            raise ToolkitError("This method knows no uncertainty.", "Use --method deep, or leave --uncertainty out.", status=2)
+        packed = io.BytesIO()
+        np.save(packed, (prediction.uncertainty * origin.span).astype(np.float32))
+        write_bytes(folder / f"{origin.name}_uncertainty.npy", packed.getvalue())
+        outputs.append(f"{origin.name}_uncertainty.npy")
+    rows = {"as it came": scans.images, "filled": prediction.images}
+    if prediction.uncertainty is not None:
+        most = float(prediction.uncertainty.max())
+        rows[f"uncertainty, white = {most * origin.span:.3g}"] = prediction.uncertainty / max(most, 1e-6)
+    write_png(folder / "contact-sheet.png", contact_sheet(rows))
+    told = {
+        "scans": len(missing),
+        "missing_share": round(float(missing.mean()), 4),
+        "mask": origin.mask.kind,
+        "mask_confidence": round(origin.mask.confidence, 4),
+    }
+    note = CAUTION if missing.any() else "No pixel is missing: the values are written as they came."
+    return {"outputs": [*outputs, "contact-sheet.png"], **told, "note": note}
+
+
+def contact_sheet(rows: dict[str, np.ndarray]) -> np.ndarray:
+    """Rows of scans (N, H, W) from 0, black, to 1, white, by their titles, at most ten of each; uint8 RGB."""
+    parts = []
+    for title, images in rows.items():
+        shown = images[np.unique(np.linspace(0, len(images) - 1, SHOWN).astype(int))]
+        strip = [cv2.resize(image, fit(image.shape, SIDE), interpolation=cv2.INTER_NEAREST) for image in shown]
+        parts.append((title, pictures.gallery([pictures.grey_levels(image) for image in strip], len(strip))))
+    height, width = parts[0][1].shape[:2]
+    return pictures.panels(parts, CAUTION, columns=1, cell=(height, max(width, 520)))
+
+
+def fit(shape: tuple[int, int], side: int) -> tuple[int, int]:
+    """Width and height of an image enlarged by a whole number, or shrunk, to about that many pixels along its longer side."""
+    scale = side / max(shape)
+    scale = max(1, round(scale)) if scale > 1 else scale
+    return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
