@@ -49,7 +49,7 @@ def smooth(images: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return flat.reshape(images.shape)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def surface(mask: bytes, shape: tuple[int, int]) -> tuple[Callable[[np.ndarray], np.ndarray], csr_array]:
     """For a mask, what solves the biharmonic equation in its gaps, and what known pixels add to the right-hand side."""
     down, along = (second_difference(length) for length in shape)
@@ -105,15 +105,17 @@ def along_rows(images: np.ndarray, missing: np.ndarray, degree: int) -> np.ndarr
     filled, empty = images.astype(np.float64), missing.all(1)
     for row in np.flatnonzero(missing.any(1) & ~empty):
         gaps = missing[row]
-        filled[:, row, gaps] = filled[:, row, ~gaps] @ spline_weights(gaps, degree)
+        filled[:, row, gaps] = filled[:, row, ~gaps] @ spline_weights(gaps.tobytes(), degree)
     if empty.any():
-        filled[:, empty] = np.swapaxes(np.swapaxes(filled[:, ~empty], 1, 2) @ spline_weights(empty, degree), 1, 2)
+        filled[:, empty] = np.swapaxes(np.swapaxes(filled[:, ~empty], 1, 2) @ spline_weights(empty.tobytes(), degree), 1, 2)
     return filled
 
 
-def spline_weights(gaps: np.ndarray, degree: int) -> np.ndarray:
+@lru_cache(maxsize=1024)
+def spline_weights(mask: bytes, degree: int) -> np.ndarray:
     """What each measured pixel of a line adds to each missing one, (measured, missing), by a spline of degree 1 or 3 with natural
     ends, constant beyond them."""
+    gaps = np.frombuffer(mask, bool)
     places, where = np.flatnonzero(~gaps), np.flatnonzero(gaps)
     if len(places) == 1:
         return np.ones((1, len(where)))
@@ -167,6 +169,7 @@ class Kriging:
 
 
 RANGES = {"reach": (2.0, 30.0), "power": (0.8, 1.95), "nugget": (1e-6, 0.05)}
+MOST = 700  # measured pixels that a block is filled from
 BLOCK, NEAR = 16, 8  # pixels: missing ones are filled block by block, from measured ones within this much of the block
 
 
@@ -200,6 +203,8 @@ def kriging_weights(mask: bytes, shape: tuple[int, int], model: Kriging) -> list
                 if len(sources) >= 16 or len(sources) == known.sum():
                     break
                 margin *= 2
+            nearest = np.argsort(np.abs(sources - (top + BLOCK / 2, left + BLOCK / 2)).max(1), kind="stable")[:MOST]
+            sources = sources[nearest]
             factor = cho_factor(covariance(sources, sources) + model.nugget * np.eye(len(sources)))
             weights = cho_solve(factor, covariance(sources, gaps))
             ones = cho_solve(factor, np.ones(len(sources)))

@@ -12,7 +12,7 @@ import numpy as np
 from toolkit.core import Sample, ToolkitError
 from toolkit.images import write_png
 from toolkit.outputs import whole_folder
-from toolkit.scan_files import SHOWN, array_file, contact_sheet, image_folder, read_mask
+from toolkit.scan_files import SHOWN, array_file, contact_sheet, grey_range, image_folder, read_mask
 from toolkit.stripes import TASK_MASK, described, recognised
 from toolkit.tasks.lines import Conditions, Scans, Truth
 
@@ -271,7 +271,7 @@ def complete(path: Path) -> np.ndarray:
     if not path.exists():
         raise ToolkitError(f"There is no {path}.", "Give an .npy file or a folder of complete scans, or builtin.", status=5)
     stack = image_folder(path)[0] if path.is_dir() else array_file(path, path.stem)[0]
-    if stack.ndim != 3 or stack.dtype.kind not in "uf" or len(stack) == 0:
+    if stack.ndim != 3 or stack.dtype.kind not in "uif" or len(stack) == 0:
         raise ToolkitError(f"{path} holds {stack.dtype} {stack.shape}.", "Give (N, H, W) of uint8, uint16 or float.", status=5)
     return stack
 
@@ -280,16 +280,16 @@ def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterato
     """At most `count` scans, in random order, with lines hidden: of a file, or generated when `data` is "builtin".
 
     Of a stack that has missing lines already, as NaN or as zeros that `stripes.recognised` tells, further lines are hidden, and
-    only these have a truth. Whole numbers are scaled by their type's greatest, as is the truth.
+    only these have a truth. Values are scaled as `predict` scales them, by the whole stack.
     """
     if data == "builtin":
-        images, unknown = np.stack([generated(seed, k) for k in range(count)]), None
+        images, unknown = np.stack([generated(seed, k) for k in range(count)]) / np.float32(255), None
     else:
         stack = complete(Path(data))
+        lost = missing_already(stack)
+        low, span = grey_range(stack[~lost])
         chosen = np.random.default_rng(seed).permutation(len(stack))[:count]
-        images, unknown = stack[chosen], missing_already(stack)[chosen]
-    if images.dtype.kind == "u":
-        images = images / np.float32(np.iinfo(images.dtype).max)
+        images, unknown = ((stack[chosen].astype(np.float64) - low) / span).astype(np.float32), lost[chosen]
     for k, image in enumerate(images):
         rng = np.random.default_rng([seed, k])
         path = Path(conditions.mask)
@@ -297,6 +297,8 @@ def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterato
         lost = np.zeros(image.shape, bool) if unknown is None else unknown[k]
         image = np.where(lost, 0, image)[None]
         hidden = mask & ~lost
+        if not hidden.any():
+            raise ToolkitError(f"The mask {conditions.mask} hides no measured pixel.", "Give another --mask: 1/8@90, say.", 2)
         inputs = Scans(np.where(mask, 0, image).astype(np.float32), (mask | lost)[None])
         yield Sample(f"{seed}-{k}" if unknown is None else str(chosen[k]), inputs, Truth(image, hidden[None], lost[None]))
 
@@ -306,7 +308,8 @@ def missing_already(stack: np.ndarray) -> np.ndarray:
     if np.isnan(stack).any():
         return np.isnan(stack)
     try:
-        found = recognised(stack.astype(np.float32) / max(float(stack.max()), 1e-6))
+        low, span = grey_range(stack)
+        found = recognised(np.where(stack == 0, 0, np.maximum((stack - low) / span, 1e-6)).astype(np.float32))
     except ToolkitError:  # zeros here and there, on no lines
         return np.zeros(stack.shape, bool)
     return np.broadcast_to(found.missing, stack.shape)

@@ -58,7 +58,7 @@ def test_a_file_of_scans_of_any_type_gives_the_same_samples(dtype, heads, tmp_pa
     drawn = list(samples(str(tmp_path / "heads.npy"), Conditions("2/4@0"), 5, 7))
     assert len(drawn) == 5 and len({s.id for s in drawn}) == 5
     for s in drawn:
-        np.testing.assert_allclose(s.target.images[0], heads[int(s.id)], atol=1 / 255)
+        np.testing.assert_allclose(s.target.images[0], heads[int(s.id)] / (1 if dtype == np.float32 else heads.max()), atol=1 / 255)
 
 
 def test_of_damaged_scans_further_lines_are_hidden(heads, tmp_path):
@@ -67,6 +67,13 @@ def test_of_damaged_scans_further_lines_are_hidden(heads, tmp_path):
     np.testing.assert_array_equal(s.target.unknown[0], TASK_MASK)
     np.testing.assert_array_equal(s.target.hidden[0], stripes((64, 64), 1, 8, 90) & ~TASK_MASK)
     np.testing.assert_array_equal(s.inputs.missing, s.target.hidden | s.target.unknown)
+
+
+def test_a_mask_that_hides_nothing_measured_is_a_usage_error(heads, tmp_path):
+    np.save(tmp_path / "damaged.npy", np.where(TASK_MASK, 0, np.maximum(heads, 1e-3)))
+    with pytest.raises(ToolkitError, match="hides no") as error:
+        next(samples(str(tmp_path / "damaged.npy"), Conditions(), 1, 7))
+    assert error.value.status == 2
 
 
 @pytest.mark.parametrize("data", ["nowhere.npy", "."])

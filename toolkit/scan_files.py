@@ -5,6 +5,7 @@ Whatever the file holds, its measured values come back to the last bit: only mis
 
 import gzip
 import io
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,14 +14,18 @@ from typing import Any
 
 import cv2
 import numpy as np
+import tifffile
 
 from toolkit import pictures
 from toolkit.core import ToolkitError
-from toolkit.images import SUFFIXES, decoded_grey, read_array, read_bytes, read_grey, write_png
+from toolkit.images import LARGEST_FILE, SUFFIXES, decoded, read_array, read_bytes, read_grey, write_png
 from toolkit.outputs import write_bytes
 from toolkit.stripes import UNDESCRIBED, Recognised, recognised
 
+SMALLEST = 8  # pixels along a side of a scan
+EXACT = 1 << 53  # beyond which whole numbers are not exact in floating point
 CAUTION = "Filled pixels are estimates: not for diagnosis."
+NOTHING = "No missing line was found: the values are written as they came."
 SHOWN, SIDE = 10, 160  # scans on a contact sheet, and their pixels
 
 
@@ -55,7 +60,7 @@ def read_scans(path: Path, mask: Path | None, axis: int | None) -> tuple[np.ndar
     elif suffix in (".dcm", ".dicom", ".ima"):
         values, save = dicom(path, name)
     elif suffix in SUFFIXES:
-        values, save = read_grey(path)[None], lambda filled, folder: saved_images(filled, [path.name], folder)
+        values, save = levels(path)[None], lambda filled, folder: saved_images(filled, [path.name], folder)
     else:
         kinds = f".npy, .nii, .nii.gz, .dcm, {', '.join(SUFFIXES)}, or a folder of images"
         raise ToolkitError(f"{path} is of no kind that can be read.", f"Give {kinds}.")
@@ -65,43 +70,51 @@ def read_scans(path: Path, mask: Path | None, axis: int | None) -> tuple[np.ndar
 
 
 def prepared(
-    values: np.ndarray, name: str, mask: Path | None, save: Callable[[np.ndarray, Path], list[str]]
+    values: np.ndarray, name: str, mask: Path | None, save: Callable[[np.ndarray, Path], list[str]], zero: float = 0
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
-    """As read_scans, of values (N, H, W) that were read already."""
+    """As read_scans, of values (N, H, W) that were read already, among which `zero` stands for nothing."""
     if values.dtype.kind not in "uif":
         raise ToolkitError(f"{name} holds {values.dtype} values.", "Save real numbers: the magnitude of a complex scan, say.")
     if values.ndim != 3 or values.size == 0:
         raise ToolkitError(f"{name} has the shape {values.shape}.", "Give (N, H, W), (N, 1, H, W) or (H, W).")
+    if values.dtype.kind in "ui" and (int(values.max()) > EXACT or int(values.min()) < -EXACT):
+        raise ToolkitError(f"{name} holds whole numbers beyond 2^53.", "Save them scaled down.")
     nan = np.isnan(values)
     if np.isinf(values).any():
         raise ToolkitError(f"{name} holds infinite values.", "Replace them by NaN where pixels are missing.")
-    if nan.all():
-        raise ToolkitError(f"All pixels of {name} are missing.", "Give scans with some measured pixels.")
     if mask is not None:
         told = Recognised(read_mask(mask, values.shape[1:]), f"given: {mask}", 1.0)
+        missing = nan | told.missing
     elif nan.any():
-        told = Recognised(nan.any(0), "NaN", 1.0)
+        told, missing = Recognised(nan.any(0), "NaN", 1.0), nan
     else:
-        told = None
-    measured = ~nan if told is None or told.kind == "NaN" else ~(nan | told.missing)
-    if not measured.any():
-        raise ToolkitError(f"All pixels of {name} are missing.", "Check the mask: 1 = missing.")
-    low, span = 0.0, 1.0
-    known = values[measured]
-    if values.dtype.kind != "f" or known.min() < 0 or known.max() > 1:
-        low = float(min(0, known.min()))
-        span = float(known.max()) - low or 1.0
-    images = np.where(measured, np.clip((values.astype(np.float64) - low) / span, 0, 1), 0).astype(np.float32)
+        told, missing = None, nan
+    if missing.all():
+        raise ToolkitError(f"All pixels of {name} are missing.", "Give scans with some measured pixels; in a mask, 1 = missing.")
+    low, span = grey_range(values[~missing], zero)
+    images = np.where(missing, 0, np.clip((values.astype(np.float64) - low) / span, 0, 1)).astype(np.float32)
     if told is None:
-        told = recognised(np.where(values == 0, 0, np.maximum(images, 1e-6)).astype(np.float32))
-        measured = np.broadcast_to(~told.missing, values.shape) | (values != 0)
-        images = np.where(measured, images, 0)
-    return images, ~measured, Origin(name, values, low, span, told, save)
+        told = recognised(np.where(values == zero, 0, np.maximum(images, 1e-6)).astype(np.float32))
+        missing = told.missing & (values == zero)
+        images = np.where(missing, 0, images)
+    return images, missing, Origin(name, values, low, span, told, save)
+
+
+def grey_range(measured: np.ndarray, zero: float = 0) -> tuple[float, float]:
+    """What counts as 0, and how far above it 1 lies: 0 and 1 for floating point values within them; else the least value, or that
+    of nothing when it is less, and the greatest."""
+    low, high = float(min(zero, measured.min())), float(measured.max())
+    if measured.dtype.kind == "f" and low >= 0 and high <= 1:
+        return 0.0, 1.0
+    return low, high - low or 1.0
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """A mask bool (H, W) of that shape: an .npy of 0 and 1, or an image of 0 and 1 or 0 and 255; greater = missing."""
-    array = np.squeeze(read_array(path) if path.suffix.lower() == ".npy" else read_grey(path))
+    try:
+        array = np.squeeze(read_array(path) if path.suffix.lower() == ".npy" else read_grey(path))
+    except ToolkitError as error:
+        raise ToolkitError(error.reason, error.remedy, status=2) from error
     if array.shape != shape:
         raise ToolkitError(f"The mask {path} has the shape {array.shape}, scans {shape}.", "Give a mask of the scans' size.", 2)
     kinds = np.unique(array)
@@ -145,7 +158,7 @@ def image_folder(path: Path) -> tuple[np.ndarray, Callable]:
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
     if not files:
         raise ToolkitError(f"{path} holds no image.", f"Put images there; they end in {', '.join(SUFFIXES)}.")
-    images = [decoded_grey(read_bytes(file), str(file)) for file in files]
+    images = [levels(file) for file in files]
     for file, image in zip(files, images, strict=True):
         if image.shape != images[0].shape or image.dtype != images[0].dtype:
             reason = f"{file} is {image.dtype} {image.shape}, {files[0].name} {images[0].dtype} {images[0].shape}."
@@ -153,13 +166,32 @@ def image_folder(path: Path) -> tuple[np.ndarray, Callable]:
     return np.stack(images), lambda values, folder: saved_images(values, [file.name for file in files], folder)
 
 
+def levels(path: Path) -> np.ndarray:
+    """Grey values (H, W) of an image file, of whatever type it holds."""
+    data = read_bytes(path)
+    image = decoded(data, str(path), cv2.IMREAD_UNCHANGED)
+    if image.ndim == 3 and (image[..., :3] == image[..., :1]).all():
+        image = image[..., 0]
+    if image.ndim != 2:
+        raise ToolkitError(f"{path} is in colour.", "Give grey scans.")
+    if cv2.imcount(str(path)) > 1:
+        raise ToolkitError(f"{path} holds several pages.", "Save them as files of a folder, or as .npy.")
+    return image
+
+
 def saved_images(values: np.ndarray, names: list[str], folder: Path) -> list[str]:
-    """Scans as PNG files, which keep 8 and 16 bits."""
-    written = [f"{Path(name).stem}_nogaps.png" for name in names]
+    """Scans as TIFF when they came so, which keeps any type, else as PNG, which keeps 8 and 16 bits."""
+    suffixes = [".tif" if Path(name).suffix.lower().startswith(".tif") else ".png" for name in names]
+    written = [f"{Path(name).stem}_nogaps{suffix}" for name, suffix in zip(names, suffixes, strict=True)]
     if len(set(written)) < len(written):
-        written = [f"{name}_nogaps.png" for name in names]
-    for name, image in zip(written, values, strict=True):
-        write_png(folder / name, image)
+        written = [f"{name}_nogaps{suffix}" for name, suffix in zip(names, suffixes, strict=True)]
+    for name, suffix, image in zip(written, suffixes, values, strict=True):
+        packed = io.BytesIO()
+        if suffix == ".tif":
+            tifffile.imwrite(packed, image, compression="zlib")
+        else:
+            packed.write(cv2.imencode(suffix, image)[1].tobytes())
+        write_bytes(folder / name, packed.getvalue())
     return written
 
 
@@ -176,14 +208,18 @@ def nifti(path: Path, name: str, suffix: str, mask: Path | None, axis: int | Non
     nibabel = extra("nibabel", path)
     data = read_bytes(path)
     try:
-        raw = gzip.decompress(data) if suffix.endswith(".gz") else data
+        raw = unzipped(data, path) if suffix.endswith(".gz") else data
         image = nibabel.Nifti1Image.from_bytes(raw)
         volume, start = np.asarray(image.dataobj.get_unscaled()), image.dataobj.offset
+    except ToolkitError:
+        raise
     except Exception as error:  # nibabel's errors share no base class
         raise ToolkitError(f"{path} is no NIfTI-1 volume: {error}.", "Copy or convert the file again.") from error
     spatial = volume[..., 0] if volume.ndim == 4 and volume.shape[-1] == 1 else volume
-    if spatial.ndim != 3 or (axis is not None and not 0 <= axis < 3):
-        raise ToolkitError(f"{path} has the shape {volume.shape}, axis {axis}.", "Give one volume, and --axis 0, 1 or 2.")
+    if spatial.ndim != 3:
+        raise ToolkitError(f"{path} has the shape {volume.shape}.", "Give a single volume.")
+    slope, inter = image.dataobj.slope, image.dataobj.inter
+    zero = float(np.rint(-inter / slope)) if volume.dtype.kind in "ui" else -inter / slope
 
     def answer(chosen: int) -> tuple[np.ndarray, np.ndarray, Origin]:
         def save(values: np.ndarray, folder: Path) -> list[str]:
@@ -192,24 +228,46 @@ def nifti(path: Path, name: str, suffix: str, mask: Path | None, axis: int | Non
             write_bytes(folder / f"{name}_nogaps{suffix}", gzip.compress(body, mtime=0) if suffix.endswith(".gz") else body)
             return [f"{name}_nogaps{suffix}"]
 
-        return prepared(np.ascontiguousarray(np.moveaxis(spatial, chosen, 0)), name, mask, save)
+        return prepared(np.ascontiguousarray(np.moveaxis(spatial, chosen, 0)), name, mask, save, zero)
 
     if axis is not None:
         return answer(axis)
-    found, refused = [], None
-    for chosen in range(3):
+    return told_apart([k for k in range(3) if min(np.delete(spatial.shape, k)) >= SMALLEST], answer, mask, path)
+
+
+def told_apart(
+    axes: list[int], answer: Callable[[int], tuple[np.ndarray, np.ndarray, Origin]], mask: Path | None, path: Path
+) -> tuple[np.ndarray, np.ndarray, Origin]:
+    """The answer for the axis along which slices share a mask; ToolkitError when several do that differ, or none does."""
+    found, refused = {}, None
+    for axis in axes:
         try:
-            found.append(answer(chosen))
+            part = answer(axis)
         except ToolkitError as error:
             refused = error
-    if not found:
-        raise refused
+            continue
+        fits = mask is None or not part[2].values[part[1]].any()
+        if fits and not part[1].all((1, 2)).any():
+            found[axis] = part
+    lines = {axis: part for axis, part in found.items() if part[1].any() and part[2].mask.kind != UNDESCRIBED} or {
+        axis: part for axis, part in found.items() if part[1].any()
+    }
+    if not lines and refused:
+        raise ToolkitError(refused.reason, f"Say along which axis slices lie: --axis 0, 1 or 2. {refused.remedy}") from refused
+    lines = lines or found
+    wholes = [np.moveaxis(part[1], 0, axis) for axis, part in lines.items()]
+    if not wholes or any((whole != wholes[0]).any() for whole in wholes):
+        raise ToolkitError(f"Along which axis the slices of {path} lie cannot be told.", "Give --axis 0, 1 or 2.")
+    return min(lines.values(), key=lambda part: len(part[0]))
 
-    def evidence(part: tuple[np.ndarray, np.ndarray, Origin]) -> tuple:
-        mask = part[2].mask
-        return bool(part[1].any()), mask.kind != UNDESCRIBED, round(mask.confidence, 2), -len(part[0])
 
-    return max(found, key=evidence)
+def unzipped(data: bytes, path: Path) -> bytes:
+    """What a .gz file holds, up to the largest file that is read."""
+    stream = zlib.decompressobj(31)
+    raw = stream.decompress(data, LARGEST_FILE)
+    if stream.unconsumed_tail:
+        raise ToolkitError(f"{path} unpacks to more than 1 GiB.", "Split the volume.")
+    return raw
 
 
 def dicom(path: Path, name: str) -> tuple[np.ndarray, Callable]:
@@ -220,8 +278,13 @@ def dicom(path: Path, name: str) -> tuple[np.ndarray, Callable]:
         pixels = scan.pixel_array
     except Exception as error:  # pydicom's errors share no base class
         raise ToolkitError(f"{path} is no DICOM image that can be read: {error}.", "Export it uncompressed.") from error
-    if scan.SamplesPerPixel != 1:
-        raise ToolkitError(f"{path} is in colour.", "Give a grey scan.")
+    if not str(scan.PhotometricInterpretation).startswith("MONOCHROME") or pixels.dtype not in (
+        np.uint8,
+        np.int8,
+        np.uint16,
+        np.int16,
+    ):
+        raise ToolkitError(f"{path} is {scan.PhotometricInterpretation}, {pixels.dtype}.", "Give a grey scan of 8 or 16 bits.")
 
     def save(values: np.ndarray, folder: Path) -> list[str]:
         copy = pydicom.dcmread(io.BytesIO(read_bytes(path)))
@@ -248,7 +311,7 @@ def write(prediction: Any, scans: Any, folder: Path) -> dict[str, Any]:
     outputs = origin.save(restored(origin, prediction.images, missing), folder)
     if scans.uncertainty:
         if prediction.uncertainty is None:
-            raise ToolkitError("This method knows no uncertainty.", "Use --method deep, or leave --uncertainty out.", status=2)
+            raise ToolkitError("This method knows no uncertainty.", "Use --method deep, or leave --uncertainty out.")
         packed = io.BytesIO()
         np.save(packed, (prediction.uncertainty * origin.span).astype(np.float32))
         write_bytes(folder / f"{origin.name}_uncertainty.npy", packed.getvalue())
@@ -264,7 +327,7 @@ def write(prediction: Any, scans: Any, folder: Path) -> dict[str, Any]:
         "mask": origin.mask.kind,
         "mask_confidence": round(origin.mask.confidence, 4),
     }
-    note = CAUTION if missing.any() else "No pixel is missing: the values are written as they came."
+    note = CAUTION if missing.any() else NOTHING
     return {"outputs": [*outputs, "contact-sheet.png"], **told, "note": note}
 
 

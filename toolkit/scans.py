@@ -24,7 +24,7 @@ def filled_by_mask(images: np.ndarray, missing: np.ndarray, fill: Callable[[np.n
         for core, wide, inner in tiles(gaps.shape, max(gaps.shape) if whole else TILE, MARGIN):
             if not gaps[core].any():
                 continue
-            part = images[members][:, *wide]
+            part = images[:, *wide][members]
             if gaps[wide].all():
                 filled = np.broadcast_to((images[members].sum((1, 2)) / (~gaps).sum())[:, None, None], part.shape)
             else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.ndimage import maximum_filter
 
 from toolkit.core import ToolkitError
 
@@ -59,7 +60,7 @@ def described(text: str, shape: tuple[int, int], rng: np.random.Generator) -> np
             raise ToolkitError(f"The task's mask is 64 x 64, the scan {width} x {height}.", "Give another --mask: 2/4@80, say.", 2)
         return TASK_MASK
     number = r"(\d+(?:\.\d+)?)"
-    if found := re.fullmatch(rf"{number}/{number}@{number}", text):
+    if found := re.fullmatch(rf"(\d+)/{number}@{number}", text):
         width, period, angle = map(float, found.groups())
         if 0 < width < period <= 64 and angle < 180:
             return stripes(shape, width, period, angle)
@@ -71,8 +72,8 @@ def described(text: str, shape: tuple[int, int], rng: np.random.Generator) -> np
 
 @dataclass(frozen=True)
 class Recognised:
-    """A mask found in damaged scans: `missing` bool (H, W), how it was told, and the share of the pixels on bright ground that it
-    explains, 0 to 1."""
+    """A mask found in damaged scans: `missing` bool (H, W), how it was told, and how far it agrees with the zeros among bright
+    pixels: the share of either that both have, 0 to 1."""
 
     missing: np.ndarray
     kind: str
@@ -80,84 +81,171 @@ class Recognised:
 
 
 UNDESCRIBED = "zero in more than half of the scans"
-BRIGHT = 0.08  # of the brightest: a zero on ground brighter than this is no background
-SURE = 0.95  # a description must explain this share to be believed to the last pixel
-LIKELY = 0.85  # a fitted description, whose rounding to pixels may differ here and there
-FEW, HOLES = 0.005, 0.1  # of the bright ground: zeros as rare are no lines; and are none when they lie on no line
+BRIGHT = 0.08  # of the brightest: what is brighter is no background
+REACHES = (
+    4,
+    12,
+    32,
+)  # pixels within which a gap has something bright on either side; wider ones are tried when narrow ones tell nothing
+SURE, LIKELY = 0.95, 0.85  # share of a described line that must be zero, and of a fitted one, whose rounding may differ
+TOGETHER = 0.75  # agreement of fitted lines with zeros, below which they are chance
+HOLES = 0.1  # of what is among bright pixels: zeros as rare may lie there without being missing
+FEW = 0.02  # the same, of zeros so rare that only whole rows and columns are sought
+ASTRAY = 0.2  # zeros of a scan that its mask leaves unexplained: it has another mask
 BATCH = 8  # scans from which a mask shows without a description
+LEAST = 12  # pixels of a line among bright ones, from which it is told
 
 
 def recognised(images: np.ndarray) -> Recognised:
     """The mask that damaged scans share, (N, H, W) with zeros where pixels are missing.
 
-    A pixel is missing when it is zero in more than half of the scans that are bright around it. Which zeros on dark ground are
-    missing, a description tells that fits on bright ground: the task's mask, whole rows or columns, or parallel lines. Raises
-    ToolkitError when nothing fits.
+    A pixel counts when something bright lies on either side of it, and is missing when it is zero in more than half of the scans
+    where it counts. Which other zeros are missing, a description tells that fits: the task's mask, whole rows or columns, or
+    parallel lines. Raises ToolkitError when nothing fits, or when some scans have another mask.
     """
-    level = np.quantile(images, 0.99)
-    around = np.stack([cv2.boxFilter(image, cv2.CV_32F, (9, 9), borderType=cv2.BORDER_REFLECT) for image in images])
-    bright = (around > BRIGHT * level).sum(0)
-    zeros = ((images == 0) & (around > BRIGHT * level)).sum(0)
-    ground = bright > 0
-    dark = np.where(ground, zeros > 0.5 * bright, (images == 0).all(0))
-    if not ground.any():
+    bright = images > BRIGHT * np.quantile(images, 0.99)
+    if not bright.any():
         raise ToolkitError("The scan is black.", "Give --mask FILE, 1 = missing.")
-    share = float(dark[ground].mean())
-    complete = Recognised(np.zeros(dark.shape, bool), "none", 1 - share)
-    if share <= FEW:
-        return complete
+    best = complete = None
+    for reach in REACHES:
+        among = np.stack([enclosed(scan, reach) for scan in bright])
+        counted, zeros = among.sum(0), ((images == 0) & among).sum(0)
+        ground = counted > 0
+        dark = np.where(ground, 2 * zeros > counted, (images == 0).all(0))
+        found = explanation(dark, ground, len(images))
+        if found and found.kind != "none":
+            astray = [k for k in range(len(images)) if unexplained(images[k] == 0, among[k], found.missing) > ASTRAY]
+            if astray:
+                reason = (
+                    f"Scans {', '.join(map(str, astray[:10]))} have zeros that the mask of the others ({found.kind}) does not tell."
+                )
+                raise ToolkitError(reason, "Give them apart, or save missing pixels as NaN.")
+            if best is None or found.confidence > best.confidence:
+                best = found
+        complete = complete or found
+    if best or complete:
+        return best or complete
+    raise ToolkitError("Which pixels are missing cannot be told.", "Give --mask FILE, 1 = missing, or save missing pixels as NaN.")
 
-    def explained(mask: np.ndarray) -> float:
+
+def enclosed(bright: np.ndarray, reach: int) -> np.ndarray:
+    """Pixels with a bright one within `reach` pixels on either side, along the row or the column."""
+    level = bright.astype(np.uint8)
+
+    def seen(rows: int, columns: int) -> np.ndarray:
+        shape = np.ones((reach + 1 if rows else 1, reach + 1 if columns else 1), np.uint8)
+        anchor = (0 if columns >= 0 else reach, 0 if rows >= 0 else reach)
+        return cv2.dilate(level, shape, anchor=anchor, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+
+    return ((seen(0, 1) & seen(0, -1)) | (seen(1, 0) & seen(-1, 0))).astype(bool)
+
+
+def unexplained(zero: np.ndarray, among: np.ndarray, mask: np.ndarray) -> float:
+    """Share of what counts outside a mask that is zero all the same."""
+    rest = among & ~mask
+    return float((zero & rest).sum() / max(LEAST, rest.sum()))
+
+
+def explanation(dark: np.ndarray, ground: np.ndarray, scans: int) -> Recognised | None:
+    """The description that fits zeros among bright pixels, that nothing is missing, or None when neither does."""
+    share = float(dark[ground].mean())
+
+    def fits(mask: np.ndarray, least: float) -> bool:
+        seen = mask & ground
+        return seen.sum() >= LEAST and dark[seen].mean() >= least and unexplained(dark, ground, mask) <= HOLES
+
+    def agreement(mask: np.ndarray) -> float:
         return float((dark & mask & ground).sum() / ((dark | mask) & ground).sum())
 
     candidates = {"rows": whole_lines(dark, ground), "columns": whole_lines(dark.T, ground.T).T}
     if dark.shape == TASK_MASK.shape:
         candidates["task"] = TASK_MASK
-    kind = max(candidates, key=lambda name: explained(candidates[name]))
-    confidence = explained(candidates[kind])
-    if confidence >= SURE:
-        return Recognised(candidates[kind] & dark, kind, confidence)
-    lines = fitted(dark, ground)
-    if explained(lines) >= LIKELY:
-        return Recognised(dark & (lines | ground), "parallel lines", explained(lines))
-    if share <= HOLES:
-        return complete
-    seen = float((ground | ~dark).mean())
-    if len(images) >= BATCH and seen >= SURE:
-        return Recognised(dark & ground, UNDESCRIBED, seen)
-    reason = (
-        f"Which pixels are missing cannot be told: the best guess, {kind}, explains {confidence:.0%} of the zeros on bright ground."
-    )
-    raise ToolkitError(reason, "Give --mask FILE, 1 = missing, or save missing pixels as NaN.")
+    found = [Recognised(mask & dark, kind, agreement(mask)) for kind, mask in candidates.items() if fits(mask, SURE)]
+    if not found and share > FEW:
+        lines = fitted(dark, ground)
+        if fits(lines, LIKELY) and agreement(lines) >= TOGETHER:
+            beside = cv2.dilate(lines.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+            found.append(Recognised(dark & (lines | (beside & ground)), "parallel lines", agreement(lines)))
+    if found:
+        return max(found, key=lambda one: one.confidence)
+    if scans >= BATCH and share > HOLES:
+        return Recognised(dark & ground, UNDESCRIBED, float((ground | ~dark).mean()))
+    return Recognised(np.zeros(dark.shape, bool), "none", 1 - share) if share <= HOLES else None
 
 
 def whole_lines(dark: np.ndarray, ground: np.ndarray) -> np.ndarray:
-    """Rows that are dark all along their bright ground, or all along when they have none."""
-    seen = ground.any(1)
-    line = np.where(seen, (dark | ~ground).all(1), dark.all(1))
+    """Rows that are dark wherever they count; and, when these recur at a period, those dark all along that continue it."""
+    seen = ground.sum(1) >= LEAST
+    line = seen & (dark | ~ground).all(1)
+    for period in range(2, len(dark) // 2):
+        same = line[period:] == line[:-period]
+        both = seen[period:] & seen[:-period]
+        if line.any() and both.sum() >= 2 * period and same[both].all():
+            recurs = np.array([line[seen & (np.arange(len(line)) % period == k % period)].any() for k in range(len(line))])
+            line = np.where(seen, line, recurs & dark.all(1))
+            break
     return np.broadcast_to(line[:, None], dark.shape)
 
 
+POINTS = 20_000  # that parallel lines are fitted at
+WINDOW = 256  # pixels along a side of what the spectrum is taken of
+
+
 def fitted(dark: np.ndarray, ground: np.ndarray) -> np.ndarray:
-    """The parallel lines that agree best with zeros on bright ground: their wave is sought in the spectrum, then refined."""
+    """The parallel lines that agree best with zeros among bright pixels: their wave is sought in the spectrum of a part, then
+    refined over larger and larger parts."""
+    rows, columns = np.nonzero(ground)
+    centre = int(np.median(rows)), int(np.median(columns))
     share = dark[ground].mean()
-    wave = np.where(ground, dark - share, 0)
-    height, width = wave.shape
-    spectrum = np.abs(np.fft.fft2(wave, (4 * height, 4 * width)))
-    down, along = (np.abs(np.fft.fftfreq(4 * n)) for n in wave.shape)
-    spectrum[np.hypot(down[:, None], along) < 0.03] = 0
-    peak = np.unravel_index(spectrum.argmax(), spectrum.shape)
-    first = np.array([np.fft.fftfreq(4 * n)[k] for n, k in zip(wave.shape, peak, strict=True)])
-    best, agreement = np.zeros(dark.shape, bool), -1.0
-    rows, columns = np.mgrid[:height, :width]
-    for step in np.stack(np.meshgrid(*(np.linspace(-0.25, 0.25, 9) / n for n in wave.shape), indexing="ij"), -1).reshape(-1, 2):
-        down, along = first + step
-        across = rows + columns * along / down if abs(down) > abs(along) else columns + rows * down / along
-        period = 1 / max(abs(down), abs(along))
-        turn = np.angle((wave * np.exp(2j * np.pi * across / period)).sum()) / (2 * np.pi)
-        for offset in (-0.5, 0.0, 0.5):
-            lines = (np.floor(across) - turn * period + share * period / 2 + offset) % period < share * period
-            score = (dark & lines & ground).sum() / ((dark | lines) & ground).sum()
-            if score > agreement:
-                best, agreement = lines, score
+    part = tuple(slice(max(0, c - WINDOW // 2), max(0, c - WINDOW // 2) + WINDOW) for c in centre)
+    wave = np.where(ground, dark - share, 0)[part]
+    spectrum = np.abs(np.fft.fft2(wave, (4 * wave.shape[0], 4 * wave.shape[1])))
+    down, along = (np.fft.fftfreq(4 * n) for n in wave.shape)
+    spectrum[np.hypot(down[:, None], along) < 0.01] = 0
+    high = (spectrum >= 0.8 * spectrum.max()) & (spectrum == maximum_filter(spectrum, 9, mode="wrap"))
+    peaks = np.argwhere(high)  # thin lines have overtones as strong as their wave, which is the slowest
+    peak = min(peaks, key=lambda k: np.hypot(down[k[0]], along[k[1]]))
+    best, step = (down[peak[0]], along[peak[1]], 0.0), 0.25 / np.array(wave.shape)
+    chosen = np.random.default_rng(0).permutation(len(rows))[:POINTS]
+    rows, columns = rows[chosen], columns[chosen]
+    reach = WINDOW
+    while True:
+        near = (np.abs(rows - centre[0]) <= reach / 2) & (np.abs(columns - centre[1]) <= reach / 2)
+        for finer in (1, 3, 9):
+            best = refined(best, step / finer, rows[near], columns[near], dark[rows[near], columns[near]], share)
+        if reach >= 2 * max(dark.shape):
+            break
+        reach, step = 2 * reach, step / 2
+    rows, columns = (np.arange(n) for n in dark.shape)
+    return drawn_lines(rows[:, None], columns, *best, share)
+
+
+def refined(
+    start: tuple[float, float, float], step: np.ndarray, rows: np.ndarray, columns: np.ndarray, dark: np.ndarray, share: float
+) -> tuple[float, float, float]:
+    """Frequencies down and along, within a step of the start, and a phase in pixels, that agree best with zeros at some pixels."""
+    best, highest = start, -1.0
+    for down, along in np.stack(
+        np.meshgrid(*(f + np.linspace(-s, s, 9) for f, s in zip(start[:2], step, strict=True))), -1
+    ).reshape(-1, 2):
+        across, period = crossed(rows, columns, down, along)
+        turn = np.angle(((dark - share) * np.exp(2j * np.pi * across / period)).sum()) / (2 * np.pi) * period
+        for offset in (-0.75, -0.5, -0.25, 0.0, 0.25, 0.5):
+            lines = drawn_lines(rows, columns, down, along, turn + offset, share)
+            agreement = (dark & lines).sum() / max(1, (dark | lines).sum())
+            if agreement > highest:
+                best, highest = (float(down), float(along), float(turn + offset)), agreement
     return best
+
+
+def crossed(rows: np.ndarray, columns: np.ndarray, down: float, along: float) -> tuple[np.ndarray, float]:
+    """How far lines of these frequencies are crossed at pixels, along the axis that crosses them more steeply, and their period."""
+    if abs(down) > abs(along):
+        return rows + columns * along / down, 1 / abs(down)
+    return columns + rows * (down / along if along else 0), 1 / max(abs(along), 1e-9)
+
+
+def drawn_lines(rows: np.ndarray, columns: np.ndarray, down: float, along: float, phase: float, share: float) -> np.ndarray:
+    """Whether pixels lie on lines of these frequencies, of which a share is line."""
+    across, period = crossed(rows, columns, down, along)
+    return (np.floor(across) - phase + share * period / 2) % period < share * period

@@ -12,9 +12,8 @@ from skimage.metrics import structural_similarity
 
 from toolkit import pictures
 from toolkit.core import Metric, Sample, Task, ToolkitError
-from toolkit.scan_files import CAUTION, Origin, read_scans, write
+from toolkit.scan_files import CAUTION, SMALLEST, Origin, read_scans, write
 
-SMALLEST = 8  # pixels along a side
 MOST_PIXELS = 200_000_000  # of a stack
 HIGHEST = 100.0  # dB: of a perfect answer, whose error has no logarithm
 
