@@ -287,6 +287,8 @@ def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterato
     else:
         stack = complete(Path(data))
         lost = missing_already(stack)
+        if lost.all():
+            raise ToolkitError(f"{data} holds no measured pixel.", "Give complete scans.", status=5)
         low, span = grey_range(stack[~lost])
         chosen = np.random.default_rng(seed).permutation(len(stack))[:count]
         images, unknown = ((stack[chosen].astype(np.float64) - low) / span).astype(np.float32), lost[chosen]

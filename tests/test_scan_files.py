@@ -232,6 +232,21 @@ def test_a_dicom_slice_comes_back_as_a_derived_one(damaged, tmp_path):
     assert (found.pixel_array[TASK_MASK] > 0).mean() > 0.5
 
 
+def test_a_dicom_file_that_cannot_be_written_again_fails_alone(damaged, tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    scan = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    scan.set_pixel_data(np.rint(damaged[0] * 900).astype(np.uint16), "MONOCHROME2", 12)
+    pydicom.dcmwrite(tmp_path / "slice.dcm", scan, enforce_file_format=False)
+    record = run(tmp_path / "slice.dcm", tmp_path)
+    assert record["status"] == "failed" and "written again" in record["reason"]
+    assert not (tmp_path / "out/slice").exists()
+
+
 @pytest.mark.parametrize("name", ["x.nii", "x.nii.gz", "x.dcm", "x.npy", "x.png", "x.txt"])
 def test_a_file_that_is_not_what_its_name_says_is_told_so(name, tmp_path):
     (tmp_path / name).write_bytes(b"nothing of the kind")

@@ -174,7 +174,7 @@ def levels(path: Path) -> np.ndarray:
         image = image[..., 0]
     if image.ndim != 2:
         raise ToolkitError(f"{path} is in colour.", "Give grey scans.")
-    if cv2.imcount(str(path)) > 1:
+    if data[:4] in (b"II*\0", b"MM\0*") and len(tifffile.TiffFile(io.BytesIO(data)).pages) > 1:
         raise ToolkitError(f"{path} holds several pages.", "Save them as files of a folder, or as .npy.")
     return image
 
@@ -204,7 +204,7 @@ def extra(module: str, path: Path) -> Any:
 
 
 def nifti(path: Path, name: str, suffix: str, mask: Path | None, axis: int | None) -> tuple[np.ndarray, np.ndarray, Origin]:
-    """The slices of a NIfTI volume along an axis, or along that whose mask is told with the most confidence."""
+    """The slices of a NIfTI volume along an axis, or along the one axis whose slices share a mask."""
     nibabel = extra("nibabel", path)
     data = read_bytes(path)
     try:
@@ -232,11 +232,11 @@ def nifti(path: Path, name: str, suffix: str, mask: Path | None, axis: int | Non
 
     if axis is not None:
         return answer(axis)
-    return told_apart([k for k in range(3) if min(np.delete(spatial.shape, k)) >= SMALLEST], answer, mask, path)
+    return told_apart([k for k in range(3) if min(np.delete(spatial.shape, k)) >= SMALLEST], answer, mask, zero, path)
 
 
 def told_apart(
-    axes: list[int], answer: Callable[[int], tuple[np.ndarray, np.ndarray, Origin]], mask: Path | None, path: Path
+    axes: list[int], answer: Callable[[int], tuple[np.ndarray, np.ndarray, Origin]], mask: Path | None, zero: float, path: Path
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
     """The answer for the axis along which slices share a mask; ToolkitError when several do that differ, or none does."""
     found, refused = {}, None
@@ -246,7 +246,8 @@ def told_apart(
         except ToolkitError as error:
             refused = error
             continue
-        fits = mask is None or not part[2].values[part[1]].any()
+        lost = part[2].values[part[1]]
+        fits = mask is None or ((lost == zero) | np.isnan(lost)).all()
         if fits and not part[1].all((1, 2)).any():
             found[axis] = part
     lines = {axis: part for axis, part in found.items() if part[1].any() and part[2].mask.kind != UNDESCRIBED} or {
@@ -278,23 +279,21 @@ def dicom(path: Path, name: str) -> tuple[np.ndarray, Callable]:
         pixels = scan.pixel_array
     except Exception as error:  # pydicom's errors share no base class
         raise ToolkitError(f"{path} is no DICOM image that can be read: {error}.", "Export it uncompressed.") from error
-    if not str(scan.PhotometricInterpretation).startswith("MONOCHROME") or pixels.dtype not in (
-        np.uint8,
-        np.int8,
-        np.uint16,
-        np.int16,
-    ):
-        raise ToolkitError(f"{path} is {scan.PhotometricInterpretation}, {pixels.dtype}.", "Give a grey scan of 8 or 16 bits.")
+    kind = str(scan.get("PhotometricInterpretation", "of no known kind"))
+    if not kind.startswith("MONOCHROME") or pixels.dtype.name not in ("uint8", "int8", "uint16", "int16"):
+        raise ToolkitError(f"{path} is {kind}, {pixels.dtype}.", "Give a grey scan of 8 or 16 bits.")
 
     def save(values: np.ndarray, folder: Path) -> list[str]:
-        copy = pydicom.dcmread(io.BytesIO(read_bytes(path)))
-        copy.set_pixel_data(
-            values.reshape(pixels.shape), scan.PhotometricInterpretation, scan.BitsStored, generate_instance_uid=True
-        )
-        copy.ImageType = ["DERIVED", "SECONDARY"]
-        copy.DerivationDescription = CAUTION
         packed = io.BytesIO()
-        copy.save_as(packed, enforce_file_format=True)
+        try:
+            copy = pydicom.dcmread(io.BytesIO(read_bytes(path)))
+            whole, kind = values.reshape(pixels.shape), scan.PhotometricInterpretation
+            copy.set_pixel_data(whole, kind, scan.BitsStored, generate_instance_uid=True)
+            copy.ImageType = ["DERIVED", "SECONDARY"]
+            copy.DerivationDescription = CAUTION
+            copy.save_as(packed, enforce_file_format=True)
+        except Exception as error:  # pydicom's errors share no base class
+            raise ToolkitError(f"{path} cannot be written again: {error}.", "Export it as little endian, uncompressed.") from error
         write_bytes(folder / f"{name}_nogaps.dcm", packed.getvalue())
         return [f"{name}_nogaps.dcm"]
 

@@ -82,11 +82,7 @@ class Recognised:
 
 UNDESCRIBED = "zero in more than half of the scans"
 BRIGHT = 0.08  # of the brightest: what is brighter is no background
-REACHES = (
-    4,
-    12,
-    32,
-)  # pixels within which a gap has something bright on either side; wider ones are tried when narrow ones tell nothing
+REACHES = 4, 12, 32  # pixels within which a gap has something bright on either side: narrow gaps and wide ones
 SURE, LIKELY = 0.95, 0.85  # share of a described line that must be zero, and of a fitted one, whose rounding may differ
 TOGETHER = 0.75  # agreement of fitted lines with zeros, below which they are chance
 HOLES = 0.1  # of what is among bright pixels: zeros as rare may lie there without being missing
@@ -148,6 +144,8 @@ def unexplained(zero: np.ndarray, among: np.ndarray, mask: np.ndarray) -> float:
 
 def explanation(dark: np.ndarray, ground: np.ndarray, scans: int) -> Recognised | None:
     """The description that fits zeros among bright pixels, that nothing is missing, or None when neither does."""
+    if not ground.any():
+        return None
     share = float(dark[ground].mean())
 
     def fits(mask: np.ndarray, least: float) -> bool:

@@ -24,7 +24,7 @@ BATCH = 32
 POOL, POOL_SEED = 12_000, 3_000_017  # generated heads
 SHARE_GENERATED, SHARE_FRAMED = 0.2, 0.5  # the others are slices as they are
 SHARE_TASK = 0.6  # of masks: the task's own, as it is or mirrored and shifted
-DARKEST = 1e-3  # of the brightest scan's peak: what is darker is noise, and stays dark
+DARKEST = 1e-3  # grey, of 1: a scan whose brightest pixel is darker is not brightened further
 FINEST = 1e-4  # mean squared error below which there is nothing to gain: 40 dB
 
 
