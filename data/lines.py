@@ -12,8 +12,9 @@ import numpy as np
 from toolkit.core import Sample, ToolkitError
 from toolkit.images import write_png
 from toolkit.outputs import whole_folder
-from toolkit.scan_files import SHOWN, array_file, contact_sheet, grey_range, image_folder, read_mask
-from toolkit.stripes import TASK_MASK, described, recognised
+from toolkit.scan_files import SHOWN, asked_mask, contact_sheet, grey_range
+from toolkit.scan_formats import array_file, image_folder
+from toolkit.stripes import TASK_MASK, recognised
 from toolkit.tasks.lines import Conditions, Scans, Truth
 
 SIDE = 64
@@ -270,7 +271,7 @@ def complete(path: Path) -> np.ndarray:
     """The scans of an .npy file or a folder of images, as they are stored, (N, H, W)."""
     if not path.exists():
         raise ToolkitError(f"There is no {path}.", "Give an .npy file or a folder of complete scans, or builtin.", status=5)
-    stack = image_folder(path)[0] if path.is_dir() else array_file(path, path.stem)[0]
+    stack = (image_folder(path) if path.is_dir() else array_file(path)).values
     if stack.ndim != 3 or stack.dtype.kind not in "uif" or len(stack) == 0:
         raise ToolkitError(f"{path} holds {stack.dtype} {stack.shape}.", "Give (N, H, W) of uint8, uint16 or float.", status=5)
     return stack
@@ -294,8 +295,7 @@ def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterato
         images, unknown = ((stack[chosen].astype(np.float64) - low) / span).astype(np.float32), lost[chosen]
     for k, image in enumerate(images):
         rng = np.random.default_rng([seed, k])
-        path = Path(conditions.mask)
-        mask = read_mask(path, image.shape) if path.is_file() else described(conditions.mask, image.shape, rng)
+        mask = asked_mask(conditions.mask, image.shape, rng)
         lost = np.zeros(image.shape, bool) if unknown is None else unknown[k]
         image = np.where(lost, 0, image)[None]
         hidden = mask & ~lost

@@ -191,6 +191,18 @@ def test_a_wrong_call_gets_a_sentence_and_its_status(run, tmp_path, monkeypatch,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_methods_that_cannot_answer_are_left_out_and_named(run, tmp_path):
+    scans = np.random.default_rng(0).random((2, 40, 48), np.float32)
+    np.save(tmp_path / "scans.npy", scans)
+    call = ("lines", "--data", tmp_path / "scans.npy", "--mask", "2/4@45")
+    code, out, err = run("evaluate", *call, "--samples", 1, "--json")
+    assert code == 0 and "lmmse" not in json.loads(out)["methods"] and "Left out: lmmse." in err and "64 x 64" in err
+    code, out, err = run("show", *call, "--out", tmp_path / "shown.png")
+    assert code == 0 and (tmp_path / "shown.png").exists() and "Left out: lmmse." in err
+    code, out, err = run("evaluate", *call, "--method", "lmmse")
+    assert code == 5 and out == "" and "64 x 64" in err
+
+
 def test_a_damaged_checkpoint_stops_predict_with_status_3(run, folder, tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"text")
     code, out, err = run("predict", "fragments", folder, "--out", tmp_path / "out", "--checkpoint", tmp_path / "bad.onnx")

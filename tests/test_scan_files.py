@@ -3,11 +3,12 @@ import gzip
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from toolkit import registry
 from toolkit.core import ToolkitError
 from toolkit.prediction import predicted
-from toolkit.stripes import TASK_MASK, stripes
+from toolkit.stripes import TASK_MASK, described, stripes
 from toolkit.tasks.lines import TASK, Told
 
 METHOD = registry.method("lines", "baseline")
@@ -70,7 +71,7 @@ def test_a_mask_may_be_given(kind, heads, tmp_path):
     else:
         cv2.imwrite(str(tmp_path / "mask.png"), mask.astype(np.uint8) * 255)
     array = np.where(mask, 0, heads)
-    record = run(saved(tmp_path, array), tmp_path, Told(mask=tmp_path / f"mask.{kind}"))
+    record = run(saved(tmp_path, array), tmp_path, Told(mask=str(tmp_path / f"mask.{kind}")))
     assert record["missing_share"] == pytest.approx(mask.mean(), abs=1e-4)
     found = np.load(tmp_path / "out/scans/scans_nogaps.npy")
     assert np.square(found - heads).mean() < np.square(array - heads).mean() / 10
@@ -117,7 +118,7 @@ def test_pickled_arrays_are_refused(tmp_path):
 def test_a_mask_of_another_size_or_not_binary_is_a_usage_error(mask, heads, tmp_path):
     np.save(tmp_path / "mask.npy", mask)
     with pytest.raises(ToolkitError) as error:
-        run(saved(tmp_path, heads), tmp_path, Told(mask=tmp_path / "mask.npy"))
+        run(saved(tmp_path, heads), tmp_path, Told(mask=str(tmp_path / "mask.npy")))
     assert error.value.status == 2
 
 
@@ -183,14 +184,13 @@ def test_a_volume_whose_axis_cannot_be_told_asks_for_it(tmp_path):
     mask = np.random.default_rng(1).random((20, 20)) < 0.4
     nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "whole.nii")
     np.save(tmp_path / "mask.npy", mask)
-    record = run(tmp_path / "whole.nii", tmp_path, Told(mask=tmp_path / "mask.npy"))
+    record = run(tmp_path / "whole.nii", tmp_path, Told(mask=str(tmp_path / "mask.npy")))
     assert record["status"] == "failed" and "--axis" in record["remedy"]
-    assert run(tmp_path / "whole.nii", tmp_path, Told(mask=tmp_path / "mask.npy", axis=1))["status"] == "ok"
+    assert run(tmp_path / "whole.nii", tmp_path, Told(mask=str(tmp_path / "mask.npy"), axis=1))["status"] == "ok"
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
 def test_a_tiff_keeps_its_type(dtype, damaged, tmp_path):
-    tifffile = pytest.importorskip("tifffile")
     stored = (damaged[0] * 900).astype(dtype)
     tifffile.imwrite(tmp_path / "scan.tif", stored)
     record = run(tmp_path / "scan.tif", tmp_path)
@@ -201,7 +201,6 @@ def test_a_tiff_keeps_its_type(dtype, damaged, tmp_path):
 
 
 def test_a_tiff_of_several_pages_is_refused(damaged, tmp_path):
-    tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "scan.tif", (damaged * 255).astype(np.uint8))
     assert "pages" in run(tmp_path / "scan.tif", tmp_path)["reason"]
 
@@ -252,6 +251,49 @@ def test_a_file_that_is_not_what_its_name_says_is_told_so(name, tmp_path):
     (tmp_path / name).write_bytes(b"nothing of the kind")
     record = run(tmp_path / name, tmp_path)
     assert record["status"] == "failed" and name in record["reason"] and record["remedy"]
+
+
+def test_uncertainty_lies_as_the_volume_does(damaged, tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    volume = np.moveaxis((damaged * 700).astype(np.int16), 0, 2)
+    image = nibabel.Nifti1Image(volume, np.diag([2.0, 3, 4, 1]))
+    image.header.set_slope_inter(0.5, 0)
+    nibabel.save(image, tmp_path / "head.nii.gz")
+    record = run(tmp_path / "head.nii.gz", tmp_path, Told(uncertainty=True), registry.method("lines", "deep"))
+    assert len(record["outputs"]) == 3
+    found = nibabel.load(tmp_path / "out/head.nii/head_uncertainty.nii.gz")
+    np.testing.assert_array_equal(found.affine, image.affine)
+    assert found.shape == volume.shape and found.get_data_dtype() == np.float32
+    deviation = np.moveaxis(found.get_fdata(), 2, 0)
+    assert not deviation[:, ~TASK_MASK].any() and 1 < deviation[:, TASK_MASK].mean() < 100
+
+
+def test_uncertainty_of_images_is_images(damaged, tmp_path):
+    (tmp_path / "stack").mkdir()
+    for k, scan in enumerate(damaged[:3]):
+        cv2.imwrite(str(tmp_path / f"stack/{k}.png"), np.rint(scan * 255).astype(np.uint8))
+    record = run(tmp_path / "stack", tmp_path, Told(uncertainty=True), registry.method("lines", "deep"))
+    assert record["status"] == "ok", record
+    names = sorted(path.name for path in (tmp_path / "out/stack").iterdir() if "uncertainty" in path.name)
+    assert names == ["0_uncertainty.tif", "1_uncertainty.tif", "2_uncertainty.tif"]
+    assert tifffile.imread(tmp_path / "out/stack/0_uncertainty.tif").dtype == np.float32
+
+
+@pytest.mark.parametrize("mask", ["task", "2/4@45"])
+def test_a_mask_may_be_described(mask, heads, tmp_path):
+    hidden = described(mask, (64, 64), None)
+    array = np.where(hidden, 0.5, heads)  # no zeros: nothing tells what is missing but the mask
+    record = run(saved(tmp_path, array), tmp_path, Told(mask=mask))
+    assert record["mask"] == f"given: {mask}" and record["missing_share"] == pytest.approx(hidden.mean(), abs=1e-4)
+    found = np.load(tmp_path / "out/scans/scans_nogaps.npy")
+    np.testing.assert_array_equal(found[:, ~hidden], array[:, ~hidden])
+
+
+@pytest.mark.parametrize("mask", ["random:0.3", "nowhere.png", "2/4"])
+def test_a_mask_that_is_neither_file_nor_description_is_refused(mask, damaged, tmp_path):
+    with pytest.raises(ToolkitError, match="There is no mask") as refusal:
+        run(saved(tmp_path, damaged), tmp_path, Told(mask=mask))
+    assert refusal.value.status == 2 and "random" not in refusal.value.remedy
 
 
 def test_a_method_without_uncertainty_says_so(damaged, tmp_path):

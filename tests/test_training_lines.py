@@ -42,6 +42,18 @@ def test_masks_are_the_tasks_and_many_others():
     assert len({mask.tobytes() for mask in drawn}) > 100
 
 
+def test_the_prior_of_a_mirror_image_is_the_mirror_image_of_the_prior(stack):
+    measured, known = tensors(stack[:1] / 255, stripes((64, 64), 20, 32, 90))
+    mirrored = prior(measured.flip(3), known.flip(3)).flip(3)
+    assert torch.allclose(prior(measured, known), mirrored, atol=1e-4)
+
+
+def test_far_from_anything_known_the_prior_is_the_mean():
+    known = torch.zeros(1, 1, 8, 400)
+    known[..., :4] = 1
+    assert torch.allclose(prior(0.3 * known, known), torch.full((1, 1, 8, 400), 0.3), atol=1e-3)
+
+
 @pytest.mark.parametrize("mask", [TASK_MASK, stripes((64, 64), 5, 9, 0), stripes((64, 64), 40, 64, 90)])
 def test_the_prior_bridges_gaps_and_keeps_what_is_known(stack, mask):
     measured, known = tensors(np.full((1, 64, 64), 0.3), mask)

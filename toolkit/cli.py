@@ -7,11 +7,12 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import click
 
-from toolkit.core import ToolkitError
+from toolkit.core import Method, ToolkitError
 
 PATH = click.Path(path_type=Path)
 
@@ -49,11 +50,12 @@ LIGHT_OPTIONS = [
     click.option("--noise", default=0.0, show_default=True, help="Gaussian noise: standard deviation, of 255."),
 ]
 MASK_OPTIONS = [
-    click.option("--mask", type=PATH, help="Image or .npy, 1 = missing.  [default: NaN, or told from the zeros]"),
-    click.option("--axis", type=click.IntRange(0, 2), help="Axis of a volume that slices lie along.  [default: told by the mask]"),
     click.option(
-        "--uncertainty", is_flag=True, help="Also save how far the answers to a scan and its mirror image lie apart, as .npy."
+        "--mask",
+        help="What is missing: image or .npy, 1 = missing, task, or WIDTH/PERIOD@ANGLE.  [default: NaN, or told from the zeros]",
     ),
+    click.option("--axis", type=click.IntRange(0, 2), help="Axis of a volume that slices lie along.  [default: told by the mask]"),
+    click.option("--uncertainty", is_flag=True, help="Also save how far the answers to a scan and its mirror image lie apart."),
 ]
 HIDING_OPTIONS = [
     click.option(
@@ -166,7 +168,10 @@ def add_task(name: str) -> None:
         task = registry.task(name)
         chosen = registry.methods(name, methods, checkpoint)
         with data_errors():
-            drawn = registry.loaded(registry.SAMPLERS[name])(data, task.options(**options), samples, seed)
+            drawn = iter(registry.loaded(registry.SAMPLERS[name])(data, task.options(**options), samples, seed))
+            if not methods:
+                first = next(drawn)
+                chosen, drawn = those_able(chosen, first.inputs), chain([first], drawn)
             with progress(evaluation.evaluate(task, chosen, drawn), samples * len(chosen)) as bar:
                 records = list(bar)
         summary, count = evaluation.summary(records), len(records) // len(chosen)
@@ -189,6 +194,7 @@ def add_task(name: str) -> None:
         methods = registry.methods(name, (), checkpoint)
         with data_errors():
             sample = next(iter(registry.loaded(registry.SAMPLERS[name])(data, task.options(**options), 1, seed)))
+            methods = those_able(methods, sample.inputs)
         answers = {m: method.predict(sample.inputs) for m, method in methods.items()}
         write_png(out, task.draw(sample, answers))
         click.echo(out)
@@ -203,6 +209,18 @@ def with_options(options: list[Callable]) -> Callable:
         return command
 
     return decorate
+
+
+def those_able(methods: dict[str, Method], inputs: object) -> dict[str, Method]:
+    """Methods that answer inputs like these; which others were left out, and why, is told."""
+    from toolkit import evaluation
+
+    found, refusals = evaluation.able(methods, inputs)
+    for name, reason in refusals.items():
+        click.echo(f"Left out: {name}. {reason}", err=True)
+    if not found:
+        raise ToolkitError("No method can answer these samples.", "Name one with --method to see what it says.")
+    return found
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from toolkit.core import Method, Sample, Task
+from toolkit.core import Method, Sample, Task, ToolkitError
 
 RESAMPLES = 2000
 
@@ -29,6 +29,21 @@ def evaluate(task: Task, methods: dict[str, Method], samples: Iterable[Sample]) 
                 milliseconds = (time.perf_counter() - began) * 1000
                 metrics = {metric.name: float(metric.score(sample.target, prediction)) for metric in task.metrics}
                 yield {"sample": sample.id, "method": name, "metrics": metrics, "milliseconds": milliseconds}
+
+
+def able(methods: dict[str, Method], inputs: Any) -> tuple[dict[str, Method], dict[str, str]]:
+    """Of `methods`, those that answer inputs like these, and why others refuse them."""
+    found, refusals = {}, {}
+    with threadpool_limits(1):
+        for name, method in methods.items():
+            try:
+                method.predict(inputs)
+                found[name] = method
+            except ToolkitError as error:
+                if error.status != 1:
+                    raise
+                refusals[name] = error.reason
+    return found, refusals
 
 
 def interval(values: np.ndarray, seed: int = 0) -> dict[str, float]:

