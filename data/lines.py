@@ -1,5 +1,6 @@
 """Scans with missing lines: generated heads, stacks of complete scans, and the corruption that samples are made by."""
 
+import math
 import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,11 +55,12 @@ class Frame:
     def oval(self, y: float, x: float, high: float, wide: float, angle: float = 0, power: float = 2) -> np.ndarray:
         """Distance from a centre, 1 on the superellipse with those half axes."""
         down, along = self.y - y, self.x - x
-        sine, cosine = np.sin(angle), np.cos(angle)
-        first, second = np.abs(cosine * down - sine * along) / high, np.abs(sine * down + cosine * along) / wide
+        sine, cosine = math.sin(angle), math.cos(angle)
+        first = (cosine / high) * down - (sine / high) * along
+        second = (sine / wide) * down + (cosine / wide) * along
         if power == 2:
             return np.sqrt(first * first + second * second)
-        return (first**power + second**power) ** (1 / power)
+        return (np.abs(first) ** power + np.abs(second) ** power) ** (1 / power)
 
 
 def frame(rng: np.random.Generator) -> Frame:
@@ -68,7 +70,7 @@ def frame(rng: np.random.Generator) -> Frame:
     bend = rng.uniform(0, 0.025)
     rows = ROWS + top + bend * noise(0.7, rng)
     columns = COLUMNS + left + bend * noise(0.7, rng)
-    sine, cosine = np.sin(angle), np.cos(angle)
+    sine, cosine = math.sin(angle), math.cos(angle)
     return Frame((cosine * rows - sine * columns) / size, (sine * rows + cosine * columns) / (size * rng.uniform(0.93, 1.07)))
 
 
@@ -92,7 +94,7 @@ def paint(drawn: np.ndarray, where: np.ndarray, name: str) -> None:
 
 def face(drawn: np.ndarray, at: Frame, plane: str, rng: np.random.Generator) -> None:
     """Neck, jaw, nose, mouth, spine and the cavities among them."""
-    shift = rng.normal(0, 0.04, 12)
+    shift = rng.normal(0, 0.04, 12).tolist()
     muscle, fat = noise(0.12, rng), noise(0.25, rng)
     front = 0.92 + shift[0] + 0.1 * np.sin(5 * at.y + shift[1] * 20)
     nose = at.oval(0.42 + shift[2], 0.9, 0.16, 0.22 if plane == "midline" else 0.08, 0.5) < 1
@@ -177,7 +179,7 @@ def brain(drawn: np.ndarray, at: Frame, depth: np.ndarray, plane: str, rng: np.r
 
 def within(drawn: np.ndarray, at: Frame, plane: str, rng: np.random.Generator) -> None:
     """Corpus callosum, ventricles, deep grey matter, brain stem and cerebellum; an eye in lateral sections."""
-    shift = rng.normal(0, 0.025, 12)
+    shift = rng.normal(0, 0.025, 12).tolist()
     y, x = 0.02 + shift[0], 0.02 + shift[1]
     turn = rng.normal(-0.1, 0.08)
     size = rng.uniform(0.85, 1.15)
@@ -206,7 +208,7 @@ def within(drawn: np.ndarray, at: Frame, plane: str, rng: np.random.Generator) -
 
 def hindbrain(drawn: np.ndarray, at: Frame, plane: str, rng: np.random.Generator) -> None:
     """Cerebellum with its leaves, pons and brain stem, and the fluid around them."""
-    shift = rng.normal(0, 0.025, 6)
+    shift = rng.normal(0, 0.025, 6).tolist()
     cerebellum = at.oval(0.43 + shift[0], -0.44 + shift[1], 0.2, 0.29, 0.25 + shift[2] * 4)
     paint(drawn, cerebellum < 1.08, "fluid")
     paint(drawn, cerebellum < 1, "grey")
