@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 from data.lines import generated  # noqa: E402
 from deep.training.models.lines import LineNetwork, prior  # noqa: E402
 from deep.training.recipes import lines as recipe  # noqa: E402
+from deep.training.run import recipe as recipe_of  # noqa: E402
 from toolkit.core import ToolkitError  # noqa: E402
 from toolkit.stripes import TASK_MASK, stripes  # noqa: E402
 
@@ -98,3 +99,12 @@ def test_training_data_of_another_kind_are_refused(tmp_path):
     with pytest.raises(ToolkitError) as error:
         recipe.data(tmp_path, "val")
     assert error.value.status == 5
+
+
+def test_the_peer_has_31_million_parameters_and_keeps_what_is_known(stack):
+    network = recipe_of("lines-peer").network().eval()
+    assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(31.0e6, rel=0.01)
+    measured, known = tensors(stack[:1, :20, :37] / 255, TASK_MASK[:20, :37])
+    with torch.inference_mode():
+        filled = network(measured, known)
+    assert filled.shape == measured.shape and torch.equal(filled * known, measured)

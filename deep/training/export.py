@@ -47,7 +47,7 @@ def export_task(task: str, run: Path, out: Path) -> Path:
     )
     model = program.model_proto
     card = {
-        "task": task,
+        "task": chosen.task,
         **module.CARD,
         "data": module.DATA.get(described["data"][chosen.files[0]], "a data set of one's own: licence not known here"),
         "parameters": sum(p.numel() for p in network.parameters()),
@@ -58,7 +58,7 @@ def export_task(task: str, run: Path, out: Path) -> Path:
     onnx.helper.set_model_props(model, {"card": json.dumps(card)})
     onnx.checker.check_model(model)
     data = sealed(model.SerializeToString())
-    worst = np.max([difference(graph, Checkpoint(data, f"{task}.onnx", task), example) for example in examples])
+    worst = np.max([difference(graph, Checkpoint(data, f"{task}.onnx", chosen.task), example) for example in examples])
     click.echo(f"largest difference between torch and ONNX: {worst:.2g}", err=True)
     if not worst <= TOLERANCE:
         raise ToolkitError(f"torch and ONNX differ by {worst:.2g}.", f"The export must agree to {TOLERANCE}.", status=3)

@@ -14,7 +14,7 @@ from toolkit.core import ToolkitError
 from toolkit.images import digest
 from toolkit.outputs import write_bytes
 
-RECIPES = {task: f"deep.training.recipes.{task}" for task in ("fragments", "grains", "lines")}
+RECIPES = {name: f"deep.training.recipes.{name.replace('-', '_')}" for name in ("fragments", "grains", "lines", "lines-peer")}
 RECORDED = ("torch", "numpy", "opencv-python-headless")
 
 

@@ -1,0 +1,30 @@
+"""Recipe for a U-Net such as others use for `lines`, 31 M parameters, taught as the shipped network is; a yardstick, not shipped.
+
+`toolkit train lines-peer --data ../shared/data/lines --out runs/lines-peer`
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from deep.training.models.unet import UNet
+from deep.training.recipes import lines
+from deep.training.recipes.lines import DATA, DYNAMIC, OUTPUTS, VALIDATION, Graph, examples
+
+__all__ = ["CARD", "DATA", "DYNAMIC", "OUTPUTS", "RECIPE", "VALIDATION", "Graph", "examples"]
+
+
+class Peer(nn.Module):
+    """As LineNetwork: a U-Net that draws the scan anew, of which only the missing pixels are taken."""
+
+    def __init__(self):
+        super().__init__()
+        self.unet = UNet(2, 1, 64)
+
+    def forward(self, measured: Tensor, known: Tensor) -> Tensor:
+        return torch.where(known > 0.5, measured, self.unet(torch.cat([measured, known], 1)))
+
+
+CARD = lines.CARD | {"recipe": "deep/training/recipes/lines_peer.py"}
+RECIPE = replace(lines.RECIPE, network=Peer, steps=1500, learning_rate=1e-3, validate_every=50)
