@@ -73,13 +73,14 @@ def short(results: list[dict[str, Any]]) -> str:
     parts = []
     for result in results:
         for task, found in result["tasks"].items():
-            metric = registry.task(task).metrics[0].name
-            scores = [summary(c["records"]) for c in found["conditions"]]
-            rows = [[name, *(f"{s[name]['metrics'][metric]['mean']:.3f}" for s in scores)] for name in found["methods"]]
+            metrics = registry.task(task).metrics
+            metric = metrics[0]
+            scores = [summary(c["records"], metrics) for c in found["conditions"]]
+            rows = [[name, *(f"{s[name]['metrics'][metric.name]['mean']:.3f}" for s in scores)] for name in found["methods"]]
             gains = [difference(c["records"], metric, "deep", "baseline") for c in found["conditions"]]
             rows.append(["deep - baseline", *map(bold, gains)])
             rows.append(["samples", *(str(c["samples"]) for c in found["conditions"])])
-            header = [f"{task}: {HEADLINES[metric]}", *(c["condition"] for c in found["conditions"])]
+            header = [f"{task}: {HEADLINES[metric.name]}", *(c["condition"] for c in found["conditions"])]
             parts.append(f"On {origin(task, found)}:\n\n{markdown(header, rows)}")
             if task in NOTES and found["sha256"]:
                 parts.append(NOTES[task])
@@ -106,7 +107,7 @@ def report(results: list[dict[str, Any]]) -> str:
             parts.append("\n".join(f"- `{m.name}`: {m.description}" for m in task.metrics))
             for c in found["conditions"]:
                 rows = []
-                for method, s in summary(c["records"]).items():
+                for method, s in summary(c["records"], task.metrics).items():
                     means = [f"{s['metrics'][m]['mean']:.3f}" for m in metrics]
                     rows.append([method, *means, *(f"{s['milliseconds'][k]:.0f}" for k in ("median", "p95"))])
                 head = f"### {c['condition']}\n\n{c['samples']} samples, seed {c['seed']}, options {c['options'] or 'as default'}"

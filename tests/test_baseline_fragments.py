@@ -92,4 +92,4 @@ def test_the_chances_of_a_side_s_partners_and_of_none_add_to_one():
 
 def test_the_baseline_groups_bundled_photographs():
     records = evaluate(TASK, {"baseline": Gradient()}, samples("builtin", Conditions(), 4, seed=11))
-    assert summary(records)["baseline"]["metrics"]["ari"]["mean"] > 0.9
+    assert summary(records, TASK.metrics)["baseline"]["metrics"]["ari"]["mean"] > 0.9

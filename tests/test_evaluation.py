@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
+from toolkit.core import Metric
 from toolkit.evaluation import difference, evaluate, interval, summary
 from toolkit.registry import method, task
+
+ARI = Metric("ari", None, "")
+POOLED = Metric("accuracy", None, "", pool=lambda total: total[0] / total[1])
 
 
 def records():
@@ -17,14 +21,14 @@ def records():
 
 
 def test_the_summary_gives_mean_interval_median_and_p95():
-    found = summary(records())["a"]
+    found = summary(records(), (ARI,))["a"]
     assert found["metrics"]["ari"]["mean"] == pytest.approx(0.7)
     assert 0.5 <= found["metrics"]["ari"]["low"] <= 0.7 <= found["metrics"]["ari"]["high"] <= 0.9
     assert found["milliseconds"] == {"median": 20, "p95": pytest.approx(29)}
 
 
 def test_a_constant_difference_has_no_width():
-    found = difference(records(), "ari", "a", "b")
+    found = difference(records(), ARI, "a", "b")
     assert found == {"mean": pytest.approx(0.1), "low": pytest.approx(0.1), "high": pytest.approx(0.1)}
 
 
@@ -42,3 +46,16 @@ def test_evaluation_gives_a_record_for_each_sample_and_method(heap_sample):
     assert [r["method"] for r in found] == ["trivial", "colour"] * 2
     assert all(r["milliseconds"] > 0 for r in found)
     assert [r["metrics"]["pair_recall"] for r in found if r["method"] == "trivial"] == [1, 1]
+
+
+def test_pooled_counts_are_summed_over_samples_before_they_are_a_score():
+    counts = {"a": [[9, 10], [1, 100]], "b": [[8, 10], [2, 100]]}
+    found = [
+        {"sample": str(k), "method": m, "metrics": {"accuracy": v}, "milliseconds": 1.0}
+        for m, values in counts.items()
+        for k, v in enumerate(values)
+    ]
+    score = summary(found, (POOLED,))["a"]["metrics"]["accuracy"]
+    assert score["mean"] == pytest.approx(10 / 110) and score["low"] == pytest.approx(0.01) and score["high"] == pytest.approx(0.9)
+    gain = difference(found, POOLED, "a", "b")
+    assert gain["mean"] == pytest.approx(0) and gain["low"] == pytest.approx(-0.01) and gain["high"] == pytest.approx(0.1)

@@ -174,7 +174,7 @@ def add_task(name: str) -> None:
                 chosen, drawn = those_able(chosen, first.inputs), chain([first], drawn)
             with progress(evaluation.evaluate(task, chosen, drawn), samples * len(chosen)) as bar:
                 records = list(bar)
-        summary, count = evaluation.summary(records), len(records) // len(chosen)
+        summary, count = evaluation.summary(records, task.metrics), len(records) // len(chosen)
         result = {"task": name, "data": data, "samples": count, "seed": seed, "methods": summary, "options": options}
         click.echo(json.dumps(result) if as_json else tables.text(result))
 

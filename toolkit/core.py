@@ -27,12 +27,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Metric:
-    """`score(target, prediction) -> float`; a perfect prediction scores exactly `perfect`."""
+    """`score(target, prediction) -> float`; a perfect prediction scores exactly `perfect`.
+
+    With `pool`, `score` gives an array of counts instead, which are summed over samples: `pool(sum) -> float` is the score of all.
+    """
 
     name: str
-    score: Callable[[Any, Any], float]
+    score: Callable[[Any, Any], Any]
     description: str
     perfect: float = 1.0
+    pool: Callable[[Any], float] | None = None
 
 
 class Method(Protocol):

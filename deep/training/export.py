@@ -31,7 +31,8 @@ def export_task(task: str, run: Path, out: Path) -> Path:
     described = json.loads((run / "run.json").read_text())
     with safe_open(weights, "pt") as file:
         best = json.loads(file.metadata()["record"])
-    network = chosen.network()
+    arguments = described.get("arguments", {})
+    network = chosen.network(**arguments)
     network.load_state_dict(load_file(weights))
     graph = module.Graph(network).eval()
     examples = module.examples()
@@ -49,6 +50,7 @@ def export_task(task: str, run: Path, out: Path) -> Path:
     card = {
         "task": chosen.task,
         **module.CARD,
+        **arguments,
         "data": module.DATA.get(described["data"][chosen.files[0]], "a data set of one's own: licence not known here"),
         "parameters": sum(p.numel() for p in network.parameters()),
         "training": described | {"best_step": best["step"], "hours": round(best["seconds"] / 3600, 2)},

@@ -22,11 +22,11 @@ FINE_TUNING = 0.5  # share of the learning rate when a run starts from trained w
 @dataclass(frozen=True)
 class Recipe:
     """What a task teaches: `batch(data, step, seed)` depends on its arguments alone, so a resumed run repeats nothing and
-    misses nothing; `files` are what `data` reads; `validate` returns scores by name, among them `score`, of which the highest is
-    kept."""
+    misses nothing; `files` are what `data` reads, and `arguments(folder)` those of `network` that the data tell; `validate` returns
+    scores by name, among them `score`, of which the highest is kept."""
 
     task: str
-    network: Callable[[], nn.Module]
+    network: Callable[..., nn.Module]
     files: tuple[str, ...]
     data: Callable[[Path, str], Any]
     batch: Callable[[Any, int, int], Any]
@@ -34,6 +34,7 @@ class Recipe:
     validate: Callable[[nn.Module, Any], dict[str, float]]
     steps: int
     learning_rate: float = 1e-3
+    arguments: Callable[[Path], dict[str, Any]] = lambda folder: {}
     warm_up: int = 200
     weight_decay: float = 0.01
     average: float = 0.999
@@ -63,7 +64,7 @@ def train(
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     examples, validation = recipe.data(data, "train"), recipe.data(data, "val")
-    network = recipe.network().to(memory_format=torch.channels_last)  # a fifth faster on processors
+    network = recipe.network(**recipe.arguments(data)).to(memory_format=torch.channels_last)  # a fifth faster on processors
     if weights:
         try:
             network.load_state_dict(load_file(weights))

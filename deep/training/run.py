@@ -14,7 +14,9 @@ from toolkit.core import ToolkitError
 from toolkit.images import digest
 from toolkit.outputs import write_bytes
 
-RECIPES = {name: f"deep.training.recipes.{name.replace('-', '_')}" for name in ("fragments", "grains", "lines", "lines-peer")}
+RECIPES = {
+    name: f"deep.training.recipes.{name.replace('-', '_')}" for name in ("fragments", "grains", "lines", "lines-peer", "objects")
+}
 RECORDED = ("torch", "numpy", "opencv-python-headless")
 
 
@@ -43,6 +45,7 @@ def train_task(
         "task": task,
         "steps": steps or chosen.steps,
         "seed": seed,
+        "arguments": chosen.arguments(data),
         "data": {name: digest(data / name) for name in chosen.files},
         "weights": digest(weights) if weights else None,
         "versions": {name: version(name) for name in RECORDED},

@@ -22,8 +22,8 @@ from toolkit.stripes import TASK_MASK, scattered, stripes
 
 BATCH = 32
 POOL, POOL_SEED = 12_000, 3_000_017  # generated heads
-SHARE_GENERATED, SHARE_FRAMED = 0.15, 0.45  # the others are slices as they are
-SHARE_TASK, SHARE_TURNED = 0.5, 0.15  # of masks: the task's own as it is, and mirrored and shifted
+SHARE_GENERATED, SHARE_FRAMED = 0.1, 0.35  # the others are slices as they are
+SHARE_TASK, SHARE_TURNED = 0.7, 0.06  # of masks: the task's own as it is, and mirrored and shifted
 DARKEST = 1e-3  # grey, of 1: a scan whose brightest pixel is darker is not brightened further
 FINEST = 1e-4  # mean squared error below which there is nothing to gain: 40 dB
 
@@ -79,16 +79,16 @@ def shifted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def scanned(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An image float32 (64, 64) from 0 to 255 by another scanner: gain, gamma, blur or sharpening, noise; in [0, 1]."""
+    """An image float32 (64, 64) from 0 to 255 by another scanner: gamma, blur or sharpening, noise; in [0, 1]."""
     image = np.clip(image / 255, 0, 1)
-    if rng.random() < 0.6:
-        image = image ** np.exp(rng.uniform(-0.4, 0.4)) * rng.uniform(0.6, 1.15)
+    if rng.random() < 0.5:
+        image = image ** np.exp(rng.uniform(-0.4, 0.4))
     kind = rng.random()
-    if kind < 0.25:
+    if kind < 0.15:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.28, 0.5))
-    elif kind < 0.6:
+    elif kind < 0.4:
         image = image + rng.uniform(0, 0.6) * (image - cv2.GaussianBlur(image, (0, 0), 0.7))
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         image = image + rng.uniform(0, 0.015) * rng.standard_normal(image.shape, np.float32)
     image = image[:, ::-1] if rng.random() < 0.3 else image
     return np.clip(image, 0, 1).astype(np.float32)
@@ -112,7 +112,7 @@ def mask(rng: np.random.Generator) -> np.ndarray:
 
 
 def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Images and what is known of them, float32 (BATCH, 1, 64, 64); depends on (seed, step) alone."""
+    """Images, at most 1 where known, and what is known, float32 (BATCH, 1, 64, 64); depends on (seed, step) alone."""
     rng = np.random.default_rng([seed, step])
     images, known = [], []
     for _ in range(BATCH):
@@ -123,8 +123,9 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor]:
             image = framed(examples.planes[rng.integers(len(examples.planes))], rng)
         else:
             image = shifted(examples.slices[rng.integers(len(examples.slices))], rng)
-        images.append(scanned(image, rng))
-        known.append(~mask(rng))
+        image, measured = scanned(image, rng), ~mask(rng)
+        images.append(image / max(image[measured].max(), DARKEST))  # as bright as Graph shows them
+        known.append(measured)
     return torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(known).astype(np.float32))[:, None]
 
 

@@ -1,0 +1,193 @@
+"""Recipe for `objects`: labelled images, framed, turned and lit afresh.
+
+`toolkit train objects --data ../shared/data/objects/camvid --out runs/objects`
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from data.objects import IGNORE, data_set, read_mask, read_pair
+from deep.training.loop import Recipe
+from deep.training.models.objects import ObjectNetwork
+from toolkit.core import ToolkitError
+
+BATCH = 12
+STEP = 32  # pixels: sides of what the network is shown are multiples of it
+WIDEST = 320  # pixels along a side of what it is shown
+OUTSIDE = 124, 116, 104  # the grey that surrounds a picture that does not fill the frame
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Files of images and masks, their classes, how much a pixel of each class counts, and rows and columns of what the network is
+    shown."""
+
+    pairs: tuple[tuple[Path, Path], ...]
+    classes: tuple[str, ...]
+    weights: Tensor
+    shape: tuple[int, int]
+
+
+def data(folder: Path, part: str) -> Examples:
+    """Examples of a part; every mask is read once, so that a wrong one stops the run before it begins."""
+    found = data_set(folder / part)
+    if found.classes != data_set(folder / "train").classes:
+        raise ToolkitError(f"{folder / part} has other classes than {folder / 'train'}.", "Prepare both together.", status=5)
+    counts, sizes = [], []
+    for _, path in found.pairs:
+        mask = read_mask(path, len(found.classes))
+        counts.append(np.bincount(mask.ravel(), minlength=IGNORE + 1)[: len(found.classes)])
+        sizes.append(mask.shape)
+    shape = np.clip(np.rint(np.median(sizes, 0) / STEP) * STEP, STEP, WIDEST).astype(int)
+    return Examples(found.pairs, found.classes, class_weights(np.array(counts)), (int(shape[0]), int(shape[1])))
+
+
+def class_weights(counts: np.ndarray) -> Tensor:
+    """What a pixel of each class counts, of the pixels of each in each image (n, classes): the root of median-frequency balancing
+    (Eigen & Fergus, ICCV 2015); a class that is nowhere counts 1."""
+    where = counts > 0
+    of_images = np.where(where, counts.sum(1, keepdims=True), 0).sum(0)
+    frequency = counts.sum(0) / np.maximum(of_images, 1)
+    weights = np.ones(counts.shape[1])
+    seen = frequency > 0
+    weights[seen] = np.sqrt(np.median(frequency[seen]) / frequency[seen])
+    return torch.from_numpy(weights).float()
+
+
+def framed(image: np.ndarray, mask: np.ndarray, shape: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """An image and its mask in a frame of its own: larger or smaller, shifted, mirrored, a little turned; what lies outside is
+    ignored."""
+    fits = min(shape[0] / image.shape[0], shape[1] / image.shape[1])
+    scale, angle = fits * np.exp(rng.uniform(np.log(0.75), np.log(2))), np.radians(rng.normal(0, 4))
+    mirror, stretch = rng.choice([-1, 1]), np.exp(rng.normal(0, 0.08))
+    turn = (
+        scale
+        * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        @ np.diag([mirror * stretch, 1 / stretch])
+    )
+    centre = np.array(image.shape[1::-1]) / 2
+    room = np.abs(np.abs(turn) @ centre - np.array(shape[::-1]) / 2)  # to shift, without leaving what can be seen unseen
+    offset = np.array(shape[::-1]) / 2 + rng.uniform(-room, room) - turn @ centre
+    matrix, size = np.column_stack([turn, offset]), shape[::-1]
+    moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=OUTSIDE)
+    return moved, cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST, borderValue=IGNORE)
+
+
+def lit(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An image uint8 in another light: brightness, contrast, gamma, tint, saturation; float32 in [0, 1]."""
+    image = image.astype(np.float32) / 255
+    image = image ** np.float32(np.exp(rng.normal(0, 0.2)))
+    grey = image.mean(2, keepdims=True)
+    image = grey + (image - grey) * np.float32(np.exp(rng.normal(0, 0.3)))
+    image = (image - 0.5) * np.float32(np.exp(rng.normal(0, 0.15))) + 0.5 + np.float32(rng.normal(0, 0.06))
+    image = image * np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)
+    if rng.random() < 0.1:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.2))
+    if rng.random() < 0.1:
+        image = image + rng.normal(0, 0.03, image.shape).astype(np.float32)
+    return np.clip(image, 0, 1)
+
+
+def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Images float32 (BATCH, 3, H, W) in [0, 1], masks int64 (BATCH, H, W), and the weights of classes; every image comes once
+    an epoch, and all depends on (seed, step) alone."""
+    rng = np.random.default_rng([seed, step])
+    images, masks = [], []
+    for k in range(step * BATCH, (step + 1) * BATCH):
+        epoch, place = divmod(k, len(examples.pairs))
+        chosen = np.random.default_rng([seed, 1, epoch]).permutation(len(examples.pairs))[place]
+        image, mask = framed(*read_pair(examples.pairs[chosen], len(examples.classes)), examples.shape, rng)
+        images.append(lit(image, rng))
+        masks.append(mask)
+    pictures = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy())
+    return pictures, torch.from_numpy(np.stack(masks)).long(), examples.weights
+
+
+def loss(network: nn.Module, examples: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
+    """Weighted cross-entropy, and the Dice loss (Milletari et al., 3DV 2016) of the classes that are there."""
+    images, masks, weights = examples
+    logits = network(images).float()
+    known = masks != IGNORE
+    entropy = functional.cross_entropy(logits, masks, weights, ignore_index=IGNORE) if known.any() else logits.sum() * 0
+    probability = logits.softmax(1) * known[:, None]
+    truth = functional.one_hot(torch.where(known, masks, 0), logits.shape[1]).permute(0, 3, 1, 2) * known[:, None]
+    both, either = (probability * truth).sum((0, 2, 3)), (probability + truth).sum((0, 2, 3))
+    there = truth.sum((0, 2, 3)) > 0
+    dice = 1 - ((2 * both + 1) / (either + 1))[there].mean() if there.any() else logits.sum() * 0
+    accuracy = (logits.argmax(1) == masks)[known].float().mean().item() if known.any() else 1.0
+    return entropy + dice, {"cross_entropy": entropy.item(), "dice_loss": dice.item(), "accuracy": accuracy}
+
+
+VALIDATION = ("pooled_iou", "pixel_accuracy")
+
+
+@torch.inference_mode()
+def validate(network: nn.Module, examples: Examples) -> dict[str, float]:
+    """`pooled_iou`, the mean over classes but a background of their IoU over all images together, and the accuracy of pixels."""
+    network.eval()
+    count = len(examples.classes)
+    confusion = np.zeros((count, count), np.int64)
+    for pair in examples.pairs:
+        image, mask = read_pair(pair, count)
+        found = network(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255).argmax(1)[0].numpy()
+        known = mask != IGNORE
+        confusion += np.bincount(mask[known].astype(int) * count + found[known], minlength=count * count).reshape(count, count)
+    network.train()
+    both = np.diag(confusion)
+    either = confusion.sum(0) + confusion.sum(1) - both
+    wanted = [k for k, name in enumerate(examples.classes) if name != "background" and either[k]]
+    scores = {f"iou_{examples.classes[k]}": float(both[k] / either[k]) for k in wanted}
+    pooled = float(np.mean(list(scores.values())))
+    return {"pooled_iou": pooled, "pixel_accuracy": float(both.sum() / max(1, confusion.sum())), **scores, "score": pooled}
+
+
+class Graph(nn.Module):
+    """What is exported: pictures in, probabilities out."""
+
+    def __init__(self, network: ObjectNetwork):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        """uint8 (B, H, W, 3), RGB -> probability of every class, float32 (B, classes, H, W)."""
+        return (self.network(image.permute(0, 3, 1, 2).float() / 255).softmax(1),)
+
+
+ANY = torch.export.Dim.DYNAMIC
+DYNAMIC = {"image": {0: ANY, 1: ANY, 2: ANY}}
+OUTPUTS = ["probability"]
+
+
+def examples() -> list[dict[str, np.ndarray]]:
+    """Noise of several sizes."""
+    rng = np.random.default_rng(0)
+    return [{"image": rng.integers(0, 256, shape, np.uint8)} for shape in ((2, 96, 128, 3), (1, 37, 61, 3), (1, 8, 200, 3))]
+
+
+CARD = {
+    "recipe": "deep/training/recipes/objects.py",
+    "inputs": "image uint8 (B, H, W, 3), RGB, of any size",
+    "outputs": "probability float32 (B, classes, H, W)",
+}
+DATA = {}
+RECIPE = Recipe(
+    task="objects",
+    network=ObjectNetwork,
+    files=("train", "val"),
+    data=data,
+    arguments=lambda folder: {"classes": list(data_set(folder / "train").classes)},
+    batch=batch,
+    loss=loss,
+    validate=validate,
+    steps=6000,
+    learning_rate=2e-3,
+    weight_decay=0.05,
+    average=0.998,
+    validate_every=150,
+)
