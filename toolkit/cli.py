@@ -255,6 +255,104 @@ def prepare() -> None:
     """Make data sets to train on."""
 
 
+def pair(text: str, between: str) -> tuple[int, int]:
+    """Two positive numbers of an option, or one that stands for both."""
+    parts = text.split(between)
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
+        raise ToolkitError(f"{text!r} is not two numbers with {between!r} between them.", f"Write 1{between}4, say.", 2)
+    return int(parts[0]), int(parts[-1])
+
+
+@prepare.command("objects")
+@click.option("--annotations", required=True, type=PATH, help="A .json or .xml file, or a folder of them.")
+@click.option("--images", required=True, type=PATH, help="Folder with the images, in subfolders or not.")
+@click.option("--out", required=True, type=PATH, help="Folder for train, val, test, the manifest and the report.")
+@click.option("--classes", help="Names of the classes to take, separated by commas.  [default: all]")
+@click.option(
+    "--mode",
+    type=click.Choice(["classes", "binary", "instances"]),
+    default="classes",
+    show_default=True,
+    help="Masks of classes; of any of them against background; or of classes, with 16-bit masks of instances beside them.",
+)
+@click.option("--size", default="256", show_default=True, help="Pixels of what is written: SIDE or WIDTHxHEIGHT.")
+@click.option(
+    "--fit",
+    type=click.Choice(["letterbox", "crop", "stretch"]),
+    default="letterbox",
+    show_default=True,
+    help="How images are brought to that size.",
+)
+@click.option(
+    "--priority",
+    type=click.Choice(["area", "order", "classes"]),
+    default="area",
+    show_default=True,
+    help="Who wins where objects overlap: the smaller, the one in front (z_order, or later in the file), the class named later.",
+)
+@click.option("--boxes", is_flag=True, help="Take objects that are boxes alone, as rectangles.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the split into train, val and test.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes.")
+@click.option("--shard", help="I/N: prepare the I-th of N shares; then run once without it, with --resume.")
+@click.option("--resume", is_flag=True, help="Go on with a run that was cut short.")
+def prepare_objects(
+    annotations: Path,
+    images: Path,
+    out: Path,
+    classes: str | None,
+    mode: str,
+    size: str,
+    fit: str,
+    priority: str,
+    boxes: bool,
+    seed: int,
+    workers: int,
+    shard: str | None,
+    resume: bool,
+) -> None:
+    """Make masks to train on from COCO JSON, Pascal VOC or CVAT XML, Cityscapes or LabelMe JSON.
+
+    Needs the extra [prepare]. The report lists every object that was dropped, repaired or clipped, with its file and the reason.
+    """
+    try:
+        from data import preparation
+    except ImportError as error:
+        raise ToolkitError(f"Preparing needs {error.name}.", "Install the extra: pip install '.[prepare]'.", 2) from error
+    taken = tuple(name.strip() for name in classes.split(",")) if classes else ()
+    share = pair(shard, "/") if shard else None
+    if share and not 1 <= share[0] <= share[1]:
+        raise ToolkitError(f"There is no share {shard}.", "Give --shard I/N with I from 1 to N.", 2)
+    options = preparation.Options(annotations, images, taken, mode, pair(size, "x"), fit, priority, boxes, seed)
+    steps = preparation.prepared(options, out, workers, share, resume)
+    done, total = next(steps)
+    with progress(steps, total) as bar:
+        for now, _ in bar:
+            bar.update(now - done - 1)
+            done = now
+    if share:
+        click.echo(f"share {shard}: {total} images")
+        return
+    account = json.loads((out / "report.json").read_text())
+    click.echo("  ".join(f"{name} {count}" for name, count in account["instances"].items()))
+    click.echo("  ".join(f"{part} {count}" for part, count in account["images"]["parts"].items()))
+    click.echo(out / "report.html")
+
+
+@prepare.command("scenes")
+@click.option("--images", default=200, show_default=True, type=click.IntRange(1), help="Scenes to generate.")
+@click.option("--out", required=True, type=PATH, help="Folder for images/ and annotations.json.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the scenes.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes.")
+def prepare_scenes(images: int, out: Path, seed: int, workers: int) -> None:
+    """Generate pictures of shapes with COCO annotations, to try `toolkit prepare objects` on."""
+    from data.scenes import prepared
+
+    with progress(prepared(out, images, seed, workers), images) as bar:
+        for _ in bar:
+            pass
+    click.echo(out)
+
+
 @prepare.command("lines")
 @click.option("--images", default=15000, show_default=True, type=click.IntRange(1), help="Heads to generate for training.")
 @click.option("--out", required=True, type=PATH, help="Folder for train.npy, val.npy, missing.npy and a contact sheet.")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from toolkit.core import ToolkitError
 from toolkit.outputs import write_bytes
@@ -90,6 +91,13 @@ def folder_images(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
             yield path.name, read_image(path)
 
 
+def image_files(path: Path) -> list[Path]:
+    """The images that a path names: itself, or those in a folder, not its subfolders, in the order of their names."""
+    if not path.is_dir():
+        return [path]
+    return sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
+
+
 def zipped_images(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """As folder_images, of a .zip with its folders; nothing is unpacked to disk."""
     try:
@@ -130,6 +138,14 @@ def write_png(path: Path, image: np.ndarray) -> None:
     """uint8 (H, W, 3) RGB or (H, W) to a PNG file, whole or not at all."""
     image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     write_bytes(path, cv2.imencode(".png", image)[1].tobytes())
+
+
+def write_indexed_png(path: Path, indices: np.ndarray, palette: np.ndarray) -> None:
+    """Indices uint8 (H, W) to a PNG that shows each in its colour of `palette`, uint8 (256, 3), and is read back as indices."""
+    image, packed = Image.fromarray(indices), io.BytesIO()
+    image.putpalette(palette.tobytes())
+    image.save(packed, "png")
+    write_bytes(path, packed.getvalue())
 
 
 def square(image: np.ndarray, size: int) -> np.ndarray:

@@ -83,6 +83,41 @@ def put_text(image: np.ndarray, text: str, place: tuple[int, int], size: float =
     cv2.putText(image, text, place, FONT, size, (INK, INK, INK), 1, cv2.LINE_AA)
 
 
+def palette() -> np.ndarray:
+    """A colour for every class, uint8 (256, 3): hues that lie far apart for neighbours; white for 255, which is none."""
+    index = np.arange(256)
+    shades = np.stack([index * 0.618034 % 1 * 180, 200 - 50 * (index // 3 % 3), 235 - 60 * (index // 2 % 2)], 1)
+    colours = cv2.cvtColor(shades.astype(np.uint8)[None], cv2.COLOR_HSV2RGB)[0]
+    colours[255] = PAPER
+    return colours
+
+
+def overlaid(image: np.ndarray, mask: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
+    """A picture half covered by the colours of its classes (H, W), each outlined; bare where it is background or unknown."""
+    bare = [k for k, name in enumerate(classes) if name == "background"]
+    covered = ~np.isin(mask, [*bare, 255])
+    colours = palette()[mask]
+    edge = cv2.dilate(mask, np.ones((3, 3), np.uint8)) != cv2.erode(mask, np.ones((3, 3), np.uint8))
+    share = np.where(edge, 0.9, 0.5)[..., None] * covered[..., None]
+    return np.rint(image * (1 - share) + colours * share).astype(np.uint8)
+
+
+def with_legend(sheet: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
+    """A sheet with the colour and the name of every class below it."""
+    spots, x, y, line = [], 24, 12, 30
+    for k, name in enumerate(classes):
+        if name != "background":
+            wide = 56 + cv2.getTextSize(name, FONT, 0.6, 1)[0][0]
+            x, y = (24, y + line) if x + wide > sheet.shape[1] else (x, y)
+            spots.append((k, name, x, y))
+            x += wide
+    strip = np.full((y + line + 6, sheet.shape[1], 3), PAPER, np.uint8)
+    for k, name, x, y in spots:
+        strip[y : y + 18, x : x + 26] = palette()[k]
+        put_text(strip, name, (x + 34, y + 15), 0.6)
+    return np.vstack([sheet, strip])
+
+
 def grey(image: np.ndarray) -> np.ndarray:
     """A grey image (H, W) of any range as uint8 (H, W, 3), its darkest and brightest two hundredths cut off."""
     low, high = np.percentile(image[:: max(1, len(image) // 500)], [0.5, 99.5])

@@ -17,7 +17,7 @@ from toolkit import boundaries, pictures
 from toolkit.core import Metric, Sample, Task, ToolkitError
 from toolkit.grain_files import conclude, write
 from toolkit.grain_size import equivalent_diameters, whole
-from toolkit.images import SUFFIXES, decoded_grey, read_bytes
+from toolkit.images import decoded_grey, image_files, read_bytes
 from toolkit.scale import Scale, scale_bar, tiff_scale
 
 SMALLEST = 16  # pixels along a side of a micrograph
@@ -197,13 +197,6 @@ METRICS = (
 # --- read and draw
 
 
-def found_in(path: Path) -> list[Path]:
-    """The micrographs that an input names: itself, or the images in a folder, in the order of their names."""
-    if not path.is_dir():
-        return [path]
-    return sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
-
-
 def read(path: Path, told: Told) -> Micrograph:
     """The micrograph in an image file, without its data bar, and its scale: told, of its scale bar, or of its TIFF tags."""
     data = read_bytes(path)
@@ -259,6 +252,6 @@ TASK = Task(
     read=read,
     write=write,
     draw=draw,
-    found_in=found_in,
+    found_in=image_files,
     conclude=conclude,
 )

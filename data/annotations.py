@@ -1,0 +1,391 @@
+"""Annotations of objects in images, of five formats, told apart by their content: COCO JSON, Pascal VOC XML, CVAT 1.1 XML,
+Cityscapes JSON, LabelMe JSON.
+
+Coordinates are pixels: x to the right, y down, (0, 0) the upper left corner of the upper left pixel. Nothing that is wrong with one
+object keeps others from being read: what was left out is told in a `Problem`.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from toolkit.core import ToolkitError
+from toolkit.images import read_bytes
+
+LARGEST_SIDE = 1 << 16  # pixels: a longer side is a mistake
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What was done about something wrong: `action` is dropped, repaired, clipped, skipped (an image) or noted; the instance's id
+    and its category are empty where none is meant."""
+
+    file: str
+    action: str
+    reason: str
+    image: str = ""
+    instance: str = ""
+    category: str = ""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A mask as lengths of runs, outside and inside in turn, of a rectangle (height, width) whose corner lies at (top, left);
+    column by column as COCO counts, else row by row."""
+
+    counts: tuple[int, ...] | str | bytes
+    shape: tuple[int, int]
+    corner: tuple[int, int] | None = None
+    by_columns: bool = True
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An annotated object, whatever its format: outlines x, y, x, y ... (n,), which are not checked yet, or runs; a box (x, y,
+    width, height) when there is one. `rank` orders instances of an image from the rearmost to the foremost, as the file does."""
+
+    id: str
+    category: str
+    outlines: tuple[np.ndarray, ...] = ()
+    runs: Runs | None = None
+    box: tuple[float, float, float, float] | None = None
+    crowd: bool = False
+    rank: float = 0
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """An image by its name, relative to the images' folder, with or without suffix; width and height as the file tells them; its
+    instances."""
+
+    file: str
+    name: str
+    size: tuple[int, int] | None
+    instances: tuple[Instance, ...]
+
+
+@dataclass
+class Annotations:
+    """What annotation files hold: categories in their order, images, what was left out, and instances counted as they were met."""
+
+    formats: set[str] = field(default_factory=set)
+    categories: dict[str, None] = field(default_factory=dict)
+    images: list[Annotated] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    met: int = 0
+
+
+def read(path: Path) -> Annotations:
+    """All annotations in a file, or in the .json and .xml files of a folder and its subfolders. ToolkitError with status 5 when
+    none can be read."""
+    files = [path] if not path.is_dir() else sorted(p for p in path.rglob("*") if p.suffix.lower() in (".json", ".xml"))
+    if not path.exists() or not files:
+        raise ToolkitError(f"There are no annotations at {path}.", "Give a .json or .xml file, or a folder of them.", status=5)
+    found = Annotations()
+    for file in files:
+        name = str(file.relative_to(path)) if path.is_dir() else file.name
+        try:
+            parse, document = recognised(read_bytes(file))
+            parse(document, name, found)
+        except ToolkitError as error:
+            found.problems.append(Problem(name, "skipped", error.reason))
+        except Unusable as error:
+            found.problems.append(Problem(name, "skipped", str(error)))
+    if not found.images:
+        reason = found.problems[0].reason if found.problems else "no image is named"
+        raise ToolkitError(f"No annotations can be read from {path}: {reason}", f"Give {FORMATS}.", status=5)
+    found.images = merged(found)
+    return found
+
+
+FORMATS = "COCO JSON, Pascal VOC XML, CVAT 1.1 XML, Cityscapes *_gtFine_polygons.json, or LabelMe JSON"
+
+
+class Unusable(Exception):
+    """Why a file, or a part of one, cannot be used."""
+
+
+def recognised(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], Any]:
+    """The reader of a format and the parsed document, by what the file holds."""
+    if data.lstrip()[:1] == b"<":
+        return xml(data)
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Unusable(f"it is neither JSON nor XML: {error}.") from error
+    if isinstance(document, dict):
+        for parse, keys in (
+            (coco, ("images", "annotations", "categories")),
+            (cityscapes, ("imgHeight", "objects")),
+            (labelme, ("shapes",)),
+        ):
+            if all(key in document for key in keys):
+                return parse, document
+    raise Unusable(f"it is JSON of no known format ({FORMATS}).")
+
+
+def xml(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], Any]:
+    """As recognised, of XML; entities are refused, since they can grow without bound."""
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise Unusable("it declares XML entities, which are not read.")
+    try:
+        root = ElementTree.fromstring(data)
+    except ElementTree.ParseError as error:
+        raise Unusable(f"it is no XML: {error}.") from error
+    if root.tag == "annotations" and root.find("track") is None:
+        return cvat, root
+    if root.tag == "annotation":
+        return voc, root
+    raise Unusable(f"it is XML of no known format ({FORMATS}).")
+
+
+def merged(found: Annotations) -> list[Annotated]:
+    """Images, those that several entries name joined into one."""
+    by_name: dict[str, Annotated] = {}
+    for image in found.images:
+        earlier = by_name.get(image.name)
+        if earlier is None:
+            by_name[image.name] = image
+            continue
+        if image.size != earlier.size:
+            reason = f"annotated twice, as {earlier.size} and {image.size}: instances of {image.file} are dropped"
+            found.problems += [Problem(image.file, "dropped", reason, image.name, i.id, i.category) for i in image.instances]
+            continue
+        found.problems.append(Problem(image.file, "noted", "the image is annotated twice: joined", image.name))
+        by_name[image.name] = Annotated(earlier.file, image.name, earlier.size, earlier.instances + image.instances)
+    return list(by_name.values())
+
+
+# --- parts
+
+
+def number(value: Any) -> float:
+    """A number, or NaN for anything else."""
+    try:
+        return float(value) if not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def numbers(values: Any) -> np.ndarray:
+    """Numbers float64 (n,) of a flat list; NaN stands for what is none."""
+    return np.array([number(value) for value in values], np.float64) if isinstance(values, list | tuple) else np.array([math.nan])
+
+
+def points(values: Any) -> np.ndarray:
+    """As numbers, of a list of pairs."""
+    pairs = values if isinstance(values, list | tuple) else [values]
+    return numbers([value for pair in pairs for value in (pair if isinstance(pair, list | tuple) and len(pair) == 2 else [None])])
+
+
+def size_of(width: Any, height: Any) -> tuple[int, int] | None:
+    """Width and height, or None when they are no whole numbers of pixels."""
+    found = number(width), number(height)
+    return (int(found[0]), int(found[1])) if all(1 <= side <= LARGEST_SIDE and side == int(side) for side in found) else None
+
+
+def box_of(values: Any) -> tuple[float, float, float, float] | None:
+    """x, y, width and height, or None when they are not four numbers that span something."""
+    box = numbers(values)
+    return tuple(box.tolist()) if len(box) == 4 and np.isfinite(box).all() and (box[2:] > 0).all() else None
+
+
+def entries(document: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
+    """The objects of a list in a document."""
+    values = document[key]
+    if not isinstance(values, list):
+        raise Unusable(f"its {key!r} is no list.")
+    yield from (value if isinstance(value, dict) else {} for value in values)
+
+
+# --- formats
+
+
+def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
+    """COCO instances: polygons, runs of numbers or compressed ones, crowds."""
+    found.formats.add("COCO")
+    names: dict[Any, str] = {}
+    for category in sorted(entries(document, "categories"), key=lambda c: number(c.get("id"))):
+        if isinstance(category.get("name"), str):
+            if key(category.get("id")) in names:
+                found.problems.append(Problem(file, "noted", f"category id {category['id']} is there twice: the first counts"))
+            names.setdefault(key(category.get("id")), category["name"])
+            found.categories.setdefault(category["name"])
+    if document["annotations"] and not any("segmentation" in a or "bbox" in a for a in entries(document, "annotations")):
+        raise Unusable("its annotations are of another kind of COCO: they hold neither outlines nor boxes.")
+    images: dict[Any, dict[str, Any]] = {}
+    for image in entries(document, "images"):
+        name, identity = image.get("file_name"), key(image.get("id"))
+        if not isinstance(name, str) or not name or identity is None:
+            found.problems.append(Problem(file, "skipped", f"an image without name or id: {str(image)[:80]}"))
+        elif identity in images:
+            found.problems.append(Problem(file, "skipped", f"image id {image['id']} is there twice: the first counts", name))
+        else:
+            images[identity] = image
+    instances: dict[Any, list[Instance]] = {identity: [] for identity in images}
+    seen: dict[Any, dict[str, Any]] = {}
+    for rank, annotation in enumerate(entries(document, "annotations")):
+        found.met += 1
+        identity, owner = key(annotation.get("id")), key(annotation.get("image_id"))
+        name = images[owner]["file_name"] if owner in images else ""
+        category = names.get(key(annotation.get("category_id")), "")
+        reason = None
+        if owner not in images:
+            reason = f"its image id {annotation.get('image_id')} is none of the file's images"
+        elif not category:
+            reason = f"its category id {annotation.get('category_id')} is none of the file's categories"
+        elif identity in seen and seen[identity] == annotation:
+            reason = "the same annotation is there twice"
+        if reason:
+            found.problems.append(Problem(file, "dropped", reason, name, str(annotation.get("id", "")), category))
+            continue
+        if identity in seen:
+            found.problems.append(Problem(file, "noted", "another annotation has the same id", name, str(identity), category))
+        seen[identity] = annotation
+        instances[owner].append(coco_instance(annotation, category, rank))
+    for identity, image in images.items():
+        size = size_of(image.get("width"), image.get("height"))
+        found.images.append(Annotated(file, image["file_name"], size, tuple(instances[identity])))
+
+
+def key(value: Any) -> Any:
+    """An id that can be looked up: 7, 7.0 and "7" are one."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else None
+
+
+def coco_instance(annotation: dict[str, Any], category: str, rank: int) -> Instance:
+    segmentation, outlines, runs = annotation.get("segmentation"), (), None
+    if isinstance(segmentation, list):
+        parts = segmentation if not segmentation or isinstance(segmentation[0], list) else [segmentation]
+        outlines = tuple(numbers(part) for part in parts)
+    elif isinstance(segmentation, dict):
+        counts, size = segmentation.get("counts"), numbers(segmentation.get("size"))
+        counts = tuple(numbers(counts).tolist()) if isinstance(counts, list) else counts
+        shape = (int(size[0]), int(size[1])) if len(size) == 2 and np.isfinite(size).all() else (0, 0)
+        runs = Runs(counts, shape)
+    crowd = number(annotation.get("iscrowd", 0)) == 1
+    return Instance(str(annotation.get("id", "")), category, outlines, runs, box_of(annotation.get("bbox")), crowd, rank)
+
+
+def voc(root: ElementTree.Element, file: str, found: Annotations) -> None:
+    """Pascal VOC: polygons as x1, y1, x2 ..., or as points; boxes, whose corners are pixels, counted from 1."""
+    found.formats.add("Pascal VOC")
+    name = (root.findtext("filename") or "").strip() or Path(file).stem
+    instances = []
+    for rank, entry in enumerate(root.findall("object")):
+        found.met += 1
+        category = (entry.findtext("name") or "").strip()
+        if not category:
+            found.problems.append(Problem(file, "dropped", "it has no name", name, str(rank)))
+            continue
+        outlines, box = [], None
+        for polygon in entry.findall("polygon"):
+            corners = [(p.findtext("x"), p.findtext("y")) for p in polygon.findall("pt")]
+            if not corners:
+                coordinates = {part.tag: part.text for part in polygon}
+                last = max((int(tag[1:]) for tag in coordinates if re.fullmatch(r"[xy]\d{1,6}", tag)), default=0)
+                corners = [(coordinates.get(f"x{k}"), coordinates.get(f"y{k}")) for k in range(1, last + 1)]
+            outlines.append(points(corners))
+        if (corner := entry.find("bndbox")) is not None:
+            left, top, right, bottom = (number(corner.findtext(k)) for k in ("xmin", "ymin", "xmax", "ymax"))
+            box = box_of([left - 1, top - 1, right - left + 1, bottom - top + 1])
+        found.categories.setdefault(category)
+        instances.append(Instance(str(rank), category, tuple(outlines), None, box, rank=rank))
+    size = size_of(root.findtext("size/width"), root.findtext("size/height"))
+    found.images.append(Annotated(file, name, size, tuple(instances)))
+
+
+def cvat(root: ElementTree.Element, file: str, found: Annotations) -> None:
+    """CVAT 1.1 for images: polygons, masks, boxes; `z_order` is their rank."""
+    found.formats.add("CVAT 1.1")
+    for image in root.findall("image"):
+        name, instances = image.get("name", ""), []
+        if not name:
+            found.problems.append(Problem(file, "skipped", "an image without name"))
+            continue
+        for place, entry in enumerate(image):
+            found.met += 1
+            category, identity = entry.get("label", ""), f"{image.get('id', '')}:{place}"
+            outlines, runs, box = (), None, None
+            if entry.tag == "polygon":
+                outlines = (points([pair.split(",") for pair in entry.get("points", "").split(";")]),)
+            elif entry.tag == "mask":
+                left, top, width, height = (number(entry.get(k)) for k in ("left", "top", "width", "height"))
+                counts = tuple(numbers(entry.get("rle", "").split(",")).tolist())
+                if all(math.isfinite(value) for value in (left, top, width, height)):
+                    runs = Runs(counts, (int(height), int(width)), (int(top), int(left)), by_columns=False)
+            elif entry.tag == "box":
+                left, top, right, bottom = (number(entry.get(k)) for k in ("xtl", "ytl", "xbr", "ybr"))
+                box = box_of([left, top, right - left, bottom - top])
+            else:
+                reason = f"a {entry.tag} covers no area"
+                found.problems.append(Problem(file, "dropped", reason, name, identity, category))
+                continue
+            if not category:
+                found.problems.append(Problem(file, "dropped", "it has no label", name, identity))
+                continue
+            found.categories.setdefault(category)
+            rank = number(entry.get("z_order", "0"))
+            instances.append(Instance(identity, category, outlines, runs, box, rank=0 if math.isnan(rank) else rank))
+        size = size_of(image.get("width"), image.get("height"))
+        found.images.append(Annotated(file, name, size, tuple(instances)))
+
+
+def cityscapes(document: dict[str, Any], file: str, found: Annotations) -> None:
+    """Cityscapes: polygons from the rearmost to the foremost; a label that ends in `group` is a crowd of the class before it."""
+    found.formats.add("Cityscapes")
+    name, instances = re.sub(r"_gtFine_polygons$", "", Path(file).stem), []
+    for rank, entry in enumerate(entries(document, "objects")):
+        found.met += 1
+        label = entry.get("label")
+        if not isinstance(label, str) or not label:
+            found.problems.append(Problem(file, "dropped", "it has no label", name, str(rank)))
+            continue
+        crowd = label.endswith("group") and label != "group"
+        category = label.removesuffix("group") if crowd else label
+        found.categories.setdefault(category)
+        instances.append(Instance(str(rank), category, (points(entry.get("polygon")),), crowd=crowd, rank=rank))
+    found.images.append(Annotated(file, name, size_of(document.get("imgWidth"), document["imgHeight"]), tuple(instances)))
+
+
+CIRCLE = 64  # corners of a polygon that stands for a circle
+
+
+def labelme(document: dict[str, Any], file: str, found: Annotations) -> None:
+    """LabelMe: polygons, circles, and rectangles, which are boxes."""
+    found.formats.add("LabelMe")
+    path = document.get("imagePath")
+    name = path.replace("\\", "/").rsplit("/", 1)[-1] if isinstance(path, str) and path else Path(file).stem
+    instances = []
+    for rank, entry in enumerate(entries(document, "shapes")):
+        found.met += 1
+        category, kind, values = entry.get("label"), entry.get("shape_type", "polygon"), points(entry.get("points"))
+        outlines, box = (), None
+        if not isinstance(category, str) or not category:
+            found.problems.append(Problem(file, "dropped", "it has no label", name, str(rank)))
+            continue
+        if kind in ("polygon", None, ""):
+            outlines = (values,)
+        elif kind == "circle" and len(values) == 4:
+            angle = 2 * np.pi * np.arange(CIRCLE) / CIRCLE
+            around = np.hypot(*(values[2:] - values[:2])) * np.stack([np.cos(angle), np.sin(angle)], 1)
+            outlines = ((values[:2] + around).ravel(),)
+        elif kind == "rectangle" and len(values) == 4:
+            low, high = np.minimum(values[:2], values[2:]), np.maximum(values[:2], values[2:])
+            box = box_of([*low, *(high - low)])
+        else:
+            found.problems.append(Problem(file, "dropped", f"a {kind} of LabelMe is not read", name, str(rank), category))
+            continue
+        found.categories.setdefault(category)
+        instances.append(Instance(str(rank), category, outlines, box=box, rank=rank))
+    size = size_of(document.get("imageWidth"), document.get("imageHeight"))
+    found.images.append(Annotated(file, name, size, tuple(instances)))

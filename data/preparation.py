@@ -1,0 +1,497 @@
+"""From annotations and images to a data set that a network can be trained on, with an account of everything that was done.
+
+Images are prepared in chunks, each of which leaves its files and, last, a list of them; whatever stops a run, the next one does the
+chunks that have no list. Chunks depend on nothing but the annotations and the options, so runs that were cut short, or shared
+among machines, end in the same bytes.
+"""
+
+import hashlib
+import io
+import itertools
+import json
+import multiprocessing
+import os
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image
+
+from data import annotations, preparation_report, rasters
+from data.annotations import Annotated, Problem
+from toolkit.core import ToolkitError
+from toolkit.images import SUFFIXES, digest, read_bytes
+from toolkit.outputs import made_folder, unwritable, write_bytes
+from toolkit.tasks.objects import BACKGROUND, IGNORE
+
+PARTS = {"train": 0.8, "val": 0.1, "test": 0.1}
+MODES, FITS = ("classes", "binary", "instances"), ("letterbox", "crop", "stretch")
+CHUNK = 64  # images
+MOST_CLASSES = 254
+QUALITY = 95  # of JPEG, colours at full resolution
+SURROUND = 104, 116, 124  # BGR, around a picture in a letterbox: the mean of photographs
+ALIKE = 4  # of 64 bits of their hashes in which near-duplicates may differ
+BANDS = 5  # into which a hash is cut: two that differ in ALIKE bits have one in common
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a data set is prepared. `classes`: categories to take, in the order of their indices; none: all. `size`: width and height
+    of what is written; `fit`: whether images are shrunk into it, cut to it, or stretched; `priority`: see rasters.label_map."""
+
+    annotations: Path
+    images: Path
+    classes: tuple[str, ...] = ()
+    mode: str = "classes"
+    size: tuple[int, int] = (256, 256)
+    fit: str = "letterbox"
+    priority: str = "area"
+    boxes: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image to prepare: its annotations, its file relative to the images' folder, and its name in the data set."""
+
+    annotated: Annotated
+    source: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every chunk is prepared by."""
+
+    options: Options
+    indices: dict[str, int]
+    count: int
+
+
+def prepared(options: Options, out: Path, workers: int, shard: tuple[int, int] | None, resume: bool) -> Iterator[tuple[int, int]]:
+    """Prepare a data set in `out`: yields images done, and images in all, chunk by chunk; `out` is there only once all is done.
+
+    With a shard (i, n) only every n-th chunk from the i-th on is prepared, i from 1; the shards of a run share `out`, and a last
+    run without one, with `resume`, puts them together. Raises ToolkitError with status 5 for annotations that cannot be used, with
+    status 4 when there is something at `out`, and with status 2 for an unfinished run that is not to be resumed or was another.
+    """
+    if out.exists():
+        raise ToolkitError(f"{out} is there already.", "Move it, or choose another --out.", status=4)
+    if not options.images.is_dir():
+        raise ToolkitError(f"There is no folder {options.images}.", "Give --images the folder that holds the images.", status=5)
+    if any(out.resolve().is_relative_to(p.resolve()) for p in (options.images, options.annotations) if p.is_dir()):
+        raise ToolkitError(f"{out} lies within what is read.", "Choose another --out.", status=2)
+    found = annotations.read(options.annotations)
+    classes, indices = chosen_classes(options, found)
+    items, problems = matched(found, options.images)
+    plan = Plan(options, indices, len(classes))
+    chunks = [items[k : k + CHUNK] for k in range(0, len(items), CHUNK)]
+    work = out.with_name(f"{out.name}.unfinished")
+    begin(work, options, resume or shard is not None)
+    mine = range(len(chunks)) if shard is None else range(shard[0] - 1, len(chunks), shard[1])
+    missing = [k for k in mine if not chunk_list(work, k).exists()]
+    done = sum(len(chunks[k]) for k in mine) - sum(len(chunks[k]) for k in missing)
+    total = sum(len(chunks[k]) for k in mine)
+    yield done, total
+    with multiprocessing.get_context("spawn").Pool(min(workers, max(1, len(missing)))) as pool:
+        for count in pool.imap_unordered(partial(prepare_chunk, plan, work), ((k, chunks[k]) for k in missing)):
+            done += count
+            yield done, total
+    if shard is None:
+        conclude(work, out, options, classes, found, problems, len(chunks))
+
+
+def begin(work: Path, options: Options, resume: bool) -> None:
+    """The folder of an unfinished run, with the options it was begun with."""
+    told = asdict(options) | {"annotations": digest(options.annotations), "images": str(options.images)}
+    begun = work / "options.json"
+    if begun.exists():
+        if not resume:
+            remedy = "Give --resume to go on with it, or remove that folder."
+            raise ToolkitError(f"An unfinished run lies in {work}.", remedy, status=2)
+        if json.loads(begun.read_text()) != json.loads(json.dumps(told)):
+            raise ToolkitError(f"The run in {work} was begun with other options.", "Resume it as it was begun, or remove it.", 2)
+    else:
+        write_bytes(begun, json.dumps(told, indent=2).encode())
+    for name in ("images", "masks", "instances", "chunks"):
+        made_folder(work / name)
+
+
+def chosen_classes(options: Options, found: annotations.Annotations) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The classes of masks, a background first, and the index of each category that is taken."""
+    taken = options.classes or tuple(name for name in found.categories if name != BACKGROUND)
+    unknown = [name for name in taken if name not in found.categories]
+    if unknown:
+        there = ", ".join(list(found.categories)[:20])
+        raise ToolkitError(f"The annotations know no class {', '.join(unknown)}.", f"They have: {there}.", status=5)
+    if not taken or len(taken) > MOST_CLASSES:
+        raise ToolkitError(f"There are {len(taken)} classes.", f"Name 1 to {MOST_CLASSES} with --classes.", status=5)
+    if options.mode == "binary":
+        return (BACKGROUND, taken[0] if len(taken) == 1 else "object"), dict.fromkeys(taken, 1)
+    return (BACKGROUND, *taken), {name: k + 1 for k, name in enumerate(taken)}
+
+
+def matched(found: annotations.Annotations, folder: Path) -> tuple[list[Item], list[Problem]]:
+    """The files of annotated images, by their names: exact, then of the same name in a subfolder, then without suffix; what has
+    no partner is told."""
+    files = []
+    for base, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files += [Path(base, n).relative_to(folder).as_posix() for n in names if n.lower().endswith(SUFFIXES) and n[0] != "."]
+    files.sort()
+    by_path, by_name, by_stem = set(files), {}, {}
+    for file in files:
+        by_name.setdefault(PurePosixPath(file).name, []).append(file)
+        by_stem.setdefault(PurePosixPath(file).stem.removesuffix("_leftImg8bit"), []).append(file)
+    problems, pairs, taken = [], [], {}
+    for annotated in found.images:
+        name = annotated.name.replace("\\", "/")
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            reason, candidates = "its file name leaves the folder: refused", []
+        else:
+            candidates = (
+                [name] if name in by_path else by_name.get(path.name) or by_stem.get(path.name) or by_stem.get(path.stem) or []
+            )
+            reason = "there is no such image" if not candidates else f"several images have this name: {', '.join(candidates[:3])}"
+        if len(candidates) == 1 and candidates[0] in taken:
+            reason, candidates = f"its image is that of {taken[candidates[0]]} already", []
+        if len(candidates) != 1:
+            problems.append(Problem(annotated.file, "skipped", reason, annotated.name))
+            problems += [Problem(annotated.file, "dropped", reason, annotated.name, i.id, i.category) for i in annotated.instances]
+            continue
+        taken[candidates[0]] = annotated.name
+        pairs.append((annotated, candidates[0]))
+    problems += [Problem("", "skipped", "the image has no annotations", file) for file in files if file not in taken]
+    stems = Counter(PurePosixPath(source).stem for _, source in pairs)
+    pairs.sort(key=lambda pair: pair[1])
+    items = []
+    for annotated, source in pairs:
+        path = PurePosixPath(source)
+        items.append(Item(annotated, source, path.stem if stems[path.stem] == 1 else source.replace("/", "_").replace(".", "_")))
+    return items, problems
+
+
+# --- one image
+
+
+def chunk_list(work: Path, k: int) -> Path:
+    """The file that a chunk leaves when all its images are done."""
+    return work / "chunks" / f"{k:06d}.jsonl"
+
+
+def prepare_chunk(plan: Plan, work: Path, chunk: tuple[int, list[Item]]) -> int:
+    """Prepare the images of a chunk; returns how many there are."""
+    cv2.setNumThreads(1)
+    k, items = chunk
+    lines = []
+    for item in items:
+        record, files = prepared_image(plan, item)
+        for part, data in files.items():
+            try:
+                (work / part).write_bytes(data)
+            except OSError as error:
+                raise unwritable(work / part, error) from error
+        lines.append(json.dumps(record))
+    write_bytes(chunk_list(work, k), ("\n".join(lines) + "\n").encode())
+    return len(items)
+
+
+def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What the manifest and the report say of an image, and its files by their names; none when it is skipped."""
+    options, annotated = plan.options, item.annotated
+    remarks: list[Problem] = []
+
+    def remark(action: str, reason: str, instance: str = "", category: str = "") -> None:
+        remarks.append(Problem(annotated.file, action, reason, item.source, instance, category))
+
+    record = {"name": item.name, "source": item.source, "annotations": annotated.file, "status": "ok"}
+    try:
+        image, shape, sha256 = read_turned(options, item, remark)
+    except ToolkitError as error:
+        remark("skipped", error.reason)
+        for instance in annotated.instances:
+            remark("dropped", "its image was skipped", instance.id, instance.category)
+        return record | {"status": "skipped", "remarks": [asdict(one) for one in remarks], "kept": 0}, {}
+    found = []
+    for instance in annotated.instances:
+        if instance.category not in plan.indices:
+            remark("dropped", "its class is not taken", instance.id, instance.category)
+            continue
+        one, told = rasters.painted(instance, shape, options.boxes)
+        for r in told:
+            remark(r.action, r.reason, instance.id, instance.category)
+        if one:
+            found.append(one)
+    labels, numbers, order = rasters.label_map(found, shape, plan.indices, options.priority)
+    picture, mask, instances, place = fitted(image, labels, numbers, options)
+    for k, one in enumerate(order):
+        visible = numbers[one.where] == k + 1
+        if not visible.any():
+            remark("noted", "it lies wholly under others", one.instance.id, one.instance.category)
+        elif kept_visible(one, visible, k + 1, plan.indices[one.instance.category], mask, instances, place):
+            remark("noted", "so small that it is kept as one pixel", one.instance.id, one.instance.category)
+    checked(picture, mask, plan)
+    files = {f"images/{item.name}.jpg": encoded(".jpg", picture), f"masks/{item.name}.png": encoded(".png", mask)}
+    if options.mode == "instances":
+        files[f"instances/{item.name}.png"] = encoded(".png", instances)
+    counts = np.bincount(mask.ravel())
+    pixels = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+    told = {"sha256": sha256, "size": list(shape[::-1]), "pixels": pixels, "hash": f"{likeness(picture):016x}"}
+    return record | told | {"kept": len(found), "remarks": [asdict(one) for one in remarks]}, files
+
+
+def read_turned(options: Options, item: Item, remark: Any) -> tuple[np.ndarray, tuple[int, int], str]:
+    """An image BGR, at least as large as what is written of it needs, its height and width as the annotations mean them, and the
+    SHA-256 of its file.
+
+    Annotations that tell the size of the file's own pixels mean these; those that tell the size of the image as its EXIF
+    orientation shows it mean that one; any other size is refused.
+    """
+    data = read_bytes(options.images / item.source)
+    try:
+        header = Image.open(io.BytesIO(data))
+        stored, turn = header.size, header.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception as error:  # Pillow's errors share no base class
+        raise ToolkitError("it is no image that can be read", "") from error
+    told = item.annotated.size
+    shown = stored[::-1] if turn in (5, 6, 7, 8) else stored
+    if told not in (None, stored, shown):
+        raise ToolkitError(f"it is {stored[0]} x {stored[1]}, its annotations are for {told[0]} x {told[1]}", "")
+    upright = told == shown and turn != 1 and (told != stored or shown == stored)
+    if turn != 1:
+        remark("noted", f"EXIF orientation {turn}: {'applied' if upright else 'not applied'}, as the annotations' size tells")
+    size = shown if upright else stored
+    scale = needed_scale(size, options)
+    flags = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}[scale]
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags if upright else flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise ToolkitError("it is damaged or cut short", "")
+    return image, size[::-1], hashlib.sha256(data).hexdigest()
+
+
+def needed_scale(size: tuple[int, int], options: Options) -> int:
+    """How much smaller an image may be decoded, and still be shrunk further."""
+    ratios = [have / want for have, want in zip(size, options.size, strict=True)]
+    least = max(ratios) if options.fit == "letterbox" else min(ratios)
+    return 4 if least >= 4 else 2 if least >= 2 else 1
+
+
+def fitted(
+    image: np.ndarray, labels: np.ndarray, numbers: np.ndarray, options: Options
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple]:
+    """Picture, classes and instances at the size that is written, and where the image came to lie: scales, offsets of x and y."""
+    width, height = options.size
+    rows, columns = labels.shape
+    if options.fit == "stretch":
+        scale = width / columns, height / rows
+    else:
+        both = (min if options.fit == "letterbox" else max)(width / columns, height / rows)
+        scale = both, both
+    size = max(1, round(columns * scale[0])), max(1, round(rows * scale[1]))
+    shrinks = size[0] < image.shape[1]
+    picture = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    mask, instances = rasters.voted(labels, size), rasters.voted(numbers, size) if options.mode == "instances" else None
+    x, y = (width - size[0]) // 2, (height - size[1]) // 2
+
+    def placed(array: np.ndarray, around: Any) -> np.ndarray:
+        whole = np.full((height, width, *array.shape[2:]), around, array.dtype)
+        whole[max(0, y) : y + size[1], max(0, x) : x + size[0]] = array[max(0, -y) :, max(0, -x) :][:height, :width]
+        return whole
+
+    place = (size[0] / columns, size[1] / rows), (x, y)
+    return placed(picture, SURROUND), placed(mask, IGNORE), placed(instances, 0) if instances is not None else None, place
+
+
+def kept_visible(
+    one: rasters.Painted, visible: np.ndarray, number: int, index: int, mask: np.ndarray, instances: np.ndarray | None, place: tuple
+) -> bool:
+    """Whether an instance had vanished from the mask, and was given the pixel where most of it lies."""
+    (across, down), (x, y) = place
+    step = max(1, int(visible.size**0.5 / 32))  # of a large one some pixels will do
+    rows, columns = (step * part for part in np.nonzero(visible[::step, ::step]))
+    rows, columns = ((rows + one.top + 0.5) * down + y).astype(int), ((columns + one.left + 0.5) * across + x).astype(int)
+    inside = (rows >= 0) & (rows < mask.shape[0]) & (columns >= 0) & (columns < mask.shape[1])
+    if not inside.any():
+        return False
+    rows, columns = rows[inside], columns[inside]
+    if (mask[rows, columns] == index).any():
+        return False
+    flat, counts = np.unique(rows * mask.shape[1] + columns, return_counts=True)
+    row, column = divmod(int(flat[counts.argmax()]), mask.shape[1])
+    mask[row, column] = index
+    if instances is not None:
+        instances[row, column] = number
+    return True
+
+
+def checked(picture: np.ndarray, mask: np.ndarray, plan: Plan) -> None:
+    """Fail rather than save what a training could not use."""
+    width, height = plan.options.size
+    right = picture.shape == (height, width, 3) and mask.shape == (height, width) and picture.dtype == mask.dtype == np.uint8
+    if not right or np.bincount(mask.ravel(), minlength=256)[plan.count : IGNORE].any():
+        raise AssertionError(f"{picture.shape} {mask.shape} {np.unique(mask)}")
+
+
+def encoded(suffix: str, image: np.ndarray) -> bytes:
+    """A picture as JPEG, with colours at full resolution, or indices as PNG."""
+    if suffix == ".png":
+        return cv2.imencode(suffix, image, [cv2.IMWRITE_PNG_COMPRESSION, 4])[1].tobytes()
+    settings = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    return cv2.imencode(suffix, image, settings)[1].tobytes()
+
+
+def likeness(picture: np.ndarray) -> int:
+    """64 bits that near-duplicates share: whether brightness falls from each to the next of 9 x 8 parts (dHash)."""
+    grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
+    return int.from_bytes(np.packbits(grey[:, 1:] < grey[:, :-1]).tobytes())
+
+
+# --- all images together
+
+
+def conclude(
+    work: Path,
+    out: Path,
+    options: Options,
+    classes: tuple[str, ...],
+    found: annotations.Annotations,
+    problems: list[Problem],
+    count: int,
+) -> None:
+    """Share the images of all chunks among the parts, write what was done, and put the folder in its place."""
+    records = [json.loads(line) for k in range(count) for line in chunk_list(work, k).read_text().splitlines()]
+    good = [record for record in records if record["status"] == "ok"]
+    if not good:
+        reason = records[0]["remarks"][0]["reason"] if records else problems[0].reason
+        raise ToolkitError(f"No image could be prepared: {reason}.", "Check --images and --annotations.", status=5)
+    parts = shared_out(good, options.seed)
+    told = [asdict(one) for one in (*found.problems, *problems)] + [remark for record in records for remark in record["remarks"]]
+    manifest = []
+    for record in good:
+        part = parts[record["name"]]
+        files = [
+            (name, f"{record['name']}{suffix}") for name, suffix in KINDS if name != "instances" or options.mode == "instances"
+        ]
+        empty = not {int(value) for value in record["pixels"]} - {0, IGNORE}
+        if empty and part == "train":
+            for name, file in files:
+                (work / name / file).unlink(missing_ok=True)
+            told.append(
+                asdict(Problem(record["annotations"], "skipped", "it shows no object: left out of train", record["source"]))
+            )
+            continue
+        for name, file in files:
+            target = made_folder(work / part / name) / file
+            if (work / name / file).exists():
+                os.replace(work / name / file, target)
+        pixels = {classes[int(v)] if int(v) != IGNORE else "ignored": n for v, n in record["pixels"].items()}
+        manifest.append({k: record[k] for k in ("name", "source", "sha256", "size", "hash")} | {"part": part, "pixels": pixels})
+    described = json.dumps({"classes": list(classes), "ignore": IGNORE}, indent=1).encode()
+    for part in (".", *PARTS):
+        if (work / part).exists():
+            write_bytes(work / part / "classes.json", described)
+    write_bytes(work / "manifest.jsonl", "".join(json.dumps(line) + "\n" for line in manifest).encode())
+    account = accounted(options, classes, found, records, manifest, told)
+    write_bytes(work / "report.json", json.dumps(account, indent=1).encode())
+    write_bytes(work / "report.html", preparation_report.page(account, work, manifest).encode())
+    for name in ("images", "masks", "instances", "chunks"):
+        shutil.rmtree(work / name)
+    (work / "options.json").unlink()
+    try:
+        work.rename(out)
+    except OSError as error:
+        raise unwritable(out, error) from error
+
+
+KINDS = ("images", ".jpg"), ("masks", ".png"), ("instances", ".png")
+
+
+def shared_out(records: list[dict[str, Any]], seed: int) -> dict[str, str]:
+    """The part of every image by its name, at random; near-duplicates go to the same part."""
+    groups = list(alike([int(record["hash"], 16) for record in records]))
+    wanted = {part: share * len(records) for part, share in PARTS.items()}
+    parts = {}
+    for k in np.random.default_rng(seed).permutation(len(groups)):
+        part = max(wanted, key=wanted.get)
+        wanted[part] -= len(groups[k])
+        parts |= {records[member]["name"]: part for member in groups[k]}
+    return parts
+
+
+def alike(hashes: list[int]) -> Iterator[list[int]]:
+    """Groups of images whose hashes differ in few bits, directly or by way of others, in the order of their first members."""
+    leader = list(range(len(hashes)))
+
+    def root(k: int) -> int:
+        while leader[k] != k:
+            leader[k] = leader[leader[k]]
+            k = leader[k]
+        return k
+
+    values = np.array(hashes, np.uint64)
+    cuts = np.linspace(0, 64, BANDS + 1).astype(int)
+    for low, high in itertools.pairwise(cuts.tolist()):
+        band = (values >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
+        order = np.argsort(band, kind="stable")
+        for bucket in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
+            for place, k in enumerate(bucket[:-1].tolist()):
+                others = bucket[place + 1 :]
+                for other in others[np.bitwise_count(values[others] ^ values[k]) <= ALIKE].tolist():
+                    first, second = sorted((root(k), root(other)))
+                    leader[second] = first
+    groups = defaultdict(list)
+    for k in range(len(hashes)):
+        groups[root(k)].append(k)
+    yield from groups.values()
+
+
+def accounted(
+    options: Options,
+    classes: tuple[str, ...],
+    found: annotations.Annotations,
+    records: list[dict[str, Any]],
+    manifest: list[dict[str, Any]],
+    told: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """What the report says: counts, the balance of classes, and everything that was done."""
+    actions = Counter(one["action"] for one in told if one["instance"])
+    kept = sum(record["kept"] for record in records)
+    balance = {
+        part: {
+            name: {
+                "images": sum(name in line["pixels"] for line in manifest if line["part"] == part),
+                "pixels": sum(line["pixels"].get(name, 0) for line in manifest if line["part"] == part),
+            }
+            for name in (*classes, "ignored")
+        }
+        for part in PARTS
+    }
+    return {
+        "formats": sorted(found.formats),
+        "options": {
+            k: list(v) if isinstance(v, tuple) else str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()
+        },
+        "classes": list(classes),
+        "images": {
+            "annotated": len(found.images),
+            "written": len(manifest),
+            "skipped": len({one["image"] for one in told if one["action"] == "skipped"}),
+            "parts": {part: sum(line["part"] == part for line in manifest) for part in PARTS},
+        },
+        "instances": {
+            "annotated": found.met,
+            "kept": kept,
+            "dropped": actions["dropped"],
+            "repaired": actions["repaired"],
+            "clipped": actions["clipped"],
+        },
+        "balance": balance,
+        "problems": told,
+    }

@@ -1,0 +1,49 @@
+"""What a preparation did, as a page for people: one file, nothing to fetch."""
+
+import base64
+from collections import defaultdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jinja2 import Environment
+
+from toolkit import pictures
+from toolkit.images import read_image
+
+SHOWN, ROWS = 24, 200  # pictures in the gallery, and rows of a table before the rest is left to report.json
+
+
+def page(account: dict[str, Any], folder: Path, manifest: list[dict[str, Any]]) -> str:
+    """The report as HTML, with pictures of the data set in `folder` that show its masks."""
+    classes = tuple(account["classes"])
+    groups = defaultdict(list)
+    for one in account["problems"]:
+        groups[one["action"], kind(one["reason"])].append(one)
+    ordered = sorted(groups.items(), key=lambda group: (ORDER.index(group[0][0]), -len(group[1]), group[0]))
+    chosen = np.random.default_rng(account["options"]["seed"]).permutation(len(manifest))[:SHOWN]
+    gallery = [(f"{manifest[k]['part']}: {manifest[k]['source']}", overlay(folder, manifest[k], classes)) for k in sorted(chosen)]
+    colours = pictures.palette()
+    legend = [(colours[k].tolist(), name) for k, name in enumerate(classes) if name != "background"]
+    template = Environment(autoescape=True).from_string(files("data").joinpath("preparation_report.html").read_text())
+    names = (*classes, "ignored")
+    return template.render(account=account, names=names, groups=ordered, gallery=gallery, legend=legend, most=ROWS)
+
+
+ORDER = ("skipped", "dropped", "repaired", "clipped", "noted")
+
+
+def kind(reason: str) -> str:
+    """A reason without what differs from one to the next: the numbers after a colon, the outline it speaks of."""
+    words = reason.split(": ")
+    return words[1] if words[0].startswith("outline ") and len(words) > 1 else words[0]
+
+
+def overlay(folder: Path, line: dict[str, Any], classes: tuple[str, ...]) -> str:
+    """A picture with its mask over it, as JPEG in base64."""
+    place = folder / line["part"]
+    mask = cv2.imread(str(place / "masks" / f"{line['name']}.png"), cv2.IMREAD_UNCHANGED)
+    shown = pictures.overlaid(read_image(place / "images" / f"{line['name']}.jpg"), mask, classes)
+    return base64.b64encode(cv2.imencode(".jpg", shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1]).decode()

@@ -1,0 +1,227 @@
+"""Annotated instances as pixels: outlines checked, mended and clipped, painted one over another, brought to another size."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import shapely
+from pycocotools import mask as coco_masks
+
+from data.annotations import Instance, Runs
+from toolkit.tasks.objects import IGNORE
+
+PRIORITIES = ("area", "order", "classes")  # what is painted last, and so wins where instances overlap
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What was done about something wrong with an instance: `action` is dropped, repaired, clipped or noted."""
+
+    instance: Instance
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Painted:
+    """An instance's pixels: bool (h, w), whose corner lies at (top, left) of the image."""
+
+    instance: Instance
+    top: int
+    left: int
+    pixels: np.ndarray
+
+    @property
+    def where(self) -> tuple[slice, slice]:
+        height, width = self.pixels.shape
+        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+
+
+def painted(instance: Instance, shape: tuple[int, int], boxes: bool) -> tuple[Painted | None, list[Remark]]:
+    """The pixels of an instance in an image (height, width), None when it has none, and what was wrong with it; `boxes`: of one
+    that is a box alone, the box."""
+    remarks: list[Remark] = []
+
+    def dropped(reason: str) -> tuple[None, list[Remark]]:
+        return None, [*remarks, Remark(instance, "dropped", reason)]
+
+    if instance.runs is not None:
+        try:
+            mask = run_mask(instance.runs, shape)
+        except ValueError as error:
+            return dropped(str(error))
+        found = cropped(instance, mask)
+        return (found, remarks) if found else dropped("its runs cover no pixel")
+    if instance.outlines:
+        rings, whole = sound(instance, shape, remarks)
+        if not whole:
+            return dropped("no outline of it can be used")
+    elif instance.box and boxes:
+        left, top, width, height = instance.box
+        corners = np.array([left, top, left + width, top, left + width, top + height, left, top + height])
+        rings, _ = sound(replace(instance, outlines=(corners,)), shape, remarks)
+    elif instance.box:
+        return dropped("it is a box alone, no outline; --boxes takes it")
+    else:
+        return dropped("it has no outline")
+    found = cropped(instance, *rasterised(rings, shape)) if rings else None
+    return (found, remarks) if found else dropped("it covers no pixel of the image")
+
+
+def sound(
+    instance: Instance, shape: tuple[int, int], remarks: list[Remark]
+) -> tuple[list[tuple[np.ndarray, list[np.ndarray]]], bool]:
+    """The outlines (n, 2) that can be drawn, each with its holes, and whether any was sound; what is wrong is remarked.
+
+    Those that cross themselves are mended by `shapely.make_valid`, those that leave the image are clipped.
+    """
+    rings, any_sound = [], False
+    height, width = shape
+    for k, flat in enumerate(instance.outlines):
+        part = f"outline {k}: " if len(instance.outlines) > 1 else ""
+        wrong = None
+        if len(flat) % 2:
+            wrong = "an odd number of coordinates"
+        elif not np.isfinite(flat).all():
+            wrong = "coordinates that are no numbers"
+        elif len(flat) < 6:
+            wrong = f"{len(flat) // 2} points, fewer than 3"
+        if wrong:
+            remarks.append(Remark(instance, "noted", f"{part}{wrong}: left out"))
+            continue
+        any_sound = True
+        ring = flat.reshape(-1, 2)
+        outside = ring.min() < 0 or ring[:, 0].max() > width or ring[:, 1].max() > height
+        polygon = shapely.Polygon(ring)
+        valid = polygon.is_valid
+        if valid and not outside:
+            rings.append((ring, []))
+            continue
+        if not valid:
+            mended = shapely.make_valid(polygon, method="structure", keep_collapsed=False)
+            why = shapely.is_valid_reason(polygon).split("[")[0].strip().lower()
+            reason = f"{part}{why}: area {polygon.area:.1f} -> {mended.area:.1f}"
+            remarks.append(Remark(instance, "repaired", reason))
+            polygon = mended
+        if outside:
+            before = polygon.area
+            polygon = shapely.intersection(polygon, shapely.box(0, 0, width, height))
+            remarks.append(Remark(instance, "clipped", f"{part}it leaves the image: area {before:.1f} -> {polygon.area:.1f}"))
+        for piece in getattr(polygon, "geoms", [polygon]):
+            if isinstance(piece, shapely.Polygon) and not piece.is_empty:
+                rings.append((np.array(piece.exterior.coords)[:-1], [np.array(hole.coords)[:-1] for hole in piece.interiors]))
+    return rings, any_sound
+
+
+def rasterised(rings: list[tuple[np.ndarray, list[np.ndarray]]], shape: tuple[int, int]) -> tuple[np.ndarray, int, int]:
+    """Pixels within outlines and outside their holes, as COCO's own code draws them, of the rectangle that they span, and its
+    corner."""
+    points = np.concatenate([ring for ring, _ in rings])
+    left, top = np.maximum(np.floor(points.min(0)).astype(int) - 1, 0)
+    right, bottom = np.minimum(np.ceil(points.max(0)).astype(int) + 1, shape[::-1])
+    height, width = max(1, int(bottom - top)), max(1, int(right - left))
+    corner = np.array([left, top])
+
+    def drawn(ring: np.ndarray) -> np.ndarray:
+        flat = np.round(ring - corner, 9).ravel().tolist()  # COCO rounds to fifths of a pixel: ties must stay ties
+        return coco_masks.decode(coco_masks.frPyObjects([flat], height, width))[..., 0].astype(bool)
+
+    mask = np.zeros((height, width), bool)
+    for ring, holes in rings:
+        piece = drawn(ring)
+        for hole in holes:
+            piece &= ~drawn(hole)
+        mask |= piece
+    return mask, int(top), int(left)
+
+
+def run_mask(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
+    """The mask bool (height, width) of an image that runs stand for; ValueError says why not."""
+    height, width = runs.shape
+    if runs.corner is None and runs.shape != shape:
+        raise ValueError(f"its runs are of {width} x {height} pixels, the image has {shape[1]} x {shape[0]}")
+    counts = unpacked(runs.counts) if isinstance(runs.counts, str | bytes) else np.array(runs.counts, np.float64)
+    if len(counts) == 0 or not np.isfinite(counts).all() or (counts < 0).any() or (counts != np.floor(counts)).any():
+        raise ValueError("its runs are no lengths")
+    if counts.sum() != height * width:
+        raise ValueError(f"its runs are of {int(counts.sum())} pixels, not {height * width}")
+    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts.astype(np.int64))
+    mask = flat.reshape((height, width), order="F" if runs.by_columns else "C")
+    if runs.corner is None:
+        return mask
+    top, left = runs.corner
+    whole = np.zeros(shape, bool)
+    rows, columns = (slice(max(0, a), max(0, min(n, a + m))) for a, m, n in zip((top, left), mask.shape, shape, strict=True))
+    whole[rows, columns] = mask[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    return whole
+
+
+def unpacked(text: str | bytes) -> np.ndarray:
+    """The counts of COCO's compressed runs: groups of 5 bits from the lowest on, bit 6 telling that more follow; from the fourth
+    on, differences to the count before the last."""
+    codes = np.frombuffer(text.encode("latin-1", "replace") if isinstance(text, str) else text, np.uint8).astype(np.int64) - 48
+    if len(codes) == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+        raise ValueError("its compressed runs are damaged")
+    last = np.flatnonzero((codes & 32) == 0)
+    first = np.concatenate([[0], last[:-1] + 1])
+    place = np.arange(len(codes)) - np.repeat(first, last - first + 1)
+    if place.max() > 10:
+        raise ValueError("its compressed runs are damaged")
+    values = np.add.reduceat((codes & 31) << (5 * place), first)
+    negative = (codes[last] & 16) > 0
+    values[negative] -= np.int64(1) << (5 * (last - first + 1)[negative])
+    values[1::2] = np.cumsum(values[1::2])
+    if len(values) > 2:
+        values[2::2] = np.cumsum(values[2::2])
+    return values
+
+
+def cropped(instance: Instance, mask: np.ndarray, top: int = 0, left: int = 0) -> Painted | None:
+    """A mask cut to what it covers; None when that is nothing."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return Painted(instance, top + int(rows[0]), left + int(columns[0]), part)
+
+
+def label_map(
+    instances: Sequence[Painted], shape: tuple[int, int], classes: dict[str, int], priority: str
+) -> tuple[np.ndarray, np.ndarray, list[Painted]]:
+    """Classes uint8 (height, width), instances uint16, 0 where there is none, and the instances in the order they were painted.
+
+    Crowds come first, as 255. Of others the last painted wins: by `area` the smallest; by `order` the foremost of the file; by
+    `classes` the class named last; each then by the order of the file.
+    """
+    mask, numbers = np.zeros(shape, np.uint8), np.zeros(shape, np.uint16)
+    keys = {
+        "area": lambda one: (-int(one.pixels.sum()), one.instance.rank),
+        "order": lambda one: one.instance.rank,
+        "classes": lambda one: (classes[one.instance.category], one.instance.rank),
+    }
+    for one in instances:
+        if one.instance.crowd:
+            mask[one.where][one.pixels] = IGNORE
+    inside = sorted((one for one in instances if not one.instance.crowd), key=keys[priority])
+    for k, one in enumerate(inside):
+        mask[one.where][one.pixels] = classes[one.instance.category]
+        numbers[one.where][one.pixels] = k + 1
+    return mask, numbers, inside
+
+
+def voted(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Labels (H, W) at another size (width, height): each pixel takes that which covers most of it; of equals the rarer."""
+    counts = np.bincount(labels.ravel())
+    values = np.flatnonzero(counts)
+    values = values[np.argsort(counts[values], kind="stable")]
+    found = np.full(size[::-1], values[-1], labels.dtype)
+    shrinks = size[0] <= labels.shape[1] and size[1] <= labels.shape[0]
+    best, rest = np.zeros(found.shape, np.uint8), np.full(found.shape, 255, np.uint8)
+    for value in values[:-1]:
+        plane = cv2.inRange(labels, int(value), int(value))
+        share = cv2.resize(plane, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        found[share > best] = value
+        best, rest = cv2.max(best, share), cv2.subtract(rest, share)
+    found[rest > best] = values[-1]
+    return found
