@@ -1,0 +1,154 @@
+"""Annotations of five formats."""
+
+import json
+
+import numpy as np
+import pytest
+
+from data.annotations import read
+from toolkit.core import ToolkitError
+
+SQUARE = [10, 10, 30, 10, 30, 30, 10, 30]
+
+
+def coco(**changes):
+    document = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}],
+        "categories": [{"id": 18, "name": "dog"}, {"id": 3, "name": "car"}],
+        "annotations": [
+            {"id": 7, "image_id": 1, "category_id": 18, "segmentation": [SQUARE], "bbox": [10, 10, 20, 20], "iscrowd": 0}
+        ],
+    }
+    return document | changes
+
+
+def saved(tmp_path, content, name="annotations.json"):
+    (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
+    return tmp_path / name
+
+
+def polygon_of(found, k=0):
+    (image,) = found.images
+    return image.instances[k].outlines[0].tolist()
+
+
+def test_coco_gives_classes_by_their_ids_with_gaps_among_them(tmp_path):
+    found = read(saved(tmp_path, coco()))
+    assert found.formats == {"COCO"} and list(found.categories) == ["car", "dog"] and found.met == 1
+    (image,) = found.images
+    assert image.name == "a.jpg" and image.size == (64, 48) and image.instances[0].category == "dog"
+    assert polygon_of(found) == SQUARE and image.instances[0].box == (10, 10, 20, 20) and not found.problems
+
+
+VOC = """<annotation><filename>a.jpg</filename><size><width>64</width><height>48</height></size><object><name>dog</name>
+<bndbox><xmin>11</xmin><ymin>11</ymin><xmax>30</xmax><ymax>30</ymax></bndbox><polygon>{}</polygon></object></annotation>"""
+NUMBERED = "".join(f"<x{k}>{x}</x{k}><y{k}>{y}</y{k}>" for k, (x, y) in enumerate(np.reshape(SQUARE, (4, 2)), 1))
+LISTED = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in np.reshape(SQUARE, (4, 2)))
+CVAT = """<annotations><version>1.1</version><image id="0" name="a.jpg" width="64" height="48">
+<polygon label="dog" points="10,10;30,10;30,30;10,30" z_order="2"/></image></annotations>"""
+PAIRS = np.reshape(SQUARE, (4, 2)).tolist()
+CITY = {"imgWidth": 64, "imgHeight": 48, "objects": [{"label": "dog", "polygon": PAIRS}]}
+LABELME = {"imagePath": "..\\pictures\\a.jpg", "imageWidth": 64, "imageHeight": 48}
+LABELME["shapes"] = [{"label": "dog", "points": PAIRS, "shape_type": "polygon"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "content"),
+    [
+        ("COCO", "a.json", coco()),
+        ("Pascal VOC", "a.xml", VOC.format(NUMBERED)),
+        ("Pascal VOC", "a.xml", VOC.format(LISTED)),
+        ("CVAT 1.1", "whatever.xml", CVAT),
+        ("Cityscapes", "a_gtFine_polygons.json", CITY),
+        ("LabelMe", "b.json", LABELME),
+    ],
+)
+def test_every_format_gives_the_same_instance(kind, name, content, tmp_path):
+    found = read(saved(tmp_path, content, name))
+    assert found.formats == {kind} and list(found.categories)[-1] == "dog" and found.met == 1
+    assert polygon_of(found) == SQUARE
+    image = found.images[0]
+    assert image.name == ("a" if kind == "Cityscapes" else "a.jpg") and image.size == (64, 48)
+    assert image.instances[0].box in (None, (10, 10, 20, 20))
+    assert image.instances[0].rank == (2 if kind == "CVAT 1.1" else 0)
+
+
+def test_groups_of_cityscapes_are_crowds(tmp_path):
+    city = CITY | {"objects": [{"label": "cargroup", "polygon": PAIRS}]}
+    (image,) = read(saved(tmp_path, city)).images
+    assert image.instances[0].category == "car" and image.instances[0].crowd
+
+
+@pytest.mark.parametrize(
+    ("changes", "action", "words"),
+    [
+        ({"annotations": [{"id": 1, "image_id": 9, "category_id": 3, "segmentation": [SQUARE]}]}, "dropped", "image id 9"),
+        ({"annotations": [{"id": 1, "image_id": 1, "category_id": 4, "segmentation": [SQUARE]}]}, "dropped", "category id 4"),
+        ({"annotations": [{"id": 1, "image_id": 1, "category_id": 3, "segmentation": [SQUARE]}] * 2}, "dropped", "twice"),
+        ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]}, "skipped", "image id 1 is there twice"),
+        ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2}]}, "skipped", "without name"),
+        ({"categories": [{"id": 18, "name": "dog"}, {"id": 18, "name": "cat"}]}, "noted", "category id 18"),
+    ],
+)
+def test_what_coco_has_wrong_is_told(changes, action, words, tmp_path):
+    found = read(saved(tmp_path, coco(**changes)))
+    assert any(one.action == action and words in one.reason for one in found.problems)
+    kept = sum(len(image.instances) for image in found.images)
+    assert kept + sum(one.action == "dropped" for one in found.problems) == found.met
+
+
+def test_two_annotations_of_one_id_are_both_kept_when_they_differ(tmp_path):
+    twice = [
+        {"id": 1, "image_id": 1, "category_id": 3, "segmentation": [SQUARE]},
+        {"id": 1, "image_id": 1, "category_id": 18, "segmentation": [SQUARE]},
+    ]
+    found = read(saved(tmp_path, coco(annotations=twice)))
+    assert len(found.images[0].instances) == 2 and [one.action for one in found.problems] == ["noted"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.json", "{", "neither JSON nor XML"),
+        ("a.json", "[1, 2]", "no known format"),
+        ("a.json", '{"images": [], "annotations": 3, "categories": []}', "no list"),
+        ("a.json", "[" * 100_000, "neither JSON nor XML"),
+        ("a.xml", "<annotation>", "no XML"),
+        ("a.xml", "<other/>", "no known format"),
+        ("a.xml", '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "entities"),
+        ("a.json", coco(annotations=[{"id": 1, "image_id": 1, "category_id": 1, "caption": "hello"}]), "another kind"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_and_others_are_read(name, content, words, tmp_path):
+    with pytest.raises(ToolkitError, match=words) as refusal:
+        read(saved(tmp_path, content, name))
+    assert refusal.value.status == 5
+    saved(tmp_path, coco(), "good.json")
+    found = read(tmp_path)
+    assert len(found.images) == 1 and [one.file for one in found.problems] == [name]
+
+
+def test_what_covers_no_area_is_dropped_by_name(tmp_path):
+    shapes = CVAT.replace("</image>", '<polyline label="dog" points="1,2;3,4"/><points label="dog" points="1,2"/></image>')
+    found = read(saved(tmp_path, shapes, "a.xml"))
+    assert found.met == 3 and len(found.images[0].instances) == 1
+    assert [one.reason for one in found.problems] == ["a polyline covers no area", "a points covers no area"]
+    assert (
+        read(saved(tmp_path, LABELME | {"shapes": [{"label": "x", "points": [[1, 2]], "shape_type": "point"}]}, "a.xml")).met == 1
+    )
+
+
+def test_an_image_that_two_files_annotate_is_one(tmp_path):
+    saved(tmp_path, VOC.format(NUMBERED), "a.xml")
+    saved(tmp_path, CVAT, "b.xml")
+    found = read(tmp_path)
+    assert len(found.images) == 1 and len(found.images[0].instances) == 2
+    assert "twice" in found.problems[0].reason
+
+
+def test_what_are_no_numbers_does_not_stop_a_file(tmp_path):
+    strange = [["x", 1, None, 2, [3], True], "no list", [[1, 2], [3, 4]]]
+    annotations = [{"id": k, "image_id": 1, "category_id": 3, "segmentation": [s]} for k, s in enumerate(strange)]
+    found = read(saved(tmp_path, coco(annotations=annotations)))
+    assert len(found.images[0].instances) == 3
+    assert all(not np.isfinite(i.outlines[0]).all() for i in found.images[0].instances)
