@@ -1,4 +1,7 @@
-"""Made-up pictures of textured shapes on textured ground, with the class of every pixel, and as a COCO data set."""
+"""Made-up pictures of shapes on cloudy ground, with the class of every pixel, and as a COCO data set.
+
+Each class has a shape and a texture of its own, in any colours.
+"""
 
 import json
 import multiprocessing
@@ -37,14 +40,14 @@ class Shape:
 
 def scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[Shape]]:
     """A picture uint8 (128, 128, 3), its mask uint8 (128, 128), and the shapes from the rearmost to the foremost."""
-    image = texture(rng)
+    image = texture("cloudy", rng)
     mask = np.zeros((SIDE, SIDE), np.uint8)
     shapes = [shape(rng) for _ in range(rng.integers(1, 6))]
     for one in shapes:
         share = one.covers()
-        skin = texture(rng)
-        while np.abs(skin.mean((0, 1)) - image.mean((0, 1))).max() < 0.1:  # would hardly show
-            skin = texture(rng)
+        skin = texture(SKINS[one.name], rng)
+        while np.abs(skin.mean((0, 1)) - image.mean((0, 1))).max() < 0.15:  # would hardly show
+            skin = texture(SKINS[one.name], rng)
         image = image + share[..., None] * (skin - image)
         mask[share >= 0.5] = CLASSES.index(one.name)
     light = 1 + rng.uniform(0, 0.12) * field(1.5, rng)
@@ -70,23 +73,25 @@ def field(period: float, rng: np.random.Generator) -> np.ndarray:
     return 1.4 * cv2.resize(rng.standard_normal((cells, cells), np.float32), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
 
 
-def texture(rng: np.random.Generator) -> np.ndarray:
-    """Plain, striped, spotted or rough, in two colours that lie close together; float32 (128, 128, 3) in about [0, 1]."""
+SKINS = {"disc": "plain", "ring": "striped", "square": "checked", "star": "spotted", "triangle": "rough"}
+
+
+def texture(kind: str, rng: np.random.Generator) -> np.ndarray:
+    """A surface in two colours at random; float32 (128, 128, 3) in about [0, 1]."""
     first = rng.uniform(0.1, 0.9, 3).astype(np.float32)
-    second = np.clip(first + rng.normal(0, 0.15, 3), 0, 1).astype(np.float32)
+    second = np.clip(first + rng.choice([-1, 1], 3) * rng.uniform(0.1, 0.4, 3), 0, 1).astype(np.float32)
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32)
-    kind, angle, period = rng.integers(4), rng.uniform(0, np.pi), rng.uniform(4, 16)
-    across = columns * np.cos(angle) + rows * np.sin(angle)
-    along = rows * np.cos(angle) - columns * np.sin(angle)
-    if kind == 0:
-        share = np.full((SIDE, SIDE), 0.5)
-    elif kind == 1:
-        share = 0.5 + 0.5 * np.sin(2 * np.pi * across / period)
-    elif kind == 2:
-        share = (np.sin(2 * np.pi * across / period) * np.sin(2 * np.pi * along / period) > 0.3).astype(np.float32)
-    else:
-        share = 0.5 + 0.35 * field(period / SIDE * 2, rng)
-    share = share + 0.2 * field(0.7, rng)
+    angle, period = rng.uniform(0, np.pi), rng.uniform(4, 8)
+    across = np.sin(2 * np.pi * (columns * np.cos(angle) + rows * np.sin(angle)) / period)
+    along = np.sin(2 * np.pi * (rows * np.cos(angle) - columns * np.sin(angle)) / period)
+    share = {
+        "cloudy": lambda: 0.5 + 0.25 * field(0.5, rng),
+        "plain": lambda: np.full((SIDE, SIDE), 0.5),
+        "striped": lambda: 0.5 + 0.5 * across,
+        "checked": lambda: (across * along > 0).astype(np.float32),
+        "spotted": lambda: (across * along > 0.45).astype(np.float32),
+        "rough": lambda: 0.5 + 0.35 * field(0.05, rng),
+    }[kind]()
     return (first + share[..., None].astype(np.float32) * (second - first)).astype(np.float32)
 
 

@@ -15,8 +15,7 @@ class Network:
 
     checkpoint: str | None = None
 
-    @property
-    def sha256(self) -> str:
+    def sha256(self, inputs: Heap) -> str:
         """Of the checkpoint, for the record of a run."""
         return checkpoint("fragments", self.checkpoint).sha256
 

@@ -20,8 +20,7 @@ class Network:
     threshold: float = 0.33
     closure: Closure = CLOSURE
 
-    @property
-    def sha256(self) -> str:
+    def sha256(self, inputs: Micrograph) -> str:
         """Of the checkpoint, for the record of a run."""
         return checkpoint("grains", self.checkpoint).sha256
 

@@ -19,8 +19,7 @@ class Network:
 
     checkpoint: str | None = None
 
-    @property
-    def sha256(self) -> str:
+    def sha256(self, inputs: Scans) -> str:
         """Of the checkpoint, for the record of a run."""
         return checkpoint("lines", self.checkpoint).sha256
 

@@ -13,9 +13,9 @@ from PIL import Image
 pytest.importorskip("pycocotools", reason="preparing needs the extra [prepare]")
 
 from data import preparation, scenes
-from data.objects import data_set, read_pair
 from data.preparation import Options, prepared
 from toolkit.core import ToolkitError
+from toolkit.object_files import data_set, read_pair
 
 SQUARE = [10, 10, 30, 10, 30, 30, 10, 30]
 

@@ -65,22 +65,28 @@ HIDING_OPTIONS = [
         help="What is hidden: task (64 x 64 only), a file, WIDTH/PERIOD@ANGLE with 0 = rows and 90 = columns, or random:SHARE.",
     )
 ]
-INPUT_OPTIONS = {"fragments": HEAP_OPTIONS, "grains": SCALE_OPTIONS, "lines": MASK_OPTIONS}
-SAMPLE_OPTIONS = {"fragments": CONDITION_OPTIONS, "grains": LIGHT_OPTIONS, "lines": HIDING_OPTIONS}
+CLASS_OPTIONS = [
+    click.option("--classes", help="Classes to find, those of a shipped network: background,person, say.  [default: street scenes]")
+]
+INPUT_OPTIONS = {"fragments": HEAP_OPTIONS, "grains": SCALE_OPTIONS, "lines": MASK_OPTIONS, "objects": CLASS_OPTIONS}
+SAMPLE_OPTIONS = {"fragments": CONDITION_OPTIONS, "grains": LIGHT_OPTIONS, "lines": HIDING_OPTIONS, "objects": []}
 INPUT_HELP = {
     "fragments": "Each INPUT is a heap: a folder or .zip of fragments as images, or an .npy of uint8 (n, s, s, 3).",
     "grains": "Each INPUT is a micrograph, or a folder of them: one batch. Several batches are compared.",
     "lines": "Each INPUT is a stack of scans: .npy, folder of images, image, NIfTI volume or DICOM file. Not for diagnosis.",
+    "objects": "Each INPUT is a picture, or a folder of them.",
 }
 SAMPLE_HELP = {
     "fragments": "Samples are heaps of photographs, cut and mixed afresh.",
     "grains": "Samples are micrographs with drawn boundaries.",
     "lines": "Samples are complete scans with lines hidden; of damaged ones, further lines.",
+    "objects": "Samples are pictures with the class of every pixel.",
 }
 DATA_HELP = {
     "fragments": "Folder, .zip or .npy of photographs, or builtin.",
     "grains": "Folder with images/NAME.* and boundaries/NAME.png, or builtin: generated.",
     "lines": ".npy (N, H, W) or folder of scans, or builtin: generated heads.",
+    "objects": "Folder with images/, masks/ and classes.json, or builtin: generated scenes.",
 }
 CHECKPOINT = click.option("--checkpoint", type=click.Path(), help="Network for the method deep, instead of the one shipped.")
 
@@ -376,18 +382,29 @@ def prepare_lines(images: int, out: Path, seed: int, workers: int) -> None:
 @click.option("--data", required=True, type=PATH, help="Folder with the task's training and validation parts.")
 @click.option("--out", required=True, type=PATH, help="Folder of the run: weights, history, TensorBoard events.")
 @click.option("--steps", type=click.IntRange(1), help="Optimiser steps.  [default: the recipe's]")
+@click.option("--epochs", type=click.IntRange(1), help="Times that every image is shown, instead of --steps; objects alone.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of weights and batches.")
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Processor threads.")
 @click.option("--resume", is_flag=True, help="Go on from the last validation in --out.")
 @click.option("--weights", type=PATH, help="Start from these: checkpoints/TASK.safetensors, say.  [default: from scratch]")
-def train(task: str, data: Path, out: Path, steps: int | None, seed: int, threads: int, resume: bool, weights: Path | None) -> None:
+def train(
+    task: str,
+    data: Path,
+    out: Path,
+    steps: int | None,
+    epochs: int | None,
+    seed: int,
+    threads: int,
+    resume: bool,
+    weights: Path | None,
+) -> None:
     """Train the network of TASK, from scratch or from weights.
 
     Needs the extra [train]. The folder --out holds one run, which --resume continues from its last validation.
     """
     with training_installed():
         from deep.training.run import train_task
-    click.echo(train_task(task, data, out, steps, seed, threads, resume, weights))
+    click.echo(train_task(task, data, out, steps, seed, threads, resume, weights, epochs))
 
 
 @cli.command()

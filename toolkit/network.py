@@ -60,8 +60,9 @@ class Checkpoint:
 
 
 @lru_cache(maxsize=4)
-def checkpoint(task: str, path: str | None = None) -> Checkpoint:
-    """The network at `path`, or the one shipped for `task`; ToolkitError with status 3 when missing, corrupt or not ours."""
+def checkpoint(task: str, path: str | None = None, classes: tuple[str, ...] | None = None) -> Checkpoint:
+    """The network at `path`, or the one shipped for `task`, of several that which knows `classes`; ToolkitError with status 3 when
+    missing, corrupt or not ours."""
     if path is not None:
         if not Path(path).is_file():
             raise ToolkitError(f"There is no checkpoint {path}.", "Check the path.", status=3)
@@ -70,8 +71,13 @@ def checkpoint(task: str, path: str | None = None) -> Checkpoint:
         except ToolkitError as error:
             raise ToolkitError(error.reason, error.remedy, status=3) from error
     folder = files("checkpoints")
-    index_file, name = folder.joinpath("index.json"), f"{task}.onnx"
+    index_file = folder.joinpath("index.json")
     index = json.loads(index_file.read_text()) if index_file.is_file() else {}
+    known = {name: tuple(entry.get("classes", ())) for name, entry in index.items() if entry["task"] == task}
+    name = next((name for name, its in known.items() if its == classes), None) if classes else f"{task}.onnx"
+    if name is None:
+        there = "; ".join(", ".join(its) for its in known.values())
+        raise ToolkitError(f"No shipped network knows the classes {', '.join(classes)}.", f"Those shipped know: {there}.", status=3)
     if name not in index or not folder.joinpath(name).is_file():
         raise ToolkitError(f"No checkpoint for {task} is installed.", "Install the toolkit again or give --checkpoint.", status=3)
     data = folder.joinpath(name).read_bytes()

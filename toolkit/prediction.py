@@ -62,7 +62,7 @@ def answered(task: Task, name: str, method: Method, path: Path, folder: Path, to
             record["outputs"] = [str(folder / output) for output in record["outputs"]]
             record["method"] = name
             if hasattr(method, "sha256"):
-                record["checkpoint"] = method.sha256
+                record["checkpoint"] = method.sha256(inputs)
             record["seconds"] = round(time.perf_counter() - began, 3)
             write_bytes(unfinished / RECORD, (json.dumps(record) + "\n").encode())
     except ToolkitError as error:

@@ -10,6 +10,7 @@ TASKS = {
     "fragments": "toolkit.tasks.fragments:TASK",
     "grains": "toolkit.tasks.grains:TASK",
     "lines": "toolkit.tasks.lines:TASK",
+    "objects": "toolkit.tasks.objects:TASK",
 }
 
 METHODS = {
@@ -39,9 +40,14 @@ METHODS = {
         "deep": "deep.lines:Network",
         "flips": "deep.lines:Flipped",
     },
+    "objects": {
+        "trivial": "baselines.objects:MostFrequent",
+        "baseline": "baselines.objects:Texture",
+        "deep": "deep.objects:Network",
+    },
 }
 
-SAMPLERS = {"fragments": "data.fragments:samples", "grains": "data.grains:samples", "lines": "data.lines:samples"}
+SAMPLERS = {name: f"data.{name}:samples" for name in TASKS}
 
 
 def loaded(place: str) -> Any:

@@ -66,7 +66,8 @@ def export_task(task: str, run: Path, out: Path) -> Path:
         raise ToolkitError(f"torch and ONNX differ by {worst:.2g}.", f"The export must agree to {TOLERANCE}.", status=3)
     index_path = out / "index.json"
     index = json.loads(index_path.read_text()) if index_path.exists() else {}
-    index[f"{task}.onnx"] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    entry = {"task": chosen.task, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    index[f"{task}.onnx"] = entry | {name: card[name] for name in ("classes",) if name in card}
     write_bytes(out / f"{task}.safetensors", save(network.state_dict()))
     write_bytes(out / f"{task}.onnx", data)
     write_bytes(index_path, (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())

@@ -6,9 +6,11 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -39,6 +41,9 @@ class Recipe:
     weight_decay: float = 0.01
     average: float = 0.999
     validate_every: int = 500
+    patience: int | None = None  # validations without a better score after which a run ends
+    epoch: Callable[[Path], int] | None = None  # steps in which every example of a folder is shown once
+    picture: Callable[[nn.Module, Any], np.ndarray] | None = None  # uint8 (H, W, 3): how a network does on validation data
 
 
 def train(
@@ -52,7 +57,7 @@ def train(
     weights: Path | None,
     report: Callable[[int, dict[str, float]], None],
 ) -> Path:
-    """Train to `folder/best.safetensors` and return its path; `history.jsonl` and TensorBoard events lie beside it.
+    """Train to `folder/best.safetensors` and return its path; `history.jsonl`, `curves.png` and TensorBoard events lie beside it.
 
     `report(step, scalars)` is called after every step. With `resume` the run goes on from `folder/state.pt` when it is there. With
     `weights`, a safetensors file of this network, the run starts from them and takes smaller steps.
@@ -72,21 +77,20 @@ def train(
             reason = f"{weights} holds no weights of this network: {str(error).splitlines()[0]}"
             raise ToolkitError(reason, f"Give the {recipe.task}.safetensors of `toolkit export`.", status=2) from error
     highest_rate = recipe.learning_rate * (FINE_TUNING if weights else 1)
-    average = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)
-    averaged = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+    averaged = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=partial(average, recipe.average), use_buffers=True)
     matrices = [p for p in network.parameters() if p.numel() > 4]
     scalars = [p for p in network.parameters() if p.numel() <= 4]  # gates and scales: alone in what they do, they may move faster
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "speed": 1, "weight_decay": recipe.weight_decay}, {"params": scalars, "speed": 10, "weight_decay": 0}]
     )
-    start, best, seconds = 0, -math.inf, 0.0
+    start, best, since, seconds = 0, -math.inf, 0, 0.0
     state = folder / "state.pt"
     if resume and state.exists():
         saved = torch.load(state, weights_only=True)
         network.load_state_dict(saved["network"])
         averaged.load_state_dict(saved["averaged"])
         optimizer.load_state_dict(saved["optimizer"])
-        start, best, seconds = saved["step"], saved["best"], saved["seconds"]
+        start, best, since, seconds = saved["step"], saved["best"], saved.get("since", 0), saved["seconds"]
     events = SummaryWriter(folder / "events", purge_step=start)
     with open(folder / "history.jsonl", "a") as history:
         for step in range(start, steps):
@@ -116,19 +120,43 @@ def train(
                 record = {"step": step + 1, "seconds": round(seconds, 1), **scalars_now, **scores}
                 history.write(json.dumps(record) + "\n")
                 history.flush()
+                draw_curves(folder)
+                if recipe.picture:
+                    events.add_image("validation/samples", recipe.picture(averaged.module, validation), step + 1, dataformats="HWC")
+                since += 1
                 if scores["score"] > best:
-                    best = scores["score"]
+                    best, since = scores["score"], 0
                     kept = {"record": json.dumps(record)}  # in the file, so that scores and weights cannot part
                     weights_now = {name: value.contiguous() for name, value in averaged.module.state_dict().items()}
                     save_file(weights_now, folder / "best.safetensors.tmp", metadata=kept)
                     os.replace(folder / "best.safetensors.tmp", folder / "best.safetensors")
                 saved = {"network": network.state_dict(), "averaged": averaged.state_dict(), "optimizer": optimizer.state_dict()}
-                torch.save({**saved, "step": step + 1, "best": best, "seconds": seconds}, folder / "state.pt.tmp")
+                torch.save({**saved, "step": step + 1, "best": best, "since": since, "seconds": seconds}, folder / "state.pt.tmp")
                 os.replace(folder / "state.pt.tmp", state)
                 scalars_now = record
             report(step + 1, scalars_now)
+            if recipe.patience and since >= recipe.patience:
+                break
     events.close()
     return folder / "best.safetensors"
+
+
+def average(highest: float, averages: list[Tensor], current: list[Tensor], count: int) -> None:
+    """Move averages towards what is current, in place: faster at first, when the network changes fast."""
+    torch.optim.swa_utils.get_ema_multi_avg_fn(min(highest, (1 + count) / (10 + count)))(averages, current, count)
+
+
+def draw_curves(folder: Path) -> None:
+    """`curves.png`: the loss, and the validation's score, against steps."""
+    from matplotlib.figure import Figure
+
+    records = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axes, name, title in zip(figure.subplots(1, 2), ("loss", "score"), ("training loss", "validation score"), strict=True):
+        axes.plot([record["step"] for record in records], [record[name] for record in records], ".-")
+        axes.set(xlabel="optimiser steps", title=title)
+        axes.grid(alpha=0.3)
+    figure.savefig(folder / "curves.png", dpi=100)
 
 
 def learning_rate_share(step: int, steps: int, warm_up: int) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,8 @@ from toolkit.images import digest
 from toolkit.outputs import write_bytes
 
 RECIPES = {
-    name: f"deep.training.recipes.{name.replace('-', '_')}" for name in ("fragments", "grains", "lines", "lines-peer", "objects")
+    name: f"deep.training.recipes.{name.replace('-', '_')}"
+    for name in ("fragments", "grains", "lines", "lines-peer", "objects", "objects-person", "objects-scenes")
 }
 RECORDED = ("torch", "numpy", "opencv-python-headless")
 
@@ -28,9 +30,18 @@ def recipe(task: str) -> Recipe:
 
 
 def train_task(
-    task: str, data: Path, out: Path, steps: int | None, seed: int, threads: int, resume: bool, weights: Path | None = None
+    task: str,
+    data: Path,
+    out: Path,
+    steps: int | None,
+    seed: int,
+    threads: int,
+    resume: bool,
+    weights: Path | None = None,
+    epochs: int | None = None,
 ) -> Path:
-    """Train into the folder `out`, from `weights` or from scratch, and return the path of the best weights.
+    """Train into the folder `out`, from `weights` or from scratch, for `steps` or `epochs` or as the recipe says, and return the
+    path of the best weights.
 
     Raises ToolkitError when data are missing (status 5), or when `out` holds a run that is not to be resumed, or another run than
     this (status 2).
@@ -41,6 +52,11 @@ def train_task(
             raise ToolkitError(f"There is no {data / name}.", f"--data needs {', '.join(chosen.files)}.", status=5)
     if weights and not weights.is_file():
         raise ToolkitError(f"There is no {weights}.", "Give --weights a .safetensors file.", status=2)
+    if epochs and (steps or not chosen.epoch):
+        raise ToolkitError(f"{task} cannot be trained by epochs here.", "Give --steps alone.", status=2)
+    if epochs:
+        steps = epochs * chosen.epoch(data)
+        chosen = replace(chosen, validate_every=min(chosen.validate_every, chosen.epoch(data)))
     described = {
         "task": task,
         "steps": steps or chosen.steps,

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data.objects import IGNORE, data_set, read_mask, read_pair
 from deep.training.loop import Recipe
 from deep.training.models.objects import ObjectNetwork
+from toolkit import pictures
 from toolkit.core import ToolkitError
+from toolkit.object_files import data_set, read_mask, read_pair
+from toolkit.tasks.objects import IGNORE
 
 BATCH = 12
 STEP = 32  # pixels: sides of what the network is shown are multiples of it
 WIDEST = 320  # pixels along a side of what it is shown
+SHOWN = 4  # validation pictures for TensorBoard
 OUTSIDE = 124, 116, 104  # the grey that surrounds a picture that does not fill the frame
 
 
@@ -147,6 +150,19 @@ def validate(network: nn.Module, examples: Examples) -> dict[str, float]:
     return {"pooled_iou": pooled, "pixel_accuracy": float(both.sum() / max(1, confusion.sum())), **scores, "score": pooled}
 
 
+@torch.inference_mode()
+def picture(network: nn.Module, examples: Examples) -> np.ndarray:
+    """Some pictures as they are, as the network sees them, and as they are labelled."""
+    network.eval()
+    rows = []
+    for pair in examples.pairs[:: max(1, len(examples.pairs) // SHOWN)][:SHOWN]:
+        image, mask = read_pair(pair, len(examples.classes))
+        found = network(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255).argmax(1)[0].numpy().astype(np.uint8)
+        rows += [image, *(pictures.overlaid(image, one, examples.classes) for one in (found, mask))]
+    network.train()
+    return pictures.with_legend(pictures.gallery(rows, 3), examples.classes)
+
+
 class Graph(nn.Module):
     """What is exported: pictures in, probabilities out."""
 
@@ -190,4 +206,7 @@ RECIPE = Recipe(
     weight_decay=0.05,
     average=0.998,
     validate_every=150,
+    patience=25,
+    epoch=lambda folder: -(-len(data_set(folder / "train").pairs) // BATCH),
+    picture=picture,
 )

@@ -1,0 +1,14 @@
+"""Recipe for `objects` on photographs with one person.
+
+`toolkit train objects-person --data ../shared/data/objects/person --out runs/objects-person`
+"""
+
+from dataclasses import replace
+
+from deep.training.recipes import objects
+from deep.training.recipes.objects import DATA, DYNAMIC, OUTPUTS, VALIDATION, Graph, examples
+
+__all__ = ["CARD", "DATA", "DYNAMIC", "OUTPUTS", "RECIPE", "VALIDATION", "Graph", "examples"]
+
+CARD = objects.CARD | {"recipe": "deep/training/recipes/objects_person.py"}
+RECIPE = replace(objects.RECIPE, steps=8000)

@@ -1,0 +1,74 @@
+"""Folders of labelled images."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from data.objects import samples
+from toolkit.core import ToolkitError
+from toolkit.object_files import class_names, data_set, read_pair
+from toolkit.tasks.objects import Conditions
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for k in range(4):
+        cv2.imwrite(str(tmp_path / f"images/{k}.jpg"), np.full((10, 12, 3), 40 * k, np.uint8))
+        cv2.imwrite(str(tmp_path / f"masks/{k}.png"), np.full((10, 12), k % 2, np.uint8))
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": ["background", "person"], "ignore": 255}))
+    return tmp_path
+
+
+def test_a_folder_gives_images_with_their_masks(folder):
+    found = data_set(folder)
+    assert found.classes == ("background", "person") and len(found.pairs) == 4
+    image, mask = read_pair(found.pairs[3], 2)
+    assert image.shape == (10, 12, 3) and mask.shape == (10, 12) and (mask == 1).all()
+    drawn = list(samples(str(folder), Conditions(), 3, 0))
+    assert len(drawn) == 3 and len({sample.id for sample in drawn}) == 3
+
+
+@pytest.mark.parametrize("part", ["images", "masks", "classes.json"])
+def test_a_folder_that_lacks_something_is_refused(part, folder):
+    (folder / part).rename(folder / "elsewhere")
+    with pytest.raises(ToolkitError, match=part) as refusal:
+        data_set(folder)
+    assert refusal.value.status == 5
+
+
+def test_an_image_without_a_mask_is_named(folder):
+    (folder / "masks/2.png").unlink()
+    with pytest.raises(ToolkitError, match=r"2\.jpg has no mask"):
+        data_set(folder)
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.arange(120, dtype=np.uint8).reshape(10, 12) % 4, "holds 2"),
+        (np.full((10, 12), 128, np.uint8), "holds 128, which is none of 2 classes"),
+        (np.zeros((10, 12, 3), np.uint8), "one channel"),
+        (np.zeros((10, 12), np.uint16), "one channel"),
+        (np.zeros((12, 10), np.uint8), "12 x 10|10 x 12"),
+    ],
+)
+def test_a_mask_that_cannot_be_one_is_refused_by_name(mask, words, folder):
+    cv2.imwrite(str(folder / "masks/2.png"), mask)
+    with pytest.raises(ToolkitError, match=words) as refusal:
+        read_pair(data_set(folder).pairs[2], 2)
+    assert refusal.value.status == 5 and "2." in refusal.value.reason
+
+
+NO_CLASSES = "{", "[]", "{}", '{"classes": "person"}', '{"classes": ["a"]}', '{"classes": ["a", "a"]}', '{"classes": ["a", 3]}'
+
+
+@pytest.mark.parametrize("text", NO_CLASSES)
+def test_classes_that_are_none_are_refused(text, tmp_path):
+    (tmp_path / "classes.json").write_text(text)
+    with pytest.raises(ToolkitError) as refusal:
+        class_names(tmp_path / "classes.json")
+    assert refusal.value.status == 5

@@ -1,0 +1,100 @@
+"""The recipe and the network of objects."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from data.scenes import CLASSES, generated  # noqa: E402
+from deep.training.models.objects import ObjectNetwork  # noqa: E402
+from deep.training.recipes import objects as recipe  # noqa: E402
+from toolkit.core import ToolkitError  # noqa: E402
+from toolkit.tasks.objects import IGNORE  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A data set of scenes: 16 to train on, 4 to validate."""
+    whole = tmp_path_factory.mktemp("set")
+    for part, numbers in (("train", range(16)), ("val", range(16, 20))):
+        for name in ("images", "masks"):
+            (whole / part / name).mkdir(parents=True)
+        (whole / part / "classes.json").write_text(json.dumps({"classes": list(CLASSES), "ignore": 255}))
+        for k in numbers:
+            image, mask, _ = generated(0, k)
+            cv2.imwrite(str(whole / part / f"images/{k}.png"), image[..., ::-1])
+            cv2.imwrite(str(whole / part / f"masks/{k}.png"), mask)
+    return whole
+
+
+def test_a_batch_depends_on_seed_and_step_alone_and_shows_every_image_once_an_epoch(folder):
+    examples = recipe.data(folder, "train")
+    for first, second in zip(recipe.batch(examples, 3, 1), recipe.batch(examples, 3, 1), strict=True):
+        assert torch.equal(first, second)
+    images, masks, weights = recipe.batch(examples, 0, 0)
+    assert images.shape == (recipe.BATCH, 3, 128, 128) and masks.shape == (recipe.BATCH, 128, 128)
+    assert images.min() >= 0 and images.max() <= 1 and set(masks.unique().tolist()) <= {*range(len(CLASSES)), IGNORE}
+    assert len(weights) == len(CLASSES) and weights[0] == weights.min()
+    order = [np.random.default_rng([0, 1, epoch]).permutation(16) for epoch in range(2)]
+    assert sorted(order[0]) == list(range(16)) and not (order[0] == order[1]).all()
+
+
+def test_a_mask_of_0_and_255_for_0_and_1_stops_the_run_before_it_begins(folder, tmp_path):
+    for part in ("train", "val"):
+        for name in ("images", "masks"):
+            (tmp_path / part / name).mkdir(parents=True)
+        (tmp_path / part / "classes.json").write_text(json.dumps({"classes": ["background", "thing"]}))
+    image, mask, _ = generated(0, 0)
+    cv2.imwrite(str(tmp_path / "train/images/a.png"), image)
+    cv2.imwrite(str(tmp_path / "train/masks/a.png"), np.where(mask > 0, 128, 0).astype(np.uint8))
+    with pytest.raises(ToolkitError, match=r"a\.png holds 128") as refusal:
+        recipe.data(tmp_path, "train")
+    assert refusal.value.status == 5
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (33, 70), (128, 96)])
+def test_the_network_answers_any_size(shape):
+    network = ObjectNetwork(list("abc")).eval()
+    with torch.inference_mode():
+        assert network(torch.rand(1, 3, *shape)).shape == (1, 3, *shape)
+    assert sum(parameter.numel() for parameter in network.parameters()) < 2.5e6
+
+
+def test_the_loss_falls_towards_the_truth_and_ignores_what_is_unknown():
+    masks = torch.randint(0, 3, (2, 16, 16))
+    masks[0, :8] = IGNORE
+    truth = torch.nn.functional.one_hot(masks.clamp(max=2), 3).permute(0, 3, 1, 2).float()
+    weights = torch.ones(3)
+
+    def loss(sharpness):
+        return recipe.loss(lambda images: sharpness * truth, (None, masks, weights))[0].item()
+
+    assert loss(0.0) > loss(2.0) > loss(20.0) and loss(20.0) < 0.05
+    nothing = torch.full((1, 8, 8), IGNORE)
+    value, told = recipe.loss(lambda images: torch.zeros(1, 3, 8, 8, requires_grad=True), (None, nothing, weights))
+    value.backward()
+    assert value.item() == 0 and told["accuracy"] == 1
+
+
+def test_validation_gives_the_scores_of_the_task(folder):
+    examples = recipe.data(folder, "val")
+
+    class Oracle(torch.nn.Module):
+        def forward(self, images):
+            masks = [
+                generated(0, k)[1]
+                for k in range(16, 20)
+                if (generated(0, k)[0] == (images[0].permute(1, 2, 0) * 255).round().numpy()).all()
+            ]
+            return torch.nn.functional.one_hot(torch.from_numpy(masks[0]).long(), len(CLASSES)).permute(2, 0, 1)[None].float()
+
+    scores = recipe.validate(Oracle(), examples)
+    assert scores["score"] == scores["pooled_iou"] == scores["pixel_accuracy"] == 1 and "iou_background" not in scores
+
+
+def test_rare_classes_weigh_more_by_the_root():
+    weights = recipe.class_weights(np.array([[900, 100, 0], [900, 100, 0], [960, 0, 40]]))
+    assert weights.numpy() == pytest.approx([(0.1 / 0.92) ** 0.5, 1, (0.1 / 0.04) ** 0.5])

@@ -1,0 +1,76 @@
+"""Folders of images with the class of every pixel, as `toolkit prepare objects` writes them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from toolkit.core import ToolkitError
+from toolkit.images import SUFFIXES, decoded, read_bytes, read_image
+from toolkit.tasks.objects import IGNORE
+
+MOST_CLASSES = 255
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A folder with `images/`, `masks/` and `classes.json`: the names of its classes, and the files of each image and its mask."""
+
+    classes: tuple[str, ...]
+    pairs: tuple[tuple[Path, Path], ...]
+
+
+def data_set(folder: Path) -> DataSet:
+    """What a folder of labelled images holds; ToolkitError with status 5 when something is missing."""
+    for part in ("images", "masks", "classes.json"):
+        if not (folder / part).exists():
+            remedy = "Give a folder with images/, masks/ and classes.json, as `toolkit prepare objects` writes it."
+            raise ToolkitError(f"There is no {folder / part}.", remedy, status=5)
+    masks = {path.stem: path for path in sorted((folder / "masks").glob("*.png"))}
+    pairs = []
+    for image in sorted(path for path in (folder / "images").iterdir() if path.suffix.lower() in SUFFIXES):
+        if image.stem not in masks:
+            raise ToolkitError(f"{image} has no mask.", f"Put {image.stem}.png into {folder / 'masks'}.", status=5)
+        pairs.append((image, masks[image.stem]))
+    if not pairs:
+        raise ToolkitError(
+            f"{folder / 'images'} holds no image.", f"Put images there; they end in {', '.join(SUFFIXES)}.", status=5
+        )
+    return DataSet(class_names(folder / "classes.json"), tuple(pairs))
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """The names of classes by their index in masks, of a `classes.json`."""
+    try:
+        names = json.loads(read_bytes(path))["classes"]
+    except (ValueError, KeyError, TypeError) as error:
+        remedy = 'Write {"classes": ["background", "person"], "ignore": 255}, say.'
+        raise ToolkitError(f"{path} does not tell the classes.", remedy, status=5) from error
+    right = isinstance(names, list) and all(isinstance(name, str) and name for name in names) and len(set(names)) == len(names)
+    if not right or not 2 <= len(names) <= MOST_CLASSES:
+        raise ToolkitError(f"{path} does not hold 2 to {MOST_CLASSES} names that differ.", "Name every class once.", status=5)
+    return tuple(names)
+
+
+def read_mask(path: Path, classes: int) -> np.ndarray:
+    """Class indices uint8 (H, W) of a mask; any value but those of classes and 255 is refused, so that a mask of 0 and 255 is not
+    taken for one of 0 and 1."""
+    mask = decoded(read_bytes(path), str(path), cv2.IMREAD_UNCHANGED)
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        raise ToolkitError(f"{path} is {mask.dtype} {mask.shape}.", "Save class indices as one channel of 8 bits.", status=5)
+    strange = np.setdiff1d(mask, [*range(classes), IGNORE])
+    if len(strange):
+        reason = f"{path} holds {strange[0]}, which is none of {classes} classes."
+        raise ToolkitError(reason, f"Save class indices from 0 to {classes - 1}, and {IGNORE} where none is known.", status=5)
+    return mask
+
+
+def read_pair(pair: tuple[Path, Path], classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """An image uint8 (H, W, 3) and its mask uint8 (H, W)."""
+    image, mask = read_image(pair[0]), read_mask(pair[1], classes)
+    if image.shape[:2] != mask.shape:
+        reason = f"{pair[0]} is {image.shape[1]} x {image.shape[0]}, its mask {mask.shape[1]} x {mask.shape[0]}."
+        raise ToolkitError(reason, "Give each image a mask of its own size.", status=5)
+    return image, mask
