@@ -9,7 +9,7 @@ from benchmarks.run import RESULTS, read
 from toolkit import registry
 from toolkit.core import ToolkitError
 from toolkit.evaluation import difference, summary
-from toolkit.network import checkpoint
+from toolkit.network import index, shipped
 from toolkit.outputs import write_bytes
 
 BEGIN, END = "<!-- results: `toolkit report` writes between these markers -->", "<!-- end of results -->"
@@ -17,13 +17,15 @@ KNOWN = {  # by SHA-256 of the data
     "706ee6bf4d1628e17925b2aa01a5852c900172e0a13eecf0e47afdaa5e887d03": "2,020 Caltech-101 photographs, never trained or chosen on",
     "d725e8261e167b1725ba88f095d62d21cb3daf91b28047030cc74fcab57290bd": "10 micrographs of etched 316L steel, never trained on",
     "79e5ffd74236623ab9296b2bd4ef89f67ece2f0f35effaccd269743a8ff0f7e2": "112 slices of 14 heads, from a scanner never trained on",
+    "6857d5ecdb419e0e6601342557677333ebe9beaa064a8765d24c904530b75fa7": "233 street scenes of CamVid, never trained or chosen on",
 }
 BUILTIN = {
     "fragments": "the photographs that scikit-image and scikit-learn bundle",
     "grains": "generated polycrystals, of the kind that the network was trained on",
     "lines": "generated heads, of the kind that the network was trained on besides real ones",
+    "objects": "generated scenes, of the kind that the network was trained on",
 }
-HEADLINES = {"ari": "ARI", "boundary_iou": "boundary IoU", "psnr_db": "PSNR over all pixels, in dB"}
+HEADLINES = {"ari": "ARI", "boundary_iou": "boundary IoU", "psnr_db": "PSNR over all pixels, in dB", "iou": "IoU"}
 NOTES = {  # what to read a task's real results against
     "grains": "Floor: `everywhere`, which marks all as boundary, scores the share of boundary. Ceiling: where one annotator drew a "
     "region twice, the two drawings agree with IoU 0.38 to 0.45 and F1 0.45 to 0.51 at 3 pixels, 0.64 to 0.73 at 5.",
@@ -44,7 +46,7 @@ def written(check: bool = False) -> list[Path]:
     texts = {
         Path("README.md"): f"{before}{BEGIN}\n{short(results[:1])}\n{END}{rest.split(END)[1]}",
         Path("benchmarks/REPORT.md"): report(results),
-        Path("checkpoints/README.md"): cards(registry.METHODS),
+        Path("checkpoints/README.md"): cards(),
     }
     stale = [path for path, text in texts.items() if not path.exists() or path.read_text() != text]
     if check and stale:
@@ -115,10 +117,10 @@ def report(results: list[dict[str, Any]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def cards(tasks: Iterable[str]) -> str:
+def cards() -> str:
     """The cards inside the checkpoints."""
     parts = ["# Checkpoints\n\nWritten by `toolkit report` from the card inside each file."]
-    for task in tasks:
-        found = checkpoint(task)
+    for name, entry in index().items():
+        found = shipped(name, entry["task"])
         parts.append(f"## {found.name}\n\n```json\n{json.dumps(found.card, indent=2)}\n```\n\nSHA-256 `{found.sha256}`")
     return "\n\n".join(parts) + "\n"

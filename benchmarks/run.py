@@ -49,8 +49,14 @@ CONDITIONS = {  # by task: name, options, samples on builtin, samples on real da
         ("45 degrees, 2 of 4", {"mask": "2/4@45"}, 30, 112),
         ("random rows, 30 %", {"mask": "random:0.3"}, 10, 40),
     ),
+    "objects": (("as they are", {}, 60, 233),),
 }
-TEST_PART = {"fragments": "fragments/test.zip", "grains": "grains/steel/test", "lines": "lines/test.npy"}
+TEST_PART = {
+    "fragments": "fragments/test.zip",
+    "grains": "grains/steel/test",
+    "lines": "lines/test.npy",
+    "objects": "objects/camvid/test",
+}
 
 
 def measured(tasks: tuple[str, ...], data: Path | None, quick: bool, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:

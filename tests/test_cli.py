@@ -191,6 +191,44 @@ def test_a_wrong_call_gets_a_sentence_and_its_status(run, tmp_path, monkeypatch,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_scenes_are_generated_prepared_evaluated_and_answered(run, tmp_path):
+    pytest.importorskip("pycocotools", reason="preparing needs the extra [prepare]")
+    scenes, out = tmp_path / "scenes", tmp_path / "prepared"
+    assert run("prepare", "scenes", "--images", 12, "--out", scenes)[0] == 0
+    call = ("prepare", "objects", "--annotations", scenes / "annotations.json", "--images", scenes / "images", "--out", out)
+    code, printed, _ = run(*call, "--size", 128, "--priority", "order")
+    assert code == 0 and str(out / "report.html") in printed and "dropped 0" in printed
+    assert {path.name for path in out.iterdir()} >= {"train", "val", "test", "manifest.jsonl", "report.html", "report.json"}
+    code, _, err = run(*call)
+    assert code == 4 and "there already" in err
+    code, printed, _ = run("evaluate", "objects", "--data", out / "train", "--samples", 3, "--json")
+    found = json.loads(printed)["methods"]
+    assert code == 0 and set(found) == {"trivial", "baseline", "deep"} and "pooled_iou" in found["deep"]["metrics"]
+    assert run("show", "objects", "--data", out / "train", "--out", tmp_path / "shown.png")[0] == 0
+    classes = ",".join(json.loads((out / "classes.json").read_text())["classes"])
+    code, printed, _ = run("predict", "objects", scenes / "images", "--out", tmp_path / "answers", "--classes", classes)
+    records = [json.loads(line) for line in printed.splitlines()]
+    assert code == 0 and len(records) == 12 and all(len(record["checkpoint"]) == 64 for record in records)
+    assert sum(records[0]["fractions"].values()) == pytest.approx(1, abs=0.001)
+    mask = cv2.imread(str(tmp_path / "answers/images/00003/mask.png"), cv2.IMREAD_UNCHANGED)
+    assert (tmp_path / "answers/images/00003/overlay.png").exists() and mask.shape[:2] == (128, 128)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--size", "0"), "not two numbers"),
+        (("--size", "axb"), "not two numbers"),
+        (("--shard", "3/2"), "no share"),
+        (("--shard", "0/2"), "not two numbers"),
+    ],
+)
+def test_a_preparation_that_makes_no_sense_is_refused(run, tmp_path, arguments, words):
+    pytest.importorskip("pycocotools", reason="preparing needs the extra [prepare]")
+    code, _, err = run("prepare", "objects", "--annotations", "a", "--images", "b", "--out", tmp_path / "out", *arguments)
+    assert code == 2 and words in err and not (tmp_path / "out").exists()
+
+
 def test_methods_that_cannot_answer_are_left_out_and_named(run, tmp_path):
     scans = np.random.default_rng(0).random((2, 40, 48), np.float32)
     np.save(tmp_path / "scans.npy", scans)

@@ -5,14 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from data.scenes import CLASSES, generated
 from toolkit import registry
 from toolkit.core import ToolkitError
 from toolkit.stripes import TASK_MASK, scattered, stripes
 from toolkit.tasks.fragments import Heap
 from toolkit.tasks.grains import Micrograph
 from toolkit.tasks.lines import Scans
+from toolkit.tasks.objects import Picture
 
-FRAGMENTS, GRAINS, LINES = (list(registry.METHODS[task]) for task in ("fragments", "grains", "lines"))
+FRAGMENTS, GRAINS, LINES, OBJECTS = (list(registry.METHODS[task]) for task in ("fragments", "grains", "lines", "objects"))
 
 
 @pytest.mark.parametrize("name", FRAGMENTS)
@@ -213,3 +215,29 @@ def test_scans_without_a_missing_pixel_come_back(name, heads):
 def test_an_even_scan_is_filled_with_its_tone(name, tone):
     answer = registry.method("lines", name).predict(asked(np.full((1, 64, 64), tone, np.float32), TASK_MASK))
     np.testing.assert_allclose(answer.images, tone, atol=0.06)
+
+
+@pytest.mark.parametrize("classes", [CLASSES, None])
+@pytest.mark.parametrize("name", OBJECTS)
+def test_an_answer_is_a_class_for_every_pixel_the_same_twice(name, classes):
+    image = generated(3, 0)[0]
+    method, before = registry.method("objects", name), image.copy()
+    first, second = (method.predict(Picture(image, classes)) for _ in range(2))
+    assert first.mask.shape == image.shape[:2] and first.mask.dtype == np.uint8
+    assert first.mask.max() < len(first.classes) and classes in (None, first.classes)
+    np.testing.assert_array_equal(first.mask, second.mask)
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("tone", [0, 128, 255])
+@pytest.mark.parametrize("shape", [(8, 8), (9, 301), (77, 50)])
+@pytest.mark.parametrize("name", OBJECTS)
+def test_an_even_picture_of_any_size_gets_an_answer(name, shape, tone):
+    answer = registry.method("objects", name).predict(Picture(np.full((*shape, 3), tone, np.uint8), CLASSES))
+    assert answer.mask.shape == shape
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_classes_that_no_method_knows_are_refused(name):
+    with pytest.raises(ToolkitError, match="unicorn"):
+        registry.method("objects", name).predict(Picture(np.zeros((8, 8, 3), np.uint8), ("cat", "unicorn")))

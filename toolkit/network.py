@@ -9,6 +9,7 @@ import json
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class Checkpoint:
 @lru_cache(maxsize=4)
 def checkpoint(task: str, path: str | None = None, classes: tuple[str, ...] | None = None) -> Checkpoint:
     """The network at `path`, or the one shipped for `task`, of several that which knows `classes`; ToolkitError with status 3 when
-    missing, corrupt or not ours."""
+    missing, corrupt or not ours, with status 1 when none knows them."""
     if path is not None:
         if not Path(path).is_file():
             raise ToolkitError(f"There is no checkpoint {path}.", "Check the path.", status=3)
@@ -70,17 +71,26 @@ def checkpoint(task: str, path: str | None = None, classes: tuple[str, ...] | No
             return Checkpoint(read_bytes(Path(path)), path, task)
         except ToolkitError as error:
             raise ToolkitError(error.reason, error.remedy, status=3) from error
-    folder = files("checkpoints")
-    index_file = folder.joinpath("index.json")
-    index = json.loads(index_file.read_text()) if index_file.is_file() else {}
-    known = {name: tuple(entry.get("classes", ())) for name, entry in index.items() if entry["task"] == task}
+    known = {name: tuple(entry.get("classes", ())) for name, entry in index().items() if entry["task"] == task}
     name = next((name for name, its in known.items() if its == classes), None) if classes else f"{task}.onnx"
     if name is None:
         there = "; ".join(", ".join(its) for its in known.values())
-        raise ToolkitError(f"No shipped network knows the classes {', '.join(classes)}.", f"Those shipped know: {there}.", status=3)
-    if name not in index or not folder.joinpath(name).is_file():
+        raise ToolkitError(f"No shipped network knows the classes {', '.join(classes)}.", f"Those shipped know: {there}.")
+    return shipped(name, task)
+
+
+def index() -> dict[str, dict[str, Any]]:
+    """What is shipped, by file name: the task, the SHA-256, the size, and the classes that a network knows."""
+    file = files("checkpoints").joinpath("index.json")
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def shipped(name: str, task: str) -> Checkpoint:
+    """The shipped network of that file name."""
+    entry, file = index().get(name), files("checkpoints").joinpath(name)
+    if entry is None or not file.is_file():
         raise ToolkitError(f"No checkpoint for {task} is installed.", "Install the toolkit again or give --checkpoint.", status=3)
-    data = folder.joinpath(name).read_bytes()
-    if hashlib.sha256(data).hexdigest() != index[name]["sha256"]:
+    data = file.read_bytes()
+    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
         raise ToolkitError(f"checkpoints/{name} is not the file that was shipped.", "Install the toolkit again.", status=3)
     return Checkpoint(data, name, task)
