@@ -1,6 +1,9 @@
 """The recipe and the network of objects."""
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -9,10 +12,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from data.scenes import CLASSES, generated  # noqa: E402
+from deep.training.export import export_task  # noqa: E402
+from deep.training.loop import train  # noqa: E402
 from deep.training.models.objects import ObjectNetwork  # noqa: E402
 from deep.training.recipes import objects as recipe  # noqa: E402
+from deep.training.run import train_task  # noqa: E402
+from toolkit import registry  # noqa: E402
 from toolkit.core import ToolkitError  # noqa: E402
-from toolkit.tasks.objects import IGNORE  # noqa: E402
+from toolkit.tasks.objects import IGNORE, Picture  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +105,43 @@ def test_validation_gives_the_scores_of_the_task(folder):
 def test_rare_classes_weigh_more_by_the_root():
     weights = recipe.class_weights(np.array([[900, 100, 0], [900, 100, 0], [960, 0, 40]]))
     assert weights.numpy() == pytest.approx([(0.1 / 0.92) ** 0.5, 1, (0.1 / 0.04) ** 0.5])
+
+
+def test_several_processes_train_one_network(folder, tmp_path):
+    call = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        "29511",
+        "-m",
+        "toolkit",
+        "train",
+    ]
+    options = ["objects", "--data", folder, "--out", tmp_path / "run", "--steps", "2", "--threads", "1"]
+    done = subprocess.run([*call, *map(str, options)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in (tmp_path / "run/history.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [2] and (tmp_path / "run/best.safetensors").exists()
+    assert (tmp_path / "run/curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_two_epochs_are_trained_exported_and_used(folder, tmp_path):
+    train_task("objects", folder, tmp_path / "run", None, 0, 1, False, epochs=2)
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    assert record["steps"] == 4 and record["arguments"] == {"classes": list(CLASSES)}
+    path = export_task("objects", tmp_path / "run", tmp_path / "own")
+    answer = registry.method("objects", "deep", str(path)).predict(Picture(generated(0, 0)[0]))
+    assert answer.classes == CLASSES and answer.mask.shape == (128, 128)
+    index = json.loads((tmp_path / "own/index.json").read_text())
+    assert index["objects.onnx"]["task"] == "objects" and index["objects.onnx"]["classes"] == list(CLASSES)
+
+
+def test_a_run_ends_when_validation_has_not_improved_for_long(folder, tmp_path):
+    scores = iter([0.5, 0.4, 0.4, 0.9])
+    hopeless = replace(recipe.RECIPE, validate=lambda network, examples: {"score": next(scores)}, validate_every=1, patience=2)
+    train(hopeless, folder, tmp_path, 50, 0, 1, False, None, lambda step, scalars: None)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3]

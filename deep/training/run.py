@@ -1,6 +1,7 @@
 """Training a task by its recipe, with a record of what went in."""
 
 import json
+import os
 import sys
 from dataclasses import replace
 from importlib import import_module
@@ -66,8 +67,10 @@ def train_task(
         "weights": digest(weights) if weights else None,
         "versions": {name: version(name) for name in RECORDED},
     }
-    record = out / "run.json"
-    if record.exists():
+    record, first = out / "run.json", os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    if not first:
+        pass
+    elif record.exists():
         earlier = json.loads(record.read_text())
         if not resume:
             raise ToolkitError(f"{out} holds a run already.", "Give --resume, or another --out.", status=2)
@@ -77,7 +80,7 @@ def train_task(
                 raise ToolkitError(reason, "Resume it as it was begun, or give another --out.", status=2)
     else:
         write_bytes(record, (json.dumps(described, indent=2) + "\n").encode())
-    with click.progressbar(length=described["steps"], file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+    with click.progressbar(length=described["steps"], file=sys.stderr, hidden=not (first and sys.stderr.isatty())) as bar:
 
         def report(step: int, scalars: dict[str, float]) -> None:
             bar.update(step - bar.pos)

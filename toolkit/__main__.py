@@ -1,0 +1,5 @@
+"""`python -m toolkit`: the command line, as `torchrun -m toolkit train` starts it."""
+
+from toolkit.cli import main
+
+main()
