@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
@@ -85,7 +85,7 @@ class Annotations:
 def read(path: Path) -> Annotations:
     """All annotations in a file, or in the .json and .xml files of a folder and its subfolders. ToolkitError with status 5 when
     none can be read."""
-    files = [path] if not path.is_dir() else sorted(p for p in path.rglob("*") if p.suffix.lower() in (".json", ".xml"))
+    files = annotation_files(path)
     if not path.exists() or not files:
         raise ToolkitError(f"There are no annotations at {path}.", "Give a .json or .xml file, or a folder of them.", status=5)
     found = Annotations()
@@ -105,6 +105,11 @@ def read(path: Path) -> Annotations:
     return found
 
 
+def annotation_files(path: Path) -> list[Path]:
+    """The file at a path, or the .json and .xml files of a folder and its subfolders."""
+    return sorted(p for p in path.rglob("*") if p.suffix.lower() in (".json", ".xml")) if path.is_dir() else [path]
+
+
 FORMATS = "COCO JSON, Pascal VOC XML, CVAT 1.1 XML, Cityscapes *_gtFine_polygons.json, or LabelMe JSON"
 
 
@@ -114,7 +119,7 @@ class Unusable(Exception):
 
 def recognised(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], Any]:
     """The reader of a format and the parsed document, by what the file holds."""
-    if data.lstrip()[:1] == b"<":
+    if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<" or data[:4] in (b"\xff\xfe<\0", b"\xfe\xff\0<"):
         return xml(data)
     try:
         document = json.loads(data)
@@ -133,11 +138,12 @@ def recognised(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], An
 
 def xml(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], Any]:
     """As recognised, of XML; entities are refused, since they can grow without bound."""
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+    plain = data.replace(b"\0", b"")  # of UTF-16 as of UTF-8
+    if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
         raise Unusable("it declares XML entities, which are not read.")
     try:
         root = ElementTree.fromstring(data)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise Unusable(f"it is no XML: {error}.") from error
     if root.tag == "annotations" and root.find("track") is None:
         return cvat, root
@@ -154,12 +160,13 @@ def merged(found: Annotations) -> list[Annotated]:
         if earlier is None:
             by_name[image.name] = image
             continue
-        if image.size != earlier.size:
+        if None not in (image.size, earlier.size) and image.size != earlier.size:
             reason = f"annotated twice, as {earlier.size} and {image.size}: instances of {image.file} are dropped"
             found.problems += [Problem(image.file, "dropped", reason, image.name, i.id, i.category) for i in image.instances]
             continue
         found.problems.append(Problem(image.file, "noted", "the image is annotated twice: joined", image.name))
-        by_name[image.name] = Annotated(earlier.file, image.name, earlier.size, earlier.instances + image.instances)
+        size = earlier.size or image.size
+        by_name[image.name] = Annotated(earlier.file, image.name, size, earlier.instances + image.instances)
     return list(by_name.values())
 
 
@@ -213,11 +220,14 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
     found.formats.add("COCO")
     names: dict[Any, str] = {}
     for category in sorted(entries(document, "categories"), key=lambda c: number(c.get("id"))):
-        if isinstance(category.get("name"), str):
-            if key(category.get("id")) in names:
-                found.problems.append(Problem(file, "noted", f"category id {category['id']} is there twice: the first counts"))
-            names.setdefault(key(category.get("id")), category["name"])
-            found.categories.setdefault(category["name"])
+        identity, name = key(category.get("id")), category.get("name")
+        if identity is None or not isinstance(name, str) or not name:
+            found.problems.append(Problem(file, "noted", f"a category without id or name is left out: {str(category)[:80]}"))
+        elif identity in names:
+            found.problems.append(Problem(file, "noted", f"category id {identity} is there twice: the first counts"))
+        else:
+            names[identity] = name
+            found.categories.setdefault(name)
     if document["annotations"] and not any("segmentation" in a or "bbox" in a for a in entries(document, "annotations")):
         raise Unusable("its annotations are of another kind of COCO: they hold neither outlines nor boxes.")
     images: dict[Any, dict[str, Any]] = {}
@@ -241,12 +251,12 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
             reason = f"its image id {annotation.get('image_id')} is none of the file's images"
         elif not category:
             reason = f"its category id {annotation.get('category_id')} is none of the file's categories"
-        elif identity in seen and seen[identity] == annotation:
+        elif identity is not None and seen.get(identity) == annotation:
             reason = "the same annotation is there twice"
         if reason:
-            found.problems.append(Problem(file, "dropped", reason, name, str(annotation.get("id", "")), category))
+            found.problems.append(Problem(file, "dropped", reason, name, identity or f"#{rank}", category))
             continue
-        if identity in seen:
+        if identity is not None and identity in seen:
             found.problems.append(Problem(file, "noted", "another annotation has the same id", name, str(identity), category))
         seen[identity] = annotation
         instances[owner].append(coco_instance(annotation, category, rank))
@@ -269,11 +279,11 @@ def coco_instance(annotation: dict[str, Any], category: str, rank: int) -> Insta
         outlines = tuple(numbers(part) for part in parts)
     elif isinstance(segmentation, dict):
         counts, size = segmentation.get("counts"), numbers(segmentation.get("size"))
-        counts = tuple(numbers(counts).tolist()) if isinstance(counts, list) else counts
+        counts = tuple(numbers(counts).tolist()) if isinstance(counts, list) else counts if isinstance(counts, str) else ()
         shape = (int(size[0]), int(size[1])) if len(size) == 2 and np.isfinite(size).all() else (0, 0)
         runs = Runs(counts, shape)
     crowd = number(annotation.get("iscrowd", 0)) == 1
-    return Instance(str(annotation.get("id", "")), category, outlines, runs, box_of(annotation.get("bbox")), crowd, rank)
+    return Instance(key(annotation.get("id")) or f"#{rank}", category, outlines, runs, box_of(annotation.get("bbox")), crowd, rank)
 
 
 def voc(root: ElementTree.Element, file: str, found: Annotations) -> None:
@@ -284,8 +294,9 @@ def voc(root: ElementTree.Element, file: str, found: Annotations) -> None:
     for rank, entry in enumerate(root.findall("object")):
         found.met += 1
         category = (entry.findtext("name") or "").strip()
-        if not category:
-            found.problems.append(Problem(file, "dropped", "it has no name", name, str(rank)))
+        if not category or (entry.findtext("deleted") or "").strip() == "1":
+            reason = "it is marked as deleted" if category else "it has no name"
+            found.problems.append(Problem(file, "dropped", reason, name, str(rank), category))
             continue
         outlines, box = [], None
         for polygon in entry.findall("polygon"):
@@ -323,11 +334,11 @@ def cvat(root: ElementTree.Element, file: str, found: Annotations) -> None:
                 counts = tuple(numbers(entry.get("rle", "").split(",")).tolist())
                 if all(math.isfinite(value) for value in (left, top, width, height)):
                     runs = Runs(counts, (int(height), int(width)), (int(top), int(left)), by_columns=False)
-            elif entry.tag == "box":
+            elif entry.tag == "box" and number(entry.get("rotation", "0")) == 0:
                 left, top, right, bottom = (number(entry.get(k)) for k in ("xtl", "ytl", "xbr", "ybr"))
                 box = box_of([left, top, right - left, bottom - top])
             else:
-                reason = f"a {entry.tag} covers no area"
+                reason = "a turned box is not read" if entry.tag == "box" else f"a {entry.tag} covers no area"
                 found.problems.append(Problem(file, "dropped", reason, name, identity, category))
                 continue
             if not category:
@@ -347,8 +358,9 @@ def cityscapes(document: dict[str, Any], file: str, found: Annotations) -> None:
     for rank, entry in enumerate(entries(document, "objects")):
         found.met += 1
         label = entry.get("label")
-        if not isinstance(label, str) or not label:
-            found.problems.append(Problem(file, "dropped", "it has no label", name, str(rank)))
+        if not isinstance(label, str) or not label or entry.get("deleted") == 1:
+            reason = "it is marked as deleted" if label and isinstance(label, str) else "it has no label"
+            found.problems.append(Problem(file, "dropped", reason, name, str(rank)))
             continue
         crowd = label.endswith("group") and label != "group"
         category = label.removesuffix("group") if crowd else label
@@ -364,7 +376,9 @@ def labelme(document: dict[str, Any], file: str, found: Annotations) -> None:
     """LabelMe: polygons, circles, and rectangles, which are boxes."""
     found.formats.add("LabelMe")
     path = document.get("imagePath")
-    name = path.replace("\\", "/").rsplit("/", 1)[-1] if isinstance(path, str) and path else Path(file).stem
+    name = path.replace("\\", "/") if isinstance(path, str) and path else Path(file).stem
+    outside = name.startswith("/") or ".." in name.split("/") or ":" in name
+    name = name.rsplit("/", 1)[-1] if outside else (PurePosixPath(file).parent / name).as_posix()
     instances = []
     for rank, entry in enumerate(entries(document, "shapes")):
         found.met += 1

@@ -14,8 +14,9 @@ import os
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,7 +27,7 @@ from PIL import ExifTags, Image
 from data import annotations, preparation_report, rasters
 from data.annotations import Annotated, Problem
 from toolkit.core import ToolkitError
-from toolkit.images import SUFFIXES, digest, read_bytes
+from toolkit.images import SUFFIXES, read_bytes
 from toolkit.outputs import made_folder, unwritable, write_bytes
 from toolkit.tasks.objects import BACKGROUND, IGNORE
 
@@ -34,6 +35,7 @@ PARTS = {"train": 0.8, "val": 0.1, "test": 0.1}
 MODES, FITS = ("classes", "binary", "instances"), ("letterbox", "crop", "stretch")
 CHUNK = 64  # images
 MOST_CLASSES = 254
+MOST_INSTANCES = 65535  # in a mask of 16 bits
 QUALITY = 95  # of JPEG, colours at full resolution
 SURROUND = 104, 116, 124  # BGR, around a picture in a letterbox: the mean of photographs
 ALIKE = 4  # of 64 bits of their hashes in which near-duplicates may differ
@@ -81,7 +83,7 @@ def prepared(options: Options, out: Path, workers: int, shard: tuple[int, int] |
     run without one, with `resume`, puts them together. Raises ToolkitError with status 5 for annotations that cannot be used, with
     status 4 when there is something at `out`, and with status 2 for an unfinished run that is not to be resumed or was another.
     """
-    if out.exists():
+    if out.exists() or out.is_symlink():
         raise ToolkitError(f"{out} is there already.", "Move it, or choose another --out.", status=4)
     if not options.images.is_dir():
         raise ToolkitError(f"There is no folder {options.images}.", "Give --images the folder that holds the images.", status=5)
@@ -99,17 +101,25 @@ def prepared(options: Options, out: Path, workers: int, shard: tuple[int, int] |
     done = sum(len(chunks[k]) for k in mine) - sum(len(chunks[k]) for k in missing)
     total = sum(len(chunks[k]) for k in mine)
     yield done, total
-    with multiprocessing.get_context("spawn").Pool(min(workers, max(1, len(missing)))) as pool:
-        for count in pool.imap_unordered(partial(prepare_chunk, plan, work), ((k, chunks[k]) for k in missing)):
-            done += count
+    pool = ProcessPoolExecutor(min(workers, max(1, len(missing))), multiprocessing.get_context("spawn"))
+    try:
+        for future in as_completed([pool.submit(prepare_chunk, plan, work, k, chunks[k]) for k in missing]):
+            done += future.result()
             yield done, total
+    except BrokenProcessPool as error:
+        raise ToolkitError("A process that prepared images was killed.", "Go on with --resume, with fewer --workers.") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
     if shard is None:
         conclude(work, out, options, classes, found, problems, len(chunks))
 
 
 def begin(work: Path, options: Options, resume: bool) -> None:
     """The folder of an unfinished run, with the options it was begun with."""
-    told = asdict(options) | {"annotations": digest(options.annotations), "images": str(options.images)}
+    whole = hashlib.sha256()
+    for file in annotations.annotation_files(options.annotations):
+        whole.update(file.read_bytes())
+    told = asdict(options) | {"annotations": whole.hexdigest(), "images": str(options.images)}
     begun = work / "options.json"
     if begun.exists():
         if not resume:
@@ -117,6 +127,8 @@ def begin(work: Path, options: Options, resume: bool) -> None:
             raise ToolkitError(f"An unfinished run lies in {work}.", remedy, status=2)
         if json.loads(begun.read_text()) != json.loads(json.dumps(told)):
             raise ToolkitError(f"The run in {work} was begun with other options.", "Resume it as it was begun, or remove it.", 2)
+    elif work.exists() and any(work.iterdir()):
+        raise ToolkitError(f"{work} holds files of no run.", "Move it, or choose another --out.", status=4)
     else:
         write_bytes(begun, json.dumps(told, indent=2).encode())
     for name in ("images", "masks", "instances", "chunks"):
@@ -130,10 +142,12 @@ def chosen_classes(options: Options, found: annotations.Annotations) -> tuple[tu
     if unknown:
         there = ", ".join(list(found.categories)[:20])
         raise ToolkitError(f"The annotations know no class {', '.join(unknown)}.", f"They have: {there}.", status=5)
+    if len(set(taken)) < len(taken) or BACKGROUND in taken:
+        raise ToolkitError(f"--classes {','.join(taken)} names a class twice, or the background.", "Name each once.", status=2)
+    if options.mode == "binary" and taken:
+        return (BACKGROUND, taken[0] if len(taken) == 1 else "object"), dict.fromkeys(taken, 1)
     if not taken or len(taken) > MOST_CLASSES:
         raise ToolkitError(f"There are {len(taken)} classes.", f"Name 1 to {MOST_CLASSES} with --classes.", status=5)
-    if options.mode == "binary":
-        return (BACKGROUND, taken[0] if len(taken) == 1 else "object"), dict.fromkeys(taken, 1)
     return (BACKGROUND, *taken), {name: k + 1 for k, name in enumerate(taken)}
 
 
@@ -150,15 +164,15 @@ def matched(found: annotations.Annotations, folder: Path) -> tuple[list[Item], l
         by_name.setdefault(PurePosixPath(file).name, []).append(file)
         by_stem.setdefault(PurePosixPath(file).stem.removesuffix("_leftImg8bit"), []).append(file)
     problems, pairs, taken = [], [], {}
+    named = {annotated.name.replace("\\", "/") for annotated in found.images} & by_path
     for annotated in found.images:
         name = annotated.name.replace("\\", "/")
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
             reason, candidates = "its file name leaves the folder: refused", []
         else:
-            candidates = (
-                [name] if name in by_path else by_name.get(path.name) or by_stem.get(path.name) or by_stem.get(path.stem) or []
-            )
+            likely = by_name.get(path.name) or by_stem.get(path.name) or by_stem.get(path.stem) or []
+            candidates = [name] if name in named else [file for file in likely if file not in named and same_folder(path, file)]
             reason = "there is no such image" if not candidates else f"several images have this name: {', '.join(candidates[:3])}"
         if len(candidates) == 1 and candidates[0] in taken:
             reason, candidates = f"its image is that of {taken[candidates[0]]} already", []
@@ -169,13 +183,21 @@ def matched(found: annotations.Annotations, folder: Path) -> tuple[list[Item], l
         taken[candidates[0]] = annotated.name
         pairs.append((annotated, candidates[0]))
     problems += [Problem("", "skipped", "the image has no annotations", file) for file in files if file not in taken]
-    stems = Counter(PurePosixPath(source).stem for _, source in pairs)
-    pairs.sort(key=lambda pair: pair[1])
-    items = []
-    for annotated, source in pairs:
-        path = PurePosixPath(source)
-        items.append(Item(annotated, source, path.stem if stems[path.stem] == 1 else source.replace("/", "_").replace(".", "_")))
+    stems, used, items = Counter(PurePosixPath(source).stem for _, source in pairs), set(), []
+    for annotated, source in sorted(pairs, key=lambda pair: pair[1]):
+        stem = PurePosixPath(source).stem
+        name = base = stem if stems[stem] == 1 else source.replace("/", "_").replace(".", "_")
+        while name in used:
+            name = f"{base}_{len(used)}"
+        used.add(name)
+        items.append(Item(annotated, source, name))
     return items, problems
+
+
+def same_folder(named: PurePosixPath, file: str) -> bool:
+    """Whether the folders that an annotation names, and those a file lies in, agree as far as both are told."""
+    wanted, found = named.parts[-2::-1], PurePosixPath(file).parts[-2::-1]
+    return all(a == b for a, b in zip(wanted, found, strict=False))
 
 
 # --- one image
@@ -186,10 +208,9 @@ def chunk_list(work: Path, k: int) -> Path:
     return work / "chunks" / f"{k:06d}.jsonl"
 
 
-def prepare_chunk(plan: Plan, work: Path, chunk: tuple[int, list[Item]]) -> int:
+def prepare_chunk(plan: Plan, work: Path, k: int, items: list[Item]) -> int:
     """Prepare the images of a chunk; returns how many there are."""
     cv2.setNumThreads(1)
-    k, items = chunk
     lines = []
     for item in items:
         record, files = prepared_image(plan, item)
@@ -231,20 +252,27 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
             found.append(one)
     labels, numbers, order = rasters.label_map(found, shape, plan.indices, options.priority)
     picture, mask, instances, place = fitted(image, labels, numbers, options)
+    if instances is not None and len(order) > MOST_INSTANCES:
+        remark("noted", f"it has {len(order)} instances: those beyond {MOST_INSTANCES} are not told apart")
+    kept, given = len(found), set()
     for k, one in enumerate(order):
         visible = numbers[one.where] == k + 1
-        if not visible.any():
-            remark("noted", "it lies wholly under others", one.instance.id, one.instance.category)
-        elif kept_visible(one, visible, k + 1, plan.indices[one.instance.category], mask, instances, place):
-            remark("noted", "so small that it is kept as one pixel", one.instance.id, one.instance.category)
+        told = "it lies wholly under others"
+        if visible.any():
+            told = seen_as(one, visible, k + 1, plan.indices[one.instance.category], mask, instances, place, given)
+        if told == OUTSIDE:
+            kept -= 1
+            remark("dropped", told, one.instance.id, one.instance.category)
+        elif told:
+            remark("noted", told, one.instance.id, one.instance.category)
     checked(picture, mask, plan)
     files = {f"images/{item.name}.jpg": encoded(".jpg", picture), f"masks/{item.name}.png": encoded(".png", mask)}
     if options.mode == "instances":
-        files[f"instances/{item.name}.png"] = encoded(".png", instances)
+        files[f"instances/{item.name}.png"] = encoded(".png", np.minimum(instances, MOST_INSTANCES).astype(np.uint16))
     counts = np.bincount(mask.ravel())
     pixels = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     told = {"sha256": sha256, "size": list(shape[::-1]), "pixels": pixels, "hash": f"{likeness(picture):016x}"}
-    return record | told | {"kept": len(found), "remarks": [asdict(one) for one in remarks]}, files
+    return record | told | {"kept": kept, "remarks": [asdict(one) for one in remarks]}, files
 
 
 def read_turned(options: Options, item: Item, remark: Any) -> tuple[np.ndarray, tuple[int, int], str]:
@@ -257,22 +285,30 @@ def read_turned(options: Options, item: Item, remark: Any) -> tuple[np.ndarray, 
     data = read_bytes(options.images / item.source)
     try:
         header = Image.open(io.BytesIO(data))
-        stored, turn = header.size, header.getexif().get(ExifTags.Base.Orientation, 1)
+        stored, turn = header.size, header.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in header.info else 1
+    except Image.DecompressionBombError as error:
+        raise ToolkitError("it has too many pixels", "") from error
     except Exception as error:  # Pillow's errors share no base class
         raise ToolkitError("it is no image that can be read", "") from error
     told = item.annotated.size
     shown = stored[::-1] if turn in (5, 6, 7, 8) else stored
     if told not in (None, stored, shown):
         raise ToolkitError(f"it is {stored[0]} x {stored[1]}, its annotations are for {told[0]} x {told[1]}", "")
-    upright = told == shown and turn != 1 and (told != stored or shown == stored)
+    upright = turn != 1 and not (told == stored != shown)
     if turn != 1:
-        remark("noted", f"EXIF orientation {turn}: {'applied' if upright else 'not applied'}, as the annotations' size tells")
+        why = "as the annotations' size tells" if told and stored != shown else "which no size tells"
+        remark("noted", f"EXIF orientation {turn}: {'applied' if upright else 'not applied'}, {why}")
     size = shown if upright else stored
     scale = needed_scale(size, options)
     flags = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}[scale]
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags if upright else flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags if upright else flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise ToolkitError("it has too many pixels", "") from error
     if image is None:
         raise ToolkitError("it is damaged or cut short", "")
+    if max(abs(scale * got - side) for got, side in zip(image.shape, size[::-1], strict=False)) >= scale:
+        raise ToolkitError(f"it was read as {image.shape[1]} x {image.shape[0]}, not {size[0]} x {size[1]}", "")
     return image, size[::-1], hashlib.sha256(data).hexdigest()
 
 
@@ -289,12 +325,20 @@ def fitted(
     """Picture, classes and instances at the size that is written, and where the image came to lie: scales, offsets of x and y."""
     width, height = options.size
     rows, columns = labels.shape
-    if options.fit == "stretch":
-        scale = width / columns, height / rows
-    else:
-        both = (min if options.fit == "letterbox" else max)(width / columns, height / rows)
-        scale = both, both
-    size = max(1, round(columns * scale[0])), max(1, round(rows * scale[1]))
+    left = top = 0
+    if options.fit == "crop":
+        scale = max(width / columns, height / rows)
+        wide, high = max(1, min(columns, round(width / scale))), max(1, min(rows, round(height / scale)))
+        left, top = (columns - wide) // 2, (rows - high) // 2
+        smaller = columns / image.shape[1]  # when it was decoded so
+        first, last = (int(left / smaller), int(top / smaller)), (round((left + wide) / smaller), round((top + high) / smaller))
+        image = image[first[1] : max(last[1], first[1] + 1), first[0] : max(last[0], first[0] + 1)]
+        labels, numbers = (part[top : top + high, left : left + wide] for part in (labels, numbers))
+        rows, columns = high, wide
+    size = width, height
+    if options.fit == "letterbox":
+        scale = min(width / columns, height / rows)
+        size = max(1, round(columns * scale)), max(1, round(rows * scale))
     shrinks = size[0] < image.shape[1]
     picture = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
     mask, instances = rasters.voted(labels, size), rasters.voted(numbers, size) if options.mode == "instances" else None
@@ -302,33 +346,53 @@ def fitted(
 
     def placed(array: np.ndarray, around: Any) -> np.ndarray:
         whole = np.full((height, width, *array.shape[2:]), around, array.dtype)
-        whole[max(0, y) : y + size[1], max(0, x) : x + size[0]] = array[max(0, -y) :, max(0, -x) :][:height, :width]
+        whole[y : y + size[1], x : x + size[0]] = array
         return whole
 
-    place = (size[0] / columns, size[1] / rows), (x, y)
+    scales = size[0] / columns, size[1] / rows
+    place = scales, (x - left * scales[0], y - top * scales[1])
     return placed(picture, SURROUND), placed(mask, IGNORE), placed(instances, 0) if instances is not None else None, place
 
 
-def kept_visible(
-    one: rasters.Painted, visible: np.ndarray, number: int, index: int, mask: np.ndarray, instances: np.ndarray | None, place: tuple
-) -> bool:
-    """Whether an instance had vanished from the mask, and was given the pixel where most of it lies."""
+OUTSIDE = "it lies outside of what is cut from the image"
+
+
+def seen_as(
+    one: rasters.Painted,
+    visible: np.ndarray,
+    number: int,
+    index: int,
+    mask: np.ndarray,
+    instances: np.ndarray | None,
+    place: tuple,
+    given: set[int],
+) -> str:
+    """What is to be noted of how an instance is seen in the mask: nothing, when it is; that it lies OUTSIDE; or that it had
+    vanished, and was given the pixel where most of it lies, unless all such pixels were `given` to others."""
     (across, down), (x, y) = place
     step = max(1, int(visible.size**0.5 / 32))  # of a large one some pixels will do
-    rows, columns = (step * part for part in np.nonzero(visible[::step, ::step]))
-    rows, columns = ((rows + one.top + 0.5) * down + y).astype(int), ((columns + one.left + 0.5) * across + x).astype(int)
+    sampled = visible[::step, ::step]
+    rows, columns = (step * part for part in np.nonzero(sampled)) if sampled.any() else np.nonzero(visible)
+    rows = np.floor((rows + one.top + 0.5) * down + y).astype(int)
+    columns = np.floor((columns + one.left + 0.5) * across + x).astype(int)
     inside = (rows >= 0) & (rows < mask.shape[0]) & (columns >= 0) & (columns < mask.shape[1])
     if not inside.any():
-        return False
+        return OUTSIDE
     rows, columns = rows[inside], columns[inside]
-    if (mask[rows, columns] == index).any():
-        return False
+    shown = mask[rows, columns] == index if instances is None else instances[rows, columns] == number
+    if shown.any():
+        return ""
     flat, counts = np.unique(rows * mask.shape[1] + columns, return_counts=True)
-    row, column = divmod(int(flat[counts.argmax()]), mask.shape[1])
+    free = np.array([int(pixel) not in given for pixel in flat])
+    if not free.any():
+        return "so small that others take all of its pixels"
+    pixel = int(flat[free][counts[free].argmax()])
+    given.add(pixel)
+    row, column = divmod(pixel, mask.shape[1])
     mask[row, column] = index
     if instances is not None:
         instances[row, column] = number
-    return True
+    return "so small that it is kept as one pixel"
 
 
 def checked(picture: np.ndarray, mask: np.ndarray, plan: Plan) -> None:
@@ -368,7 +432,10 @@ def conclude(
     """Share the images of all chunks among the parts, write what was done, and put the folder in its place."""
     records = [json.loads(line) for k in range(count) for line in chunk_list(work, k).read_text().splitlines()]
     good = [record for record in records if record["status"] == "ok"]
+    for left in work.rglob(".*"):  # by a process that was killed while it wrote
+        left.unlink()
     if not good:
+        shutil.rmtree(work)
         reason = records[0]["remarks"][0]["reason"] if records else problems[0].reason
         raise ToolkitError(f"No image could be prepared: {reason}.", "Check --images and --annotations.", status=5)
     parts = shared_out(good, options.seed)
@@ -400,16 +467,16 @@ def conclude(
     write_bytes(work / "manifest.jsonl", "".join(json.dumps(line) + "\n" for line in manifest).encode())
     account = accounted(options, classes, found, records, manifest, told)
     write_bytes(work / "report.json", json.dumps(account, indent=1).encode())
-    write_bytes(work / "report.html", preparation_report.page(account, work, manifest).encode())
+    write_bytes(work / "report.html", preparation_report.page(account, work, manifest).encode(errors="backslashreplace"))
     for name in ("images", "masks", "instances", "chunks"):
         shutil.rmtree(work / name)
-    (work / "options.json").unlink()
     try:
         work.rename(out)
     except OSError as error:
         raise unwritable(out, error) from error
 
 
+MENDED = "repaired", "clipped"
 KINDS = ("images", ".jpg"), ("masks", ".png"), ("instances", ".png")
 
 
@@ -427,7 +494,8 @@ def shared_out(records: list[dict[str, Any]], seed: int) -> dict[str, str]:
 
 def alike(hashes: list[int]) -> Iterator[list[int]]:
     """Groups of images whose hashes differ in few bits, directly or by way of others, in the order of their first members."""
-    leader = list(range(len(hashes)))
+    values, which = np.unique(np.array(hashes, np.uint64), return_inverse=True)
+    leader = list(range(len(values)))
 
     def root(k: int) -> int:
         while leader[k] != k:
@@ -435,7 +503,6 @@ def alike(hashes: list[int]) -> Iterator[list[int]]:
             k = leader[k]
         return k
 
-    values = np.array(hashes, np.uint64)
     cuts = np.linspace(0, 64, BANDS + 1).astype(int)
     for low, high in itertools.pairwise(cuts.tolist()):
         band = (values >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
@@ -448,7 +515,7 @@ def alike(hashes: list[int]) -> Iterator[list[int]]:
                     leader[second] = first
     groups = defaultdict(list)
     for k in range(len(hashes)):
-        groups[root(k)].append(k)
+        groups[root(int(which[k]))].append(k)
     yield from groups.values()
 
 
@@ -461,7 +528,10 @@ def accounted(
     told: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """What the report says: counts, the balance of classes, and everything that was done."""
-    actions = Counter(one["action"] for one in told if one["instance"])
+    dropped = sum(one["action"] == "dropped" for one in told)
+    mended = {
+        action: {(one["file"], one["image"], one["instance"]) for one in told if one["action"] == action} for action in MENDED
+    }
     kept = sum(record["kept"] for record in records)
     balance = {
         part: {
@@ -488,9 +558,8 @@ def accounted(
         "instances": {
             "annotated": found.met,
             "kept": kept,
-            "dropped": actions["dropped"],
-            "repaired": actions["repaired"],
-            "clipped": actions["clipped"],
+            "dropped": dropped,
+            **{action: len(which) for action, which in mended.items()},
         },
         "balance": balance,
         "problems": told,

@@ -11,7 +11,8 @@ from pycocotools import mask as coco_masks
 from data.annotations import Instance, Runs
 from toolkit.tasks.objects import IGNORE
 
-PRIORITIES = ("area", "order", "classes")  # what is painted last, and so wins where instances overlap
+FARTHEST = 1e9  # pixels: coordinates beyond are mistakes
+MOST_PIXELS = 200_000_000  # of a mask of runs
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ def painted(instance: Instance, shape: tuple[int, int], boxes: bool) -> tuple[Pa
     if instance.runs is not None:
         try:
             mask = run_mask(instance.runs, shape)
+            if instance.runs.corner and leaves(instance.runs, shape):
+                remarks.append(Remark(instance, "clipped", "its mask leaves the image"))
         except ValueError as error:
             return dropped(str(error))
         found = cropped(instance, mask)
@@ -85,6 +88,8 @@ def sound(
             wrong = "an odd number of coordinates"
         elif not np.isfinite(flat).all():
             wrong = "coordinates that are no numbers"
+        elif len(flat) and np.abs(flat).max() > FARTHEST:
+            wrong = "coordinates beyond a billion"
         elif len(flat) < 6:
             wrong = f"{len(flat) // 2} points, fewer than 3"
         if wrong:
@@ -94,24 +99,35 @@ def sound(
         ring = flat.reshape(-1, 2)
         outside = ring.min() < 0 or ring[:, 0].max() > width or ring[:, 1].max() > height
         polygon = shapely.Polygon(ring)
-        valid = polygon.is_valid
-        if valid and not outside:
+        if polygon.is_valid and not outside:
             rings.append((ring, []))
             continue
-        if not valid:
-            mended = shapely.make_valid(polygon, method="structure", keep_collapsed=False)
-            why = shapely.is_valid_reason(polygon).split("[")[0].strip().lower()
-            reason = f"{part}{why}: area {polygon.area:.1f} -> {mended.area:.1f}"
-            remarks.append(Remark(instance, "repaired", reason))
-            polygon = mended
-        if outside:
-            before = polygon.area
-            polygon = shapely.intersection(polygon, shapely.box(0, 0, width, height))
-            remarks.append(Remark(instance, "clipped", f"{part}it leaves the image: area {before:.1f} -> {polygon.area:.1f}"))
+        try:
+            polygon, done = within(polygon, (width, height), outside)
+            remarks += [Remark(instance, action, part + reason) for action, reason in done]
+        except shapely.GEOSException as error:
+            remarks.append(Remark(instance, "noted", f"{part}it cannot be mended: {error}: left out"))
+            continue
         for piece in getattr(polygon, "geoms", [polygon]):
             if isinstance(piece, shapely.Polygon) and not piece.is_empty:
-                rings.append((np.array(piece.exterior.coords)[:-1], [np.array(hole.coords)[:-1] for hole in piece.interiors]))
+                edges = [np.clip(np.array(edge.coords)[:-1], 0, (width, height)) for edge in (piece.exterior, *piece.interiors)]
+                rings.append((edges[0], edges[1:]))
     return rings, any_sound
+
+
+def within(polygon: shapely.Polygon, size: tuple[int, int], outside: bool) -> tuple[shapely.Geometry, list[tuple[str, str]]]:
+    """A polygon mended, when it crosses itself, and cut to an image (width, height) that it leaves; and what was done."""
+    done = []
+    if not polygon.is_valid:
+        mended = shapely.make_valid(polygon, method="structure", keep_collapsed=False)
+        why = shapely.is_valid_reason(polygon).split("[")[0].strip().lower()
+        done.append(("repaired", f"{why}: area {polygon.area:.1f} -> {mended.area:.1f}"))
+        polygon = mended
+    if outside:
+        cut = shapely.intersection(polygon, shapely.box(0, 0, *size))
+        done.append(("clipped", f"it leaves the image: area {polygon.area:.1f} -> {cut.area:.1f}"))
+        polygon = cut
+    return polygon, done
 
 
 def rasterised(rings: list[tuple[np.ndarray, list[np.ndarray]]], shape: tuple[int, int]) -> tuple[np.ndarray, int, int]:
@@ -141,6 +157,8 @@ def run_mask(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
     height, width = runs.shape
     if runs.corner is None and runs.shape != shape:
         raise ValueError(f"its runs are of {width} x {height} pixels, the image has {shape[1]} x {shape[0]}")
+    if min(runs.shape) < 1 or height * width > MOST_PIXELS:
+        raise ValueError(f"its runs are of {width} x {height} pixels")
     counts = unpacked(runs.counts) if isinstance(runs.counts, str | bytes) else np.array(runs.counts, np.float64)
     if len(counts) == 0 or not np.isfinite(counts).all() or (counts < 0).any() or (counts != np.floor(counts)).any():
         raise ValueError("its runs are no lengths")
@@ -152,9 +170,16 @@ def run_mask(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
         return mask
     top, left = runs.corner
     whole = np.zeros(shape, bool)
-    rows, columns = (slice(max(0, a), max(0, min(n, a + m))) for a, m, n in zip((top, left), mask.shape, shape, strict=True))
+    if top >= shape[0] or left >= shape[1] or top + height <= 0 or left + width <= 0:
+        return whole
+    rows, columns = (slice(max(0, a), min(n, a + m)) for a, m, n in zip((top, left), mask.shape, shape, strict=True))
     whole[rows, columns] = mask[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     return whole
+
+
+def leaves(runs: Runs, shape: tuple[int, int]) -> bool:
+    """Whether the rectangle of runs lies partly outside an image."""
+    return any(at < 0 or at + length > whole for at, length, whole in zip(runs.corner, runs.shape, shape, strict=True))
 
 
 def unpacked(text: str | bytes) -> np.ndarray:
@@ -189,12 +214,12 @@ def cropped(instance: Instance, mask: np.ndarray, top: int = 0, left: int = 0) -
 def label_map(
     instances: Sequence[Painted], shape: tuple[int, int], classes: dict[str, int], priority: str
 ) -> tuple[np.ndarray, np.ndarray, list[Painted]]:
-    """Classes uint8 (height, width), instances uint16, 0 where there is none, and the instances in the order they were painted.
+    """Classes uint8 (height, width), instances int32, 0 where there is none, and the instances in the order they were painted.
 
     Crowds come first, as 255. Of others the last painted wins: by `area` the smallest; by `order` the foremost of the file; by
     `classes` the class named last; each then by the order of the file.
     """
-    mask, numbers = np.zeros(shape, np.uint8), np.zeros(shape, np.uint16)
+    mask, numbers = np.zeros(shape, np.uint8), np.zeros(shape, np.int32)
     keys = {
         "area": lambda one: (-int(one.pixels.sum()), one.instance.rank),
         "order": lambda one: one.instance.rank,

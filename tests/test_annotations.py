@@ -152,3 +152,37 @@ def test_what_are_no_numbers_does_not_stop_a_file(tmp_path):
     found = read(saved(tmp_path, coco(annotations=annotations)))
     assert len(found.images[0].instances) == 3
     assert all(not np.isfinite(i.outlines[0]).all() for i in found.images[0].instances)
+
+
+def test_xml_is_read_in_the_encodings_that_tools_write(tmp_path):
+    for k, data in enumerate((b"\xef\xbb\xbf" + CVAT.encode(), CVAT.encode("utf-16"))):
+        (tmp_path / f"{k}.xml").write_bytes(data)
+        assert len(read(tmp_path / f"{k}.xml").images) == 1
+    (tmp_path / "a.xml").write_text('<?xml version="1.0" encoding="foo"?><annotation/>')
+    with pytest.raises(ToolkitError, match="no XML"):
+        read(tmp_path / "a.xml")
+
+
+def test_what_its_tool_marked_as_deleted_is_dropped(tmp_path):
+    city = CITY | {"objects": [{"label": "dog", "polygon": PAIRS, "deleted": 1}, *CITY["objects"]]}
+    found = read(saved(tmp_path, city))
+    assert len(found.images[0].instances) == 1 and found.problems[0].reason == "it is marked as deleted"
+
+
+def test_categories_and_annotations_without_an_id_do_not_stop_a_file(tmp_path):
+    nameless = coco(categories=[{"name": "a"}, {"name": "b"}, {"id": 3, "name": "c"}])
+    nameless["annotations"] = [{"image_id": 1, "category_id": 3, "segmentation": [SQUARE]}] * 2 + [
+        3,
+        {"image_id": 1, "category_id": 9},
+    ]
+    found = read(saved(tmp_path, nameless))
+    assert list(found.categories) == ["c"] and len(found.images[0].instances) == 2 and found.met == 4
+    dropped = [one for one in found.problems if one.action == "dropped"]
+    assert len(dropped) == 2 and all(one.instance.startswith("#") for one in dropped)
+
+
+def test_images_of_one_name_in_two_folders_are_two(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        saved(tmp_path / name, LABELME | {"imagePath": "1.jpg"}, "1.json")
+    assert [image.name for image in read(tmp_path).images] == ["a/1.jpg", "b/1.jpg"]

@@ -210,8 +210,8 @@ def test_scenes_are_generated_prepared_evaluated_and_answered(run, tmp_path):
     records = [json.loads(line) for line in printed.splitlines()]
     assert code == 0 and len(records) == 12 and all(len(record["checkpoint"]) == 64 for record in records)
     assert sum(records[0]["fractions"].values()) == pytest.approx(1, abs=0.001)
-    mask = cv2.imread(str(tmp_path / "answers/images/00003/mask.png"), cv2.IMREAD_UNCHANGED)
-    assert (tmp_path / "answers/images/00003/overlay.png").exists() and mask.shape[:2] == (128, 128)
+    mask = cv2.imread(str(tmp_path / "answers/00003/mask.png"), cv2.IMREAD_UNCHANGED)
+    assert (tmp_path / "answers/00003/overlay.png").exists() and mask.shape[:2] == (128, 128)
 
 
 @pytest.mark.parametrize(

@@ -298,6 +298,106 @@ def test_names_that_differ_in_folder_or_suffix_alone_stay_apart(tmp_path):
     assert sources == {"a/x.png", "b/x.png", "x.jpg"}
 
 
+def test_an_image_that_is_named_exactly_is_not_given_to_another(tmp_path):
+    photograph(tmp_path / "images/val/1.png")
+    options = coco(
+        tmp_path, [("train/1.png", 64, 48), ("val/1.png", 64, 48)], [(0, [SQUARE], {}), (1, [SQUARE], {"category_id": 2})]
+    )
+    report = run(options, tmp_path / "out")
+    (mask,) = masks(tmp_path / "out").values()
+    assert set(np.unique(mask)) == {0, 2} and report["instances"]["dropped"] == 1
+    assert [one["image"] for one in report["problems"] if one["action"] == "skipped"] == ["train/1.png"]
+
+
+def test_no_two_images_get_one_name(tmp_path):
+    names = ["a/b_c.png", "x/b_c.png", "a_b/c.png", "x/c.png"]
+    for k, name in enumerate(names):
+        photograph(tmp_path / "images" / name, seed=k)
+    run(coco(tmp_path, [(name, 64, 48) for name in names], [(k, [SQUARE], {}) for k in range(4)]), tmp_path / "out")
+    assert len(masks(tmp_path / "out")) == 4
+
+
+def test_small_instances_beside_a_large_one_of_their_class_are_not_lost(tmp_path):
+    photograph(tmp_path / "images/a.png", 640, 480)
+    small = [[x, 98, x + 3, 98, x + 3, 101, x, 101] for x in range(105, 300, 20)]
+    annotations = [(0, [[100, 100, 400, 100, 400, 400, 100, 400]], {}), *((0, [one], {}) for one in small)]
+    run(replace(coco(tmp_path, [("a.png", 640, 480)], annotations), mode="instances"), tmp_path / "out")
+    numbers = cv2.imread(str(next((tmp_path / "out").glob("*/instances/a.png"))), -1)
+    assert set(np.unique(numbers)) == set(range(12))
+
+
+def test_of_small_instances_in_one_pixel_one_is_kept_and_the_others_told(tmp_path):
+    photograph(tmp_path / "images/a.png", 640, 480)
+    tiny = [[[x, 101, x + 2, 101, x + 2, 103, x, 103]] for x in (101, 104, 107)]
+    options = coco(tmp_path, [("a.png", 640, 480)], [(0, one, {"category_id": 1 + k % 2}) for k, one in enumerate(tiny)])
+    report = run(options, tmp_path / "out")
+    noted = Counter(reasons(report, "noted"))
+    assert noted["so small that it is kept as one pixel"] == 1 and noted.total() == 2
+    (mask,) = masks(tmp_path / "out").values()
+    assert (mask > 0).sum() == noted["so small that it is kept as one pixel"]
+
+
+def test_a_thin_line_in_a_large_box_is_seen(tmp_path):
+    photograph(tmp_path / "images/a.png", 640, 480)
+    line = [[k for x in range(0, 401, 4) for k in (x, x)] + [k for x in range(400, -1, -4) for k in (x + 1, x)]]
+    report = run(coco(tmp_path, [("a.png", 640, 480)], [(0, line, {})]), tmp_path / "out")
+    (mask,) = masks(tmp_path / "out").values()
+    assert (mask == 1).any() and report["instances"]["kept"] == 1
+
+
+def test_what_is_cut_away_is_dropped(tmp_path):
+    photograph(tmp_path / "images/a.png", 640, 64)
+    annotations = [(0, [[2, 10, 20, 10, 20, 30, 2, 30]], {}), (0, [[310, 10, 330, 10, 330, 30, 310, 30]], {"category_id": 2})]
+    options = replace(coco(tmp_path, [("a.png", 640, 64)], annotations), size=(64, 64), fit="crop")
+    report = run(options, tmp_path / "out")
+    (mask,) = masks(tmp_path / "out").values()
+    assert set(np.unique(mask)) == {0, 2} and mask[20, 32] == 2
+    assert report["instances"]["kept"] == report["instances"]["dropped"] == 1
+
+
+def test_a_name_that_is_no_utf_8_does_not_stop_the_report(tmp_path):
+    photograph(tmp_path / "images/a.png")
+    try:
+        (tmp_path / "images" / "caf\udce9.png").write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    report = run(coco(tmp_path, [("a.png", 64, 48)], [(0, [SQUARE], {})]), tmp_path / "out")
+    assert report["images"]["written"] == 1
+
+
+@pytest.mark.parametrize("counts", [None, True, 5, 1e300, {}, "x", [1e300], [10**28]])
+def test_runs_of_any_kind_are_dropped_not_fatal(counts, tmp_path):
+    photograph(tmp_path / "images/a.png")
+    options = coco(tmp_path, [("a.png", 64, 48)], [(0, [SQUARE], {}), (0, {"counts": counts, "size": [48, 64]}, {})])
+    report = run(options, tmp_path / "out")
+    assert report["instances"]["kept"] == report["instances"]["dropped"] == 1
+
+
+def test_a_run_that_found_no_image_leaves_nothing_in_the_way(scene_options, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ToolkitError, match="No image could be prepared"):
+        run(replace(scene_options, images=tmp_path / "empty"), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+    run(scene_options, tmp_path / "out")
+
+
+def test_temporaries_of_a_killed_run_do_not_end_in_the_data_set(scene_options, tmp_path):
+    run(scene_options, tmp_path / "whole")
+    steps = prepared(scene_options, tmp_path / "cut", 1, None, False)
+    next(steps)
+    steps.close()
+    (tmp_path / "cut.unfinished/.report.html.abc").write_text("half")
+    run(scene_options, tmp_path / "cut", resume=True)
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("classes", [("disc", "disc"), ("background",), ("disc", "background")])
+def test_classes_that_training_would_refuse_are_refused_at_once(classes, scene_options, tmp_path):
+    with pytest.raises(ToolkitError):
+        run(replace(scene_options, classes=classes), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("change", "status", "words"),
     [

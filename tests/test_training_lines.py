@@ -30,7 +30,7 @@ def test_a_batch_depends_on_seed_and_step_alone(stack, planes):
     for first, second in zip((images, known), recipe.batch(examples, 7, 3), strict=True):
         assert torch.equal(first, second)
     assert images.shape == known.shape == (recipe.BATCH, 1, 64, 64)
-    assert images.min() >= 0 and images.max() <= 1 and set(known.unique().tolist()) == {0.0, 1.0}
+    assert images.min() >= 0 and (images * known).max() <= 1 and set(known.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(images, recipe.batch(examples, 8, 3)[0])
     share = 1 - known.mean((1, 2, 3))
     assert share.min() > 0.05 and share.max() < 0.85
@@ -39,8 +39,8 @@ def test_a_batch_depends_on_seed_and_step_alone(stack, planes):
 def test_masks_are_the_tasks_and_many_others():
     drawn = [recipe.mask(np.random.default_rng(k)) for k in range(200)]
     own = np.mean([(mask == TASK_MASK).all() for mask in drawn])
-    assert 0.25 < own < 0.5
-    assert len({mask.tobytes() for mask in drawn}) > 100
+    assert 0.55 < own < 0.85
+    assert len({mask.tobytes() for mask in drawn}) > 60
 
 
 def test_the_prior_of_a_mirror_image_is_the_mirror_image_of_the_prior(stack):

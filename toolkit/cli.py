@@ -264,8 +264,8 @@ def prepare() -> None:
 def pair(text: str, between: str) -> tuple[int, int]:
     """Two positive numbers of an option, or one that stands for both."""
     parts = text.split(between)
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
-        raise ToolkitError(f"{text!r} is not two numbers with {between!r} between them.", f"Write 1{between}4, say.", 2)
+    if len(parts) > 2 or not all(part.isdecimal() and 0 < int(part) <= 8192 for part in parts):
+        raise ToolkitError(f"{text!r} is not two numbers, 1 to 8192, with {between!r} between them.", f"Write 1{between}4, say.", 2)
     return int(parts[0]), int(parts[-1])
 
 
@@ -325,8 +325,8 @@ def prepare_objects(
     except ImportError as error:
         raise ToolkitError(f"Preparing needs {error.name}.", "Install the extra: pip install '.[prepare]'.", 2) from error
     taken = tuple(name.strip() for name in classes.split(",")) if classes else ()
-    share = pair(shard, "/") if shard else None
-    if share and not 1 <= share[0] <= share[1]:
+    share = pair(shard, "/") if shard is not None else None
+    if share and not ("/" in shard and share[0] <= share[1]):
         raise ToolkitError(f"There is no share {shard}.", "Give --shard I/N with I from 1 to N.", 2)
     options = preparation.Options(annotations, images, taken, mode, pair(size, "x"), fit, priority, boxes, seed)
     steps = preparation.prepared(options, out, workers, share, resume)
