@@ -1,7 +1,7 @@
 # Every target sets itself up: a virtual environment with the versions of constraints.txt. EXTRAS=dev leaves torch out.
 PYTHON ?= python3
 VENV := .venv
-EXTRAS ?= dev,train
+EXTRAS ?= dev,train,report
 TOOLKIT := $(VENV)/bin/toolkit
 DATA ?= ../shared/data
 export OMP_NUM_THREADS ?= 2
@@ -18,7 +18,7 @@ lint: $(VENV)/$(EXTRAS)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-report: $(VENV)/core
+report: $(VENV)/report
 	$(TOOLKIT) report
 
 train: $(VENV)/$(EXTRAS)  ## resumes when it was stopped
@@ -41,6 +41,10 @@ $(VENV)/bin/python:
 $(VENV)/core: $(VENV)/bin/python setup.cfg constraints.txt
 	$(VENV)/bin/pip install --quiet -c constraints.txt -e .
 	touch $@
+
+$(VENV)/report: $(VENV)/bin/python setup.cfg constraints.txt
+	$(VENV)/bin/pip install --quiet -c constraints.txt -e '.[report]'
+	touch $@ $(VENV)/core
 
 $(VENV)/$(EXTRAS): $(VENV)/bin/python setup.cfg constraints.txt
 	$(VENV)/bin/pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'

@@ -1,9 +1,11 @@
 """Images prepared a second, beside the loop that people write around pycocotools.
 
 `python -m benchmarks.preparation ANNOTATIONS IMAGES [ROUNDS]`: COCO JSON and its images, 256 x 256; the two take turns, medians of
-rounds. The loop draws every annotation on a full canvas, lets the highest category win, and writes PNG by OpenCV.
+rounds, to benchmarks/results/preparation.json. The loop draws every annotation on a full canvas, lets the highest category win, and
+writes PNG by OpenCV.
 """
 
+import json
 import sys
 import tempfile
 import time
@@ -14,7 +16,10 @@ import cv2
 import numpy as np
 from pycocotools.coco import COCO
 
+from benchmarks.machine import environment
+from benchmarks.run import RESULTS, rounded
 from data.preparation import Options, prepared
+from toolkit.outputs import write_bytes
 
 SIDE = 256
 
@@ -45,8 +50,12 @@ def main(annotations: Path, images: Path, rounds: int = 5) -> None:
                     count = list(prepared(Options(annotations, images), Path(folder) / "out", workers, None, False))[-1][1]
                 found.append(count / (time.perf_counter() - began))
     usual = median(rates["usual loop"])
-    for name, found in rates.items():
-        print(f"{name}: {median(found):.0f} images a second, {median(found) / usual:.2f} times the usual loop")
+    ways = {name: {"images_per_second": median(found), "times": median(found) / usual} for name, found in rates.items()}
+    told = {name: environment()[name] for name in ("processor", "cores", "load", "commit")}
+    found = {"images": count, "instances": len(coco.anns), "rounds": rounds, **told, "ways": ways}
+    write_bytes(RESULTS / "preparation.json", (json.dumps(rounded(found), indent=1) + "\n").encode())
+    for name, its in ways.items():
+        print(f"{name}: {its['images_per_second']:.0f} images a second, {its['times']:.2f} times the usual loop")
 
 
 if __name__ == "__main__":

@@ -1,67 +1,29 @@
 """Every task x every method on fixed samples: results as JSON, to be drawn by `render`."""
 
 import json
-import os
-import platform
-import shutil
-import subprocess
 from collections.abc import Callable
-from dataclasses import asdict
-from importlib.metadata import version
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks import machine, networks, pictures
+from benchmarks.conditions import CONDITIONS, SEED, SIZE, TEST_PART, Condition, every
 from toolkit import evaluation, registry
 from toolkit.core import ToolkitError
 from toolkit.images import digest
 from toolkit.outputs import made_folder, write_bytes
 
 RESULTS = Path("benchmarks/results")  # in the project's folder
-SEED = 7
-VERSIONS = ("numpy", "scipy", "scikit-learn", "scikit-image", "opencv-python-headless", "hdbscan", "onnxruntime")
-
-CONDITIONS = {  # by task: name, options, samples on builtin, samples on real data
-    "fragments": (
-        ("known sizes", {}, 30, 100),
-        ("known count", {"known": "count"}, 30, 100),
-        ("known nothing", {"known": "nothing"}, 30, 100),
-        ("noise 20", {"noise": 20.0}, 30, 100),
-        ("noise 10, turned", {"noise": 10.0, "rotate": True}, 30, 100),
-        ("worn by 2", {"worn": 2}, 30, 100),
-        ("8-pixel fragments", {"grid": 8, "fragment": 8}, 6, 30),
-    ),
-    "grains": (
-        ("as it is", {}, 24, 10),
-        ("brightness x 0.5", {"brightness": 0.5}, 24, 10),
-        ("brightness x 1.5", {"brightness": 1.5}, 24, 10),
-        ("contrast x 0.5", {"contrast": 0.5}, 24, 10),
-        ("contrast x 1.5", {"contrast": 1.5}, 24, 10),
-        ("gamma 0.6", {"gamma": 0.6}, 24, 10),
-        ("gamma 1.7", {"gamma": 1.7}, 24, 10),
-        ("light gradient 0.5", {"gradient": 0.5}, 24, 10),
-        ("blur 2", {"blur": 2.0}, 24, 10),
-        ("noise 15", {"noise": 15.0}, 24, 10),
-    ),
-    "lines": (
-        ("the task's mask", {}, 30, 112),
-        ("columns, 1 of 2", {"mask": "1/2@90"}, 30, 112),
-        ("rows, 2 of 4", {"mask": "2/4@0"}, 30, 112),
-        ("45 degrees, 2 of 4", {"mask": "2/4@45"}, 30, 112),
-        ("random rows, 30 %", {"mask": "random:0.3"}, 10, 40),
-    ),
-    "objects": (("as they are", {}, 60, 233),),
-}
-TEST_PART = {
-    "fragments": "fragments/test.zip",
-    "grains": "grains/steel/test",
-    "lines": "lines/test.npy",
-    "objects": "objects/camvid/test",
-}
+QUICK = 2  # conditions of each task for a first look
 
 
 def measured(tasks: tuple[str, ...], data: Path | None, quick: bool, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
     """Results of the tasks on `builtin`, or on a folder laid out as shared/data, also written to `folder` as NAME.json, a record a
-    line; results of other tasks that are there already stay. `report` is told of each condition."""
+    line; results of other tasks that are there already stay. `report` is told of each condition.
+
+    What was measured before, by this code on a machine like this, is taken from `folder`/cells/NAME: a file for each task,
+    condition and method, to be deleted when it is to be measured again.
+    """
     tasks = tasks or tuple(CONDITIONS)
     for task_name in tasks:
         if task_name not in CONDITIONS:
@@ -74,29 +36,104 @@ def measured(tasks: tuple[str, ...], data: Path | None, quick: bool, folder: Pat
     name = ("real" if data else "builtin") + ("-quick" if quick else "")
     path = folder / f"{name}.json"
     earlier = read(path)["tasks"] if path.exists() else {}
-    results = {"name": name, "tasks": {}}
-    for task_name in tasks:
-        task, methods = registry.task(task_name), registry.methods(task_name, ())
-        source = data / TEST_PART[task_name] if data else None
-        found = results["tasks"][task_name] = {
-            "environment": environment(),
-            "data": str(source) if source else "builtin",
-            "sha256": digest(source) if source else None,
-            "methods": {m: {"name": type(method).__name__, **asdict(method)} for m, method in methods.items()},
-            "conditions": [],
-        }
-        for condition, options, builtin_samples, real_samples in CONDITIONS[task_name]:
-            count = 2 if quick else real_samples if source else builtin_samples
-            report(f"{task_name}, {condition}: {count} samples")
-            drawn = registry.loaded(registry.SAMPLERS[task_name])(found["data"], task.options(**options), count, SEED)
-            records = list(evaluation.evaluate(task, methods, drawn))
-            described = {"condition": condition, "options": options, "samples": len(records) // len(methods), "seed": SEED}
-            found["conditions"].append({**described, "records": records})
-    results = rounded(results)
-    every = earlier | results["tasks"]
-    whole = results | {"tasks": {task_name: every[task_name] for task_name in CONDITIONS if task_name in every}}
+    for line in machine.pinned():
+        report(line)
+    found = {task_name: task_results(task_name, data, quick, folder, name, report) for task_name in tasks}
+    results = {"name": name, "tasks": rounded(found)}
+    together = earlier | results["tasks"]
+    whole = results | {"tasks": {task_name: together[task_name] for task_name in CONDITIONS if task_name in together}}
     write_bytes(path, (json.dumps(whole).replace('{"sample"', '\n{"sample"') + "\n").encode())
     return results
+
+
+def task_results(
+    task: str, data: Path | None, quick: bool, folder: Path, name: str, report: Callable[[str], None]
+) -> dict[str, Any]:
+    """Results of one task: where, on what, by which methods, and every condition with its records."""
+    source = str(data / TEST_PART[task]) if data else "builtin"
+    cells = Cells(folder / "cells" / name / task, task, source, quick, report)
+    chosen = every(task, data)[: QUICK if quick else None]
+    conditions = [cells.condition(condition) for condition in chosen]
+    found = {"environment": cells.environment, "data": source, "sha256": cells.sha256, "methods": {}, "conditions": conditions}
+    for method_name, method in cells.methods.items():
+        peak = cells.kept(f"memory {method_name}", lambda m=method_name: machine.peak_megabytes(task, m, source))
+        found["methods"][method_name] = {"name": type(method).__name__, **asdict(method), "peak_megabytes": peak}
+    if not quick:
+        found["network"] = cells.kept("network", lambda: networks.measured(task, source, networks.quiet_place(data, task)))
+    if not (quick or data):
+        k = next(k for k, c in enumerate(chosen) if c.name == pictures.CONDITION.get(task, c.name))
+        found["pictures"] = pictures.written(folder / "pictures", cells.methods, task, chosen[k], conditions[k]["records"])
+    return found
+
+
+class Cells:
+    """What was measured of a task, each piece kept in a file beside all that it depends on."""
+
+    def __init__(self, folder: Path, task: str, source: str, quick: bool, report: Callable[[str], None]):
+        self.folder, self.task, self.source, self.quick, self.report = folder, registry.task(task), source, quick, report
+        self.methods = registry.methods(task, ())
+        self.sha256 = None if source == "builtin" else digest(Path(source))
+        self.environment = machine.environment()
+        self.depends = {"sha256": self.sha256, "seed": SEED, "source": machine.source(task), **machine.lasting(self.environment)}
+
+    def earlier(self, name: str, **depends: Any) -> Any:
+        """What was measured under the same circumstances; None when nothing was."""
+        path = self.folder / f"{name}.json"
+        cell = read(path) if path.exists() else {}
+        return cell.get("found") if cell.get("depends") == plain(self.depends | depends) else None
+
+    def keep(self, name: str, found: Any, **depends: Any) -> Any:
+        """Write what was measured to its file."""
+        found = rounded(found)
+        write_bytes(self.folder / f"{name}.json", json.dumps({"depends": self.depends | depends, "found": found}).encode())
+        return found
+
+    def kept(self, name: str, measure: Callable[[], Any]) -> Any:
+        """What was measured earlier, or now."""
+        found = self.earlier(name)
+        if found is None:
+            self.report(f"{self.task.name}, {name}")
+            found = self.keep(name, measure())
+        return found
+
+    def condition(self, condition: Condition) -> dict[str, Any]:
+        """A condition with a record for each of its samples and methods, and why methods failed."""
+        methods = {m: self.methods[m] for m in condition.methods or self.methods}
+        depends = {m: {"condition": asdict(condition), "parameters": asdict(method)} for m, method in methods.items()}
+        names = {m: f"{condition.name.replace('/', ' of ')}/{m}" for m in methods}
+        cells = {m: self.earlier(names[m], **depends[m]) for m in methods}
+        absent, failures = {m: method for m, method in methods.items() if cells[m] is None}, {}
+        if absent:
+            self.report(f"{self.task.name}, {condition.name}: {', '.join(absent)}")
+            task = replace(self.task, metrics=()) if condition.series == SIZE else self.task
+            drawn = condition.samples(self.task.name, self.source, self.quick)
+            records = list(evaluation.evaluate(task, absent, drawn, failures))
+            for m in absent.keys() - failures.keys():
+                found = {"records": [r for r in records if r["method"] == m], "commit": self.environment["commit"]}
+                cells[m] = self.keep(names[m], found, **depends[m])
+        cells = {m: cell for m, cell in cells.items() if cell is not None}
+        records = [record for turn in zip(*(cell["records"] for cell in cells.values()), strict=True) for record in turn]
+        return {
+            "condition": condition.name,
+            "series": condition.series,
+            "value": condition.value,
+            "options": condition.options,
+            "samples": len(records) // max(1, len(cells)),
+            "seed": SEED,
+            "commits": sorted({cell["commit"] for cell in cells.values()}),
+            "failures": failures,
+            "records": records,
+        }
+
+
+def failures(results: dict[str, Any]) -> list[str]:
+    """A line for each cell that failed."""
+    return [
+        f"{task}, {c['condition']}, {method}: {reason}"
+        for task, found in results["tasks"].items()
+        for c in found["conditions"]
+        for method, reason in c["failures"].items()
+    ]
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -107,6 +144,11 @@ def read(path: Path) -> dict[str, Any]:
         raise ToolkitError(f"{path} is damaged: {error}.", "Run `toolkit benchmark` again.") from error
 
 
+def plain(value: Any) -> Any:
+    """A value as JSON gives it back."""
+    return json.loads(json.dumps(value))
+
+
 def rounded(value: Any) -> Any:
     """Floats to four decimals, throughout."""
     if isinstance(value, float):
@@ -114,26 +156,3 @@ def rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: rounded(v) for k, v in value.items()}
     return [rounded(v) for v in value] if isinstance(value, list) else value
-
-
-def environment() -> dict[str, Any]:
-    """Processor, cores, load, threads, versions and commit."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return {
-        "processor": next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor()),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "threads": 1,
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in VERSIONS},
-        "commit": commit(),
-    }
-
-
-def commit() -> str:
-    """The commit of this source tree; empty when it is none."""
-    root, git = Path(__file__).resolve().parent.parent, shutil.which("git")
-    if not git or not (root / ".git").exists():
-        return ""
-    return subprocess.run([git, "-C", root, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()

@@ -60,16 +60,27 @@ def heap(photographs: np.ndarray, conditions: Conditions, rng: np.random.Generat
         fragments = np.stack([np.rot90(f, k) for f, k in zip(fragments, turn, strict=True)])
     if conditions.noise:
         fragments = noisy(fragments, conditions.noise, rng)
-    order = rng.permutation(count)
+    order = present(rng.permutation(count), grid * grid, conditions.missing)
     place = order % (grid * grid)
     target = Arrangement(
         group=(order // (grid * grid)).astype(np.int32),
         row=(place // grid).astype(np.int32),
         column=(place % grid).astype(np.int32),
         turn=turn[order],
-        confidence=np.ones(count, np.float32),
+        confidence=np.ones(len(order), np.float32),
     )
     return Sample(id, conditions.heap(np.ascontiguousarray(fragments[order])), target)
+
+
+def present(order: np.ndarray, each: int, missing: float) -> np.ndarray:
+    """Of fragments in random order, of which photographs gave `each`, those that stay when a share of all is missing: the last ones
+    go, but two of every photograph are left."""
+    lost = np.zeros(len(order), bool)
+    lost[len(order) - round(missing * len(order)) :] = True
+    for group in range(len(order) // each):
+        members = np.flatnonzero(order // each == group)
+        lost[members[:2]] = False
+    return order[~lost]
 
 
 def heaps(photographs: np.ndarray, conditions: Conditions, count: int, seed: int) -> Iterator[Sample]:

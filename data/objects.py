@@ -1,18 +1,36 @@
 """Pictures with the class of every pixel: folders as `toolkit prepare objects` writes them, or generated scenes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from data.scenes import CLASSES, generated
 from toolkit.core import Sample
 from toolkit.object_files import data_set, read_pair
-from toolkit.tasks.objects import Conditions, Labelled, Picture
+from toolkit.tasks.objects import SMALLEST, Conditions, Labelled, Picture
 
 
 def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterator[Sample]:
     """At most `count` pictures, in random order: of a folder, or generated when `data` is "builtin"."""
+    for sample in pictures(data, count, seed):
+        yield sample if conditions.size is None else resized(sample, conditions.size)
+
+
+def resized(sample: Sample, size: int) -> Sample:
+    """A sample whose longer side has `size` pixels: the picture by area, or linearly when it grows, the mask by nearest pixel."""
+    image, mask = sample.inputs.image, sample.target.mask
+    factor = size / max(mask.shape)
+    shape = tuple(max(SMALLEST, round(n * factor)) for n in mask.shape[::-1])
+    image = cv2.resize(image, shape, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    mask = cv2.resize(mask, shape, interpolation=cv2.INTER_NEAREST_EXACT)
+    return replace(sample, inputs=replace(sample.inputs, image=image), target=replace(sample.target, mask=mask))
+
+
+def pictures(data: str, count: int, seed: int) -> Iterator[Sample]:
+    """Samples as they are."""
     if data == "builtin":
         for k in range(count):
             image, mask, _ = generated(seed, k)

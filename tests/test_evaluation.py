@@ -59,3 +59,15 @@ def test_pooled_counts_are_summed_over_samples_before_they_are_a_score():
     assert score["mean"] == pytest.approx(10 / 110) and score["low"] == pytest.approx(0.01) and score["high"] == pytest.approx(0.9)
     gain = difference(found, POOLED, "a", "b")
     assert gain["mean"] == pytest.approx(0) and gain["low"] == pytest.approx(-0.01) and gain["high"] == pytest.approx(0.1)
+
+
+def test_a_method_that_fails_is_told_and_the_others_go_on(heap_sample):
+    class Failing:
+        def predict(self, inputs):
+            raise MemoryError("too large")
+
+    methods, failures = {"failing": Failing(), "trivial": method("fragments", "trivial")}, {}
+    with pytest.raises(MemoryError):
+        list(evaluate(task("fragments"), methods, [heap_sample]))
+    found = list(evaluate(task("fragments"), methods, [heap_sample, heap_sample], failures))
+    assert [r["method"] for r in found] == ["trivial"] * 2 and failures == {"failing": "MemoryError: too large"}

@@ -119,3 +119,18 @@ def test_conditions_that_make_no_heap_are_refused(wrong):
 def test_more_images_than_photographs_are_refused(photographs):
     with pytest.raises(ToolkitError, match="6 photographs"):
         next(heaps(photographs, Conditions(images=7), 1, 0))
+
+
+@pytest.mark.parametrize("missing", [0.1, 0.5, 0.9])
+def test_a_share_of_all_fragments_is_left_out_but_two_of_each_photograph_stay(photographs, missing):
+    whole = heap(photographs, Conditions(images=6, known="count"), np.random.default_rng(1))
+    found = heap(photographs, Conditions(images=6, known="count", missing=missing), np.random.default_rng(1))
+    assert len(found.inputs.fragments) == len(found.target.group) == max(12, 96 - round(96 * missing))
+    assert np.bincount(found.target.group, minlength=6).min() >= 2
+    kept = {fragment.tobytes() for fragment in whole.inputs.fragments}
+    assert all(fragment.tobytes() in kept for fragment in found.inputs.fragments)
+
+
+def test_photographs_with_missing_fragments_are_not_told_as_equal():
+    with pytest.raises(ToolkitError, match="known count"):
+        Conditions(missing=0.1)

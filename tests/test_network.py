@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from toolkit.core import ToolkitError
-from toolkit.network import SEAL, checkpoint, sealed
+from toolkit.network import SEAL, Checkpoint, checkpoint, operations, sealed
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +81,30 @@ def test_probabilities_come_back_symmetric_for_any_size_and_count(size, count, t
             np.testing.assert_allclose(neighbours[side, turn], other.T, atol=1e-4)
     for found in (affinity, neighbours):
         assert found.min() >= 0 and found.max() <= 1 + 1e-6
+
+
+def test_a_convolution_has_two_operations_for_each_weight_and_place():
+    onnx = pytest.importorskip("onnx", reason="making a graph needs the extra [train]")
+    helper, numbers = onnx.helper, onnx.TensorProto.FLOAT
+    weights = onnx.numpy_helper.from_array(np.ones((8, 3, 3, 3), np.float32), "weights")
+    made = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Conv", ["image", "weights"], ["found"], strides=[2, 2], pads=[1, 1, 1, 1])],
+            "one",
+            [helper.make_tensor_value_info("image", numbers, [1, 3, "h", "w"])],
+            [helper.make_tensor_value_info("found", numbers, [1, 8, "a", "b"])],
+            [weights],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    helper.set_model_props(made, {"card": json.dumps({"task": "objects"})})
+    network = Checkpoint(sealed(made.SerializeToString()), "one.onnx", "objects")
+    found = operations(network, {"image": np.ones((1, 3, 20, 32), np.float32)})
+    assert found == 2 * (8 * 10 * 16) * (3 * 3 * 3)
+
+
+def test_operations_grow_with_the_picture():
+    network = checkpoint("objects", None, ("background", "disc", "ring", "square", "star", "triangle"))
+    small, large = (operations(network, {"image": np.zeros((1, n, n, 3), np.uint8)}) for n in (64, 128))
+    assert large == pytest.approx(4 * small, rel=1e-3) and small > 1e7

@@ -72,3 +72,17 @@ def test_classes_that_are_none_are_refused(text, tmp_path):
     with pytest.raises(ToolkitError) as refusal:
         class_names(tmp_path / "classes.json")
     assert refusal.value.status == 5
+
+
+def test_samples_are_brought_to_the_size_asked_for():
+    whole = next(samples("builtin", Conditions(), 1, 3))
+    found = next(samples("builtin", Conditions(size=64), 1, 3))
+    assert found.inputs.image.shape == (64, 64, 3) and found.target.mask.shape == (64, 64)
+    assert set(np.unique(found.target.mask)) <= set(np.unique(whole.target.mask))
+    assert next(samples("builtin", Conditions(size=128), 1, 3)).target.mask.tobytes() == whole.target.mask.tobytes()
+
+
+@pytest.mark.parametrize("size", [0, 7, 9000])
+def test_a_size_out_of_bounds_is_refused(size):
+    with pytest.raises(ToolkitError, match="--size"):
+        Conditions(size=size)

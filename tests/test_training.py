@@ -156,6 +156,15 @@ def test_a_run_from_weights_goes_on_where_they_were(small, tmp_path):
     assert error.value.status == 2
 
 
+def test_a_run_from_weights_skips_the_stages_that_they_went_through(small, tmp_path):
+    asked = []
+    staged = replace(small, taught=100, batch=lambda examples, step, seed: asked.append(step) or small.batch(examples, step, seed))
+    start = trained(staged, tmp_path / "first", 6)
+    assert asked == list(range(6))
+    trained(staged, tmp_path / "second", 6, weights=start)
+    assert asked[6:] == list(range(100, 106))
+
+
 def test_learning_lowers_the_loss_on_the_same_batch(small, photographs):
     torch.manual_seed(0)
     network = small.network()

@@ -33,6 +33,7 @@ CONDITION_OPTIONS = [
     click.option("--fragment", default=16, show_default=True, help="Pixels along a side of each fragment."),
     click.option("--noise", default=0.0, show_default=True, help="Gaussian noise: standard deviation, of 255."),
     click.option("--worn", default=0, show_default=True, help="Pixels lost on every side of each fragment."),
+    click.option("--missing", default=0.0, show_default=True, help="Share of all fragments that are left out."),
     click.option("--augment", is_flag=True, help="Mirror, turn, shift and tint photographs before they are cut."),
 ]
 SCALE_OPTIONS = [
@@ -68,8 +69,9 @@ HIDING_OPTIONS = [
 CLASS_OPTIONS = [
     click.option("--classes", help="Classes to find, those of a shipped network: background,person, say.  [default: street scenes]")
 ]
+SIZE_OPTIONS = [click.option("--size", type=int, help="Longer side of pictures, in pixels.  [default: as they are]")]
 INPUT_OPTIONS = {"fragments": HEAP_OPTIONS, "grains": SCALE_OPTIONS, "lines": MASK_OPTIONS, "objects": CLASS_OPTIONS}
-SAMPLE_OPTIONS = {"fragments": CONDITION_OPTIONS, "grains": LIGHT_OPTIONS, "lines": HIDING_OPTIONS, "objects": []}
+SAMPLE_OPTIONS = {"fragments": CONDITION_OPTIONS, "grains": LIGHT_OPTIONS, "lines": HIDING_OPTIONS, "objects": SIZE_OPTIONS}
 INPUT_HELP = {
     "fragments": "Each INPUT is a heap: a folder or .zip of fragments as images, or an .npy of uint8 (n, s, s, 3).",
     "grains": "Each INPUT is a micrograph, or a folder of them: one batch. Several batches are compared.",
@@ -426,25 +428,33 @@ def export(task: str, run: Path, out: Path) -> None:
 @click.option("--data", type=PATH, help="Folder with a subfolder for each task, instead of what is built in.")
 @click.option("--quick", is_flag=True, help="A few samples only, for a first look; the tables stay as they are.")
 @click.option("--out", type=PATH, default=Path("benchmarks/results"), show_default=True, help="Folder for the results.")
-def benchmark(tasks: tuple[str, ...], data: Path | None, quick: bool, out: Path) -> None:
+def benchmark(tasks: tuple[str, ...], data: Path | None, quick: bool, out: Path) -> int:
     """Compare all methods under fixed conditions.
 
-    Every TASK, or those named; the results are written as JSON, and the headline table is printed.
+    Every TASK, or those named; the results are written as JSON, and the headline table is printed. What was measured before stays,
+    unless the code, the data or the machine changed: a file for each condition and method in cells/, to be deleted when it shall be
+    measured again.
     """
-    from benchmarks import render, run
+    from benchmarks import run, tables
+    from benchmarks.scores import Results
 
     with data_errors():
         results = run.measured(tasks, data, quick, out, lambda line: click.echo(line, err=True))
-    click.echo(render.short([results]))
+    click.echo(tables.short([Results(results)]))
     click.echo(f"written to {out / results['name']}.json", err=True)
+    failures = run.failures(results)
+    for line in failures:
+        click.echo(f"Failed: {line}", err=True)
+    return 1 if failures else 0
 
 
 @cli.command()
-@click.option("--check", is_flag=True, help="Write nothing; fail when a table is stale.")
+@click.option("--check", is_flag=True, help="Write nothing; fail when anything is stale.")
 def report(check: bool) -> None:
-    """Write the tables from results and cards.
+    """Draw tables, page, report and slides from results and cards.
 
-    Those of README.md, benchmarks/REPORT.md and checkpoints/README.md, in the project's folder.
+    In the project's folder: README.md, checkpoints/README.md, and REPORT.md, index.html, report.pdf and slides.pdf in benchmarks/.
+    Needs the extra [report].
     """
     from benchmarks import render
 

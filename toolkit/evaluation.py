@@ -13,21 +13,31 @@ from toolkit.core import Method, Metric, Sample, Task, ToolkitError
 RESAMPLES = 2000
 
 
-def evaluate(task: Task, methods: dict[str, Method], samples: Iterable[Sample]) -> Iterator[dict[str, Any]]:
+def evaluate(
+    task: Task, methods: dict[str, Method], samples: Iterable[Sample], failures: dict[str, str] | None = None
+) -> Iterator[dict[str, Any]]:
     """A record for each sample and method: `sample`, `method`, `metrics` (numbers, or counts of those with `pool`), `milliseconds`.
 
     Methods take turns on every sample, on one thread, so that a busy moment of the machine meets all of them; each runs once
-    before it is timed.
+    before it is timed. With `failures` given, a method that fails is left out from there on and its reason put there.
     """
+    methods = dict(methods)
     with threadpool_limits(1):
         for k, sample in enumerate(samples):
-            for name, method in methods.items():
-                if k == 0:
-                    method.predict(sample.inputs)
-                began = time.perf_counter()
-                prediction = method.predict(sample.inputs)
-                milliseconds = (time.perf_counter() - began) * 1000
-                metrics = {metric.name: np.asarray(metric.score(sample.target, prediction)).tolist() for metric in task.metrics}
+            for name, method in list(methods.items()):
+                try:
+                    if k == 0:
+                        method.predict(sample.inputs)
+                    began = time.perf_counter()
+                    prediction = method.predict(sample.inputs)
+                    milliseconds = (time.perf_counter() - began) * 1000
+                    metrics = {metric.name: np.asarray(metric.score(sample.target, prediction)).tolist() for metric in task.metrics}
+                except Exception as error:
+                    if failures is None:
+                        raise
+                    failures[name] = f"{type(error).__name__}: {error}"
+                    del methods[name]
+                    continue
                 yield {"sample": sample.id, "method": name, "metrics": metrics, "milliseconds": milliseconds}
 
 

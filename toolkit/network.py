@@ -6,8 +6,10 @@ another file; shipped checkpoints must match `checkpoints/index.json` as well.
 
 import hashlib
 import json
+import tempfile
 from functools import lru_cache
 from importlib.resources import files
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ class Checkpoint:
     """A verified network: `card`, `sha256`, and `run(name=array, ...)` on one thread."""
 
     def __init__(self, data: bytes, name: str, task: str):
-        self.name, self.sha256 = name, hashlib.sha256(data).hexdigest()
+        self.name, self.data, self.sha256 = name, data, hashlib.sha256(data).hexdigest()
         body, seal = data[: -64 - len(SEAL)], data[-64 - len(SEAL) :]
         remedy = "Give an ONNX file that `toolkit export` wrote."
         if len(data) > LARGEST or not seal.startswith(SEAL):
@@ -58,6 +60,35 @@ class Checkpoint:
         """The outputs, in the order of the graph, for its inputs by name. Memory that large inputs took is given back."""
         large = sum(array.nbytes for array in inputs.values()) > LARGE_INPUT
         return self.session.run(None, inputs, self.giving_back if large else None)
+
+
+def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
+    """Floating-point operations of one run, a multiplication and an addition counted as two: those of convolutions and matrix
+    products, from the shapes that the graph's nodes meet when it runs as it is written."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_profiling = True
+    options.log_severity_level = 4
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = str(Path(folder) / "run")
+        session = onnxruntime.InferenceSession(network.data, options, providers=["CPUExecutionProvider"])
+        session.run(None, inputs)
+        events = json.loads(Path(session.end_profiling()).read_text())
+    total = 0
+    for event in events:
+        node = event.get("args", {})
+        if node.get("op_name") in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
+            shapes = [next(iter(shape.values())) for shape in node["input_type_shape"]]
+            answer = next(iter(node["output_type_shape"][0].values()))
+            if node["op_name"] == "Conv":  # weights: out, in / groups, height, width
+                total += 2 * prod(answer) * prod(shapes[1][1:])
+            elif node["op_name"] == "ConvTranspose":  # weights: in, out / groups, height, width
+                total += 2 * prod(shapes[0]) * prod(shapes[1][1:])
+            else:
+                total += 2 * prod(answer) * shapes[0][-1]
+    return total
 
 
 @lru_cache(maxsize=4)

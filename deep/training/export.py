@@ -2,20 +2,25 @@
 
 import hashlib
 import json
+import logging
+import tempfile
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 
 import click
 import numpy as np
 import onnx
 import torch
+from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from deep.training.run import RECIPES, recipe
 from toolkit.core import ToolkitError
-from toolkit.network import Checkpoint, sealed
+from toolkit.network import Checkpoint, sealed, shipped
 from toolkit.outputs import write_bytes
 
 TOLERANCE = 1e-4
@@ -79,3 +84,43 @@ def difference(graph: torch.nn.Module, checkpoint: Checkpoint, example: dict[str
     with torch.inference_mode():
         wanted = graph(*(torch.from_numpy(array) for array in example.values()))
     return float(np.max([np.abs(w.numpy() - f).max() for w, f in zip(wanted, checkpoint.run(**example), strict=True)]))
+
+
+def eager(name: str) -> Callable[..., None]:
+    """The network of the shipped checkpoint NAME.onnx in torch as it was trained, on one thread: to be timed beside it."""
+    stem = Path(name).stem
+    network = recipe(stem).network(**shipped(name, recipe(stem).task).card["training"].get("arguments", {}))
+    network.load_state_dict(load_file(str(files("checkpoints").joinpath(f"{stem}.safetensors"))))
+    module = import_module(RECIPES[stem])
+    graph, order = module.Graph(network).eval(), list(module.examples()[0])
+
+    def run(**inputs: np.ndarray) -> None:
+        torch.set_num_threads(1)
+        with torch.inference_mode():
+            graph(*(torch.from_numpy(inputs[key].copy()) for key in order))
+
+    return run
+
+
+class Shown(CalibrationDataReader):
+    """Inputs, one after the other."""
+
+    def __init__(self, inputs: list[dict[str, np.ndarray]]):
+        self.left = iter(inputs)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self.left, None)
+
+
+def quantised(network: Checkpoint, inputs: list[dict[str, np.ndarray]]) -> bytes:
+    """A sealed checkpoint whose convolutions and matrix products work on 8-bit integers, their ranges taken from `inputs`: static,
+    a scale for every channel of weights."""
+    model = onnx.load_from_string(network.data)
+    with tempfile.TemporaryDirectory() as folder:
+        after = Path(folder) / "integers.onnx"
+        logging.disable(logging.WARNING)  # advice to take steps first that these graphs do not pass
+        quantize_static(model, after, Shown(inputs), per_channel=True, op_types_to_quantize=["Conv", "MatMul", "Gemm"])
+        logging.disable(logging.NOTSET)
+        found = onnx.load(after)
+    onnx.helper.set_model_props(found, {"card": json.dumps(network.card)})
+    return sealed(found.SerializeToString())

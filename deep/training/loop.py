@@ -38,6 +38,7 @@ class Recipe:
     learning_rate: float = 1e-3
     arguments: Callable[[Path], dict[str, Any]] = lambda folder: {}
     warm_up: int = 200
+    taught: int = 0  # steps that trained weights have behind them, for a recipe in stages: a run that starts from them skips these
     weight_decay: float = 0.01
     average: float = 0.999
     validate_every: int = 500
@@ -87,6 +88,7 @@ def train(
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "speed": 1, "weight_decay": recipe.weight_decay}, {"params": scalars, "speed": 10, "weight_decay": 0}]
     )
+    behind = recipe.taught if weights else 0
     start, best, since, seconds = 0, -math.inf, 0, 0.0
     state = folder / "state.pt"
     if resume and state.exists():
@@ -104,7 +106,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["speed"]
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-                loss, scalars_now = recipe.loss(learner, recipe.batch(examples, step * processes + rank, seed))
+                loss, scalars_now = recipe.loss(learner, recipe.batch(examples, (behind + step) * processes + rank, seed))
             optimizer.zero_grad()
             loss.backward()
             norm = nn.utils.clip_grad_norm_(network.parameters(), 1.0)

@@ -55,18 +55,23 @@ class Told:
 
 @dataclass(frozen=True)
 class Conditions(Told):
-    """How heaps are made: `noise` is a standard deviation in 255ths, `worn` counts the pixels lost on every side, `augment` changes
-    whole photographs before they are cut."""
+    """How heaps are made: `noise` is a standard deviation in 255ths, `worn` counts the pixels lost on every side, `missing` is the
+    share of fragments left out, `augment` changes whole photographs before they are cut."""
 
     grid: int = 4
     fragment: int = 16
     noise: float = 0.0
     worn: int = 0
+    missing: float = 0.0
     augment: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.limit(grid=(1, 64), fragment=(SMALLEST, LARGEST), noise=(0, 255), worn=(0, LARGEST))
+        self.limit(grid=(1, 64), fragment=(SMALLEST, LARGEST), noise=(0, 255), worn=(0, LARGEST), missing=(0, 0.9))
+        if self.missing and self.known == "sizes":
+            raise ToolkitError(
+                "Photographs with missing fragments are of unequal sizes.", "Give --known count or nothing.", status=2
+            )
         if self.fragment - 2 * self.worn < SMALLEST:
             raise ToolkitError(
                 f"Fragments of {self.fragment} pixels, worn by {self.worn}, are narrower than {SMALLEST}.",

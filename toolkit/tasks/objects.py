@@ -17,6 +17,7 @@ from toolkit.images import image_files, read_image, write_indexed_png, write_png
 IGNORE = 255  # in masks: a pixel that belongs to no class, or of which none is known
 BACKGROUND = "background"
 SMALLEST = 8  # pixels along a side
+LARGEST = 8192  # pixels along a side that samples are brought to
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,13 @@ class Told:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Samples are pictures as they are: there is nothing to choose."""
+    """How samples are made: `size` is the longer side in pixels that pictures are brought to; None: as they are."""
+
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not SMALLEST <= self.size <= LARGEST:
+            raise ToolkitError(f"size is {self.size}.", f"Give --size from {SMALLEST} to {LARGEST}.", status=2)
 
 
 @dataclass(frozen=True)

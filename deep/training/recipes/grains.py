@@ -213,6 +213,7 @@ RECIPE = Recipe(
     loss=loss,
     validate=validate,
     steps=8000,
+    taught=LINES_FROM,
     average=0.99,  # over a longer time, weights and the normalisation's statistics part
     validate_every=400,
 )

@@ -1,0 +1,99 @@
+"""The machine that results are measured on: what it is, how fast it multiplies matrices, and what memory a method takes there.
+
+`python -m benchmarks.machine TASK METHOD SOURCE` prints the peak memory, in megabytes, of a process that answers one sample.
+"""
+
+import hashlib
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from benchmarks.conditions import CONDITIONS
+from toolkit import registry
+
+ROOT = Path(__file__).resolve().parent.parent
+VERSIONS = ("numpy", "scipy", "scikit-learn", "scikit-image", "opencv-python-headless", "hdbscan", "onnxruntime")
+PASSING = "load", "commit"  # of an environment, what does not change the answers or their speed on a quiet machine
+SIDE = 1024  # of the matrices that are multiplied
+
+
+def environment() -> dict[str, Any]:
+    """Processor, cores, load, threads, versions and commit."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return {
+        "processor": next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor()),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "threads": 1,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in VERSIONS},
+        "commit": commit(),
+    }
+
+
+def lasting(environment: dict[str, Any]) -> dict[str, Any]:
+    """Of an environment, what a result holds for."""
+    return {name: value for name, value in environment.items() if name not in PASSING}
+
+
+def commit() -> str:
+    """The commit of this source tree; empty when it is none."""
+    git = shutil.which("git")
+    if not git or not (ROOT / ".git").exists():
+        return ""
+    return subprocess.run([git, "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+
+
+@cache
+def source(task: str) -> str:
+    """SHA-256 of the code and the weights that the answers of a task come from: what other code answered tells nothing of this."""
+    files = (p for name in ("toolkit", "data", "baselines", "deep") for p in (ROOT / name).rglob("*"))
+    answering = [p for p in files if p.suffix in (".py", ".npz") and "training" not in p.parts and p.name != "cli.py"]
+    answering += (ROOT / "checkpoints").glob(f"{task}*.onnx")
+    return hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in sorted(answering))).hexdigest()
+
+
+def pinned() -> list[str]:
+    """Lines that tell the threads of every library while methods are timed, and whether the machine is busy."""
+    with threadpool_limits(1):
+        pools = sorted({f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()})
+    load, cores = os.getloadavg()[0], os.cpu_count()
+    lines = [f"threads: onnxruntime 1, OpenCV {cv2.getNumThreads()}, {', '.join(pools)}"]
+    if load > cores:
+        lines.append(f"load {load:.1f} on {cores} cores: other work slows this down; times will be too long")
+    return lines
+
+
+def matrix_rate() -> float:
+    """Floating-point operations a second of one product of two float32 matrices; call it on one thread, often."""
+    a = np.ones((SIDE, SIDE), np.float32)
+    began = time.perf_counter()
+    a @ a
+    return 2 * SIDE**3 / (time.perf_counter() - began)
+
+
+def peak_megabytes(task: str, method: str, source: str) -> float | None:
+    """Peak memory of a process of its own that makes one sample and answers it; None when that fails."""
+    call = [sys.executable, "-m", "benchmarks.machine", task, method, source]
+    found = subprocess.run(call, capture_output=True, text=True)
+    return float(found.stdout) if found.returncode == 0 else None
+
+
+if __name__ == "__main__":
+    task_name, method_name, place = sys.argv[1:]
+    sample = next(CONDITIONS[task_name][0].samples(task_name, place, True))
+    registry.method(task_name, method_name).predict(sample.inputs)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
