@@ -42,7 +42,8 @@ def test_a_module_imports_only_what_its_place_in_the_star_allows(path):
             root = place == Path("toolkit/cli.py") and inside
             assert name in ALLOWED[folder] or root, f"{place} imports {name}"
         assert name != "torch" or folder == "deep/training", f"{place} imports torch"
-        assert name != "onnxruntime" or place == Path("toolkit/network.py"), f"{place} imports onnxruntime"
+        runs = place == Path("toolkit/network.py") or folder == "deep/training"  # whose export asks its quantiser
+        assert name != "onnxruntime" or runs, f"{place} imports onnxruntime"
 
 
 def test_every_package_is_listed_by_name():

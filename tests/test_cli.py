@@ -40,7 +40,9 @@ def test_predict_writes_groups_photographs_and_a_record(run, folder, tmp_path, h
     status, out, _ = run("predict", "fragments", folder, "--out", tmp_path / "out", "--images", 5)
     assert status == 0
     record = json.loads(out)
+    assert record.pop("seconds") > 0  # told, but not kept: the same run leaves the same bytes
     assert json.loads((tmp_path / "out" / "heap" / "record.json").read_text()) == record
+    assert json.loads((tmp_path / "out" / "manifest.jsonl").read_text()) == record
     assert record["status"] == "ok" and record["fragments"] == 80 and record["photographs"] == 5
     assert len(record["checkpoint"]) == 64
     assert {Path(p).name for p in record["outputs"]} == {"groups.csv", "groups.png", *(f"photograph-{k:02d}.png" for k in range(5))}
@@ -159,7 +161,7 @@ def test_every_broken_input_gets_a_record_with_reason_and_remedy_and_the_rest_is
     assert [r["input"] for r in records] == [str(p) for p in (*inputs, folder)]
     assert [r["status"] for r in records] == ["failed"] * len(inputs) + ["ok"]
     assert all(r["reason"] and r["remedy"] for r in records[:-1])
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["heap"]
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"heap", "manifest.jsonl"}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -54,7 +55,9 @@ def done(folders, tmp_path_factory):
 def test_every_micrograph_gets_its_files_and_one_record(done):
     result, out = done
     records = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [r["status"] for r in records] == ["ok", "ok", "failed", "ok", "ok"] and result.return_value == 1
+    statuses = {Path(r["input"]).name: r["status"] for r in records if "after" in r["input"]}
+    assert statuses == {"m0.tif": "ok", "m1.tif": "ok", "broken.png": "failed", "notes.txt": "skipped"}
+    assert len(records) == 6 and result.return_value == 1
     for batch in ("before", "after"):
         for name in ("m0", "m1"):
             assert {p.name for p in (out / batch / name).iterdir()} == {"record.json", *(f"{name}-{kind}" for kind in KINDS)}
@@ -166,7 +169,13 @@ def test_two_micrographs_of_one_stem_and_names_that_are_no_utf_8_get_results_of_
     arguments = ["predict", "grains", str(tmp_path / "in"), "--method", "baseline", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(cli, arguments, standalone_mode=False)
     assert result.return_value == 0
-    assert {os.fsencode(p.name) for p in (tmp_path / "out").iterdir()} == {b"a.tif", b"a.png", b"gef\xfcge", b"summary.csv"}
+    assert {os.fsencode(p.name) for p in (tmp_path / "out").iterdir()} == {
+        b"a.tif",
+        b"a.png",
+        b"gef\xfcge",
+        b"summary.csv",
+        b"manifest.jsonl",
+    }
 
 
 def test_axes_have_round_numbers_even_when_narrow():

@@ -104,7 +104,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        again = " The same command with --resume goes on from here." if {"predict", "prepare", "train"} & set(sys.argv[1:2]) else ""
+        click.echo(f"Interrupted.{again}", err=True)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
@@ -145,14 +146,27 @@ def add_task(name: str) -> None:
     @click.option("--method", default="deep", show_default=True, help="Name of the method.")
     @CHECKPOINT
     @with_options(INPUT_OPTIONS[name])
-    def predict_task(inputs: tuple[Path, ...], out: Path, method: str, checkpoint: str | None, **options: object) -> int:
+    @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes, each on one thread.")
+    @click.option("--shard", help="I/N: answer the I-th of N shares of the inputs; then `toolkit merge OUT`.")
+    @click.option("--resume", is_flag=True, help="Leave inputs that were answered alike before as they are.")
+    def predict_task(
+        inputs: tuple[Path, ...],
+        out: Path,
+        method: str,
+        checkpoint: str | None,
+        workers: int,
+        shard: str | None,
+        resume: bool,
+        **options: object,
+    ) -> int:
         from toolkit import prediction, registry
 
         task = registry.task(name)
         chosen = registry.methods(name, [method], checkpoint)[method]
-        records = prediction.predicted(task, method, chosen, inputs, out, task.told(**options))
+        told = task.told(**options)
+        records = prediction.predicted(task, method, chosen, inputs, out, told, workers, share(shard), resume)
         failed = 0
-        with progress(records, sum(len(task.found_in(path)) for path in inputs)) as bar:
+        with progress(records, None) as bar:
             for record in bar:
                 click.echo(json.dumps(record))
                 if record["status"] == "failed":
@@ -208,6 +222,22 @@ def add_task(name: str) -> None:
         click.echo(out)
 
 
+def pair(text: str, between: str) -> tuple[int, int]:
+    """Two positive numbers of an option, or one that stands for both."""
+    parts = text.split(between)
+    if len(parts) > 2 or not all(part.isdecimal() and 0 < int(part) <= 8192 for part in parts):
+        raise ToolkitError(f"{text!r} is not two numbers, 1 to 8192, with {between!r} between them.", f"Write 1{between}4, say.", 2)
+    return int(parts[0]), int(parts[-1])
+
+
+def share(text: str | None) -> tuple[int, int] | None:
+    """I and N of `--shard I/N`."""
+    found = pair(text, "/") if text is not None else None
+    if found and not ("/" in text and found[0] <= found[1]):
+        raise ToolkitError(f"There is no share {text}.", "Give --shard I/N with I from 1 to N.", 2)
+    return found
+
+
 def with_options(options: list[Callable]) -> Callable:
     """Decorate a command with options, in their order."""
 
@@ -249,8 +279,8 @@ def training_installed() -> Iterator[None]:
         raise ToolkitError(f"Training needs {error.name}.", "Install the extra: pip install '.[train]'.", 2) from error
 
 
-def progress(items: Iterator, length: int):
-    """A progress bar on stderr, on a terminal only."""
+def progress(items: Iterator, length: int | None):
+    """A progress bar on stderr, on a terminal only; a count when the length is not known."""
     return click.progressbar(items, length=length, file=sys.stderr, hidden=not sys.stderr.isatty())
 
 
@@ -258,17 +288,21 @@ for task_name in SAMPLE_OPTIONS:
     add_task(task_name)
 
 
+@cli.command()
+@click.argument("out", type=PATH)
+def merge(out: Path) -> None:
+    """Put the shares of a run in OUT together.
+
+    When every `toolkit predict ... --out OUT --shard I/N` is done: one manifest and one summary, as a single run leaves them.
+    """
+    from toolkit import prediction
+
+    click.echo(prediction.merged(out))
+
+
 @cli.group()
 def prepare() -> None:
     """Make data sets to train on."""
-
-
-def pair(text: str, between: str) -> tuple[int, int]:
-    """Two positive numbers of an option, or one that stands for both."""
-    parts = text.split(between)
-    if len(parts) > 2 or not all(part.isdecimal() and 0 < int(part) <= 8192 for part in parts):
-        raise ToolkitError(f"{text!r} is not two numbers, 1 to 8192, with {between!r} between them.", f"Write 1{between}4, say.", 2)
-    return int(parts[0]), int(parts[-1])
 
 
 @prepare.command("objects")
@@ -327,17 +361,14 @@ def prepare_objects(
     except ImportError as error:
         raise ToolkitError(f"Preparing needs {error.name}.", "Install the extra: pip install '.[prepare]'.", 2) from error
     taken = tuple(name.strip() for name in classes.split(",")) if classes else ()
-    share = pair(shard, "/") if shard is not None else None
-    if share and not ("/" in shard and share[0] <= share[1]):
-        raise ToolkitError(f"There is no share {shard}.", "Give --shard I/N with I from 1 to N.", 2)
     options = preparation.Options(annotations, images, taken, mode, pair(size, "x"), fit, priority, boxes, seed)
-    steps = preparation.prepared(options, out, workers, share, resume)
+    steps = preparation.prepared(options, out, workers, share(shard), resume)
     done, total = next(steps)
     with progress(steps, total) as bar:
         for now, _ in bar:
             bar.update(now - done - 1)
             done = now
-    if share:
+    if shard:
         click.echo(f"share {shard}: {total} images")
         return
     account = json.loads((out / "report.json").read_text())

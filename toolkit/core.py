@@ -1,9 +1,9 @@
 """The five nouns: a sample, a metric, a task, a method, and the one error that a user can mend."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class ToolkitError(Exception):
@@ -13,6 +13,16 @@ class ToolkitError(Exception):
     def __init__(self, reason: str, remedy: str, status: int = 1):
         super().__init__(f"{reason} {remedy}")
         self.reason, self.remedy, self.status = reason, remedy, status
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.reason, self.remedy, self.status)  # from one process to another
+
+
+class Found(NamedTuple):
+    """An input that a path names, and why it is passed over if it is."""
+
+    path: Path
+    skipped: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,9 +59,10 @@ class Method(Protocol):
 class Task:
     """A question about images, as a record of functions.
 
-    The first of `metrics` is the headline. `found_in(path)` gives the inputs that a path names, `read(path, told)` one of them.
-    `write(prediction, inputs, folder)` writes an answer's files and returns their names with measured values; `conclude(records,
-    folder)` writes what a whole run of predictions says. `draw(sample, predictions)` gives one RGB picture of the question, every
+    The first of `metrics` is the headline. `found_in(path)` gives the inputs that a path names one after the other, `read(path,
+    told)` reads one of them. `write(prediction, inputs, folder)` writes an answer's files and returns their names with measured
+    values; `conclude(records, folder)` writes what a whole run of predictions says, for which `records()` gives its records, as
+    often as it is called. `draw(sample, predictions)` gives one RGB picture of the question, every
     method's answer and the truth. `told` and `options` are records of what is known of an input, and of how samples are made.
     """
 
@@ -63,5 +74,5 @@ class Task:
     read: Callable[[Path, Any], Any]
     write: Callable[[Any, Any, Path], dict[str, Any]]
     draw: Callable[[Sample, dict[str, Any]], Any]
-    found_in: Callable[[Path], list[Path]] = lambda path: [path]
-    conclude: Callable[[list[dict[str, Any]], Path], None] = lambda records, folder: None
+    found_in: Callable[[Path], Iterable[Found]] = lambda path: [Found(path)]
+    conclude: Callable[[Callable[[], Iterable[dict[str, Any]]], Path], None] = lambda records, folder: None

@@ -4,6 +4,8 @@ import csv
 import io
 import itertools
 import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,12 @@ from scipy.stats import ks_2samp
 from toolkit import grain_size, pictures
 from toolkit.boundaries import lines
 from toolkit.images import write_png
-from toolkit.outputs import write_bytes
+from toolkit.outputs import cell, write_bytes
 
 MOST_SHOWN = 25_000_000  # pixels of an overlay; larger micrographs are shown smaller
 MOST_BATCHES = 8
 LEAST_WIDTH = 480  # pixels of an overlay: room for its key
+INTERNAL = "outputs", "task", "run"  # of a record, what a table of micrographs leaves out
 
 
 def write(prediction: Any, micrograph: Any, folder: Path) -> dict[str, Any]:
@@ -130,16 +133,21 @@ def flat(value: Any, name: str = "") -> dict[str, Any]:
     return found
 
 
-def conclude(records: list[dict[str, Any]], folder: Path) -> None:
+def conclude(records: Callable[[], Iterable[dict[str, Any]]], folder: Path) -> None:
     """Write `summary.csv`, a row for each micrograph, and `batches.png` and `batches.csv` when they come from several folders."""
-    rows = [flat({k: v for k, v in record.items() if k != "outputs"}) for record in records]
-    columns = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for record in records():
+            if record["status"] != "skipped":
+                yield flat({k: v for k, v in record.items() if k not in INTERNAL})
+
+    columns = list(dict.fromkeys(itertools.chain.from_iterable(rows())))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: cell(value) for name, value in row.items()} for row in rows())
     write_bytes(folder / "summary.csv", text.getvalue().encode(errors="backslashreplace"))
-    batches, left_out = diameters_by_batch(records)
+    batches, left_out, in_pixels = diameters_by_batch(records)
     if len(batches) < 2:
         for name in ("batches.csv", "batches.png"):  # of an earlier run
             (folder / name).unlink(missing_ok=True)
@@ -155,27 +163,30 @@ def conclude(records: list[dict[str, Any]], folder: Path) -> None:
     title = f"{first} and {second}: two-sample Kolmogorov-Smirnov p = {p:.2g}, if grains are independent"
     title += f"; first {MOST_BATCHES} of {len(batches)}" if len(batches) > MOST_BATCHES else ""
     title += f"; {left_out} micrographs without a scale left out" if left_out else ""
-    in_pixels = all(record.get("unit") != "micrometre" for record in records)
     label = "px: alike only at one magnification" if in_pixels else "um"
     write_png(folder / "batches.png", pictures.chart([], curves, title, f"equivalent diameter, {label}"))
 
 
-def diameters_by_batch(records: list[dict[str, Any]]) -> tuple[dict[str, np.ndarray], int]:
-    """Sorted diameters of the whole grains of each folder of inputs, from the tables written, and the number of micrographs left
-    out because they have no scale where others have one."""
-    done = [record for record in records if record["status"] == "ok"]
-    scaled = [record for record in done if record["unit"] == "micrometre"] or done
-    folders = {str(Path(record["input"]).parent) for record in scaled}
+def diameters_by_batch(records: Callable[[], Iterable[dict[str, Any]]]) -> tuple[dict[str, np.ndarray], int, bool]:
+    """Sorted diameters of the whole grains of each folder of inputs, from the tables written, the number of micrographs left out
+    because they have no scale where others have one, and whether none has."""
+    units = Counter(record["unit"] for record in records() if record["status"] == "ok")
+    unit = "micrometre" if units["micrometre"] else "pixel"
+
+    def scaled() -> Iterator[dict[str, Any]]:
+        return (record for record in records() if record["status"] == "ok" and record["unit"] == unit)
+
+    folders = {str(Path(record["input"]).parent) for record in scaled()}
     by_name = len({Path(folder).name for folder in folders}) == len(folders)
     found = {}
-    for record in scaled:
+    for record in scaled():
         path = next(output for output in record["outputs"] if output.endswith("-grains.csv"))
         grains = np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2)
         folder = Path(record["input"]).parent
         if grains.size:
             found.setdefault(folder.name if by_name else str(folder), []).append(grains[grains[:, 8] == 0, 4])
     whole = {name: np.sort(np.concatenate(parts)) for name, parts in found.items() if sum(map(len, parts))}
-    return whole, len(done) - len(scaled)
+    return whole, units.total() - units[unit], unit == "pixel"
 
 
 def compared(batches: dict[str, np.ndarray]) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from toolkit.core import ToolkitError
+from toolkit.core import Found, ToolkitError
 from toolkit.outputs import write_bytes
 
 cv2.setNumThreads(1)  # images are small: threads cost more than they save, and timings stay comparable
@@ -37,7 +38,7 @@ def digest(path: Path) -> str:
         return hashlib.sha256(read_bytes(path)).hexdigest()
     whole = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        whole.update(f"{file.relative_to(path)}\0{digest(file)}\n".encode())
+        whole.update(os.fsencode(file.relative_to(path)) + f"\0{digest(file)}\n".encode())
     return whole.hexdigest()
 
 
@@ -91,11 +92,36 @@ def folder_images(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
             yield path.name, read_image(path)
 
 
-def image_files(path: Path) -> list[Path]:
-    """The images that a path names: itself, or those in a folder, not its subfolders, in the order of their names."""
+def image_files(path: Path) -> Iterator[Found]:
+    """The images that a path names: itself, or the files in a folder and its subfolders, in any order; hidden ones are passed over
+    without a word, with one what is no image by its name, no plain file, or a link."""
     if not path.is_dir():
-        return [path]
-    return sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
+        yield Found(path)
+        return
+    folders = [path]
+    while folders:
+        folder, below = folders.pop(), []
+        try:
+            entries = os.scandir(folder)
+        except OSError:
+            yield Found(folder)  # reading it tells why it cannot be
+            continue
+        with entries:
+            for entry in entries:
+                found = Path(entry.path)
+                if entry.name.startswith(".") or entry.name.lower() in PASSED_OVER:
+                    continue
+                if entry.is_symlink():
+                    yield Found(found, "It is a link, which is not followed.")
+                elif entry.is_dir():
+                    below.append(found)
+                elif not entry.is_file():
+                    yield Found(found, "It is no plain file.")
+                elif found.suffix.lower() not in SUFFIXES:
+                    yield Found(found, f"It is no image by its name: those end in {', '.join(SUFFIXES)}.")
+                else:
+                    yield Found(found)
+        folders += sorted(below, reverse=True)
 
 
 def zipped_images(path: Path) -> Iterator[tuple[str, np.ndarray]]:

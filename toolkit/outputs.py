@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from toolkit.core import ToolkitError
 
@@ -29,6 +30,11 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise unwritable(path, error) from error
 
 
+def cell(value: Any) -> Any:
+    """A value for a table that spreadsheets open: text that they would take for a formula gets an apostrophe in front."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
 def made_folder(path: Path) -> Path:
     """The folder, made when it is not there; ToolkitError with status 4 when that cannot be done."""
     try:
@@ -39,8 +45,8 @@ def made_folder(path: Path) -> Path:
 
 
 @contextmanager
-def whole_folder(path: Path, replaces: set[str]) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `path` only when the block ends without an error.
+def whole_folder(path: Path, replaces: set[str], work: Path | None = None) -> Iterator[Path]:
+    """A folder to fill, in `work` or beside `path`, which takes the place of `path` only when the block ends without an error.
 
     A folder that is there already is replaced when all that it holds is named in `replaces`; any other is left as it is, with a
     ToolkitError of status 4.
@@ -51,7 +57,7 @@ def whole_folder(path: Path, replaces: set[str]) -> Iterator[Path]:
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:100]}."))
+        temporary = Path(tempfile.mkdtemp(dir=work or path.parent, prefix=f".{path.name[:100]}."))
     except OSError as error:
         raise unwritable(path, error) from error
     old = temporary.with_name(f"{temporary.name}.old")

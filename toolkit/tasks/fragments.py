@@ -19,7 +19,7 @@ from sklearn.metrics.cluster import contingency_matrix, pair_confusion_matrix
 from toolkit import pictures
 from toolkit.core import Metric, Sample, Task, ToolkitError
 from toolkit.images import folder_images, read_array, write_png, zipped_images
-from toolkit.outputs import write_bytes
+from toolkit.outputs import cell, write_bytes
 
 SMALLEST, LARGEST = 4, 256  # pixels across a fragment
 WIDEST = 1024  # pixels across a photograph
@@ -264,7 +264,7 @@ def write(arrangement: Arrangement, heap: Heap, folder: Path) -> dict[str, Any]:
     rows.writerow(["fragment", "group", "row", "column", "turn", "confidence"])
     columns = (arrangement.group, arrangement.row, arrangement.column, arrangement.turn, arrangement.confidence)
     for fragment, *values, confidence in zip(fragments, *(c.tolist() for c in columns), strict=True):
-        rows.writerow([fragment, *values, f"{confidence:.3f}"])
+        rows.writerow([cell(fragment), *values, f"{confidence:.3f}"])
     write_bytes(folder / "groups.csv", table.getvalue().encode(errors="backslashreplace"))
     write_png(folder / "groups.png", pictures.sorted_fragments(heap.fragments, arrangement.group))
     names = ["groups.csv", "groups.png"]
