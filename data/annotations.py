@@ -8,6 +8,7 @@ object keeps others from being read: what was left out is told in a `Problem`.
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -122,7 +123,7 @@ def recognised(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], An
     if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<" or data[:4] in (b"\xff\xfe<\0", b"\xfe\xff\0<"):
         return xml(data)
     try:
-        document = json.loads(data)
+        document = json.loads(data, object_pairs_hook=unambiguous)
     except (ValueError, RecursionError) as error:
         raise Unusable(f"it is neither JSON nor XML: {error}.") from error
     if isinstance(document, dict):
@@ -134,6 +135,15 @@ def recognised(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], An
             if all(key in document for key in keys):
                 return parse, document
     raise Unusable(f"it is JSON of no known format ({FORMATS}).")
+
+
+def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ValueError when it names a key twice, of which any reader may take another."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"an object names {twice!r} twice")
+    return found
 
 
 def xml(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], Any]:

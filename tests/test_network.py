@@ -1,5 +1,6 @@
 """A checkpoint is verified before it is run."""
 
+import contextlib
 import hashlib
 import json
 from importlib.resources import files
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from toolkit.core import ToolkitError
+from toolkit.graph import strange_operators
 from toolkit.network import SEAL, Checkpoint, checkpoint, operations, sealed
 
 
@@ -49,7 +51,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, data):
 
 def test_a_sealed_file_that_is_no_network_is_refused(tmp_path):
     (tmp_path / "model.onnx").write_bytes(sealed(b"nonsense"))
-    with pytest.raises(ToolkitError, match="cannot be loaded"):
+    with pytest.raises(ToolkitError, match="is no network"):
         checkpoint("fragments", str(tmp_path / "model.onnx"))
 
 
@@ -108,3 +110,48 @@ def test_operations_grow_with_the_picture():
     network = checkpoint("objects", None, ("background", "disc", "ring", "square", "star", "triangle"))
     small, large = (operations(network, {"image": np.zeros((1, n, n, 3), np.uint8)}) for n in (64, 128))
     assert large == pytest.approx(4 * small, rel=1e-3) and small > 1e7
+
+
+def test_every_shipped_network_is_made_of_allowed_operators_alone():
+    for name in json.loads(files("checkpoints").joinpath("index.json").read_text()):
+        assert strange_operators(files("checkpoints").joinpath(name).read_bytes()) == set()
+
+
+def built(nodes):
+    """A serialised model of some nodes."""
+    onnx = pytest.importorskip("onnx", reason="making a graph needs the extra [train]")
+    helper, number = onnx.helper, onnx.TensorProto.FLOAT
+    given, found = (helper.make_tensor_value_info(name, number, ["n"]) for name in ("x", "y"))
+    made = helper.make_model(helper.make_graph(nodes(helper), "one", [given], [found]), opset_imports=[helper.make_opsetid("", 17)])
+    made.ir_version = 8
+    return made
+
+
+@pytest.mark.parametrize("kind", ["loop", "branch", "random", "foreign", "function"])
+def test_a_sealed_network_with_other_operators_is_refused_before_it_is_loaded(kind, tmp_path):
+    onnx = pytest.importorskip("onnx", reason="making a graph needs the extra [train]")
+    helper = onnx.helper
+    inner = helper.make_graph([helper.make_node("Relu", ["x"], ["z"])], "inner", [], [])
+    node = {
+        "loop": lambda: helper.make_node("Loop", ["", "", "x"], ["y"], body=inner),
+        "branch": lambda: helper.make_node("Relu", ["x"], ["y"], then_branch=inner),
+        "random": lambda: helper.make_node("RandomNormalLike", ["x"], ["y"]),
+        "foreign": lambda: helper.make_node("Relu", ["x"], ["y"], domain="com.evil"),
+        "function": lambda: helper.make_node("Relu", ["x"], ["y"]),
+    }[kind]()
+    model = built(lambda helper: [node])
+    if kind == "function":
+        model.functions.append(helper.make_function("own", "Relu", ["x"], ["y"], [], [helper.make_opsetid("", 17)]))
+    helper.set_model_props(model, {"card": json.dumps({"task": "lines"})})
+    (tmp_path / "strange.onnx").write_bytes(sealed(model.SerializeToString()))
+    with pytest.raises(ToolkitError, match="no network here needs") as error:
+        checkpoint("lines", str(tmp_path / "strange.onnx"))
+    assert error.value.status == 3
+
+
+def test_bytes_of_any_kind_are_read_for_operators_or_refused():
+    rng = np.random.default_rng(0)
+    for length in (0, 1, 2, 5, 20, 300):
+        for _ in range(50):
+            with contextlib.suppress(ValueError):
+                strange_operators(rng.bytes(length))

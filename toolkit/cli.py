@@ -4,6 +4,7 @@ Nothing but click is imported until a command runs, so `--help` answers at once.
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,6 +94,22 @@ DATA_HELP = {
 CHECKPOINT = click.option("--checkpoint", type=click.Path(), help="Network for the method deep, instead of the one shipped.")
 
 
+def allow_pixels(context: click.Context, option: click.Parameter, value: int) -> None:
+    """Set the largest image that is read, where OpenCV and toolkit.images look for it when they are imported."""
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(value)
+
+
+PIXELS = click.option(
+    "--max-pixels",
+    default=100_000_000,
+    show_default=True,
+    type=click.IntRange(1),
+    expose_value=False,
+    callback=allow_pixels,
+    help="Larger images are refused before they are decoded.",
+)
+
+
 def main() -> None:
     """Run the command line; an error that a user can mend becomes one sentence and its exit status."""
     try:
@@ -146,6 +163,7 @@ def add_task(name: str) -> None:
     @click.option("--method", default="deep", show_default=True, help="Name of the method.")
     @CHECKPOINT
     @with_options(INPUT_OPTIONS[name])
+    @PIXELS
     @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes, each on one thread.")
     @click.option("--shard", help="I/N: answer the I-th of N shares of the inputs; then `toolkit merge OUT`.")
     @click.option("--resume", is_flag=True, help="Leave inputs that were answered alike before as they are.")

@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import math
 import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,7 +20,10 @@ from toolkit.outputs import write_bytes
 cv2.setNumThreads(1)  # images are small: threads cost more than they save, and timings stay comparable
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\x00", b"MM\x00*", b"BM")
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 LARGEST_FILE = 1 << 30
+LARGEST_IMAGE = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"])  # pixels; `--max-pixels` sets it for a command
+MOST_ENTRIES, LARGEST_ARCHIVE, LARGEST_RATIO = 100_000, 4 << 30, 1000  # of a .zip: files, bytes unpacked, and these of those packed
 PASSED_OVER = {"__macosx", "thumbs.db", "desktop.ini"}  # left in folders by operating systems
 
 
@@ -45,7 +50,8 @@ def digest(path: Path) -> str:
 def decoded(data: bytes, name: str, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
     """Pixels of a JPEG, PNG, TIFF, BMP or WebP file, by its first bytes, whatever its name.
 
-    EXIF orientation is applied, grey becomes RGB, 16 bits are scaled to 8, transparency is dropped.
+    EXIF orientation is applied, grey, palette and CMYK become RGB, 16 bits are scaled to 8, transparency is dropped. Files
+    of several pages or frames are refused, and so are those with more pixels than LARGEST_IMAGE, before they are decoded.
     """
     if not data:
         raise ToolkitError(f"{name} is empty.", "Copy the file again.")
@@ -53,13 +59,34 @@ def decoded(data: bytes, name: str, flags: int = cv2.IMREAD_COLOR_RGB) -> np.nda
         raise ToolkitError(
             f"{name} is not an image: it begins with {data[:8]!r}.", "Give JPEG, PNG, TIFF, BMP or WebP files, or leave it out."
         )
+    check_header(data, name)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise ToolkitError(f"{name} cannot be decoded: {error.err}.", "At most 100 megapixels are read.") from error
+        raise ToolkitError(f"{name} cannot be decoded: {error.err}.", "Copy the file again, or leave it out.") from error
     if image is None:
-        raise ToolkitError(f"{name} is damaged or cut short.", "Copy the file again, or leave it out.")
+        raise ToolkitError(
+            f"{name} is damaged or cut short, or holds floating-point colours.", "Copy it again, or save it with 8 or 16 bits."
+        )
     return image
+
+
+def check_header(data: bytes, name: str) -> None:
+    """ToolkitError when an image file tells that it is too large, or of several pages or frames; what its header hides, the decoder
+    finds."""
+    too_large = ToolkitError(f"{name} has more than {LARGEST_IMAGE:,} pixels.", "Make it smaller, or allow more by --max-pixels.")
+    try:
+        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+            header = Image.open(io.BytesIO(data), formats=FORMATS)
+            size, frames = header.size, getattr(header, "n_frames", 1)
+    except Image.DecompressionBombError as error:
+        raise too_large from error
+    except Exception:  # Pillow's errors share no base class
+        return
+    if size[0] * size[1] > LARGEST_IMAGE:
+        raise too_large
+    if frames > 1:
+        raise ToolkitError(f"{name} holds {frames} pages or frames.", "Save each as a file of its own.")
 
 
 def decoded_grey(data: bytes, name: str) -> np.ndarray:
@@ -128,14 +155,21 @@ def zipped_images(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """As folder_images, of a .zip with its folders; nothing is unpacked to disk."""
     try:
         with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
+            check_archive(archive.infolist(), path)
             for entry in sorted(archive.infolist(), key=lambda e: e.filename):
                 if entry.is_dir() or not wanted(entry.filename, f"{path}:{entry.filename}"):
                     continue
-                if entry.file_size > LARGEST_FILE:
-                    raise ToolkitError(f"{path}:{entry.filename} is larger than 1 GiB.", "Leave it out.")
                 yield entry.filename, decoded(archive.read(entry), f"{path}:{entry.filename}")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ToolkitError(f"{path} is not a readable .zip: {error}.", "Pack it again, without a password.") from error
+
+
+def check_archive(entries: list[zipfile.ZipInfo], path: Path) -> None:
+    """ToolkitError when an archive holds too many files, or unpacks to far more than it should."""
+    unpacked, packed = (sum(getattr(entry, name) for entry in entries) for name in ("file_size", "compress_size"))
+    if len(entries) > MOST_ENTRIES or unpacked > LARGEST_ARCHIVE or unpacked > LARGEST_RATIO * packed + (1 << 20):
+        reason = f"{path} holds {len(entries):,} files, {unpacked:,} bytes that are packed into {packed:,}."
+        raise ToolkitError(reason, f"Give at most {MOST_ENTRIES:,} files and {LARGEST_ARCHIVE >> 30} GiB, images as they are.")
 
 
 def wanted(name: str, place: str) -> bool:
@@ -155,7 +189,16 @@ def read_array(path: Path) -> np.ndarray:
     if not data.startswith(b"\x93NUMPY"):
         raise ToolkitError(f"{path} is no .npy file.", remedy)
     try:
+        file = io.BytesIO(data)
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(file)
+        told, there = math.prod(shape) * dtype.itemsize, len(data) - file.tell()
+        if told > there and not dtype.hasobject:
+            raise ToolkitError(f"{path} should hold {told:,} bytes of numbers and holds {there:,}.", "Copy the file again.")
         return np.load(io.BytesIO(data), allow_pickle=False)
+    except ToolkitError:
+        raise
     except Exception as error:  # a garbled header fails in a dozen ways
         raise ToolkitError(f"{path} is no .npy of numbers: {error}.", remedy) from error
 

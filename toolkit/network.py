@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.core import ToolkitError
+from toolkit.graph import strange_operators
 from toolkit.images import read_bytes
 
 LARGEST = 256 << 20
@@ -39,6 +40,12 @@ class Checkpoint:
             raise ToolkitError(f"{name} is not a checkpoint of this toolkit.", remedy, status=3)
         if seal[len(SEAL) :] != hashlib.sha256(body).hexdigest().encode():
             raise ToolkitError(f"{name} is damaged: its bytes do not match its seal.", "Copy or export it again.", status=3)
+        try:
+            strange = strange_operators(body)
+        except ValueError as error:
+            raise ToolkitError(f"{name} is no network: {error}.", remedy, status=3) from error
+        if strange:
+            raise ToolkitError(f"{name} holds what no network here needs: {', '.join(sorted(strange))}.", remedy, status=3)
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

@@ -17,11 +17,10 @@ from toolkit import boundaries, pictures
 from toolkit.core import Metric, Sample, Task, ToolkitError
 from toolkit.grain_files import conclude, write
 from toolkit.grain_size import equivalent_diameters, whole
-from toolkit.images import decoded_grey, image_files, read_bytes
+from toolkit.images import LARGEST_IMAGE, decoded_grey, image_files, read_bytes
 from toolkit.scale import Scale, scale_bar, tiff_scale
 
 SMALLEST = 16  # pixels along a side of a micrograph
-MOST_PIXELS = 100_000_000
 LEAST_TOLERANCE = 3.0  # pixels
 
 
@@ -82,7 +81,7 @@ class Micrograph:
             raise ToolkitError(f"The micrograph is {found}.", "Give grey values as uint8 or uint16.")
         if image.ndim != 2:
             raise ToolkitError(f"The micrograph has the shape {image.shape}.", "Give one grey channel: (H, W).")
-        if min(image.shape) < SMALLEST or image.size > MOST_PIXELS:
+        if min(image.shape) < SMALLEST or image.size > LARGEST_IMAGE:
             size = f"{image.shape[1]} x {image.shape[0]}"
             raise ToolkitError(f"The micrograph is {size} pixels.", f"Give {SMALLEST} along each side to 100 million in all.")
         view = image.view()
