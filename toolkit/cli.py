@@ -472,6 +472,59 @@ def export(task: str, run: Path, out: Path) -> None:
     click.echo(export_task(task, run, out))
 
 
+@cli.group()
+def models() -> None:
+    """The networks that are shipped."""
+
+
+@models.command("list")
+def list_models() -> None:
+    """Name, task, size, parameters and classes of every network."""
+    from toolkit.network import index, shipped
+
+    for name, entry in index().items():
+        parameters = shipped(name, entry["task"]).card["parameters"]
+        classes = ", ".join(entry.get("classes", ()))
+        click.echo(f"{name:24}{entry['task']:11}{entry['bytes'] / 1e6:6.1f} MB{parameters:12,} parameters  {classes}".rstrip())
+
+
+@models.command()
+@click.argument("name")
+def card(name: str) -> None:
+    """What the network NAME was trained on and how, as JSON."""
+    from toolkit.network import index, shipped
+
+    if name not in index():
+        raise ToolkitError(f"There is no network {name!r}.", f"Choose one of: {', '.join(index())}.", 2)
+    click.echo(json.dumps(shipped(name, index()[name]["task"]).card, indent=2))
+
+
+@models.command()
+def verify() -> None:
+    """Check every network's bytes against the index and its own seal."""
+    from toolkit.network import index, shipped
+
+    for name, entry in index().items():
+        click.echo(f"{shipped(name, entry['task']).sha256}  {name}")
+
+
+@cli.command()
+def doctor() -> int:
+    """Check the installation and tell what to do about what is wrong.
+
+    Versions, threads, checkpoints, and a sample of each task; the exit status is 1 when something is to be mended.
+    """
+    from toolkit.doctor import findings
+
+    bad = 0
+    for finding in findings():
+        click.echo(f"{'MEND' if finding.remedy else 'ok':5}{finding.what}: {finding.told}")
+        if finding.remedy:
+            bad += 1
+            click.echo(f"     {finding.remedy}")
+    return 1 if bad else 0
+
+
 @cli.command()
 @click.argument("tasks", nargs=-1, metavar="[TASK]...")
 @click.option("--data", type=PATH, help="Folder with a subfolder for each task, instead of what is built in.")

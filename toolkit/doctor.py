@@ -1,0 +1,95 @@
+"""Whether this installation works: versions, processor, checkpoints, and one sample of every task answered."""
+
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+from threadpoolctl import threadpool_info
+
+from toolkit import registry
+from toolkit.core import ToolkitError
+from toolkit.network import index, shipped
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "scikit-image", "opencv-python-headless", "hdbscan", "onnxruntime")
+OTHER_OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
+EXTRAS = {"train": "torch", "prepare": "shapely", "mri": "nibabel", "report": "typst"}
+AGAIN = "Install the toolkit again: pip install --force-reinstall ."
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at, what was found, and what to do about it; nothing when all is well."""
+
+    what: str
+    told: str
+    remedy: str = ""
+
+
+def findings() -> Iterator[Finding]:
+    """Everything that was looked at, one after the other."""
+    yield Finding("python", f"{platform.python_version()}, {platform.platform()}")
+    for name in PACKAGES:
+        yield Finding(name, installed(name) or "missing", "" if installed(name) else AGAIN)
+    for name in OTHER_OPENCV:
+        if installed(name):
+            remedy = f"Two packages of OpenCV overwrite each other: pip uninstall {name}, then opencv-python-headless anew."
+            yield Finding(name, installed(name), remedy)
+    for extra, name in EXTRAS.items():
+        yield Finding(
+            f"extra [{extra}]", "installed" if installed(name) else f"not installed: pip install '.[{extra}]' when needed"
+        )
+    yield processor()
+    yield writable(Path(tempfile.gettempdir()))
+    for name, entry in index().items():
+        try:
+            yield Finding(f"checkpoint {name}", f"sound, SHA-256 {shipped(name, entry['task']).sha256[:12]}...")
+        except ToolkitError as error:
+            yield Finding(f"checkpoint {name}", error.reason, error.remedy)
+    for task in registry.TASKS:
+        yield answered(task)
+
+
+def installed(name: str) -> str:
+    """The version of a package; empty when it is not there."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def processor() -> Finding:
+    """Cores, load and threads."""
+    cores, load = os.cpu_count(), os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    pools = ", ".join(sorted({f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()}))
+    told = f"{cores} cores, load {load:.1f}; answers take one thread each ({pools} otherwise)"
+    return Finding("processor", told, "" if load <= cores else "Other work slows this down; wait, or use fewer --workers.")
+
+
+def writable(folder: Path) -> Finding:
+    """Whether files can be written for a while."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"1")
+    except OSError as error:
+        return Finding("temporary files", f"{folder}: {error.strerror}", "Set TMPDIR to a folder that can be written.")
+    return Finding("temporary files", f"{folder} can be written")
+
+
+def answered(task: str) -> Finding:
+    """One generated or bundled sample, answered by the network and scored."""
+    kind = registry.task(task)
+    try:
+        sample = next(iter(registry.loaded(registry.SAMPLERS[task])("builtin", kind.options(), 1, 7)))
+        began = time.perf_counter()
+        prediction = registry.method(task, "deep").predict(sample.inputs)
+        milliseconds = 1000 * (time.perf_counter() - began)
+        metric = next(m for m in kind.metrics if not m.pool)
+        return Finding(
+            task, f"answered in {milliseconds:.0f} ms, {metric.name} {float(metric.score(sample.target, prediction)):.3f}"
+        )
+    except Exception as error:  # whatever it is, it is what was to be found out
+        return Finding(task, f"{type(error).__name__}: {error}", AGAIN)
