@@ -65,8 +65,8 @@ def processor() -> Finding:
     """Cores, load and threads."""
     cores, load = os.cpu_count(), os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     pools = ", ".join(sorted({f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()}))
-    told = f"{cores} cores, load {load:.1f}; answers take one thread each ({pools} otherwise)"
-    return Finding("processor", told, "" if load <= cores else "Other work slows this down; wait, or use fewer --workers.")
+    busy = ", busy with other work" if load > cores else ""
+    return Finding("processor", f"{cores} cores, load {load:.1f}{busy}; answers take one thread each ({pools} otherwise)")
 
 
 def writable(folder: Path) -> Finding:
