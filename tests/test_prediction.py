@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.hostile.rows import row
 from toolkit import registry
 from toolkit.core import ToolkitError
 from toolkit.manifest import HELD, Manifest, locked
@@ -75,6 +76,7 @@ def test_every_input_gets_one_record_and_the_manifest_holds_them_by_name(whole):
     assert "deeper/000/mask.png" in whole and "001/mask.png" in whole
 
 
+@row("killed at any moment", "what is there is whole; the same command with `--resume` ends in the same bytes")
 def test_a_run_killed_again_and_again_ends_in_the_same_bytes(place, whole):
     rng, killed = np.random.default_rng(1), 0
     for _ in range(4):
@@ -102,6 +104,7 @@ def test_an_input_answered_before_is_left_as_it_is_unless_something_differs(plac
     assert (place / "out/001/mask.png").stat().st_mtime_ns != written and (place / "out/002/mask.png").is_file()
 
 
+@row("run in three shares, put together", "the bytes of one run")
 def test_shares_put_together_are_one_run(place, whole):
     for share in ("1/3", "3/3", "2/3"):
         process = call(place, "--shard", share)
@@ -134,6 +137,7 @@ class Deadly:
         return Labelled(np.zeros(inputs.image.shape[:2], np.uint8), ("background", "thing"))
 
 
+@row("input that kills the process which answers it", "fails alone, with `--workers`; the others are answered")
 def test_an_input_that_kills_its_process_fails_alone(place):
     image = cv2.imread(str(place / "in/002.png"))
     image[0, 0] = 0
@@ -144,6 +148,7 @@ def test_an_input_that_kills_its_process_fails_alone(place):
     assert set(failed) == {"002.png", "005.png"} and "killed" in failed["002.png"]
 
 
+@row("two runs on one output", "the second stops with status 4 and names the first")
 def test_a_second_run_on_one_output_stops_with_status_4(place):
     with locked(place / "out", None):
         process = call(place)
@@ -173,6 +178,7 @@ def test_a_file_and_a_folder_of_the_same_name_get_results_of_their_own(place):
     assert (place / "out/deeper.png/mask.png").is_file() and (place / "out/deeper/000/mask.png").is_file()
 
 
+@row("file that changes while it is read", "fails: predict it again when it is complete")
 def test_a_picture_that_changes_while_it_is_read_fails(place, monkeypatch):
     method = registry.method("objects", "trivial")
     whole = type(method).predict
@@ -204,6 +210,7 @@ def test_records_beyond_what_is_held_in_memory_come_out_in_order(tmp_path):
     assert [r["input"] for r in Manifest.read(tmp_path / "all.jsonl")] == [f"{k:06d}" for k in range(len(order))]
 
 
+@row("Ctrl-C", "status 130, and how to go on")
 def test_an_interrupted_run_tells_how_to_go_on(place):
     images(place / "in", 300)
     process = call(place)

@@ -64,9 +64,18 @@ class Checkpoint:
             )
 
     def run(self, **inputs: np.ndarray) -> list[np.ndarray]:
-        """The outputs, in the order of the graph, for its inputs by name. Memory that large inputs took is given back."""
+        """The outputs, in the order of the graph, for its inputs by name. Memory that large inputs took is given back.
+
+        ToolkitError with status 3 when the graph has other inputs, with status 1 when it fails on these."""
         large = sum(array.nbytes for array in inputs.values()) > LARGE_INPUT
-        return self.session.run(None, inputs, self.giving_back if large else None)
+        try:
+            return self.session.run(None, inputs, self.giving_back if large else None)
+        except Exception as error:  # onnxruntime's errors share no base class
+            fits = {i.name for i in self.session.get_inputs()} == inputs.keys() and "INVALID_ARGUMENT" not in str(error)
+            told = str(error).splitlines()[0][:200]
+            if fits:
+                raise ToolkitError(f"{self.name} could not answer: {told}", "Give a smaller input, or more memory.") from error
+            raise ToolkitError(f"{self.name} does not take what {self.card['task']} asks: {told}", "Export it again.", 3) from error
 
 
 def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:

@@ -1,0 +1,1 @@
+"""Inputs that break tools, made by code, and what becomes of each."""

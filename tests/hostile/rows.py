@@ -1,0 +1,49 @@
+"""The list of inputs that break tools: a test for each, and the table made of them.
+
+`python -m tests.hostile.rows` writes docs/trust.md.
+"""
+
+import importlib
+from pathlib import Path
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "trust.md"
+MODULES = (
+    "tests.hostile.test_images",
+    "tests.hostile.test_files",
+    "tests.test_prediction",
+    "tests.hostile.test_networks",
+    "tests.hostile.test_data",
+)
+ROWS = {}
+HEAD = """# What becomes of bad input
+
+Written by `python -m tests.hostile.rows` from the tests in `tests/hostile/`: a test for each row, most in a process of its own with
+limits on memory and time. Exit status: 0 all done, 1 some inputs failed and the rest was written, 2 usage, 3 checkpoint, 4 output
+not writable, 5 data set, 130 interrupted. A message says what, where, and how to mend it.
+
+| input | what becomes of it |
+| --- | --- |
+"""
+
+
+def row(given, becomes):
+    """Mark a test as that of a row: what is given, and what becomes of it."""
+
+    def mark(test):
+        ROWS[test.__module__, test.__name__] = f"| {given} | {becomes} |\n"
+        return test
+
+    return mark
+
+
+def document():
+    """The text of docs/trust.md."""
+    for name in MODULES:
+        importlib.import_module(name)
+    return HEAD + "".join(text for name in MODULES for (module, _), text in ROWS.items() if module == name)
+
+
+if __name__ == "__main__":
+    from tests.hostile import rows
+
+    rows.DOCUMENT.write_text(rows.document())
