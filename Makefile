@@ -6,13 +6,17 @@ TOOLKIT := $(VENV)/bin/toolkit
 DATA ?= ../shared/data
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: benchmark test train export report lint clean
+.PHONY: benchmark test fuzz train export report lint clean
 
 benchmark: $(VENV)/core  ## every method on what is built in: at most 5 minutes on two cores
 	$(TOOLKIT) benchmark
 
 test: $(VENV)/$(EXTRAS)
 	$(VENV)/bin/python -m pytest -q
+
+fuzz: $(VENV)/$(EXTRAS)  ## 1,000 changed files of every format: some minutes
+	for format in png jpeg bmp webp tiff npy zip onnx classes coco voc scans nifti; do \
+		$(VENV)/bin/python -m tests.hostile.fuzz $$format 1000 || exit 1; done
 
 lint: $(VENV)/$(EXTRAS)
 	$(VENV)/bin/ruff check .

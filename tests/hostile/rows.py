@@ -13,6 +13,7 @@ MODULES = (
     "tests.test_prediction",
     "tests.hostile.test_networks",
     "tests.hostile.test_data",
+    "tests.hostile.test_fuzz",
 )
 ROWS = {}
 HEAD = """# What becomes of bad input

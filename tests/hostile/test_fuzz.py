@@ -1,0 +1,24 @@
+"""A few changed files of every format; `make fuzz` tries many."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.hostile.fuzz import FORMATS
+from tests.hostile.rows import row
+
+NEEDS = {"nifti": "nibabel", "coco": "shapely", "voc": "shapely"}
+
+
+@row(
+    "up to four changed bytes in a file of any format, at random",
+    "read, or refused in a sentence",
+)
+@pytest.mark.parametrize("name", FORMATS)
+def test_changed_bytes_are_read_or_refused(name):
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
+    command = [sys.executable, "-m", "tests.hostile.fuzz", name, "50"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert found.returncode == 0, found.stderr[-2000:]
