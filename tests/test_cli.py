@@ -19,6 +19,7 @@ def run(monkeypatch, capsys):
 
     def invoked(*arguments):
         monkeypatch.setattr("sys.argv", ["toolkit", *map(str, arguments)])
+        monkeypatch.delenv("TOOLKIT_DEBUG", raising=False)
         with pytest.raises(SystemExit) as stop:
             cli.main()
         captured = capsys.readouterr()

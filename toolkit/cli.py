@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.core import Method, ToolkitError
+from toolkit.core import DEBUG, FAULT, Method, ToolkitError
 
 PATH = click.Path(path_type=Path)
 
@@ -128,11 +128,25 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
+        if DEBUG in os.environ:
+            raise
         click.echo(f"Error: {error.filename or 'the output'}: {error.strerror}.", err=True)
         sys.exit(4)
+    except Exception as error:
+        if DEBUG in os.environ:
+            raise
+        click.echo(f"Error: {type(error).__name__}: {error}. {FAULT}", err=True)
+        sys.exit(1)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda context, option, value: os.environ.update({DEBUG: "1"} if value else {}),
+    help="Show where an error arose.",
+)
 @click.version_option(package_name="handcrafted-vs-deep", prog_name="toolkit")
 def cli() -> None:
     """Answer questions about images by a handcrafted method and by a compact network, side by side."""

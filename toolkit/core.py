@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+DEBUG = "TOOLKIT_DEBUG"  # set in the environment by `toolkit --debug`, for the processes that it starts too
+FAULT = "This is a fault of the toolkit: run it again as `toolkit --debug ...` and report what that shows."
+
 
 class ToolkitError(Exception):
     """What went wrong, where, and how to mend it. `status` is the exit status of the command line:

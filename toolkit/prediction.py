@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import multiprocessing
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 import toolkit
 from toolkit import registry
-from toolkit.core import Method, Task, ToolkitError
+from toolkit.core import DEBUG, FAULT, Method, Task, ToolkitError
 from toolkit.images import SUFFIXES, digest
 from toolkit.manifest import MANIFEST, Manifest, locked, share_name, shares
 from toolkit.network import index
@@ -236,6 +237,10 @@ def answered(run: Run, job: Job, out: Path) -> dict[str, Any]:
         return unanswered(run, job, error.reason, error.remedy)
     except MemoryError:
         return unanswered(run, job, f"{job.path} needs more memory than there is.", "Give it in smaller parts.")
+    except Exception as error:  # one input must not end the run
+        if DEBUG in os.environ:
+            raise
+        return unanswered(run, job, f"{type(error).__name__}: {error}.", FAULT)
     return record | {"seconds": round(time.perf_counter() - began, 3)}
 
 

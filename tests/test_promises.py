@@ -1,0 +1,105 @@
+"""What the README promises of files that somebody else made; docs/trust.md tells of each kind of bad input."""
+
+import json
+import pickle
+import socket
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from toolkit import registry
+from toolkit.cli import cli
+from toolkit.core import ToolkitError
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(a) for a in arguments], standalone_mode=False)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Ten small pictures."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    for k in range(10):
+        cv2.imwrite(str(tmp_path / "in" / f"{k}.png"), rng.integers(0, 256, (16, 20, 3), np.uint8))
+    return tmp_path / "in"
+
+
+def test_predict_evaluate_and_report_never_open_the_network(pictures, tmp_path, monkeypatch):
+    def refused(*arguments, **others):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refused)
+    monkeypatch.setattr(socket, "create_connection", refused)
+    assert run("predict", "objects", pictures, "--out", tmp_path / "out").return_value == 0
+    for task in registry.TASKS:
+        assert run("evaluate", task, "--samples", 1, "--method", "deep").exception is None
+    with pytest.raises(ToolkitError, match="markers"):
+        monkeypatch.chdir(tmp_path)
+        raise run("report").exception
+
+
+def test_nothing_is_ever_unpickled(pictures, tmp_path, monkeypatch):
+    def refused(*arguments, **others):
+        raise AssertionError("something was unpickled")
+
+    for task in registry.TASKS:
+        assert run("evaluate", task, "--samples", 1).exception is None  # imports all that it needs
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refused)
+    for task in registry.TASKS:
+        assert run("evaluate", task, "--samples", 1).exception is None
+    assert run("predict", "objects", pictures, "--out", tmp_path / "out").return_value == 0
+
+
+@pytest.mark.parametrize("task", registry.TASKS)
+def test_the_same_seed_gives_the_same_numbers(task):
+    call = ("evaluate", task, "--samples", 2, "--method", "deep", "--method", "baseline", "--json")
+    first, second = (json.loads(run(*call).stdout) for _ in range(2))
+    scores = [{m: its["metrics"] for m, its in found["methods"].items()} for found in (first, second)]
+    assert scores[0] == scores[1]
+
+
+def test_a_fault_of_ours_fails_one_input_and_its_place_is_shown_when_asked_for(pictures, tmp_path, monkeypatch):
+    method = type(registry.method("objects", "trivial"))
+    whole = method.predict
+
+    def faulty(self, inputs):
+        if inputs.image[0, 0, 0] == first:
+            raise IndexError("out of range")
+        return whole(self, inputs)
+
+    first = cv2.imread(str(pictures / "3.png"))[0, 0, 2]
+    monkeypatch.setattr(method, "predict", faulty)
+    monkeypatch.delenv("TOOLKIT_DEBUG", raising=False)
+    result = run("predict", "objects", pictures, "--out", tmp_path / "out", "--method", "trivial")
+    failed = [r for r in map(json.loads, result.stdout.splitlines()) if r["status"] == "failed"]
+    assert result.return_value == 1 and len(failed) == 1 and failed[0]["reason"] == "IndexError: out of range."
+    assert "--debug" in failed[0]["remedy"]
+    monkeypatch.setenv("TOOLKIT_DEBUG", "1")
+    assert isinstance(run("predict", "objects", pictures, "--out", tmp_path / "again", "--method", "trivial").exception, IndexError)
+
+
+def test_memory_does_not_grow_with_the_number_of_inputs(tmp_path):
+    image = cv2.imencode(".png", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
+    script = (
+        "import resource, sys; from toolkit.cli import cli;"
+        "cli.main(sys.argv[1:], standalone_mode=False);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr)"
+    )
+    peaks = []
+    for count in (50, 1000):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for k in range(count):
+            (folder / f"{k:05d}.png").write_bytes(image)
+        arguments = ["predict", "objects", str(folder), "--out", str(tmp_path / f"out{count}"), "--method", "trivial"]
+        found = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
+        assert len(found.stdout.splitlines()) == count, found.stderr
+        peaks.append(float(found.stderr.split()[-1]))
+    assert peaks[1] < peaks[0] + 16, peaks  # megabytes
