@@ -17,6 +17,7 @@ test: $(VENV)/$(EXTRAS)
 fuzz: $(VENV)/$(EXTRAS)  ## 1,000 changed files of every format: some minutes
 	for format in png jpeg bmp webp tiff npy zip onnx classes coco voc scans nifti; do \
 		$(VENV)/bin/python -m tests.hostile.fuzz $$format 1000 || exit 1; done
+	$(VENV)/bin/python -m tests.hostile.long
 
 lint: $(VENV)/$(EXTRAS)
 	$(VENV)/bin/ruff check .

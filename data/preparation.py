@@ -9,12 +9,11 @@ import hashlib
 import io
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -29,6 +28,7 @@ from data.annotations import Annotated, Problem
 from toolkit.core import ToolkitError
 from toolkit.images import SUFFIXES, read_bytes
 from toolkit.outputs import made_folder, unwritable, write_bytes
+from toolkit.processes import pool
 from toolkit.tasks.objects import BACKGROUND, IGNORE
 
 PARTS = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -101,15 +101,15 @@ def prepared(options: Options, out: Path, workers: int, shard: tuple[int, int] |
     done = sum(len(chunks[k]) for k in mine) - sum(len(chunks[k]) for k in missing)
     total = sum(len(chunks[k]) for k in mine)
     yield done, total
-    pool = ProcessPoolExecutor(min(workers, max(1, len(missing))), multiprocessing.get_context("spawn"))
+    processes = pool(min(workers, max(1, len(missing))))
     try:
-        for future in as_completed([pool.submit(prepare_chunk, plan, work, k, chunks[k]) for k in missing]):
+        for future in as_completed([processes.submit(prepare_chunk, plan, work, k, chunks[k]) for k in missing]):
             done += future.result()
             yield done, total
     except BrokenProcessPool as error:
         raise ToolkitError("A process that prepared images was killed.", "Go on with --resume, with fewer --workers.") from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        processes.shutdown(cancel_futures=True)
     if shard is None:
         conclude(work, out, options, classes, found, problems, len(chunks))
 

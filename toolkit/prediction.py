@@ -7,12 +7,10 @@ was, and shares of a run end in the same bytes as one. Memory does not grow with
 import hashlib
 import itertools
 import json
-import multiprocessing
 import os
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -29,6 +27,7 @@ from toolkit.images import SUFFIXES, digest
 from toolkit.manifest import MANIFEST, Manifest, locked, share_name, shares
 from toolkit.network import index
 from toolkit.outputs import whole_folder, write_bytes
+from toolkit.processes import pool
 
 RECORD = "record.json"  # in every folder of results: it names the files that a later run may replace
 AHEAD = 4  # inputs for each process that are under way or waiting
@@ -175,11 +174,11 @@ def answers(run: Run, out: Path, found: Iterator[Job], workers: int) -> Iterator
     if workers == 1:
         yield from (answered(run, job, out) for job in found)
         return
-    pool, under_way = started(workers), deque()
+    processes, under_way = pool(workers), deque()
     try:
         for job in itertools.chain(found, itertools.repeat(None)):
             if job is not None:
-                under_way.append((job, pool.submit(answered, run, job, out)))
+                under_way.append((job, processes.submit(answered, run, job, out)))
                 if len(under_way) < AHEAD * workers:
                     continue
             if not under_way:
@@ -189,23 +188,18 @@ def answers(run: Run, out: Path, found: Iterator[Job], workers: int) -> Iterator
                 yield future.result()
             except BrokenProcessPool:
                 held = [first, *(job for job, _ in under_way)]
-                pool.shutdown()
-                pool, under_way = started(workers), deque()
+                processes.shutdown()
+                processes, under_way = pool(workers), deque()
                 yield from (alone(run, job, out) for job in held)
     finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def started(workers: int) -> ProcessPoolExecutor:
-    """Processes that answer inputs."""
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+        processes.shutdown(cancel_futures=True)
 
 
 def alone(run: Run, job: Job, out: Path) -> dict[str, Any]:
     """A record from a process of its own, which may be killed."""
-    with started(1) as pool:
+    with pool(1) as process:
         try:
-            return pool.submit(answered, run, job, out).result()
+            return process.submit(answered, run, job, out).result()
         except BrokenProcessPool:
             return unanswered(run, job, KILLED, "Give it in smaller parts.")
 
