@@ -26,7 +26,7 @@ from PIL import ExifTags, Image
 from data import annotations, preparation_report, rasters
 from data.annotations import Annotated, Problem
 from toolkit.core import ToolkitError
-from toolkit.images import SUFFIXES, read_bytes
+from toolkit.images import SUFFIXES, quiet, read_bytes
 from toolkit.outputs import made_folder, unwritable, write_bytes
 from toolkit.processes import pool
 from toolkit.tasks.objects import BACKGROUND, IGNORE
@@ -302,7 +302,8 @@ def read_turned(options: Options, item: Item, remark: Any) -> tuple[np.ndarray, 
     scale = needed_scale(size, options)
     flags = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}[scale]
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags if upright else flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        with quiet():
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags if upright else flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise ToolkitError("it has too many pixels", "") from error
     if image is None:

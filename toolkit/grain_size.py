@@ -111,10 +111,8 @@ def measured(labels: np.ndarray) -> Grains:
 
 
 def percentiles(values: np.ndarray, weights: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
-    """Values at the given shares of the summed weights, linear between the middles of their steps."""
-    order = np.argsort(values)
-    values, weights = values[order], weights[order]
-    return np.interp(shares, (np.cumsum(weights) - weights / 2) / weights.sum(), values)
+    """The least values up to which the given shares of the summed weights lie: a weight of 2 is as good as a repetition."""
+    return np.quantile(values, shares, method="inverted_cdf", weights=weights)
 
 
 def distribution(diameters: np.ndarray, areas: np.ndarray) -> dict[str, Any]:

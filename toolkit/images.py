@@ -8,6 +8,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -61,7 +62,8 @@ def decoded(data: bytes, name: str, flags: int = cv2.IMREAD_COLOR_RGB) -> np.nda
         )
     check_header(data, name)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        with quiet():
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise ToolkitError(f"{name} cannot be decoded: {error.err}.", "Copy the file again, or leave it out.") from error
     if image is None:
@@ -71,12 +73,29 @@ def decoded(data: bytes, name: str, flags: int = cv2.IMREAD_COLOR_RGB) -> np.nda
     return image
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep C libraries from writing what they think of a file straight to standard error: our own errors tell it."""
+    try:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # standard error is closed
+        yield
+        return
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def check_header(data: bytes, name: str) -> None:
     """ToolkitError when an image file tells that it is too large, or of several pages or frames; what its header hides, the decoder
     finds."""
     too_large = ToolkitError(f"{name} has more than {LARGEST_IMAGE:,} pixels.", "Make it smaller, or allow more by --max-pixels.")
     try:
-        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+        with warnings.catch_warnings(action="ignore"):
             header = Image.open(io.BytesIO(data), formats=FORMATS)
             size, frames = header.size, getattr(header, "n_frames", 1)
     except Image.DecompressionBombError as error:

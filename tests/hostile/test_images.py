@@ -118,6 +118,7 @@ def answered(run, *names):
 def test_all(run):
     ended, records, place = run
     assert ended.status == 1 and set(records) == set(corpus())
+    assert all(line.startswith("Error: ") for line in ended.err.replace("new\nline", "").splitlines()), ended.err
     assert all((place / "in" / name).read_bytes() == data for name, data in corpus().items())
 
 
