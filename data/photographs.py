@@ -39,6 +39,7 @@ def builtin(size: int) -> np.ndarray:
     return np.stack(crops).reshape(len(BUNDLED), CROPS, size, size, 3)
 
 
+@lru_cache(maxsize=2)
 def photographs(path: str, size: int) -> np.ndarray:
     """Centre squares uint8 (N, size, size, 3) of the photographs in a folder and its subfolders, a .zip, or an .npy of uint8
     (N, H, W, 3), in the order of their names; area-averaged, or enlarged when smaller."""
