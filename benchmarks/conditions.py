@@ -22,8 +22,8 @@ MAIN = "baseline", "deep"  # the methods that sweeps and sizes compare
 
 @dataclass(frozen=True)
 class Condition:
-    """Samples made with `options`, so many of what is built in and of real data. Of a sweep, or of a series of sizes, `series` is
-    what it is called and `value` the place along its axis; pictures of a given size are `side` pixels wide, made by repetition."""
+    """Samples made with `options`: `builtin` of what is built in, `real` of real data. Of a sweep, or of sizes, `series` is what
+    it is called and `value` the place along its axis. With `side`, pictures are repeated up to a square of that width."""
 
     name: str
     options: dict[str, Any]
@@ -34,11 +34,15 @@ class Condition:
     methods: tuple[str, ...] = ()
     side: int | None = None
 
+    def count(self, source: str, quick: bool) -> int:
+        """How many samples there are, at most; two when quick."""
+        whole = self.builtin if source == "builtin" else self.real
+        return min(2, whole) if quick else whole
+
     def samples(self, task: str, source: str, quick: bool) -> Iterator[Sample]:
-        """The samples, from `builtin` or from the path of real data; two when quick."""
-        count = self.builtin if source == "builtin" else self.real
+        """The samples, from `builtin` or from the path of real data."""
         options = registry.task(task).options(**self.options)
-        for sample in registry.loaded(registry.SAMPLERS[task])(source, options, min(2, count) if quick else count, SEED):
+        for sample in registry.loaded(registry.SAMPLERS[task])(source, options, self.count(source, quick), SEED):
             yield sample if self.side is None else repeated(sample, self.side)
 
 
@@ -76,12 +80,12 @@ def light(name: str, **options: float) -> Condition:
 CONDITIONS = {
     "fragments": (
         Condition("known sizes", {}, 30, 100),
-        Condition("known count", {"known": "count"}, 20, 100),
-        Condition("known nothing", {"known": "nothing"}, 20, 100),
-        Condition("noise 20", {"noise": 20.0}, 20, 100),
-        Condition("noise 10, turned", {"noise": 10.0, "rotate": True}, 20, 100),
-        Condition("worn by 2", {"worn": 2}, 20, 100),
-        Condition("8-pixel fragments", {"grid": 8, "fragment": 8}, 4, 30),
+        Condition("known count", {"known": "count"}, 15, 100),
+        Condition("known nothing", {"known": "nothing"}, 15, 100),
+        Condition("noise 20", {"noise": 20.0}, 15, 100),
+        Condition("noise 10, turned", {"noise": 10.0, "rotate": True}, 15, 100),
+        Condition("worn by 2", {"worn": 2}, 15, 100),
+        Condition("8-pixel fragments", {"grid": 8, "fragment": 8}, 3, 30),
     ),
     "grains": (
         Condition("as it is", {}, 24, 10),
@@ -128,17 +132,17 @@ SWEEPS = {
         *sweep("missing", "missing", (0.0, 0.1, 0.2, 0.4), 5, 20, known="count"),
     ),
     "grains": (
-        *sweep("brightness", "brightness", (0.25, 0.5, 1.0, 1.5, 2.0), 4, 4),
-        *sweep("contrast", "contrast", (0.1, 0.25, 0.5, 1.0, 1.5), 4, 4),
-        *sweep("blur", "blur", (0.0, 1.0, 2.0, 4.0), 4, 4),
-        *sweep("noise", "noise", (0.0, 10.0, 20.0, 40.0), 4, 4),
+        *sweep("brightness", "brightness", (0.25, 0.5, 1.0, 1.5, 2.0), 4, 3),
+        *sweep("contrast", "contrast", (0.1, 0.25, 0.5, 1.0), 4, 3),
+        *sweep("blur", "blur", (0.0, 2.0, 4.0), 4, 3),
+        *sweep("noise", "noise", (0.0, 20.0, 40.0), 4, 3),
     ),
     "lines": (
         *masks("line width", {1: "1/2@0", 2: "2/4@0", 3: "3/6@0", 4: "4/8@0", 6: "6/12@0"}),
         *masks("share missing", {0.125: "2/16@0", 0.25: "2/8@0", 0.5: "2/4@0", 0.667: "2/3@0"}),
         *masks("angle", {angle: f"2/4@{angle}" for angle in (0, 15, 30, 45, 60, 75, 90)}),
     ),
-    "objects": sweep("picture size", "size", (64, 96, 128, 192, 256), 15, 40),
+    "objects": sweep("picture size", "size", (64, 96, 128, 192, 256), 10, 40),
 }
 
 SIZE = "size"  # the series in which time is measured against size: fragments, or megapixels
@@ -156,7 +160,7 @@ SIZES = {
     ),
     "grains": sides(256, 512, 1024, 2048),
     "lines": sides(64, 128, 256, 512),
-    "objects": sides(128, 256, 512, 1024),
+    "objects": sides(64, 128, 256, 512),
 }
 
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -85,15 +86,28 @@ def matrix_rate() -> float:
     return 2 * SIDE**3 / (time.perf_counter() - began)
 
 
-def peak_megabytes(task: str, method: str, source: str) -> float | None:
-    """Peak memory of a process of its own that makes one sample and answers it; None when that fails."""
-    call = [sys.executable, "-m", "benchmarks.machine", task, method, source]
-    found = subprocess.run(call, capture_output=True, text=True)
-    return float(found.stdout) if found.returncode == 0 else None
+def own_peak_megabytes() -> float:
+    """Peak memory of this process; of Linux's own account, since what `getrusage` tells begins with that of the parent."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def peak_megabytes(task: str, methods: tuple[str, ...], source: str) -> dict[str, float | None]:
+    """By method: peak memory of a process of its own that makes one sample and answers it; None when that fails."""
+
+    def peak(method: str) -> float | None:
+        call = [sys.executable, "-m", "benchmarks.machine", task, method, source]
+        found = subprocess.run(call, capture_output=True, text=True)
+        return float(found.stdout) if found.returncode == 0 else None
+
+    with ThreadPoolExecutor(os.cpu_count()) as several:
+        return dict(zip(methods, several.map(peak, methods), strict=True))
 
 
 if __name__ == "__main__":
     task_name, method_name, place = sys.argv[1:]
     sample = next(CONDITIONS[task_name][0].samples(task_name, place, True))
     registry.method(task_name, method_name).predict(sample.inputs)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(own_peak_megabytes())

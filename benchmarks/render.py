@@ -100,6 +100,12 @@ class Quoted:
         found = self.tasks[task]
         return f"{found.scores(found.conditions[condition])[method]['milliseconds']['median']:.0f}"
 
+    def at(self, task: str, series: str, value: float, method: str) -> str:
+        """Mean of the headline metric at a point of a sweep."""
+        found = self.tasks[task]
+        point = next(c for c in found.sweeps[series] if c["value"] == value)
+        return f"{found.scores(point)[method]['metrics'][found.headline.name]['mean']:.3f}"
+
     def origin(self, task: str) -> str:
         """What the samples of a task were made from."""
         return self.tasks[task].origin
@@ -119,7 +125,7 @@ def template(name: str, quoted: Quoted) -> str:
 
     marks = {"variable_start_string": "<<", "variable_end_string": ">>", "block_start_string": "<%", "block_end_string": "%>"}
     made = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, **marks)
-    names = ("mean", "gain", "origin", "milliseconds", "slope", "network")
+    names = ("mean", "at", "gain", "origin", "milliseconds", "slope", "network")
     values = {n: getattr(quoted, n) for n in names} | {"tasks": quoted.tasks, "study": study}
     try:
         return made.from_string((TEMPLATES / name).read_text()).render(values)

@@ -55,9 +55,9 @@ def task_results(
     chosen = every(task, data)[: QUICK if quick else None]
     conditions = [cells.condition(condition) for condition in chosen]
     found = {"environment": cells.environment, "data": source, "sha256": cells.sha256, "methods": {}, "conditions": conditions}
+    peaks = cells.kept("memory", lambda: machine.peak_megabytes(task, tuple(cells.methods), source))
     for method_name, method in cells.methods.items():
-        peak = cells.kept(f"memory {method_name}", lambda m=method_name: machine.peak_megabytes(task, m, source))
-        found["methods"][method_name] = {"name": type(method).__name__, **asdict(method), "peak_megabytes": peak}
+        found["methods"][method_name] = {"name": type(method).__name__, **asdict(method), "peak_megabytes": peaks[method_name]}
     if not quick:
         found["network"] = cells.kept("network", lambda: networks.measured(task, source, networks.quiet_place(data, task)))
     if not (quick or data):
@@ -99,7 +99,8 @@ class Cells:
     def condition(self, condition: Condition) -> dict[str, Any]:
         """A condition with a record for each of its samples and methods, and why methods failed."""
         methods = {m: self.methods[m] for m in condition.methods or self.methods}
-        depends = {m: {"condition": asdict(condition), "parameters": asdict(method)} for m, method in methods.items()}
+        asked = {"options": condition.options, "side": condition.side, "count": condition.count(self.source, self.quick)}
+        depends = {m: asked | {"parameters": asdict(method)} for m, method in methods.items()}
         names = {m: f"{condition.name.replace('/', ' of ')}/{m}" for m in methods}
         cells = {m: self.earlier(names[m], **depends[m]) for m in methods}
         absent, failures = {m: method for m, method in methods.items() if cells[m] is None}, {}

@@ -88,9 +88,9 @@ def test_a_fault_of_ours_fails_one_input_and_its_place_is_shown_when_asked_for(p
 def test_memory_does_not_grow_with_the_number_of_inputs(tmp_path):
     image = cv2.imencode(".png", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
     script = (
-        "import resource, sys; from toolkit.cli import cli;"
+        "import sys; from toolkit.cli import cli; from benchmarks.machine import own_peak_megabytes;"
         "cli.main(sys.argv[1:], standalone_mode=False);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr)"
+        "print(own_peak_megabytes(), file=sys.stderr)"
     )
     peaks = []
     for count in (50, 1000):

@@ -23,7 +23,7 @@ def quiet(line):
 def tiny(monkeypatch):
     """Two small conditions, a sweep of two points and two sizes; memory is not measured."""
     condition = conditions.Condition
-    monkeypatch.setattr(machine, "peak_megabytes", lambda task, method, source: 1.0)
+    monkeypatch.setattr(machine, "peak_megabytes", lambda task, methods, source: dict.fromkeys(methods, 1.0))
     fixed = tuple(condition(name, SMALL, 2, 2) for name in ("first", "second"))
     monkeypatch.setitem(conditions.CONDITIONS, "fragments", fixed)
     monkeypatch.setitem(conditions.SWEEPS, "fragments", conditions.sweep("noise", "noise", (0.0, 20.0), 2, 2, **SMALL))

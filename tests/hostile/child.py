@@ -18,7 +18,6 @@ class Ended:
     status: int
     out: str
     err: str
-    megabytes: float
 
     @property
     def records(self):
@@ -35,7 +34,6 @@ def toolkit(*arguments, cwd=None, limits=(), **others):
     command = [sys.executable, "-m", "toolkit", *map(os.fspath, arguments)]
     with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=bound, **others) as process:
         out, err = (text.decode(errors="replace") for text in process.communicate(timeout=SECONDS))
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     assert process.returncode >= 0, (process.returncode, err)
     assert "Traceback" not in err, err
-    return Ended(process.returncode, out, err, peak)
+    return Ended(process.returncode, out, err)

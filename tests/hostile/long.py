@@ -38,11 +38,11 @@ def digest(folder):
 
 
 def peak(folder):
-    """Exit status, records and peak memory, in megabytes, of a run's largest process."""
-    code = "import resource, subprocess, sys; s = subprocess.run(sys.argv[1:]).returncode;"
-    code += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(s)"
-    found = subprocess.run([sys.executable, "-c", code, *COMMAND], cwd=folder, capture_output=True, text=True)
-    return found.returncode, [json.loads(line) for line in found.stdout.splitlines()], int(found.stderr.split()[-1]) / 1024
+    """Exit status, records and peak memory, in megabytes, of a run by one process."""
+    code = "import sys; from benchmarks.machine import own_peak_megabytes as peak; from toolkit.cli import cli;"
+    code += "status = cli.main(sys.argv[1:], standalone_mode=False); print(peak(), file=sys.stderr); sys.exit(status)"
+    found = subprocess.run([sys.executable, "-c", code, *COMMAND[3:-2]], cwd=folder, capture_output=True, text=True)
+    return found.returncode, [json.loads(line) for line in found.stdout.splitlines()], float(found.stderr.split()[-1])
 
 
 def main():
