@@ -45,7 +45,12 @@ def place(tmp_path, monkeypatch):
 def call(folder, *options):
     """The command line of a run in a folder."""
     command = [sys.executable, "-m", "toolkit", "predict", "objects", "in", "--out", "out", "--method", "trivial", *options]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeds)
+
+
+def heeds():
+    """Let Ctrl-C end a process: those that a shell starts in the background ignore it, and all that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def answer(place, *rest, **others):
