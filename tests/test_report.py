@@ -168,8 +168,8 @@ def test_the_page_asks_nothing_of_any_other_place(project):
 
 
 def test_the_report_has_at_most_three_pages(project):
-    pages = (project / "benchmarks/report.pdf").read_bytes().count(b"/Type /Page\n")
-    assert 1 <= pages <= 3
+    pages = re.findall(rb"/Type\s*/Page(?![a-zA-Z])", (project / "benchmarks/report.pdf").read_bytes())
+    assert 1 <= len(pages) <= 3
 
 
 def test_a_readme_without_markers_is_refused(tmp_path, monkeypatch):
