@@ -23,9 +23,9 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from benchmarks.conditions import CONDITIONS
 from toolkit import registry
+from toolkit.doctor import PACKAGES
 
 ROOT = Path(__file__).resolve().parent.parent
-VERSIONS = ("numpy", "scipy", "scikit-learn", "scikit-image", "opencv-python-headless", "hdbscan", "onnxruntime")
 PASSING = "load", "commit"  # of an environment, what does not change the answers or their speed on a quiet machine
 SIDE = 1024  # of the matrices that are multiplied
 
@@ -40,7 +40,7 @@ def environment() -> dict[str, Any]:
         "load": os.getloadavg()[0],
         "threads": 1,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in VERSIONS},
+        "versions": {name: version(name) for name in PACKAGES},
         "commit": commit(),
     }
 

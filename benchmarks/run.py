@@ -101,7 +101,7 @@ class Cells:
         methods = {m: self.methods[m] for m in condition.methods or self.methods}
         asked = {"options": condition.options, "side": condition.side, "count": condition.count(self.source, self.quick)}
         depends = {m: asked | {"parameters": asdict(method)} for m, method in methods.items()}
-        names = {m: f"{condition.name.replace('/', ' of ')}/{m}" for m in methods}
+        names = {m: f"{condition.series or 'fixed'}/{condition.name}/{m}" for m in methods}
         cells = {m: self.earlier(names[m], **depends[m]) for m in methods}
         absent, failures = {m: method for m, method in methods.items() if cells[m] is None}, {}
         if absent:

@@ -67,11 +67,17 @@ def test_only_what_was_deleted_is_measured_again(tiny, tmp_path, asked):
     asked.clear()
     measured(tmp_path)
     assert asked == []
-    (tmp_path / "cells/builtin-quick/fragments/second/colour.json").unlink()
+    (tmp_path / "cells/builtin-quick/fragments/fixed/second/colour.json").unlink()
     again = measured(tmp_path)
     assert asked == [["colour"]]
     before, after = (found["tasks"]["fragments"]["conditions"] for found in (first, again))
     assert before[0] == after[0] and [r["sample"] for r in before[1]["records"]] == [r["sample"] for r in after[1]["records"]]
+
+
+@pytest.mark.parametrize("task", registry.TASKS)
+def test_every_condition_has_a_place_of_its_own(task):
+    chosen = conditions.every(task, Path("real"))
+    assert len({(c.series, c.name) for c in chosen}) == len(chosen) and not any("/" in c.series + c.name for c in chosen)
 
 
 def test_what_other_code_answered_is_measured_again(tiny, tmp_path, asked, monkeypatch):
