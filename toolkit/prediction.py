@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Run:
-    """What every input of a run is answered by."""
+    """What every input of a run is answered by; `key` tells all that answers depend on besides the input."""
 
     task_name: str
     method_name: str
@@ -53,19 +52,11 @@ class Run:
     told: Any
     work: Path
     resume: bool
+    key: str
 
     @property
     def task(self) -> Task:
         return registry.task(self.task_name)
-
-    @cached_property
-    def key(self) -> str:
-        """SHA-256 of all that answers depend on besides the input."""
-        parameters = asdict(self.method)
-        own = parameters.get("checkpoint")
-        networks = digest(Path(own)) if own and Path(own).is_file() else index()
-        told = [toolkit.__version__, self.task_name, self.method_name, parameters, asdict(self.told), networks]
-        return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def predicted(
@@ -93,7 +84,7 @@ def predicted(
     if all(job.skipped for job in jobs(task, given, tops)):
         raise ToolkitError(f"There is no input in {', '.join(map(str, given))}.", "Check the paths.", status=2)
     with locked(out, share) as work:
-        run = Run(task.name, name, method, told, work, resume)
+        run = Run(task.name, name, method, told, work, resume, circumstances(task.name, name, method, told))
         mine = (job for job in jobs(task, given, tops) if share is None or falls_to(job, share))
         manifest = Manifest(work)
         with closing(answers(run, out, mine, workers)) as records:
@@ -103,6 +94,15 @@ def predicted(
         manifest.finish(out / share_name(share))
         if share is None:
             task.conclude(lambda: Manifest.read(out / MANIFEST), out)
+
+
+def circumstances(task: str, name: str, method: Method, told: Any) -> str:
+    """SHA-256 of all that answers depend on besides the input: version, method, networks and options."""
+    parameters = asdict(method)
+    own = parameters.get("checkpoint")
+    networks = digest(Path(own)) if own and Path(own).is_file() else index()
+    depends = [toolkit.__version__, task, name, parameters, asdict(told), networks]
+    return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def merged(out: Path) -> Path:
