@@ -19,11 +19,13 @@ from toolkit.core import ToolkitError
 from toolkit.object_files import data_set, read_pair
 from toolkit.outputs import write_bytes
 from toolkit.tasks.objects import BACKGROUND, IGNORE, Labelled, Picture
+from toolkit.tiles import Window, tiles
 
 TREES, LEAVES = 40, 600
 PIXELS = 300_000  # that a forest is learned from
 STEP = 2  # pixels: classes are told at every second one, and spread over those between
 SCALES = 0.5, 8.0  # pixels: the finest and the coarsest blur
+TILE, MARGIN = 1024, 64  # pixels, multiples of STEP: the coarsest blur sees half the margin
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,15 @@ class Texture:
 
     def predict(self, inputs: Picture) -> Labelled:
         learned = forest(inputs.classes)
-        described = features(inputs.image)
-        shape = described.shape[:2]
-        chances = learned.probability(described.reshape(-1, described.shape[2])).reshape(*shape, -1)
-        height, width = inputs.image.shape[:2]
-        planes = [cv2.resize(np.ascontiguousarray(chances[..., k]), (width, height)) for k in range(chances.shape[2])]
-        return Labelled(np.argmax(planes, 0).astype(np.uint8), learned.classes)
+        mask = np.empty(inputs.image.shape[:2], np.uint8)
+        for core, wide, inner in tiles(mask.shape, TILE, MARGIN):
+            described = features(inputs.image, wide)
+            rows, columns, count = described.shape
+            chances = learned.probability(described.reshape(-1, count)).reshape(rows, columns, -1)
+            size = wide[1].stop - wide[1].start, wide[0].stop - wide[0].start
+            planes = [cv2.resize(np.ascontiguousarray(chances[..., k]), size) for k in range(chances.shape[2])]
+            mask[core] = np.argmax(planes, 0)[inner]
+        return Labelled(mask, learned.classes)
 
 
 @dataclass(frozen=True)
@@ -100,13 +105,13 @@ class MostFrequent:
         return Labelled(np.full(inputs.image.shape[:2], most, np.uint8), classes)
 
 
-def features(image: np.ndarray) -> np.ndarray:
-    """What is seen at every STEP-th pixel of a picture, float32 (rows, columns, features): colour, edges and texture at five
-    scales, row and column as shares."""
-    colours = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / 100
+def features(image: np.ndarray, window: Window) -> np.ndarray:
+    """What is seen at every STEP-th pixel of a part of a picture, float32 (rows, columns, features): colour, edges and texture at
+    five scales, row and column as shares of the picture."""
+    colours = cv2.cvtColor(image[window].astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / 100
     low, high = SCALES
     seen = multiscale_basic_features(colours, sigma_min=low, sigma_max=high, workers=1, channel_axis=2)[::STEP, ::STEP]
-    rows, columns = np.mgrid[: image.shape[0] : STEP, : image.shape[1] : STEP].astype(np.float32)
+    rows, columns = np.mgrid[tuple(slice(part.start, part.stop, STEP) for part in window)].astype(np.float32)
     place = rows / image.shape[0], columns / image.shape[1]
     return np.dstack([seen, *place]).astype(np.float32)
 
@@ -118,7 +123,7 @@ def learned(pairs: list[tuple[np.ndarray, np.ndarray]], classes: tuple[str, ...]
     for image, mask in pairs:
         known = mask[::STEP, ::STEP] != IGNORE
         chosen = known & (rng.random(known.shape) < share)
-        seen.append(features(image)[chosen])
+        seen.append(features(image, (slice(0, image.shape[0]), slice(0, image.shape[1])))[chosen])
         truth.append(mask[::STEP, ::STEP][chosen])
         pixels += np.bincount(mask[mask != IGNORE], minlength=len(classes))
     seen, truth = np.concatenate(seen), np.concatenate(truth)

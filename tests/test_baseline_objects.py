@@ -33,7 +33,7 @@ def test_a_forest_learns_what_colour_tells():
         pairs.append((np.clip(image, 0, 255).astype(np.uint8), mask))
     grown = baseline.learned(pairs[:5], ("ground", "thing"))
     image, mask = pairs[5]
-    described = baseline.features(image)
+    described = baseline.features(image, np.s_[0:40, 0:40])
     chances = grown.probability(described.reshape(-1, described.shape[2])).reshape(20, 20, 2)
     assert (chances.argmax(2) == mask[::2, ::2]).mean() > 0.95
     assert grown.pixels.tolist() == [5 * 1200, 5 * 400]
@@ -45,6 +45,14 @@ def test_the_forest_is_chosen_by_the_classes_asked_for():
     assert "road" in baseline.Texture().predict(Picture(image)).classes
     with pytest.raises(ToolkitError, match="unicorn"):
         baseline.Texture().predict(Picture(image, ("background", "unicorn")))
+
+
+def test_parts_of_a_large_picture_leave_no_trace(monkeypatch):
+    image = np.hstack([generated(0, k)[0] for k in range(2)])
+    whole = baseline.Texture().predict(Picture(image, CLASSES)).mask
+    monkeypatch.setattr(baseline, "TILE", 96)
+    parts = baseline.Texture().predict(Picture(image, CLASSES)).mask
+    assert len(image) > 96 and (parts == whole).mean() > 0.999
 
 
 def test_the_floor_is_the_class_that_is_seen_most():
