@@ -23,7 +23,8 @@ MAIN = "baseline", "deep"  # the methods that sweeps and sizes compare
 @dataclass(frozen=True)
 class Condition:
     """Samples made with `options`: `builtin` of what is built in, `real` of real data. Of a sweep, or of sizes, `series` is what
-    it is called and `value` the place along its axis. With `side`, pictures are repeated up to a square of that width."""
+    it is called and `value` the place along its axis. With `side`, pictures are repeated up to a square of that width. With `part`,
+    of real data alone, samples come from this part of the data instead of the task's."""
 
     name: str
     options: dict[str, Any]
@@ -33,6 +34,7 @@ class Condition:
     value: float = 0.0
     methods: tuple[str, ...] = ()
     side: int | None = None
+    part: str | None = None
 
     def count(self, source: str, quick: bool) -> int:
         """How many samples there are, at most; two when quick."""
@@ -106,7 +108,10 @@ CONDITIONS = {
         Condition("45 degrees, 2 of 4", {"mask": "2/4@45"}, 20, 112),
         Condition("random rows, 30 %", {"mask": "random:0.3"}, 10, 40),
     ),
-    "objects": (Condition("as they are", {}, 60, 233),),
+    "objects": (
+        Condition("as they are", {}, 60, 233),
+        Condition("photographs with a person (COCO)", {}, 0, 155, part="objects/person/test"),
+    ),
 }
 
 AXES = {  # by series: what its axis says
@@ -165,6 +170,8 @@ SIZES = {
 
 
 def every(task: str, real: Path | None) -> tuple[Condition, ...]:
-    """All that is measured of a task; heaps of more photographs than are built in need real ones."""
+    """All that is measured of a task on what there is; heaps of more photographs than are built in need real ones."""
     found = CONDITIONS[task] + SWEEPS[task] + SIZES[task]
-    return found if real else tuple(c for c in found if c.options.get("images", 0) <= 10)
+    if real:
+        return tuple(c for c in found if c.part is None or (real / c.part).exists())
+    return tuple(c for c in found if c.part is None and c.options.get("images", 0) <= 10)

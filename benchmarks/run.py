@@ -51,7 +51,9 @@ def task_results(
 ) -> dict[str, Any]:
     """Results of one task: where, on what, by which methods, and every condition with its records."""
     source = str(data / TEST_PART[task]) if data else "builtin"
-    cells = Cells(folder / "cells" / name / task, task, source, quick, report)
+    cells = Cells(folder / "cells" / name / task, task, data, quick, report)
+    for left_out in {c.part for c in CONDITIONS[task] if data and c.part} - {c.part for c in every(task, data)}:
+        report(f"{task}: there is no {data / left_out}, which is left out")
     chosen = every(task, data)[: QUICK if quick else None]
     conditions = [cells.condition(condition) for condition in chosen]
     found = {"environment": cells.environment, "data": source, "sha256": cells.sha256, "methods": {}, "conditions": conditions}
@@ -69,10 +71,10 @@ def task_results(
 class Cells:
     """What was measured of a task, each piece kept in a file beside all that it depends on."""
 
-    def __init__(self, folder: Path, task: str, source: str, quick: bool, report: Callable[[str], None]):
-        self.folder, self.task, self.source, self.quick, self.report = folder, registry.task(task), source, quick, report
+    def __init__(self, folder: Path, task: str, data: Path | None, quick: bool, report: Callable[[str], None]):
+        self.folder, self.task, self.data, self.quick, self.report = folder, registry.task(task), data, quick, report
         self.methods = registry.methods(task, ())
-        self.sha256 = None if source == "builtin" else digest(Path(source))
+        self.sha256 = digest(data / TEST_PART[task]) if data else None
         self.environment = machine.environment()
         self.depends = {"sha256": self.sha256, "seed": SEED, "source": machine.source(task), **machine.lasting(self.environment)}
 
@@ -99,7 +101,9 @@ class Cells:
     def condition(self, condition: Condition) -> dict[str, Any]:
         """A condition with a record for each of its samples and methods, and why methods failed."""
         methods = {m: self.methods[m] for m in condition.methods or self.methods}
-        asked = {"options": condition.options, "side": condition.side, "count": condition.count(self.source, self.quick)}
+        source = str(self.data / (condition.part or TEST_PART[self.task.name])) if self.data else "builtin"
+        asked = {"options": condition.options, "side": condition.side, "count": condition.count(source, self.quick)}
+        asked |= {"part": digest(Path(source))} if condition.part else {}
         depends = {m: asked | {"parameters": asdict(method)} for m, method in methods.items()}
         names = {m: f"{condition.series or 'fixed'}/{condition.name}/{m}" for m in methods}
         cells = {m: self.earlier(names[m], **depends[m]) for m in methods}
@@ -107,7 +111,7 @@ class Cells:
         if absent:
             self.report(f"{self.task.name}, {condition.name}: {', '.join(absent)}")
             task = replace(self.task, metrics=()) if condition.series == SIZE else self.task
-            drawn = condition.samples(self.task.name, self.source, self.quick)
+            drawn = condition.samples(self.task.name, source, self.quick)
             records = list(evaluation.evaluate(task, absent, drawn, failures))
             for m in absent.keys() - failures.keys():
                 found = {"records": [r for r in records if r["method"] == m], "commit": self.environment["commit"]}

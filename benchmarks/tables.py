@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.conditions import AXES, MAIN, SIZE
-from benchmarks.scores import HEADLINES, Results, TaskResults, study
+from benchmarks.scores import HEADLINES, KNOWN, Results, TaskResults, study
 from toolkit.network import index, shipped
 
 NOTES = {  # what to read a task's real results against
@@ -41,7 +41,7 @@ def short(results: list[Results]) -> str:
     for result in results:
         for task in result.tasks.values():
             parts.append(f"On {task.origin}:\n\n{markdown(*headline_rows(task))}")
-            if task.name in NOTES and task.found["sha256"]:
+            if task.name in NOTES and task.found["sha256"] in KNOWN:
                 parts.append(NOTES[task.name])
     return "\n\n".join(parts)
 

@@ -5,20 +5,22 @@ Coordinates are pixels: x to the right, y down, (0, 0) the upper left corner of 
 object keeps others from being read: what was left out is told in a `Problem`.
 """
 
+import base64
 import json
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
+import cv2
 import numpy as np
 
 from toolkit.core import ToolkitError
-from toolkit.images import read_bytes
+from toolkit.images import decoded, read_bytes
 
 LARGEST_SIDE = 1 << 16  # pixels: a longer side is a mistake
 
@@ -176,7 +178,10 @@ def merged(found: Annotations) -> list[Annotated]:
             continue
         found.problems.append(Problem(image.file, "noted", "the image is annotated twice: joined", image.name))
         size = earlier.size or image.size
-        by_name[image.name] = Annotated(earlier.file, image.name, size, earlier.instances + image.instances)
+        behind = max((instance.rank for instance in earlier.instances), default=-1) + 1  # the later file lies in front
+        front = min((instance.rank for instance in image.instances), default=0)
+        later = tuple(replace(instance, rank=instance.rank - front + behind) for instance in image.instances)
+        by_name[image.name] = Annotated(earlier.file, image.name, size, earlier.instances + later)
     return list(by_name.values())
 
 
@@ -227,6 +232,8 @@ def entries(document: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
 
 def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
     """COCO instances: polygons, runs of numbers or compressed ones, crowds."""
+    if document["annotations"] and not any("segmentation" in a or "bbox" in a for a in entries(document, "annotations")):
+        raise Unusable("its annotations are of another kind of COCO: they hold neither outlines nor boxes.")
     found.formats.add("COCO")
     names: dict[Any, str] = {}
     for category in sorted(entries(document, "categories"), key=lambda c: number(c.get("id"))):
@@ -238,8 +245,11 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
         else:
             names[identity] = name
             found.categories.setdefault(name)
-    if document["annotations"] and not any("segmentation" in a or "bbox" in a for a in entries(document, "annotations")):
-        raise Unusable("its annotations are of another kind of COCO: they hold neither outlines nor boxes.")
+    if names and all(identity.isdecimal() for identity in names):
+        gaps = max(map(int, names)) - min(map(int, names)) + 1 - len(names)
+        if gaps:
+            reason = f"category ids have {gaps} gaps: masks hold the places of classes in classes.json, not these ids"
+            found.problems.append(Problem(file, "noted", reason))
     images: dict[Any, dict[str, Any]] = {}
     for image in entries(document, "images"):
         name, identity = image.get("file_name"), key(image.get("id"))
@@ -270,6 +280,9 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
             found.problems.append(Problem(file, "noted", "another annotation has the same id", name, str(identity), category))
         seen[identity] = annotation
         instances[owner].append(coco_instance(annotation, category, rank))
+    whole = [instance for its in instances.values() for instance in its]
+    if whole and all(instance.crowd for instance in whole):
+        found.problems.append(Problem(file, "noted", "every annotation is a crowd, so that masks hold 255 alone: is that meant?"))
     for identity, image in images.items():
         size = size_of(image.get("width"), image.get("height"))
         found.images.append(Annotated(file, image["file_name"], size, tuple(instances[identity])))
@@ -286,13 +299,13 @@ def coco_instance(annotation: dict[str, Any], category: str, rank: int) -> Insta
     segmentation, outlines, runs = annotation.get("segmentation"), (), None
     if isinstance(segmentation, list):
         parts = segmentation if not segmentation or isinstance(segmentation[0], list) else [segmentation]
-        outlines = tuple(numbers(part) for part in parts)
+        outlines = tuple(numbers(part) for part in parts if part != [])
     elif isinstance(segmentation, dict):
         counts, size = segmentation.get("counts"), numbers(segmentation.get("size"))
         counts = tuple(numbers(counts).tolist()) if isinstance(counts, list) else counts if isinstance(counts, str) else ()
         shape = (int(size[0]), int(size[1])) if len(size) == 2 and np.isfinite(size).all() else (0, 0)
         runs = Runs(counts, shape)
-    crowd = number(annotation.get("iscrowd", 0)) == 1
+    crowd = annotation.get("iscrowd") in (1, True, "1")
     return Instance(key(annotation.get("id")) or f"#{rank}", category, outlines, runs, box_of(annotation.get("bbox")), crowd, rank)
 
 
@@ -315,7 +328,8 @@ def voc(root: ElementTree.Element, file: str, found: Annotations) -> None:
                 coordinates = {part.tag: part.text for part in polygon}
                 last = max((int(tag[1:]) for tag in coordinates if re.fullmatch(r"[xy]\d{1,6}", tag)), default=0)
                 corners = [(coordinates.get(f"x{k}"), coordinates.get(f"y{k}")) for k in range(1, last + 1)]
-            outlines.append(points(corners))
+            if corners:
+                outlines.append(points(corners))
         if (corner := entry.find("bndbox")) is not None:
             left, top, right, bottom = (number(corner.findtext(k)) for k in ("xmin", "ymin", "xmax", "ymax"))
             box = box_of([left - 1, top - 1, right - left + 1, bottom - top + 1])
@@ -328,11 +342,18 @@ def voc(root: ElementTree.Element, file: str, found: Annotations) -> None:
 def cvat(root: ElementTree.Element, file: str, found: Annotations) -> None:
     """CVAT 1.1 for images: polygons, masks, boxes; `z_order` is their rank."""
     found.formats.add("CVAT 1.1")
+    named = Counter(image.get("name") for image in root.findall("image"))
     for image in root.findall("image"):
         name, instances = image.get("name", ""), []
         if not name:
             found.problems.append(Problem(file, "skipped", "an image without name"))
+            found.met += len(image)
+            for place, entry in enumerate(image):
+                identity = f"{image.get('id', '')}:{place}"
+                found.problems.append(Problem(file, "dropped", "its image has no name", "", identity, entry.get("label", "")))
             continue
+        if named[name] > 1 and image.get("subset"):
+            name = f"{image.get('subset')}/{name}"  # of several parts of a project, each with an image of that name
         for place, entry in enumerate(image):
             found.met += 1
             category, identity = entry.get("label", ""), f"{image.get('id', '')}:{place}"
@@ -344,11 +365,15 @@ def cvat(root: ElementTree.Element, file: str, found: Annotations) -> None:
                 counts = tuple(numbers(entry.get("rle", "").split(",")).tolist())
                 if all(math.isfinite(value) for value in (left, top, width, height)):
                     runs = Runs(counts, (int(height), int(width)), (int(top), int(left)), by_columns=False)
+            elif entry.tag == "ellipse" and number(entry.get("rotation", "0")) == 0:
+                cx, cy, rx, ry = (number(entry.get(k)) for k in ("cx", "cy", "rx", "ry"))
+                outlines = (ellipse((cx, cy), (rx, ry)),)
             elif entry.tag == "box" and number(entry.get("rotation", "0")) == 0:
                 left, top, right, bottom = (number(entry.get(k)) for k in ("xtl", "ytl", "xbr", "ybr"))
                 box = box_of([left, top, right - left, bottom - top])
             else:
-                reason = "a turned box is not read" if entry.tag == "box" else f"a {entry.tag} covers no area"
+                turned = entry.tag in ("box", "ellipse")
+                reason = f"a turned {entry.tag} is not read" if turned else f"a {entry.tag} covers no area"
                 found.problems.append(Problem(file, "dropped", reason, name, identity, category))
                 continue
             if not category:
@@ -382,8 +407,14 @@ def cityscapes(document: dict[str, Any], file: str, found: Annotations) -> None:
 CIRCLE = 64  # corners of a polygon that stands for a circle
 
 
+def ellipse(centre: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:
+    """The outline float64 (n,) of an upright ellipse."""
+    angle = 2 * np.pi * np.arange(CIRCLE) / CIRCLE
+    return (np.array(centre) + np.stack([np.cos(angle), np.sin(angle)], 1) * radii).ravel()
+
+
 def labelme(document: dict[str, Any], file: str, found: Annotations) -> None:
-    """LabelMe: polygons, circles, and rectangles, which are boxes."""
+    """LabelMe: polygons, circles, masks, and rectangles, which are boxes."""
     found.formats.add("LabelMe")
     path = document.get("imagePath")
     name = path.replace("\\", "/") if isinstance(path, str) and path else Path(file).stem
@@ -393,23 +424,38 @@ def labelme(document: dict[str, Any], file: str, found: Annotations) -> None:
     for rank, entry in enumerate(entries(document, "shapes")):
         found.met += 1
         category, kind, values = entry.get("label"), entry.get("shape_type", "polygon"), points(entry.get("points"))
-        outlines, box = (), None
+        outlines, runs, box = (), None, None
         if not isinstance(category, str) or not category:
             found.problems.append(Problem(file, "dropped", "it has no label", name, str(rank)))
             continue
         if kind in ("polygon", None, ""):
             outlines = (values,)
         elif kind == "circle" and len(values) == 4:
-            angle = 2 * np.pi * np.arange(CIRCLE) / CIRCLE
-            around = np.hypot(*(values[2:] - values[:2])) * np.stack([np.cos(angle), np.sin(angle)], 1)
-            outlines = ((values[:2] + around).ravel(),)
-        elif kind == "rectangle" and len(values) == 4:
-            low, high = np.minimum(values[:2], values[2:]), np.maximum(values[:2], values[2:])
+            radius = float(np.hypot(*(values[2:] - values[:2])))
+            outlines = (ellipse(tuple(values[:2]), (radius, radius)),)
+        elif kind == "rectangle" and len(values) in (4, 8):  # two corners that face each other, or all four
+            corners = values.reshape(-1, 2)
+            low, high = corners.min(0), corners.max(0)
             box = box_of([*low, *(high - low)])
+        elif kind == "mask" and len(values) == 4:
+            runs = drawn_mask(entry.get("mask"), values)
         else:
             found.problems.append(Problem(file, "dropped", f"a {kind} of LabelMe is not read", name, str(rank), category))
             continue
         found.categories.setdefault(category)
-        instances.append(Instance(str(rank), category, outlines, box=box, rank=rank))
+        instances.append(Instance(str(rank), category, outlines, runs, box, rank=rank))
     size = size_of(document.get("imageWidth"), document.get("imageHeight"))
     found.images.append(Annotated(file, name, size, tuple(instances)))
+
+
+def drawn_mask(packed: Any, corners: np.ndarray) -> Runs:
+    """A mask of LabelMe, a PNG in base 64 of what lies between two corners, as runs; runs of nothing when it cannot be read."""
+    try:
+        mask = decoded(base64.b64decode(packed, validate=True), "mask", cv2.IMREAD_GRAYSCALE) > 0
+    except (ToolkitError, TypeError, ValueError):
+        return Runs((), (0, 0))
+    if not np.isfinite(corners).all():
+        return Runs((), (0, 0))
+    changes = np.flatnonzero(np.diff(mask.ravel(), prepend=False))
+    lengths = np.diff([0, *changes, mask.size])
+    return Runs(tuple(lengths.tolist()), mask.shape, (int(corners[1]), int(corners[0])), by_columns=False)

@@ -270,9 +270,10 @@ def prepared(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
 
 
 def complete(path: Path) -> np.ndarray:
-    """The scans of an .npy file or a folder of images, as they are stored, (N, H, W)."""
+    """The scans of an .npy file, a folder of images, or one with val.npy, as they are stored, (N, H, W)."""
     if not path.exists():
         raise ToolkitError(f"There is no {path}.", "Give an .npy file or a folder of complete scans, or builtin.", status=5)
+    path = path / "val.npy" if (path / "val.npy").is_file() else path  # of `toolkit prepare lines`
     stack = (image_folder(path) if path.is_dir() else array_file(path)).values
     if stack.ndim != 3 or stack.dtype.kind not in "uif" or len(stack) == 0:
         raise ToolkitError(f"{path} holds {stack.dtype} {stack.shape}.", "Give (N, H, W) of uint8, uint16 or float.", status=5)

@@ -45,7 +45,8 @@ def photographs(path: str, size: int) -> np.ndarray:
     (N, H, W, 3), in the order of their names; area-averaged, or enlarged when smaller."""
     place = Path(path)
     if place.is_dir():
-        folders = [place, *sorted(p for p in place.rglob("*") if p.is_dir() and not p.name.startswith("."))]
+        below = sorted(p for p in place.rglob("*") if p.is_dir())
+        folders = [place, *(p for p in below if not any(name.startswith(".") for name in p.relative_to(place).parts))]
         found = [square(image, size) for folder in folders for _, image in folder_images(folder)]
     elif place.suffix.lower() == ".zip":
         found = [square(image, size) for _, image in zipped_images(place)]

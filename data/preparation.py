@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,7 +27,7 @@ from PIL import ExifTags, Image
 from data import annotations, preparation_report, rasters
 from data.annotations import Annotated, Problem
 from toolkit.core import ToolkitError
-from toolkit.images import SUFFIXES, quiet, read_bytes
+from toolkit.images import FORMATS, SUFFIXES, check_header, quiet, read_bytes
 from toolkit.outputs import made_folder, unwritable, write_bytes
 from toolkit.processes import pool
 from toolkit.tasks.objects import BACKGROUND, IGNORE
@@ -118,7 +119,8 @@ def begin(work: Path, options: Options, resume: bool) -> None:
     """The folder of an unfinished run, with the options it was begun with."""
     whole = hashlib.sha256()
     for file in annotations.annotation_files(options.annotations):
-        whole.update(file.read_bytes())
+        with suppress(ToolkitError):  # annotations.read tells of files that cannot be read
+            whole.update(read_bytes(file))
     told = asdict(options) | {"annotations": whole.hexdigest(), "images": str(options.images)}
     begun = work / "options.json"
     if begun.exists():
@@ -127,7 +129,7 @@ def begin(work: Path, options: Options, resume: bool) -> None:
             raise ToolkitError(f"An unfinished run lies in {work}.", remedy, status=2)
         if json.loads(begun.read_text()) != json.loads(json.dumps(told)):
             raise ToolkitError(f"The run in {work} was begun with other options.", "Resume it as it was begun, or remove it.", 2)
-    elif work.exists() and any(work.iterdir()):
+    elif work.exists() and any(not path.name.startswith(".") for path in work.iterdir()):
         raise ToolkitError(f"{work} holds files of no run.", "Move it, or choose another --out.", status=4)
     else:
         write_bytes(begun, json.dumps(told, indent=2).encode())
@@ -168,7 +170,7 @@ def matched(found: annotations.Annotations, folder: Path) -> tuple[list[Item], l
     for annotated in found.images:
         name = annotated.name.replace("\\", "/")
         path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
+        if path.is_absolute() or ".." in path.parts or path.parts[0].endswith(":"):
             reason, candidates = "its file name leaves the folder: refused", []
         else:
             likely = by_name.get(path.name) or by_stem.get(path.name) or by_stem.get(path.stem) or []
@@ -251,10 +253,13 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
         if one:
             found.append(one)
     labels, numbers, order = rasters.label_map(found, shape, plan.indices, options.priority)
+    for one in found:
+        if one.instance.crowd and not (labels[one.where][one.pixels] == IGNORE).any():
+            remark("noted", "a crowd that lies wholly under others", one.instance.id, one.instance.category)
     picture, mask, instances, place = fitted(image, labels, numbers, options)
     if instances is not None and len(order) > MOST_INSTANCES:
         remark("noted", f"it has {len(order)} instances: those beyond {MOST_INSTANCES} are not told apart")
-    kept, given = len(found), set()
+    kept, given = len(found), lone_pixels(order, numbers, mask if instances is None else instances, plan.indices, place)
     for k, one in enumerate(order):
         visible = numbers[one.where] == k + 1
         told = "it lies wholly under others"
@@ -283,13 +288,17 @@ def read_turned(options: Options, item: Item, remark: Any) -> tuple[np.ndarray, 
     orientation shows it mean that one; any other size is refused.
     """
     data = read_bytes(options.images / item.source)
+    check_header(data, "it")
     try:
-        header = Image.open(io.BytesIO(data))
-        stored, turn = header.size, header.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in header.info else 1
-    except Image.DecompressionBombError as error:
-        raise ToolkitError("it has too many pixels", "") from error
+        header = Image.open(io.BytesIO(data), formats=FORMATS)
+        stored = header.size
     except Exception as error:  # Pillow's errors share no base class
         raise ToolkitError("it is no image that can be read", "") from error
+    try:
+        turn = header.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in header.info else 1
+    except Exception:  # of a header that is damaged, or of another program's making
+        turn = 1
+        remark("noted", "its EXIF data are damaged: taken as upright")
     told = item.annotated.size
     shown = stored[::-1] if turn in (5, 6, 7, 8) else stored
     if told not in (None, stored, shown):
@@ -396,6 +405,27 @@ def seen_as(
     return "so small that it is kept as one pixel"
 
 
+def lone_pixels(
+    order: list[rasters.Painted], numbers: np.ndarray, mask: np.ndarray, indices: dict[str, int], place: tuple
+) -> set[int]:
+    """The pixels of a mask, of classes or of instances, that are the only ones that an instance shows in: none may be taken."""
+    (across, down), (x, y) = place
+    found = set()
+    for k, one in enumerate(order):
+        if one.pixels.shape[0] * down > 2 or one.pixels.shape[1] * across > 2:
+            continue
+        rows, columns = np.nonzero(numbers[one.where] == k + 1)
+        places = set(
+            zip(np.floor((rows + one.top + 0.5) * down + y), np.floor((columns + one.left + 0.5) * across + x), strict=True)
+        )
+        if len(places) == 1:
+            row, column = (int(value) for value in places.pop())
+            inside = 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]
+            if inside and mask[row, column] in (k + 1, indices[one.instance.category]):
+                found.add(row * mask.shape[1] + column)
+    return found
+
+
 def checked(picture: np.ndarray, mask: np.ndarray, plan: Plan) -> None:
     """Fail rather than save what a training could not use."""
     width, height = plan.options.size
@@ -451,9 +481,8 @@ def conclude(
         if empty and part == "train":
             for name, file in files:
                 (work / name / file).unlink(missing_ok=True)
-            told.append(
-                asdict(Problem(record["annotations"], "skipped", "it shows no object: left out of train", record["source"]))
-            )
+            reason = "it shows no object: left out of train" + (", with its crowds" if record["kept"] else "")
+            told.append(asdict(Problem(record["annotations"], "skipped", reason, record["source"])))
             continue
         for name, file in files:
             target = made_folder(work / part / name) / file

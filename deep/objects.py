@@ -25,7 +25,9 @@ class Network:
     def network(self, inputs: Picture) -> Checkpoint:
         """The network that answers a picture."""
         found = checkpoint("objects", self.checkpoint, None if self.checkpoint else inputs.classes)
-        classes = tuple(found.card["classes"])
+        classes = tuple(found.card.get("classes") or ())
+        if not classes:
+            raise ToolkitError(f"{found.name} does not tell its classes.", "Give a network of `toolkit export`.", status=3)
         if inputs.classes not in (None, classes):
             reason = f"{found.name} knows the classes {', '.join(classes)}, not {', '.join(inputs.classes)}."
             raise ToolkitError(reason, "Give a checkpoint that was trained on these.", status=3)

@@ -1,11 +1,14 @@
 """Annotations of five formats."""
 
+import base64
 import json
 
+import cv2
 import numpy as np
 import pytest
 
 from data.annotations import read
+from data.rasters import run_mask
 from toolkit.core import ToolkitError
 
 SQUARE = [10, 10, 30, 10, 30, 30, 10, 30]
@@ -14,9 +17,9 @@ SQUARE = [10, 10, 30, 10, 30, 30, 10, 30]
 def coco(**changes):
     document = {
         "images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}],
-        "categories": [{"id": 18, "name": "dog"}, {"id": 3, "name": "car"}],
+        "categories": [{"id": 4, "name": "dog"}, {"id": 3, "name": "car"}],
         "annotations": [
-            {"id": 7, "image_id": 1, "category_id": 18, "segmentation": [SQUARE], "bbox": [10, 10, 20, 20], "iscrowd": 0}
+            {"id": 7, "image_id": 1, "category_id": 4, "segmentation": [SQUARE], "bbox": [10, 10, 20, 20], "iscrowd": 0}
         ],
     }
     return document | changes
@@ -32,12 +35,14 @@ def polygon_of(found, k=0):
     return image.instances[k].outlines[0].tolist()
 
 
-def test_coco_gives_classes_by_their_ids_with_gaps_among_them(tmp_path):
+def test_coco_gives_classes_by_their_ids_and_tells_of_gaps_among_them(tmp_path):
     found = read(saved(tmp_path, coco()))
     assert found.formats == {"COCO"} and list(found.categories) == ["car", "dog"] and found.met == 1
     (image,) = found.images
     assert image.name == "a.jpg" and image.size == (64, 48) and image.instances[0].category == "dog"
     assert polygon_of(found) == SQUARE and image.instances[0].box == (10, 10, 20, 20) and not found.problems
+    gaps = read(saved(tmp_path, coco(categories=[{"id": 4, "name": "dog"}, {"id": 90, "name": "hair drier"}])))
+    assert [p.action for p in gaps.problems] == ["noted"] and "85 gaps" in gaps.problems[0].reason
 
 
 VOC = """<annotation><filename>a.jpg</filename><size><width>64</width><height>48</height></size><object><name>dog</name>
@@ -83,11 +88,11 @@ def test_groups_of_cityscapes_are_crowds(tmp_path):
     ("changes", "action", "words"),
     [
         ({"annotations": [{"id": 1, "image_id": 9, "category_id": 3, "segmentation": [SQUARE]}]}, "dropped", "image id 9"),
-        ({"annotations": [{"id": 1, "image_id": 1, "category_id": 4, "segmentation": [SQUARE]}]}, "dropped", "category id 4"),
+        ({"annotations": [{"id": 1, "image_id": 1, "category_id": 5, "segmentation": [SQUARE]}]}, "dropped", "category id 5"),
         ({"annotations": [{"id": 1, "image_id": 1, "category_id": 3, "segmentation": [SQUARE]}] * 2}, "dropped", "twice"),
         ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]}, "skipped", "image id 1 is there twice"),
         ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2}]}, "skipped", "without name"),
-        ({"categories": [{"id": 18, "name": "dog"}, {"id": 18, "name": "cat"}]}, "noted", "category id 18"),
+        ({"categories": [{"id": 4, "name": "dog"}, {"id": 4, "name": "cat"}]}, "noted", "category id 4"),
     ],
 )
 def test_what_coco_has_wrong_is_told(changes, action, words, tmp_path):
@@ -100,7 +105,7 @@ def test_what_coco_has_wrong_is_told(changes, action, words, tmp_path):
 def test_two_annotations_of_one_id_are_both_kept_when_they_differ(tmp_path):
     twice = [
         {"id": 1, "image_id": 1, "category_id": 3, "segmentation": [SQUARE]},
-        {"id": 1, "image_id": 1, "category_id": 18, "segmentation": [SQUARE]},
+        {"id": 1, "image_id": 1, "category_id": 4, "segmentation": [SQUARE]},
     ]
     found = read(saved(tmp_path, coco(annotations=twice)))
     assert len(found.images[0].instances) == 2 and [one.action for one in found.problems] == ["noted"]
@@ -186,3 +191,56 @@ def test_images_of_one_name_in_two_folders_are_two(tmp_path):
         (tmp_path / name).mkdir()
         saved(tmp_path / name, LABELME | {"imagePath": "1.jpg"}, "1.json")
     assert [image.name for image in read(tmp_path).images] == ["a/1.jpg", "b/1.jpg"]
+
+
+@pytest.mark.parametrize(("value", "crowd"), [(1, True), (True, True), ("1", True), (0, False), (False, False), (None, False)])
+def test_a_crowd_is_one_however_it_is_marked(value, crowd, tmp_path):
+    annotation = coco()["annotations"][0] | {"iscrowd": value}
+    found = read(saved(tmp_path, coco(annotations=[annotation])))
+    assert found.images[0].instances[0].crowd is crowd
+    assert any("every annotation is a crowd" in problem.reason for problem in found.problems) is crowd
+
+
+def test_an_empty_outline_does_not_hide_the_box(tmp_path):
+    annotation = coco()["annotations"][0] | {"segmentation": [[]]}
+    (instance,) = read(saved(tmp_path, coco(annotations=[annotation]))).images[0].instances
+    assert instance.outlines == () and instance.box == (10, 10, 20, 20)
+
+
+def test_a_file_of_another_kind_of_coco_leaves_no_category_behind(tmp_path):
+    saved(tmp_path, coco(), "a.json")
+    panoptic = {"annotations": [{"image_id": 1, "segments_info": []}], "categories": [{"id": 9, "name": "sky"}]}
+    saved(tmp_path, coco(**panoptic), "b.json")
+    assert list(read(tmp_path).categories) == ["car", "dog"]
+
+
+def test_images_of_one_name_in_parts_of_a_cvat_project_are_several(tmp_path):
+    image = '<image id="{}" name="a.jpg" subset="{}" width="64" height="48">{}</image>'
+    shape = '<ellipse label="dog" cx="20" cy="20" rx="8" ry="4"/>'
+    unnamed = '<image id="2"><polygon label="dog" points="1,1;5,1;5,5"/></image>'
+    text = f"<annotations>{image.format(0, 'Train', shape)}{image.format(1, 'Test', shape)}{unnamed}</annotations>"
+    found = read(saved(tmp_path, text, "a.xml"))
+    assert [one.name for one in found.images] == ["Train/a.jpg", "Test/a.jpg"] and found.met == 3
+    corners = found.images[0].instances[0].outlines[0].reshape(-1, 2)
+    np.testing.assert_allclose([corners.min(0), corners.max(0)], [[12, 16], [28, 24]], atol=1e-9)
+    assert [(p.action, p.reason) for p in found.problems if p.instance] == [("dropped", "its image has no name")]
+
+
+def test_masks_of_labelme_are_read(tmp_path):
+    mask = np.zeros((5, 7), np.uint8)
+    mask[1:4, 2:7] = 255
+    packed = base64.b64encode(cv2.imencode(".png", mask)[1].tobytes()).decode()
+    shape = {"label": "dog", "shape_type": "mask", "points": [[10, 20], [16, 24]], "mask": packed}
+    damaged = shape | {"mask": "garbage"}
+    (image,) = read(saved(tmp_path, LABELME | {"shapes": [shape, damaged]})).images
+    found = run_mask(image.instances[0].runs, (48, 64))
+    assert found[20:25, 10:17].tolist() == (mask > 0).tolist() and found.sum() == 15
+    with pytest.raises(ValueError, match="0 x 0"):
+        run_mask(image.instances[1].runs, (48, 64))
+
+
+def test_of_two_files_the_later_lies_in_front(tmp_path):
+    for name in ("a.json", "b.json"):
+        saved(tmp_path, coco(), name)
+    (image,) = read(tmp_path).images
+    assert [instance.rank for instance in image.instances] == [0, 1]

@@ -1,11 +1,16 @@
 """Bytes to pixels: what is read, and what is refused in a sentence."""
 
+import io
+import os
+import zipfile
+
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from toolkit.core import ToolkitError
-from toolkit.images import decoded, read_image, square, write_png
+from toolkit.images import decoded, folder_images, read_image, square, write_png, zipped_images
 
 
 @pytest.fixture
@@ -60,3 +65,26 @@ def test_what_is_written_is_read_back_and_leaves_nothing_else(image, tmp_path):
 def test_a_square_is_cut_from_the_centre(image):
     np.testing.assert_array_equal(square(image, 30), image[5:35])
     assert square(image, 12).shape == (12, 12, 3)
+
+
+def test_a_cameras_jpeg_with_previews_is_one_picture(image):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "MPO", save_all=True, append_images=[Image.fromarray(image[::2, ::2])])
+    assert decoded(file.getvalue(), "DSC_0001.JPG").shape == image.shape
+
+
+def test_a_pipe_among_images_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ToolkitError, match="no plain file"):
+        list(folder_images(tmp_path))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
+def test_a_damaged_member_of_an_archive_is_told(image, method, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("a.png", encoded(image, ".png"))
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[60:90] = bytes(30)
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(ToolkitError, match="not a readable"):
+        list(zipped_images(tmp_path / "a.zip"))

@@ -17,7 +17,7 @@ from tests.hostile.rows import row
 from toolkit import registry
 from toolkit.core import ToolkitError
 from toolkit.manifest import HELD, Manifest, locked
-from toolkit.prediction import merged, predicted
+from toolkit.prediction import circumstances, merged, predicted
 from toolkit.tasks.objects import Labelled, Told
 
 COUNT = 24
@@ -246,3 +246,41 @@ def running(process):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_file_and_a_folder_of_one_name_within_two_inputs_are_answered_apart(place):
+    (place / "other").mkdir()
+    (place / "other/000.png").write_bytes((place / "in/001.png").read_bytes())
+    method = registry.method("objects", "trivial")
+    given = place / "in/deeper", place / "other/000.png"
+    records = list(predicted(registry.task("objects"), "trivial", method, given, place / "out", Told()))
+    places = [Path(output).parent for record in records for output in record["outputs"][:1]]
+    assert len(set(places)) == len(places) == len(records)
+
+
+def test_another_mask_at_the_same_path_is_another_circumstance(tmp_path):
+    method, mask = registry.method("lines", "linear"), tmp_path / "mask.npy"
+    keys = []
+    for value in (0, 1):
+        np.save(mask, np.full((8, 8), value, np.uint8))
+        keys.append(circumstances("lines", "linear", method, registry.task("lines").told(mask=str(mask))))
+    assert keys[0] != keys[1]
+
+
+def test_an_input_that_cannot_be_read_fails_alone(place, monkeypatch):
+    task, method = registry.task("fragments"), registry.method("fragments", "trivial")
+    for name in ("first", "second"):
+        (place / name).mkdir()
+        for k in range(4):
+            cv2.imwrite(str(place / name / f"{k}.png"), np.full((16, 16, 3), k, np.uint8))
+    whole = Path.iterdir
+
+    def refused(path):
+        if path.name == "first":
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    given = place / "first", place / "second"
+    records = list(predicted(task, "trivial", method, given, place / "out", task.told(known="nothing")))
+    assert [record["status"] for record in records] == ["failed", "ok"] and "Permission denied" in records[0]["reason"]

@@ -433,3 +433,28 @@ def test_grey_images_and_16_bits_become_rgb(tmp_path):
     for name in "bcd":
         found = cv2.imread(str(next((tmp_path / "out").glob(f"*/images/{name}.jpg"))))
         assert np.abs(found.astype(int) - image[..., None]).mean() < 6
+
+
+def test_an_object_of_one_pixel_is_not_taken_by_a_smaller_one(tmp_path):
+    photograph(tmp_path / "images/a.png", 640, 480)
+    dog, car = [100, 100, 110, 100, 110, 110, 100, 110], [103, 103, 106, 103, 106, 106, 103, 106]
+    out = tmp_path / "out"
+    report = run(coco(tmp_path, [("a.png", 640, 480)], [(0, [dog], {}), (0, [car], {"category_id": 2})]), out)
+    (mask,) = masks(out).values()
+    assert mask[10, 10] == 1 and not (mask == 2).any()
+    assert any("others take all of its pixels" in reason for reason in reasons(report, "noted"))
+
+
+def test_a_crowd_under_others_is_told(tmp_path):
+    photograph(tmp_path / "images/a.png")
+    report = run(coco(tmp_path, [("a.png", 64, 48)], [(0, [SQUARE], {"iscrowd": 1}), (0, [SQUARE], {})]), tmp_path / "out")
+    assert "a crowd that lies wholly under others" in reasons(report, "noted")
+
+
+def test_damaged_exif_data_do_not_cost_the_picture(tmp_path):
+    photograph(tmp_path / "images/a.jpg")
+    data = (tmp_path / "images/a.jpg").read_bytes()
+    block = b"Exif\0\0garbage"
+    (tmp_path / "images/a.jpg").write_bytes(data[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + data[2:])
+    report = run(coco(tmp_path, [("a.jpg", 64, 48)], [(0, [SQUARE], {})]), tmp_path / "out")
+    assert report["instances"]["kept"] == 1

@@ -34,7 +34,13 @@ def test_a_tiffs_tags_tell_the_scale(options, expected):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"resolution": (72, 72), "resolutionunit": "INCH"}, {"resolution": (300, 300), "resolutionunit": "INCH"}]
+    "options",
+    [
+        {},
+        {"resolution": (72, 72), "resolutionunit": "INCH"},
+        {"resolution": (300, 300), "resolutionunit": "INCH"},
+        {"imagej": True, "resolution": (300, 300), "metadata": {"unit": "inch"}},
+    ],
 )
 def test_a_printers_resolution_is_no_scale(options):
     assert tiff_scale(tiff(**options)).micrometres_per_pixel is None
@@ -84,3 +90,9 @@ def test_no_bar_and_two_bars_are_refused():
     image[20:25, 50:110] = 255
     with pytest.raises(ToolkitError, match="More than one"):
         scale_bar(image)
+
+
+def test_a_bar_of_12_bits_in_a_file_of_16_is_measured():
+    image = micrograph().astype(np.uint16) * 10
+    image[200:206, 300:420] = 4095
+    assert scale_bar(image) == (120, 200, 300)

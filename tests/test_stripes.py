@@ -133,3 +133,15 @@ def test_scattered_pixels_of_many_scans_show_by_themselves(heads):
     bright = 0.3 + 0.7 * heads
     found = recognised(np.where(mask, 0, bright).astype(np.float32))
     assert not (found.missing & ~mask).any() and (mask & ~found.missing).mean() < 0.01
+
+
+@pytest.mark.parametrize("share", [0.04, 0.08])
+def test_few_pixels_that_all_scans_lack_are_missing_and_of_one_scan_not_guessed_at(share, heads):
+    missing = np.random.default_rng(1).random((64, 64)) < share
+    many = np.where(missing, 0, np.maximum(heads, 1e-3)).astype(np.float32)
+    found = recognised(many)
+    bright = (heads > 0.2).all(0)
+    assert found.kind != "none" and (found.missing & bright).sum() >= 0.95 * (missing & bright).sum()
+    assert not (found.missing & ~missing).any()
+    with pytest.raises(ToolkitError, match="cannot be told"):
+        recognised(many[:1])

@@ -60,6 +60,9 @@ def test_a_mask_of_0_and_255_for_0_and_1_stops_the_run_before_it_begins(folder, 
     with pytest.raises(ToolkitError, match=r"a\.png holds 128") as refusal:
         recipe.data(tmp_path, "train")
     assert refusal.value.status == 5
+    cv2.imwrite(str(tmp_path / "train/masks/a.png"), np.where(mask > 0, 255, 0).astype(np.uint8))
+    with pytest.raises(ToolkitError, match=r"a\.png and all masks beside it hold 0 and 255 alone"):
+        recipe.data(tmp_path, "train")
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (33, 70), (128, 96)])

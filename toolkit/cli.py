@@ -34,7 +34,7 @@ CONDITION_OPTIONS = [
     click.option("--fragment", default=16, show_default=True, help="Pixels along a side of each fragment."),
     click.option("--noise", default=0.0, show_default=True, help="Gaussian noise: standard deviation, of 255."),
     click.option("--worn", default=0, show_default=True, help="Pixels lost on every side of each fragment."),
-    click.option("--missing", default=0.0, show_default=True, help="Share of all fragments that are left out."),
+    click.option("--missing", default=0.0, show_default=True, help="Share of fragments left out; two of each photograph stay."),
     click.option("--augment", is_flag=True, help="Mirror, turn, shift and tint photographs before they are cut."),
 ]
 SCALE_OPTIONS = [
@@ -121,7 +121,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        again = " The same command with --resume goes on from here." if {"predict", "prepare", "train"} & set(sys.argv[1:2]) else ""
+        again = " The same command with --resume goes on from here." if {"predict", "prepare", "train"} & set(sys.argv[1:3]) else ""
         click.echo(f"Interrupted.{again}", err=True)
         sys.exit(130)
     except BrokenPipeError:
@@ -214,6 +214,7 @@ def add_task(name: str) -> None:
     @click.option("--seed", default=7, show_default=True, type=click.IntRange(0), help="Seed of the samples.")
     @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
     @with_options(SAMPLE_OPTIONS[name])
+    @PIXELS
     def evaluate_task(
         data: str, methods: tuple[str, ...], checkpoint: str | None, samples: int, seed: int, as_json: bool, **options: object
     ) -> None:
@@ -238,6 +239,7 @@ def add_task(name: str) -> None:
     @click.option("--seed", default=7, show_default=True, type=click.IntRange(0), help="Seed of the sample.")
     @click.option("--out", default=f"{name}.png", show_default=True, type=PATH, help="PNG file to write.")
     @with_options(SAMPLE_OPTIONS[name])
+    @PIXELS
     def show_task(data: str, checkpoint: str | None, seed: int, out: Path, **options: object) -> None:
         from toolkit import registry
         from toolkit.images import write_png
@@ -298,6 +300,8 @@ def data_errors() -> Iterator[None]:
     """What is wrong with an input of `--data` is wrong with the data set: status 5."""
     try:
         yield
+    except OSError as error:
+        raise ToolkitError(f"{error.filename} cannot be read: {error.strerror}.", "Check --data and its permissions.", 5) from error
     except ToolkitError as error:
         raise ToolkitError(error.reason, error.remedy, 5 if error.status == 1 else error.status) from error
 
@@ -366,6 +370,7 @@ def prepare() -> None:
 )
 @click.option("--boxes", is_flag=True, help="Take objects that are boxes alone, as rectangles.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the split into train, val and test.")
+@PIXELS
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes.")
 @click.option("--shard", help="I/N: prepare the I-th of N shares; then run once without it, with --resume.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was cut short.")
@@ -404,8 +409,11 @@ def prepare_objects(
         click.echo(f"share {shard}: {total} images")
         return
     account = json.loads((out / "report.json").read_text())
-    click.echo("  ".join(f"{name} {count}" for name, count in account["instances"].items()))
-    click.echo("  ".join(f"{part} {count}" for part, count in account["images"]["parts"].items()))
+    images_of = {name: count for name, count in account["images"].items() if name != "parts"}
+    for what, counts in (("objects", account["instances"]), ("images", images_of), ("parts", account["images"]["parts"])):
+        click.echo(f"{what:9}" + "  ".join(f"{name} {count}" for name, count in counts.items()))
+    for part in (part for part, count in account["images"]["parts"].items() if not count):
+        click.echo(f"There is no image in {part}: more images are needed, or all of them are near-duplicates.", err=True)
     click.echo(out / "report.html")
 
 

@@ -12,8 +12,6 @@ from typing import NamedTuple
 from threadpoolctl import threadpool_info
 
 from toolkit import registry
-from toolkit.core import ToolkitError
-from toolkit.network import index, shipped
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "scikit-image", "opencv-python-headless", "hdbscan", "onnxruntime")
 OTHER_OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
@@ -44,11 +42,7 @@ def findings() -> Iterator[Finding]:
         )
     yield processor()
     yield writable(Path(tempfile.gettempdir()))
-    for name, entry in index().items():
-        try:
-            yield Finding(f"checkpoint {name}", f"sound, SHA-256 {shipped(name, entry['task']).sha256[:12]}...")
-        except ToolkitError as error:
-            yield Finding(f"checkpoint {name}", error.reason, error.remedy)
+    yield from checkpoints()
     for task in registry.TASKS:
         yield answered(task)
 
@@ -79,10 +73,25 @@ def writable(folder: Path) -> Finding:
     return Finding("temporary files", f"{folder} can be written")
 
 
+def checkpoints() -> Iterator[Finding]:
+    """Every shipped network, checked; imports here, since what they import may be what is broken."""
+    try:
+        from toolkit.core import ToolkitError
+        from toolkit.network import index, shipped
+    except Exception as error:  # whatever it is, it is what was to be found out
+        yield Finding("checkpoints", f"{type(error).__name__}: {error}", AGAIN)
+        return
+    for name, entry in index().items():
+        try:
+            yield Finding(f"checkpoint {name}", f"sound, SHA-256 {shipped(name, entry['task']).sha256}")
+        except ToolkitError as error:
+            yield Finding(f"checkpoint {name}", error.reason, error.remedy)
+
+
 def answered(task: str) -> Finding:
     """One generated or bundled sample, answered by the network and scored."""
-    kind = registry.task(task)
     try:
+        kind = registry.task(task)
         sample = next(iter(registry.loaded(registry.SAMPLERS[task])("builtin", kind.options(), 1, 7)))
         began = time.perf_counter()
         prediction = registry.method(task, "deep").predict(sample.inputs)

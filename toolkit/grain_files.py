@@ -176,13 +176,13 @@ def diameters_by_batch(records: Callable[[], Iterable[dict[str, Any]]]) -> tuple
     def scaled() -> Iterator[dict[str, Any]]:
         return (record for record in records() if record["status"] == "ok" and record["unit"] == unit)
 
-    folders = {str(Path(record["input"]).parent) for record in scaled()}
+    folders = {str(Path(record["input"]).absolute().parent) for record in scaled()}
     by_name = len({Path(folder).name for folder in folders}) == len(folders)
     found = {}
     for record in scaled():
         path = next(output for output in record["outputs"] if output.endswith("-grains.csv"))
         grains = np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2)
-        folder = Path(record["input"]).parent
+        folder = Path(record["input"]).absolute().parent
         if grains.size:
             found.setdefault(folder.name if by_name else str(folder), []).append(grains[grains[:, 8] == 0, 4])
     whole = {name: np.sort(np.concatenate(parts)) for name, parts in found.items() if sum(map(len, parts))}

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import lzma
 import math
 import os
 import warnings
@@ -22,6 +23,7 @@ cv2.setNumThreads(1)  # images are small: threads cost more than they save, and 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\x00", b"MM\x00*", b"BM")
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+Image.MAX_IMAGE_PIXELS = None  # of Pillow's own: the limit is LARGEST_IMAGE
 LARGEST_FILE = 1 << 30
 LARGEST_IMAGE = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"])  # pixels; `--max-pixels` sets it for a command
 MOST_ENTRIES, LARGEST_ARCHIVE, LARGEST_RATIO = 100_000, 4 << 30, 1000  # of a .zip: files, bytes unpacked, and these of those packed
@@ -31,6 +33,8 @@ PASSED_OVER = {"__macosx", "thumbs.db", "desktop.ini"}  # left in folders by ope
 def read_bytes(path: Path) -> bytes:
     """The whole file, or a ToolkitError that says why not."""
     try:
+        if not (path.is_file() or path.is_dir()) and path.exists():
+            raise ToolkitError(f"{path} is no plain file.", "Give a file, or leave it out.")
         if path.stat().st_size > LARGEST_FILE:
             raise ToolkitError(f"{path} is larger than 1 GiB.", "Split it into smaller files.")
         return path.read_bytes()
@@ -93,17 +97,15 @@ def quiet() -> Iterator[None]:
 def check_header(data: bytes, name: str) -> None:
     """ToolkitError when an image file tells that it is too large, or of several pages or frames; what its header hides, the decoder
     finds."""
-    too_large = ToolkitError(f"{name} has more than {LARGEST_IMAGE:,} pixels.", "Make it smaller, or allow more by --max-pixels.")
     try:
         with warnings.catch_warnings(action="ignore"):
             header = Image.open(io.BytesIO(data), formats=FORMATS)
-            size, frames = header.size, getattr(header, "n_frames", 1)
-    except Image.DecompressionBombError as error:
-        raise too_large from error
+            frames = 1 if header.format == "MPO" else getattr(header, "n_frames", 1)  # a camera's JPEG and its previews
+            size = header.size
     except Exception:  # Pillow's errors share no base class
         return
     if size[0] * size[1] > LARGEST_IMAGE:
-        raise too_large
+        raise ToolkitError(f"{name} has more than {LARGEST_IMAGE:,} pixels.", "Make it smaller, or allow more by --max-pixels.")
     if frames > 1:
         raise ToolkitError(f"{name} holds {frames} pages or frames.", "Save each as a file of its own.")
 
@@ -133,7 +135,11 @@ def read_image(path: Path) -> np.ndarray:
 def folder_images(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
     """Name and pixels of every image in a folder, not its subfolders, in the order of their names; hidden files are passed over,
     others refused."""
-    for path in sorted(p for p in folder.iterdir() if not p.is_dir()):
+    try:
+        found = sorted(path for path in folder.iterdir() if not path.is_dir())
+    except OSError as error:
+        raise ToolkitError(f"{folder} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
+    for path in found:
         if wanted(path.name, str(path)):
             yield path.name, read_image(path)
 
@@ -179,14 +185,15 @@ def zipped_images(path: Path) -> Iterator[tuple[str, np.ndarray]]:
                 if entry.is_dir() or not wanted(entry.filename, f"{path}:{entry.filename}"):
                     continue
                 yield entry.filename, decoded(archive.read(entry), f"{path}:{entry.filename}")
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise ToolkitError(f"{path} is not a readable .zip: {error}.", "Pack it again, without a password.") from error
 
 
 def check_archive(entries: list[zipfile.ZipInfo], path: Path) -> None:
     """ToolkitError when an archive holds too many files, or unpacks to far more than it should."""
     unpacked, packed = (sum(getattr(entry, name) for entry in entries) for name in ("file_size", "compress_size"))
-    if len(entries) > MOST_ENTRIES or unpacked > LARGEST_ARCHIVE or unpacked > LARGEST_RATIO * packed + (1 << 20):
+    too_much = unpacked > LARGEST_ARCHIVE or unpacked > LARGEST_RATIO * packed + (1 << 20)
+    if len(entries) > MOST_ENTRIES or too_much or any(entry.file_size > LARGEST_FILE for entry in entries):
         reason = f"{path} holds {len(entries):,} files, {unpacked:,} bytes that are packed into {packed:,}."
         raise ToolkitError(reason, f"Give at most {MOST_ENTRIES:,} files and {LARGEST_ARCHIVE >> 30} GiB, images as they are.")
 

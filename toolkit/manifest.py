@@ -80,8 +80,11 @@ class Manifest:
     def read(path: Path) -> Iterator[dict[str, Any]]:
         """The records in a file, one after the other."""
         with open(path) as file:
-            for line in file:
-                yield json.loads(line)
+            for number, line in enumerate(file, 1):
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise ToolkitError(f"Line {number} of {path} is damaged.", "Run that share again.", status=5) from error
 
 
 @contextmanager

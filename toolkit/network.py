@@ -58,6 +58,8 @@ class Checkpoint:
             self.card = json.loads(self.session.get_modelmeta().custom_metadata_map["card"])
         except Exception as error:  # onnxruntime's errors share no base class
             raise ToolkitError(f"{name} cannot be loaded: {error}", remedy, status=3) from error
+        if not isinstance(self.card, dict):
+            raise ToolkitError(f"{name} tells nothing of itself.", remedy, status=3)
         if self.card.get("task") != task:
             raise ToolkitError(
                 f"{name} is a network for {self.card.get('task')}, not {task}.", f"Give a checkpoint of {task}.", status=3

@@ -26,7 +26,7 @@ def data_set(folder: Path) -> DataSet:
     """What a folder of labelled images holds; ToolkitError with status 5 when something is missing."""
     for part in ("images", "masks", "classes.json"):
         if not (folder / part).exists():
-            remedy = "Give a folder with images/, masks/ and classes.json, as `toolkit prepare objects` writes it."
+            remedy = "Give a folder with images/, masks/ and classes.json, such as train/ of what `toolkit prepare objects` writes."
             raise ToolkitError(f"There is no {folder / part}.", remedy, status=5)
     masks = {path.stem: path for path in sorted((folder / "masks").glob("*.png"))}
     pairs = []
@@ -45,7 +45,7 @@ def class_names(path: Path) -> tuple[str, ...]:
     """The names of classes by their index in masks, of a `classes.json`."""
     try:
         names = json.loads(read_bytes(path))["classes"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         remedy = 'Write {"classes": ["background", "person"], "ignore": 255}, say.'
         raise ToolkitError(f"{path} does not tell the classes.", remedy, status=5) from error
     right = isinstance(names, list) and all(isinstance(name, str) and name for name in names) and len(set(names)) == len(names)
@@ -55,8 +55,7 @@ def class_names(path: Path) -> tuple[str, ...]:
 
 
 def read_mask(path: Path, classes: int) -> np.ndarray:
-    """Class indices uint8 (H, W) of a mask; any value but those of classes and 255 is refused, so that a mask of 0 and 255 is not
-    taken for one of 0 and 1."""
+    """Class indices uint8 (H, W) of a mask; any value but those of classes and 255 is refused."""
     mask = decoded(read_bytes(path), str(path), cv2.IMREAD_UNCHANGED)
     if mask.ndim != 2 or mask.dtype != np.uint8:
         raise ToolkitError(f"{path} is {mask.dtype} {mask.shape}.", "Save class indices as one channel of 8 bits.", status=5)

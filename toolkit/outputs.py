@@ -1,5 +1,6 @@
 """Outputs that are whole or absent: written beside their place, then renamed into it."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -15,7 +16,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write a file through a temporary neighbour; raise ToolkitError with status 4 when that cannot be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".unfinished-")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -57,7 +58,7 @@ def whole_folder(path: Path, replaces: set[str], work: Path | None = None) -> It
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=work or path.parent, prefix=f".{path.name[:100]}."))
+        temporary = Path(tempfile.mkdtemp(dir=work or path.parent, prefix=".unfinished-"))
     except OSError as error:
         raise unwritable(path, error) from error
     old = temporary.with_name(f"{temporary.name}.old")
@@ -77,6 +78,8 @@ def whole_folder(path: Path, replaces: set[str], work: Path | None = None) -> It
 
 
 def unwritable(path: Path, error: OSError) -> ToolkitError:
-    """What to tell of an output that the system refused."""
+    """What to tell of an output that the system refused: that a name is too long concerns one input alone."""
+    if error.errno == errno.ENAMETOOLONG:
+        return ToolkitError(f"{path} cannot be written: {error.strerror}.", "Give the input a shorter name.")
     remedy = "Check that --out is a folder, its permissions and the free space."
     return ToolkitError(f"{path} cannot be written: {error.strerror}.", remedy, status=4)

@@ -5,6 +5,7 @@ import numpy as np
 
 PAPER, INK, RED = 255, 40, (214, 39, 40)
 GAP = 6
+MOST_PIXELS = 100_000_000  # of a picture of all fragments
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 COLOURS = (31, 90, 180), (214, 110, 20), (40, 140, 60), (150, 60, 160), (120, 80, 40), (0, 150, 160), (200, 40, 90), (110, 110, 110)
 CELL = 330, 700  # height and width of a panel: holds ten photographs of 64 pixels twice as large
@@ -22,14 +23,16 @@ def mosaic(fragments: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 
 def sorted_fragments(fragments: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """A row of fragments for each group, in the order of the groups."""
-    widest = np.bincount(group).max()
+    """A row of fragments for each group, in the order of the groups; smaller than they are where that would be a huge picture."""
+    widest, rows = int(np.bincount(group).max()), int(group.max()) + 1
+    every = int(np.ceil(fragments.shape[1] * np.sqrt(rows * widest / MOST_PIXELS)))
+    fragments = fragments[:, ::every, ::every]
     size = fragments.shape[1]
     filled = []
-    for k in range(group.max() + 1):
+    for k in range(rows):
         members = fragments[group == k]
         filled += [members, np.full((widest - len(members), size, size, 3), PAPER, np.uint8)]
-    return mosaic(np.concatenate(filled), int(widest))
+    return mosaic(np.concatenate(filled), widest)
 
 
 def framed(fragments: np.ndarray, marked: np.ndarray) -> np.ndarray:

@@ -71,7 +71,7 @@ def predicted(
     resume: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Answer every input by the method called `name` into `out/INPUT`, a file's name without its suffix unless two have the same;
-    yield its record. Folders of images are walked with their subfolders, and several are answered in a folder of `out` each.
+    yield its record. Folders of images are walked with their subfolders, and beside other inputs answered in a folder of their own.
     `out/manifest.jsonl` holds all records in the order of the inputs' names, written when all is done.
 
     With `share` (i, n) only every input whose name falls to the i-th of n shares is answered, and `merged` puts them together.
@@ -101,7 +101,9 @@ def circumstances(task: str, name: str, method: Method, told: Any) -> str:
     parameters = asdict(method)
     own = parameters.get("checkpoint")
     networks = digest(Path(own)) if own and Path(own).is_file() else index()
-    depends = [toolkit.__version__, task, name, parameters, asdict(told), networks]
+    options = asdict(told)
+    named = {key: digest(Path(value)) for key, value in options.items() if isinstance(value, str) and Path(value).is_file()}
+    depends = [toolkit.__version__, task, name, parameters, options, named, networks]
     return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -143,7 +145,7 @@ def places(given: tuple[Path, ...], out: Path) -> list[Path]:
 
 def jobs(task: Task, given: tuple[Path, ...], tops: list[Path]) -> Iterator[Job]:
     """Inputs as they are found, one after the other."""
-    several = sum(path.is_dir() for path in given) > 1
+    several = len(given) > 1
     for path, top in zip(given, tops, strict=True):
         for found in task.found_in(path):
             if found.path == path:
@@ -177,20 +179,24 @@ def answers(run: Run, out: Path, found: Iterator[Job], workers: int) -> Iterator
     processes, under_way = pool(workers), deque()
     try:
         for job in itertools.chain(found, itertools.repeat(None)):
-            if job is not None:
-                under_way.append((job, processes.submit(answered, run, job, out)))
-                if len(under_way) < AHEAD * workers:
-                    continue
-            if not under_way:
-                return
-            first, future = under_way.popleft()
+            first = future = None
             try:
-                yield future.result()
+                if job is not None:
+                    under_way.append((job, None))
+                    under_way[-1] = job, processes.submit(answered, run, job, out)
+                    if len(under_way) < AHEAD * workers:
+                        continue
+                if not under_way:
+                    return
+                first, future = under_way.popleft()
+                record = future.result()
             except BrokenProcessPool:
-                held = [first, *(job for job, _ in under_way)]
+                held = [*([first] if first else ()), *(job for job, _ in under_way)]
                 processes.shutdown()
                 processes, under_way = pool(workers), deque()
                 yield from (alone(run, job, out) for job in held)
+            else:
+                yield record
     finally:
         processes.shutdown(cancel_futures=True)
 
@@ -205,18 +211,24 @@ def alone(run: Run, job: Job, out: Path) -> dict[str, Any]:
 
 
 def answered(run: Run, job: Job, out: Path) -> dict[str, Any]:
-    """Answer one input and return its record; a failure that only concerns this input is told there."""
+    """Answer one input and return its record, with the seconds that it took."""
+    began = time.perf_counter()
+    record = recorded(run, job, out / job.folder)
+    return record | {"seconds": round(time.perf_counter() - began, 3)}
+
+
+def recorded(run: Run, job: Job, folder: Path) -> dict[str, Any]:
+    """The record of one input, answered in `folder`; a failure that only concerns this input is told there."""
     if job.skipped:
-        return {"task": run.task_name, "input": str(job.path), "status": "skipped", "reason": job.skipped}
-    began, folder = time.perf_counter(), out / job.folder
+        return {"task": run.task_name, "input": str(job.path), "status": "skipped", "outputs": [], "reason": job.skipped}
     try:
         before = state(job.path)
         sha256 = digest(job.path)
         if run.resume and (record := finished(folder, run.key, sha256)):
-            return record | {"seconds": round(time.perf_counter() - began, 3)}
+            return record
         record = {"task": run.task_name, "input": str(job.path), "status": "ok", "sha256": sha256, "run": run.key}
+        inputs = run.task.read(job.path, run.told)
         with threadpool_limits(1), whole_folder(folder, earlier(folder), run.work) as unfinished:
-            inputs = run.task.read(job.path, run.told)
             record |= run.task.write(run.method.predict(inputs), inputs, unfinished)
             record["outputs"] = [str(folder / output) for output in record["outputs"]]
             record["method"] = run.method_name
@@ -229,19 +241,21 @@ def answered(run: Run, job: Job, out: Path) -> dict[str, Any]:
         if error.status != 1:
             raise
         return unanswered(run, job, error.reason, error.remedy)
+    except OSError as error:
+        return unanswered(run, job, f"{error.filename or job.path} cannot be read: {error.strerror}.", "Check its permissions.")
     except MemoryError:
         return unanswered(run, job, f"{job.path} needs more memory than there is.", "Give it in smaller parts.")
     except Exception as error:  # one input must not end the run
         if DEBUG in os.environ:
             raise
         return unanswered(run, job, f"{type(error).__name__}: {error}.", FAULT)
-    return record | {"seconds": round(time.perf_counter() - began, 3)}
+    return record
 
 
 def unanswered(run: Run, job: Job, reason: str, remedy: str) -> dict[str, Any]:
     """The record of an input that failed."""
     told = {"task": run.task_name, "input": str(job.path), "status": "failed", "method": run.method_name}
-    return told | {"reason": reason, "remedy": remedy}
+    return told | {"outputs": [], "reason": reason, "remedy": remedy}
 
 
 def state(path: Path) -> tuple[int, int]:

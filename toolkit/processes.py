@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
@@ -13,7 +14,9 @@ def pool(workers: int) -> ProcessPoolExecutor:
 
 
 def end_with_parent() -> None:
-    """Watch the process that started this one: when it is killed, nobody else tells those that work for it."""
+    """Watch the process that started this one: when it is killed, nobody else tells those that work for it. Ctrl-C, which a
+    terminal sends to all, is for that one to heed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         wait([multiprocessing.parent_process().sentinel])

@@ -64,16 +64,18 @@ def task(name: str) -> Task:
 
 
 def method(task: str, name: str, checkpoint: str | None = None) -> Method:
-    """The method of that name; `checkpoint` replaces the network that a deep method ships with."""
+    """The method of that name; `checkpoint` replaces the network that a method with a network ships with."""
+    if task not in METHODS:
+        raise ToolkitError(f"There is no task {task!r}.", f"Choose one of: {', '.join(METHODS)}.", status=2)
     if name not in METHODS[task]:
         raise ToolkitError(f"{task} has no method {name!r}.", f"Choose one of: {', '.join(METHODS[task])}.", status=2)
     found = loaded(METHODS[task][name])
-    return found(checkpoint=checkpoint) if checkpoint is not None and name == "deep" else found()
+    return found(checkpoint=checkpoint) if checkpoint is not None and hasattr(found, "checkpoint") else found()
 
 
 def methods(task: str, names: Iterable[str], checkpoint: str | None = None) -> dict[str, Method]:
     """Methods by name, all of the task's when none is named; a checkpoint that none of them takes is refused."""
-    names = tuple(names) or tuple(METHODS[task])
-    if checkpoint is not None and "deep" not in names:
-        raise ToolkitError(f"No method of {', '.join(names)} has a network.", "Leave --checkpoint out, or add deep.", status=2)
-    return {name: method(task, name, checkpoint) for name in names}
+    found = {name: method(task, name, checkpoint) for name in tuple(names) or tuple(METHODS[task])}
+    if checkpoint is not None and not any(hasattr(one, "checkpoint") for one in found.values()):
+        raise ToolkitError(f"No method of {', '.join(found)} has a network.", "Leave --checkpoint out, or add deep.", status=2)
+    return found

@@ -39,7 +39,7 @@ def tiff_scale(data: bytes) -> Scale:
         each = [MICROMETRES[unit or inches] * below / above for above, below in (x, y)]
     except Exception:  # garbled tags fail in a dozen ways, and a micrograph without a scale is still one
         return Scale()
-    if not unit and each[0] > PRINTED:
+    if unit in ("", "inch") and each[0] > PRINTED:  # ImageJ says inch where it knows dots an inch alone
         return Scale(source=f"none: {25400 / each[0]:.0f} dots an inch are for a printer; lengths are in pixels")
     if abs(each[0] - each[1]) > 1e-3 * each[0]:
         reason = f"The TIFF's pixels are {each[0]:.4g} x {each[1]:.4g} micrometres, not square."
@@ -51,7 +51,7 @@ def scale_bar(image: np.ndarray) -> tuple[int, int, int]:
     """Length, row and column in pixels of the one scale bar in an image (H, W): a dark or bright line, drawn in one tone, with or
     without ticks at its ends. Raises ToolkitError when there is none, or more than one length."""
     height, width = image.shape
-    top = np.iinfo(image.dtype).max
+    top = 255 if image.dtype == np.uint8 else int(image.max())  # 12 bits lie in a 16-bit file
     found = []
     for flat in (image >= 0.97 * top, image <= 0.03 * top):
         count, labels, stats, _ = cv2.connectedComponentsWithStats(flat.astype(np.uint8), connectivity=4)

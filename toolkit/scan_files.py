@@ -140,7 +140,7 @@ def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
     except ToolkitError as error:
         raise ToolkitError(error.reason, error.remedy, status=2) from error
     if array.shape != shape:
-        raise ToolkitError(f"The mask {path} has the shape {array.shape}, scans {shape}.", "Give a mask of the scans' size.", 2)
+        raise ToolkitError(f"The mask {path} has the shape {array.shape}, scans {shape}.", "Give a mask of the scans' size.")
     kinds = np.unique(array)
     if array.dtype.kind not in "buif" or not (set(kinds.tolist()) <= {0, 1} or set(kinds.tolist()) <= {0, 255}):
         shown = ", ".join(str(k) for k in kinds[:5].tolist())

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,12 +44,17 @@ def stored(path: Path) -> Stored:
         return array_file(path)
     if name.endswith((".nii", ".nii.gz")):
         return nifti(path)
-    if name.endswith((".dcm", ".dicom", ".ima")):
+    if name.endswith((".dcm", ".dicom", ".ima")) or (not path.suffix and is_dicom(path)):
         return dicom(path)
     if name.endswith(tuple(SUFFIXES)):
         return images([path])
     kinds = f".npy, .nii, .nii.gz, .dcm, {', '.join(SUFFIXES)}, or a folder of images"
     raise ToolkitError(f"{path} is of no kind that can be read.", f"Give {kinds}.")
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file says that it is DICOM: scanners leave out the suffix."""
+    return read_bytes(path)[128:132] == b"DICM"
 
 
 def saved_array(values: np.ndarray, path: Path) -> list[str]:
@@ -71,7 +77,8 @@ def array_file(path: Path) -> Stored:
 
 def image_folder(path: Path) -> Stored:
     """The images of a folder as one stack, in the order of their names."""
-    files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
+    files = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()]
+    files.sort()
     if not files:
         raise ToolkitError(f"{path} holds no image.", f"Put images there; they end in {', '.join(SUFFIXES)}.")
     return images(files)
@@ -126,7 +133,7 @@ def extra(module: str, path: Path) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ToolkitError(f"{path} needs {module}.", "Install the extra: pip install '.[mri]'.", status=2) from error
+        raise ToolkitError(f"{path} needs {module}.", "Install the extra: pip install '.[mri]'.") from error
 
 
 def nifti(path: Path) -> Stored:
@@ -139,6 +146,9 @@ def nifti(path: Path) -> Stored:
     try:
         raw = unzipped(data, path) if zipped else data
         image = nibabel.Nifti1Image.from_bytes(raw)
+        told = math.prod(image.header.get_data_shape()) * image.header.get_data_dtype().itemsize
+        if told > len(raw):
+            raise ToolkitError(f"{path} should hold {told:,} bytes of values and holds {len(raw):,}.", "Copy the file again.")
         volume, start = np.asarray(image.dataobj.get_unscaled()), image.dataobj.offset
     except ToolkitError:
         raise

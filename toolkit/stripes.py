@@ -58,7 +58,7 @@ def described(text: str, shape: tuple[int, int], rng: np.random.Generator | None
     if text == "task":
         if shape != TASK_MASK.shape:
             height, width = shape
-            raise ToolkitError(f"The task's mask is 64 x 64, the scan {width} x {height}.", "Give another --mask: 2/4@80, say.", 2)
+            raise ToolkitError(f"The task's mask is 64 x 64, the scan {width} x {height}.", "Give another --mask: 2/4@80, say.")
         return TASK_MASK
     number = r"(\d+(?:\.\d+)?)"
     if found := re.fullmatch(rf"(\d+)/{number}@{number}", text):
@@ -99,17 +99,22 @@ def recognised(images: np.ndarray) -> Recognised:
 
     A pixel counts when something bright lies on either side of it, and is missing when it is zero in more than half of the scans
     where it counts. Which other zeros are missing, a description tells that fits: the task's mask, whole rows or columns, or
-    parallel lines. Raises ToolkitError when nothing fits, or when some scans have another mask.
+    parallel lines. Single pixels are missing when nearly all of several scans are zero there. Raises ToolkitError when nothing
+    fits, or when some scans have another mask.
     """
     bright = images > BRIGHT * np.quantile(images, 0.99)
     if not bright.any():
         raise ToolkitError("The scan is black.", "Give --mask FILE, 1 = missing.")
-    best = complete = None
+    best = complete = scattered = None
     for reach in REACHES:
         among = np.stack([enclosed(scan, reach) for scan in bright])
         counted, zeros = among.sum(0), ((images == 0) & among).sum(0)
         ground = counted > 0
         dark = np.where(ground, 2 * zeros > counted, (images == 0).all(0))
+        if scattered is None:  # narrow gaps: complete scans have next to no zeros there
+            scattered = ground & (zeros >= SURE * counted)
+            lone = scattered if len(images) >= BATCH else scattered & amid(bright)
+            many = lone.sum() > FEW * ground.sum()
         found = explanation(dark, ground, len(images))
         if found and found.kind != "none":
             astray = [k for k in range(len(images)) if unexplained(images[k] == 0, among[k], found.missing) > ASTRAY]
@@ -121,8 +126,10 @@ def recognised(images: np.ndarray) -> Recognised:
             if best is None or found.confidence > best.confidence:
                 best = found
         complete = complete or found
-    if best or complete:
+    if best or (complete and not many):
         return best or complete
+    if many and len(images) >= BATCH:
+        return Recognised(scattered, UNDESCRIBED, 1.0)
     raise ToolkitError("Which pixels are missing cannot be told.", "Give --mask FILE, 1 = missing, or save missing pixels as NaN.")
 
 
@@ -136,6 +143,12 @@ def enclosed(bright: np.ndarray, reach: int) -> np.ndarray:
         return cv2.dilate(level, shape, anchor=anchor, borderType=cv2.BORDER_CONSTANT, borderValue=0)
 
     return ((seen(0, 1) & seen(0, -1)) | (seen(1, 0) & seen(-1, 0))).astype(bool)
+
+
+def amid(bright: np.ndarray) -> np.ndarray:
+    """Pixels whose four neighbours are bright in all scans (N, H, W): a zero there is abrupt."""
+    level, cross = bright.all(0).astype(np.uint8), np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.uint8)
+    return cv2.erode(level, cross, borderType=cv2.BORDER_CONSTANT, borderValue=0).astype(bool)
 
 
 def unexplained(zero: np.ndarray, among: np.ndarray, mask: np.ndarray) -> float:

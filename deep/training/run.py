@@ -56,8 +56,8 @@ def train_task(
     if epochs and (steps or not chosen.epoch):
         raise ToolkitError(f"{task} cannot be trained by epochs here.", "Give --steps alone.", status=2)
     if epochs:
-        steps = epochs * chosen.epoch(data)
-        chosen = replace(chosen, validate_every=min(chosen.validate_every, chosen.epoch(data)))
+        epoch = -(-chosen.epoch(data) // int(os.environ.get("WORLD_SIZE", 1)))  # torchrun's processes take a batch each
+        steps, chosen = epochs * epoch, replace(chosen, validate_every=min(chosen.validate_every, epoch))
     described = {
         "task": task,
         "steps": steps or chosen.steps,

@@ -177,7 +177,7 @@ def test_bomb(run, tmp_path):
 
 @row("width 0", "fails: damaged")
 def test_zero_width(run):
-    failed(run, "zero-width.png", "")
+    failed(run, "zero-width.png", "damaged")
 
 
 @row("picture of 1 x 1", "fails: 8 pixels a side are needed")

@@ -97,7 +97,8 @@ def test_external_data(place):
         weights = onnx.TensorProto(name="w", dims=[4], data_type=1, data_location=onnx.TensorProto.EXTERNAL)
         weights.external_data.add(key="location", value=location)
         made = model([("Add", ["image", "w"], ["y"])], weights=[weights])
-        assert asked(place, "some.onnx", sealed(made.SerializeToString())).status == 3
+        ended = asked(place, "some.onnx", sealed(made.SerializeToString()))
+        assert ended.status == 3 and "cannot be loaded" in ended.err, ended.err
 
 
 @row("network with a loop, a branch, operators of its own, or functions", "status 3 before it is loaded (tests/test_network.py)")

@@ -237,6 +237,9 @@ def read(path: Path, told: Told) -> Heap:
     for name, image in found:
         if fragments and image.shape != fragments[0].shape:
             raise ToolkitError(f"Fragments of {path} differ in size: {names[0]} and {name}.", "Give fragments of one size.")
+        if max(image.shape) > LARGEST or len(fragments) == MOST:
+            what = f"{name} is {image.shape[1]} x {image.shape[0]} pixels" if max(image.shape) > LARGEST else "there are more"
+            raise ToolkitError(f"{path} is no heap: {what}.", f"Give at most {MOST} fragments, {LARGEST} pixels wide.")
         names.append(name)
         fragments.append(image)
     if not fragments:

@@ -203,8 +203,13 @@ def read(path: Path, told: Told) -> Micrograph:
     if told.micrometres_per_pixel:
         scale = Scale(told.micrometres_per_pixel, "given")
     elif told.scale_bar_micrometres:
-        above = max(0, len(image) - told.exclude_bottom) if told.exclude_bottom else 0  # the bar stands in the data bar
-        length, row, column = scale_bar(image[above:])
+        above = max(0, len(image) - told.exclude_bottom) if told.exclude_bottom else 0
+        try:  # the bar stands in the data bar, or else in the picture
+            length, row, column = scale_bar(image[above:])
+        except ToolkitError:
+            if not above:
+                raise
+            above, (length, row, column) = 0, scale_bar(image)
         place = f"scale bar of {length} pixels at row {above + row}, column {column}"
         scale = Scale(told.scale_bar_micrometres / length, place)
     else:

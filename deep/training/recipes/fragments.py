@@ -5,6 +5,8 @@ reached the scores in their card, but in a run whose mix of batches and planned 
 the mix below is that of its last part and has not been run from the start.
 """
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from data.photographs import photographs
 from deep.training.loop import Recipe
 from deep.training.models.fragments import Blocks, FragmentNetwork, touching_probability
 from toolkit.clustering import groups
-from toolkit.core import Sample
+from toolkit.core import Sample, ToolkitError
 from toolkit.tasks.fragments import STEPS, Arrangement, Conditions
 
 # Share of steps, photographs, grid, fragment; crops smaller than the photograph start anywhere, so that fragment borders do not
@@ -56,6 +58,15 @@ def varied(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
         gain, offset = rng.uniform(0.7, 1.3) * rng.uniform(0.9, 1.1, 3), rng.uniform(-20, 20)
         photograph = np.clip(photograph * gain + offset, 0, 255).astype(np.uint8)
     return photograph
+
+
+def enough(folder: Path, part: str) -> np.ndarray:
+    """The photographs of a part, uint8 (N, 64, 64, 3), of which a heap needs some that differ."""
+    found, most = photographs(str(folder / f"{part}.zip"), 64), max(images for _, images, _, _ in SHAPES)
+    if len(found) < most:
+        reason = f"{folder / part}.zip holds {len(found)} photographs."
+        raise ToolkitError(reason, f"Give {most} or more: so many make a heap.", status=5)
+    return found
 
 
 def batch(photographs: np.ndarray, step: int, seed: int) -> list[Sample]:
@@ -187,7 +198,7 @@ RECIPE = Recipe(
     task="fragments",
     network=FragmentNetwork,
     files=("train.zip", "val.zip"),
-    data=lambda folder, part: photographs(str(folder / f"{part}.zip"), 64),
+    data=enough,
     batch=batch,
     loss=loss,
     validate=validate,

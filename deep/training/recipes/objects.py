@@ -42,11 +42,15 @@ def data(folder: Path, part: str) -> Examples:
     found = data_set(folder / part)
     if found.classes != data_set(folder / "train").classes:
         raise ToolkitError(f"{folder / part} has other classes than {folder / 'train'}.", "Prepare both together.", status=5)
-    counts, sizes = [], []
+    counts, sizes, unknown = [], [], None
     for _, path in found.pairs:
         mask = read_mask(path, len(found.classes))
+        unknown = unknown or (path if (mask == IGNORE).any() else None)
         counts.append(np.bincount(mask.ravel(), minlength=IGNORE + 1)[: len(found.classes)])
         sizes.append(mask.shape)
+    if unknown and not np.sum(counts, 0)[1:].any():
+        reason = f"{unknown} and all masks beside it hold 0 and {IGNORE} alone, and {IGNORE} stands for what is unknown."
+        raise ToolkitError(reason, f"Save class indices, 0 to {len(found.classes) - 1}.", status=5)
     shape = np.clip(np.rint(np.median(sizes, 0) / STEP) * STEP, STEP, WIDEST).astype(int)
     return Examples(found.pairs, found.classes, class_weights(np.array(counts)), (int(shape[0]), int(shape[1])))
 
@@ -146,7 +150,7 @@ def validate(network: nn.Module, examples: Examples) -> dict[str, float]:
     either = confusion.sum(0) + confusion.sum(1) - both
     wanted = [k for k, name in enumerate(examples.classes) if name != "background" and either[k]]
     scores = {f"iou_{examples.classes[k]}": float(both[k] / either[k]) for k in wanted}
-    pooled = float(np.mean(list(scores.values())))
+    pooled = float(np.mean(list(scores.values()))) if scores else 1.0
     return {"pooled_iou": pooled, "pixel_accuracy": float(both.sum() / max(1, confusion.sum())), **scores, "score": pooled}
 
 
