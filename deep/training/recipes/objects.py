@@ -1,6 +1,7 @@
 """Recipe for `objects`: labelled images, framed, turned and lit afresh.
 
-`toolkit train objects --data ../shared/data/objects/camvid --out runs/objects`
+`toolkit train objects --data ../shared/data/objects/camvid --out runs/objects`: 1.5 hours on two busy cores, pooled IoU 0.607 on the
+validation part. The first 900 steps of the shipped weights followed a plan of 6,000.
 """
 
 from dataclasses import dataclass
@@ -213,7 +214,7 @@ RECIPE = Recipe(
     batch=batch,
     loss=loss,
     validate=validate,
-    steps=6000,
+    steps=3000,
     learning_rate=2e-3,
     weight_decay=0.05,
     average=0.998,
