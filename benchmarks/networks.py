@@ -18,6 +18,7 @@ from toolkit.network import Checkpoint, operations
 
 ROUNDS = 9
 CALIBRATION, COMPARED = 8, 20  # samples that ranges of 8-bit integers are taken from, and those that they are scored on
+LOST = 0.005  # of the headline metric, that 8-bit integers may lose
 Calls = list[tuple[Checkpoint, dict[str, np.ndarray]]]
 
 
@@ -63,6 +64,14 @@ def measured(task: str, source: str, other: str) -> dict[str, Any]:
         "gflops": found["operations"] / times["onnxruntime"] / 1e9,
         "share": found["operations"] / times["onnxruntime"] / median(rates),
     }
+
+
+def pays(found: dict[str, Any]) -> bool:
+    """Whether a network, as measured, is worth shipping in 8-bit integers: faster, and no worse than by LOST."""
+    if "integers" not in found:
+        return False
+    times, its = found["milliseconds"], found["integers"]
+    return times["integers"] < times["onnxruntime"] and its["loss"]["mean"] < LOST * abs(its["deep"])
 
 
 def drawn(task: str, source: str, count: int, seed: int):

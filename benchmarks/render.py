@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
+from benchmarks.networks import pays
 from benchmarks.scores import Results, TaskResults, picture, preferred, stored, study
 from toolkit.core import ToolkitError
 from toolkit.outputs import write_bytes
@@ -126,7 +127,7 @@ def template(name: str, quoted: Quoted) -> str:
     marks = {"variable_start_string": "<<", "variable_end_string": ">>", "block_start_string": "<%", "block_end_string": "%>"}
     made = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, **marks)
     names = ("mean", "at", "gain", "origin", "milliseconds", "slope", "network")
-    values = {n: getattr(quoted, n) for n in names} | {"tasks": quoted.tasks, "study": study}
+    values = {n: getattr(quoted, n) for n in names} | {"tasks": quoted.tasks, "study": study, "pays": pays}
     try:
         return made.from_string((TEMPLATES / name).read_text()).render(values)
     except (KeyError, StopIteration) as error:

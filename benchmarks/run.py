@@ -10,6 +10,7 @@ from benchmarks import machine, networks, pictures
 from benchmarks.conditions import CONDITIONS, SEED, SIZE, TEST_PART, Condition, every
 from toolkit import evaluation, registry
 from toolkit.core import ToolkitError
+from toolkit.doctor import installed
 from toolkit.images import digest
 from toolkit.outputs import made_folder, write_bytes
 
@@ -61,7 +62,10 @@ def task_results(
     for method_name, method in cells.methods.items():
         found["methods"][method_name] = {"name": type(method).__name__, **asdict(method), "peak_megabytes": peaks[method_name]}
     if not quick:
-        found["network"] = cells.kept("network", lambda: networks.measured(task, source, networks.quiet_place(data, task)))
+        beside = {name: installed(name) for name in ("torch", "onnx")}
+        found["network"] = cells.kept(
+            "network", lambda: networks.measured(task, source, networks.quiet_place(data, task)), **beside
+        )
     if not (quick or data):
         k = next(k for k, c in enumerate(chosen) if c.name == pictures.CONDITION.get(task, c.name))
         found["pictures"] = pictures.written(folder / "pictures", cells.methods, task, chosen[k], conditions[k]["records"])
@@ -90,12 +94,12 @@ class Cells:
         write_bytes(self.folder / f"{name}.json", json.dumps({"depends": self.depends | depends, "found": found}).encode())
         return found
 
-    def kept(self, name: str, measure: Callable[[], Any]) -> Any:
+    def kept(self, name: str, measure: Callable[[], Any], **depends: Any) -> Any:
         """What was measured earlier, or now."""
-        found = self.earlier(name)
+        found = self.earlier(name, **depends)
         if found is None:
             self.report(f"{self.task.name}, {name}")
-            found = self.keep(name, measure())
+            found = self.keep(name, measure(), **depends)
         return found
 
     def condition(self, condition: Condition) -> dict[str, Any]:

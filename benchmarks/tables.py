@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.conditions import AXES, MAIN, SIZE
+from benchmarks.networks import LOST, pays
 from benchmarks.scores import HEADLINES, KNOWN, Results, TaskResults, study
 from toolkit.network import index, shipped
 
@@ -79,6 +80,8 @@ def condition_rows(task: TaskResults, condition: dict[str, Any]) -> tuple[list[s
     metrics, rows = [m.name for m in task.task.metrics], []
     for method, found in task.scores(condition).items():
         means = [f"{found['metrics'][m]['mean']:.3f}" for m in metrics]
+        its = found["metrics"][task.headline.name]
+        means[metrics.index(task.headline.name)] += f" [{its['low']:.3f}, {its['high']:.3f}]"
         peak = task.methods[method]["peak_megabytes"]
         times = [f"{found['milliseconds'][k]:.0f}" for k in ("median", "p95")]
         rows.append([method, *means, *times, "failed" if peak is None else f"{peak:.0f}"])
@@ -113,7 +116,8 @@ def network_facts(task: TaskResults) -> list[tuple[str, str]]:
         its = found["integers"]
         loss = f"{its['loss']['mean']:+.4f} [{its['loss']['low']:+.4f}, {its['loss']['high']:+.4f}]"
         speed = f"{times['integers']:.1f} ms, {its['bytes'] / 1e6:.1f} MB"
-        facts.append(("8-bit integers", f"{speed}; {its['metric']} {its['integers']:.3f}, loss {loss}"))
+        worth = "worth shipping" if pays(found) else f"not shipped: slower, or more than {LOST:.1%} lost"
+        facts.append(("8-bit integers", f"{speed}; {its['metric']} {its['integers']:.3f}, loss {loss}; {worth}"))
     return facts
 
 
@@ -125,14 +129,15 @@ def network_table(task: TaskResults) -> str:
 
 
 def sweep_tables(task: TaskResults) -> str:
-    """Each sweep: a value a column, a method a row, in the headline metric."""
-    metric, parts = task.headline.name, []
+    """Each sweep: a value a column, a method a row, in the headline metric, and for micrographs in the error of diameters."""
+    parts = []
     for name, points in task.sweeps.items():
         scores = [task.scores(c) for c in points]
-        rows = [[m, *(f"{s[m]['metrics'][metric]['mean']:.3f}" if m in s else "failed" for s in scores)] for m in MAIN]
-        rows.append(["samples", *(str(c["samples"]) for c in points)])
-        table = markdown([name, *(f"{c['value']:g}" for c in points)], rows)
-        parts.append(f"{HEADLINES[metric]} against {AXES[name]}:\n\n{table}")
+        for metric in (task.headline.name, *(("diameter_error",) if task.name == "grains" else ())):
+            rows = [[m, *(f"{s[m]['metrics'][metric]['mean']:.3f}" if m in s else "failed" for s in scores)] for m in MAIN]
+            rows.append(["samples", *(str(c["samples"]) for c in points)])
+            table = markdown([name, *(f"{c['value']:g}" for c in points)], rows)
+            parts.append(f"{HEADLINES.get(metric, metric)} against {AXES[name]}:\n\n{table}")
     return "\n\n".join(["### sweeps", *parts]) if parts else ""
 
 

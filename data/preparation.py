@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,6 +28,7 @@ from data import annotations, preparation_report, rasters
 from data.annotations import Annotated, Problem
 from toolkit.core import ToolkitError
 from toolkit.images import FORMATS, SUFFIXES, check_header, quiet, read_bytes
+from toolkit.manifest import LOCK, hold
 from toolkit.outputs import made_folder, unwritable, write_bytes
 from toolkit.processes import pool
 from toolkit.tasks.objects import BACKGROUND, IGNORE
@@ -82,7 +83,8 @@ def prepared(options: Options, out: Path, workers: int, shard: tuple[int, int] |
 
     With a shard (i, n) only every n-th chunk from the i-th on is prepared, i from 1; the shards of a run share `out`, and a last
     run without one, with `resume`, puts them together. Raises ToolkitError with status 5 for annotations that cannot be used, with
-    status 4 when there is something at `out`, and with status 2 for an unfinished run that is not to be resumed or was another.
+    status 4 when there is something at `out` or another run writes there, and with status 2 for an unfinished run that is not to be
+    resumed or was another.
     """
     if out.exists() or out.is_symlink():
         raise ToolkitError(f"{out} is there already.", "Move it, or choose another --out.", status=4)
@@ -96,7 +98,18 @@ def prepared(options: Options, out: Path, workers: int, shard: tuple[int, int] |
     plan = Plan(options, indices, len(classes))
     chunks = [items[k : k + CHUNK] for k in range(0, len(items), CHUNK)]
     work = out.with_name(f"{out.name}.unfinished")
-    begin(work, options, resume or shard is not None)
+    with ExitStack() as stack:
+        hold(stack, made_folder(work) / LOCK, shared=shard is not None)
+        begin(work, options, resume or shard is not None)
+        yield from chunk_by_chunk(work, plan, chunks, workers, shard)
+        if shard is None:
+            conclude(work, out, options, classes, found, problems, len(chunks))
+
+
+def chunk_by_chunk(
+    work: Path, plan: Plan, chunks: list[list[Item]], workers: int, shard: tuple[int, int] | None
+) -> Iterator[tuple[int, int]]:
+    """Prepare the chunks of a share that have no list yet; yields images done, and images in all."""
     mine = range(len(chunks)) if shard is None else range(shard[0] - 1, len(chunks), shard[1])
     missing = [k for k in mine if not chunk_list(work, k).exists()]
     done = sum(len(chunks[k]) for k in mine) - sum(len(chunks[k]) for k in missing)
@@ -111,8 +124,6 @@ def prepared(options: Options, out: Path, workers: int, shard: tuple[int, int] |
         raise ToolkitError("A process that prepared images was killed.", "Go on with --resume, with fewer --workers.") from error
     finally:
         processes.shutdown(cancel_futures=True)
-    if shard is None:
-        conclude(work, out, options, classes, found, problems, len(chunks))
 
 
 def begin(work: Path, options: Options, resume: bool) -> None:
@@ -463,12 +474,14 @@ def conclude(
     """Share the images of all chunks among the parts, write what was done, and put the folder in its place."""
     records = [json.loads(line) for k in range(count) for line in chunk_list(work, k).read_text().splitlines()]
     good = [record for record in records if record["status"] == "ok"]
-    for left in work.rglob(".*"):  # by a process that was killed while it wrote
+    for left in (path for path in work.rglob(".*") if path != work / LOCK):  # by a process that was killed while it wrote
         left.unlink()
     if not good:
         shutil.rmtree(work)
-        reason = records[0]["remarks"][0]["reason"] if records else problems[0].reason
-        raise ToolkitError(f"No image could be prepared: {reason}.", "Check --images and --annotations.", status=5)
+        reasons = [remark["reason"] for record in records for remark in record["remarks"] if remark["action"] == "skipped"]
+        reasons += [problem.reason for problem in (*found.problems, *problems) if problem.action == "skipped"]
+        told = "; ".join(f"{reason} ({count} times)" for reason, count in Counter(reasons).most_common(3))
+        raise ToolkitError(f"No image could be prepared: {told}.", "Check --images and --annotations.", status=5)
     parts = shared_out(good, options.seed)
     told = [asdict(one) for one in (*found.problems, *problems)] + [remark for record in records for remark in record["remarks"]]
     manifest = []
@@ -500,6 +513,7 @@ def conclude(
     write_bytes(work / "report.html", preparation_report.page(account, work, manifest).encode(errors="backslashreplace"))
     for name in ("images", "masks", "instances", "chunks"):
         shutil.rmtree(work / name)
+    (work / LOCK).unlink()
     try:
         work.rename(out)
     except OSError as error:

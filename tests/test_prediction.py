@@ -284,3 +284,12 @@ def test_an_input_that_cannot_be_read_fails_alone(place, monkeypatch):
     given = place / "first", place / "second"
     records = list(predicted(task, "trivial", method, given, place / "out", task.told(known="nothing")))
     assert [record["status"] for record in records] == ["failed", "ok"] and "Permission denied" in records[0]["reason"]
+
+
+@pytest.mark.parametrize("name", ["manifest.jsonl", "summary.csv"])
+def test_files_that_no_run_left_are_not_replaced(name, place):
+    (place / "out").mkdir()
+    (place / "out" / name).write_text("mine\n")
+    with pytest.raises(ToolkitError, match="no earlier result accounts for") as refusal:
+        answer(place)
+    assert refusal.value.status == 4 and (place / "out" / name).read_text() == "mine\n"

@@ -3,6 +3,7 @@
 import io
 import json
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 
 import cv2
@@ -15,6 +16,7 @@ pytest.importorskip("pycocotools", reason="preparing needs the extra [prepare]")
 from data import preparation, scenes
 from data.preparation import Options, prepared
 from toolkit.core import ToolkitError
+from toolkit.manifest import LOCK, hold
 from toolkit.object_files import data_set, read_pair
 
 SQUARE = [10, 10, 30, 10, 30, 30, 10, 30]
@@ -458,3 +460,15 @@ def test_damaged_exif_data_do_not_cost_the_picture(tmp_path):
     (tmp_path / "images/a.jpg").write_bytes(data[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + data[2:])
     report = run(coco(tmp_path, [("a.jpg", 64, 48)], [(0, [SQUARE], {})]), tmp_path / "out")
     assert report["instances"]["kept"] == 1
+
+
+def test_two_runs_do_not_write_to_one_output(scene_options, tmp_path):
+    work = tmp_path / "out.unfinished"
+    work.mkdir()
+    with ExitStack() as stack:
+        hold(stack, work / LOCK, shared=False)
+        with pytest.raises(ToolkitError, match="Another run") as refusal:
+            run(scene_options, tmp_path / "out")
+    assert refusal.value.status == 4
+    run(scene_options, tmp_path / "out")
+    assert not work.exists() and not (tmp_path / "out" / LOCK).exists()

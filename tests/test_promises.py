@@ -81,21 +81,49 @@ def test_a_fault_of_ours_fails_one_input_and_its_place_is_shown_when_asked_for(p
     assert isinstance(run("predict", "objects", pictures, "--out", tmp_path / "again", "--method", "trivial").exception, IndexError)
 
 
-def test_memory_does_not_grow_with_the_number_of_inputs(tmp_path):
-    image = cv2.imencode(".png", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
+def peak(*arguments):
+    """How many records a command leaves, and its peak memory in megabytes, in a process of its own."""
     script = (
         "import sys; from toolkit.cli import cli; from benchmarks.machine import own_peak_megabytes;"
         "cli.main(sys.argv[1:], standalone_mode=False);"
         "print(own_peak_megabytes(), file=sys.stderr)"
     )
+    found = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True)
+    return len(found.stdout.splitlines()), float(found.stderr.split()[-1])
+
+
+def test_memory_does_not_grow_with_the_number_of_inputs(tmp_path):
+    image = cv2.imencode(".png", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
     peaks = []
     for count in (50, 1000):
         folder = tmp_path / str(count)
         folder.mkdir()
         for k in range(count):
             (folder / f"{k:05d}.png").write_bytes(image)
-        arguments = ["predict", "objects", str(folder), "--out", str(tmp_path / f"out{count}"), "--method", "trivial"]
-        found = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
-        assert len(found.stdout.splitlines()) == count, found.stderr
-        peaks.append(float(found.stderr.split()[-1]))
+        records, megabytes = peak("predict", "objects", folder, "--out", tmp_path / f"out{count}", "--method", "trivial")
+        assert records == count
+        peaks.append(megabytes)
     assert peaks[1] < peaks[0] + 16, peaks  # megabytes
+
+
+def stored(folder, task):
+    """An input of some size, and what predicting it may take at most, in megabytes, by the formulas of docs/use.md."""
+    rng = np.random.default_rng(0)
+    if task == "fragments":
+        np.save(folder / "in.npy", rng.integers(0, 256, (400, 16, 16, 3), np.uint8))
+        return folder / "in.npy", 250 + 400**2 / 1800
+    if task == "lines":
+        stack = rng.random((250, 64, 64), np.float32)
+        stack[:, ::2] = 0
+        np.save(folder / "in.npy", stack)
+        return folder / "in.npy", 350 + 50 * stack.size / 1e6
+    cv2.imwrite(str(folder / "in.png"), cv2.resize(rng.integers(0, 256, (128, 128, 3), np.uint8), (1024, 1024)))
+    return folder / "in.png", min(200 + 400 * 1024**2 / 1e6, 1700)
+
+
+@pytest.mark.parametrize("task", registry.TASKS)
+def test_memory_follows_its_formula(task, tmp_path):
+    place, most = stored(tmp_path, task)
+    options = ["--images", "25"] if task == "fragments" else []
+    records, megabytes = peak("predict", task, place, "--out", tmp_path / "out", *options)
+    assert records == 1 and megabytes < most

@@ -84,6 +84,7 @@ def predicted(
     if all(job.skipped for job in jobs(task, given, tops)):
         raise ToolkitError(f"There is no input in {', '.join(map(str, given))}.", "Check the paths.", status=2)
     with locked(out, share) as work:
+        claimed(out)
         run = Run(task.name, name, method, told, work, resume, circumstances(task.name, name, method, told))
         mine = (job for job in jobs(task, given, tops) if share is None or falls_to(job, share))
         manifest = Manifest(work)
@@ -94,6 +95,17 @@ def predicted(
         manifest.finish(out / share_name(share))
         if share is None:
             task.conclude(lambda: Manifest.read(out / MANIFEST), out)
+
+
+def claimed(out: Path) -> None:
+    """ToolkitError with status 4 when files lie where a run's own go that none has left: they are not to be lost."""
+    try:
+        first = next(Manifest.read(out / MANIFEST), None) if (out / MANIFEST).exists() else None
+        ours = not (out / MANIFEST).exists() or first is None or {"task", "input", "status"} <= first.keys()
+    except (ToolkitError, AttributeError, UnicodeDecodeError):
+        ours = False
+    if not ours or (first is None and any((out / name).exists() for name in ("summary.csv", "batches.csv", "batches.png"))):
+        raise ToolkitError(f"{out} holds files that no earlier result accounts for.", "Move them, or choose another --out.", 4)
 
 
 def circumstances(task: str, name: str, method: Method, told: Any) -> str:

@@ -11,4 +11,4 @@ from deep.training.recipes.objects import DATA, DYNAMIC, OUTPUTS, VALIDATION, Gr
 __all__ = ["CARD", "DATA", "DYNAMIC", "OUTPUTS", "RECIPE", "VALIDATION", "Graph", "examples"]
 
 CARD = objects.CARD | {"recipe": "deep/training/recipes/objects_person.py"}
-RECIPE = replace(objects.RECIPE, steps=8000)
+RECIPE = replace(objects.RECIPE, steps=2600)
