@@ -268,6 +268,9 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
         if one.instance.crowd and not (labels[one.where][one.pixels] == IGNORE).any():
             remark("noted", "a crowd that lies wholly under others", one.instance.id, one.instance.category)
     picture, mask, instances, place = fitted(image, labels, numbers, options)
+    if instances is not None:  # of objects that share a pixel each may have less of it than what lies around, and together more
+        owners = np.array([0, *(plan.indices[one.instance.category] for one in order)], np.uint8)
+        mask = np.where(instances > 0, owners[instances], np.where(mask == IGNORE, mask, 0))
     if instances is not None and len(order) > MOST_INSTANCES:
         remark("noted", f"it has {len(order)} instances: those beyond {MOST_INSTANCES} are not told apart")
     kept, given = len(found), lone_pixels(order, numbers, mask if instances is None else instances, plan.indices, place)
@@ -288,6 +291,8 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
     counts = np.bincount(mask.ravel())
     pixels = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     told = {"sha256": sha256, "size": list(shape[::-1]), "pixels": pixels, "hash": f"{likeness(picture):016x}"}
+    covered = (numbers > 0) | (labels == IGNORE)
+    told["overlap"] = int(sum(one.pixels.sum() for one in found) - covered.sum())
     return record | told | {"kept": kept, "remarks": [asdict(one) for one in remarks]}, files
 
 
@@ -295,8 +300,8 @@ def read_turned(options: Options, item: Item, remark: Any) -> tuple[np.ndarray, 
     """An image BGR, at least as large as what is written of it needs, its height and width as the annotations mean them, and the
     SHA-256 of its file.
 
-    Annotations that tell the size of the file's own pixels mean these; those that tell the size of the image as its EXIF
-    orientation shows it mean that one; any other size is refused.
+    Annotations that tell the size of the file's own pixels mean these, as COCO's do; those that tell the size of the image as its
+    EXIF orientation shows it, or no size, mean that one; any other size is refused.
     """
     data = read_bytes(options.images / item.source)
     check_header(data, "it")
@@ -314,9 +319,9 @@ def read_turned(options: Options, item: Item, remark: Any) -> tuple[np.ndarray, 
     shown = stored[::-1] if turn in (5, 6, 7, 8) else stored
     if told not in (None, stored, shown):
         raise ToolkitError(f"it is {stored[0]} x {stored[1]}, its annotations are for {told[0]} x {told[1]}", "")
-    upright = turn != 1 and not (told == stored != shown)
+    upright = turn != 1 and told != stored
     if turn != 1:
-        why = "as the annotations' size tells" if told and stored != shown else "which no size tells"
+        why = "as the annotations' size tells" if told and stored != shown else "though the size tells nothing of it"
         remark("noted", f"EXIF orientation {turn}: {'applied' if upright else 'not applied'}, {why}")
     size = shown if upright else stored
     scale = needed_scale(size, options)
@@ -482,7 +487,8 @@ def conclude(
         reasons += [problem.reason for problem in (*found.problems, *problems) if problem.action == "skipped"]
         told = "; ".join(f"{reason} ({count} times)" for reason, count in Counter(reasons).most_common(3))
         raise ToolkitError(f"No image could be prepared: {told}.", "Check --images and --annotations.", status=5)
-    parts = shared_out(good, options.seed)
+    groups = list(alike([int(record["hash"], 16) for record in good]))
+    parts = shared_out(good, groups, options.seed)
     told = [asdict(one) for one in (*found.problems, *problems)] + [remark for record in records for remark in record["remarks"]]
     manifest = []
     for record in good:
@@ -509,6 +515,7 @@ def conclude(
             write_bytes(work / part / "classes.json", described)
     write_bytes(work / "manifest.jsonl", "".join(json.dumps(line) + "\n" for line in manifest).encode())
     account = accounted(options, classes, found, records, manifest, told)
+    account["near_duplicates"] = [[good[k]["source"] for k in group] for group in groups if len(group) > 1]
     write_bytes(work / "report.json", json.dumps(account, indent=1).encode())
     write_bytes(work / "report.html", preparation_report.page(account, work, manifest).encode(errors="backslashreplace"))
     for name in ("images", "masks", "instances", "chunks"):
@@ -524,9 +531,8 @@ MENDED = "repaired", "clipped"
 KINDS = ("images", ".jpg"), ("masks", ".png"), ("instances", ".png")
 
 
-def shared_out(records: list[dict[str, Any]], seed: int) -> dict[str, str]:
+def shared_out(records: list[dict[str, Any]], groups: list[list[int]], seed: int) -> dict[str, str]:
     """The part of every image by its name, at random; near-duplicates go to the same part."""
-    groups = list(alike([int(record["hash"], 16) for record in records]))
     wanted = {part: share * len(records) for part, share in PARTS.items()}
     parts = {}
     for k in np.random.default_rng(seed).permutation(len(groups)):
@@ -604,6 +610,10 @@ def accounted(
             "kept": kept,
             "dropped": dropped,
             **{action: len(which) for action, which in mended.items()},
+        },
+        "overlaps": {
+            "images": sum(record.get("overlap", 0) > 0 for record in records),
+            "pixels": sum(record.get("overlap", 0) for record in records),
         },
         "balance": balance,
         "problems": told,

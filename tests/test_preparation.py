@@ -189,12 +189,14 @@ def test_images_that_show_nothing_are_left_out_of_training(tmp_path):
     assert report["images"]["written"] == 20 - len(left_out) == len(masks(tmp_path / "out"))
 
 
-@pytest.mark.parametrize(("size", "upright"), [((64, 48), False), ((48, 64), True)])
-def test_exif_orientation_is_applied_when_the_annotations_mean_the_turned_image(size, upright, tmp_path):
-    photograph(tmp_path / "images/a.jpg", exif=6)
+@pytest.mark.parametrize(
+    ("size", "orientation", "upright"), [((64, 48), 6, False), ((48, 64), 6, True), ((64, 48), 3, False), ((64, 48), 2, False)]
+)
+def test_exif_orientation_is_applied_when_the_annotations_mean_the_turned_image(size, orientation, upright, tmp_path):
+    photograph(tmp_path / "images/a.jpg", exif=orientation)
     options = replace(coco(tmp_path, [("a.jpg", *size)], [(0, [[0, 0, 8, 0, 8, 8, 0, 8]], {})]), size=size)
     report = run(options, tmp_path / "out")
-    assert "applied, as the annotations' size tells" in reasons(report, "noted")[0]
+    assert f"{'' if upright else 'not '}applied" in reasons(report, "noted")[0]
     image = cv2.imread(str(next((tmp_path / "out").glob("*/images/a.jpg"))))
     wanted = cv2.imread(str(tmp_path / "images/a.jpg"), cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION))
     assert image.shape == wanted.shape and np.abs(image.astype(int) - wanted).mean() < 4
@@ -472,3 +474,22 @@ def test_two_runs_do_not_write_to_one_output(scene_options, tmp_path):
     assert refusal.value.status == 4
     run(scene_options, tmp_path / "out")
     assert not work.exists() and not (tmp_path / "out" / LOCK).exists()
+
+
+def test_overlaps_and_near_duplicates_are_counted(tmp_path):
+    photograph(tmp_path / "images/a.png")
+    photograph(tmp_path / "images/b.png")
+    under, over = [10, 10, 30, 10, 30, 30, 10, 30], [20, 20, 40, 20, 40, 35, 20, 35]
+    options = coco(tmp_path, [("a.png", 64, 48), ("b.png", 64, 48)], [(0, [under], {}), (0, [over], {}), (1, [under], {})])
+    report = run(options, tmp_path / "out")
+    assert report["overlaps"] == {"images": 1, "pixels": 100} and report["near_duplicates"] == [["a.png", "b.png"]]
+
+
+def test_maps_of_instances_and_of_classes_tell_the_same(tmp_path):
+    photograph(tmp_path / "images/a.png", 640, 480)
+    left, right = [100, 100, 104, 100, 104, 108, 100, 108], [106, 100, 110, 100, 110, 108, 106, 108]
+    options = coco(tmp_path, [("a.png", 640, 480)], [(0, [left], {}), (0, [right], {})])
+    run(replace(options, mode="instances"), tmp_path / "out")
+    (mask,) = masks(tmp_path / "out").values()
+    instances = cv2.imread(str(next((tmp_path / "out").glob("*/instances/a.png"))), cv2.IMREAD_UNCHANGED)
+    assert ((instances > 0) == (mask == 1)).all() and instances.any()
