@@ -16,7 +16,7 @@ test: $(VENV)/$(EXTRAS)
 
 fuzz: $(VENV)/$(EXTRAS)  ## 1,000 changed files of every format: some minutes
 	for format in png jpeg bmp webp tiff npy zip onnx classes coco voc scans nifti; do \
-		$(VENV)/bin/python -m tests.hostile.fuzz $$format 1000 || exit 1; done
+		timeout 1800 $(VENV)/bin/python -m tests.hostile.fuzz $$format 1000 || exit 1; done
 	$(VENV)/bin/python -m tests.hostile.long
 
 lint: $(VENV)/$(EXTRAS)
@@ -30,11 +30,15 @@ train: $(VENV)/$(EXTRAS)  ## resumes when it was stopped
 	$(TOOLKIT) train fragments --data $(DATA)/fragments --out runs/fragments --resume
 	$(TOOLKIT) train grains --data $(DATA)/grains/steel --out runs/grains --resume
 	$(TOOLKIT) train lines --data $(DATA)/lines --out runs/lines --resume
+	$(TOOLKIT) train objects --data $(DATA)/objects/camvid --out runs/objects --resume
+	$(TOOLKIT) train objects-person --data $(DATA)/objects/person --out runs/objects-person --resume
 
 export: $(VENV)/$(EXTRAS)
 	$(TOOLKIT) export fragments --run runs/fragments
 	$(TOOLKIT) export grains --run runs/grains
 	$(TOOLKIT) export lines --run runs/lines
+	$(TOOLKIT) export objects --run runs/objects
+	$(TOOLKIT) export objects-person --run runs/objects-person
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

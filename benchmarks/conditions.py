@@ -107,6 +107,7 @@ CONDITIONS = {
         Condition("rows, 2 of 4", {"mask": "2/4@0"}, 20, 112),
         Condition("45 degrees, 2 of 4", {"mask": "2/4@45"}, 20, 112),
         Condition("random rows, 30 %", {"mask": "random:0.3"}, 10, 40),
+        Condition("further columns of test_set.npy, 1 of 8", {"mask": "1/8@90"}, 0, 100, part="lines/test_set.npy"),
     ),
     "objects": (
         Condition("as they are", {}, 60, 233),

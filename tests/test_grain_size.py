@@ -70,6 +70,12 @@ def test_grain_size_numbers_are_those_of_the_standards_table(g, intercept_mm, de
     assert grain_size.g_from_density(density) == pytest.approx(g, abs=0.01)
 
 
+@pytest.mark.parametrize("g", [-1, 0, 3.5, 8, 14])
+def test_grain_size_numbers_come_back_from_the_sizes_that_they_stand_for(g):
+    assert grain_size.g_from_intercept(10 ** (-(g + 3.288) / 6.643856)) == pytest.approx(g, abs=1e-9)
+    assert grain_size.g_from_density(10 ** ((g + 2.954) / 3.321928)) == pytest.approx(g, abs=1e-9)
+
+
 def test_grain_size_numbers_rise_by_one_when_grains_double_in_number():
     assert grain_size.g_from_density(500) - grain_size.g_from_density(250) == pytest.approx(1, abs=1e-5)
     assert grain_size.g_from_intercept(0.01) - grain_size.g_from_intercept(0.02) == pytest.approx(2, abs=1e-5)

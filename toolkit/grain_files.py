@@ -158,9 +158,10 @@ def conclude(records: Callable[[], Iterable[dict[str, Any]]], folder: Path) -> N
         curves.append(
             (f"{name}: {len(values)} grains, D50 {np.median(values):.3g}", values, np.arange(1, len(values) + 1) / len(values))
         )
-    first, second = itertools.islice(batches, 2)
-    p = ks_2samp(batches[first], batches[second]).pvalue
+    pairs = list(itertools.combinations(itertools.islice(batches, MOST_BATCHES), 2))
+    p, first, second = min((ks_2samp(batches[a], batches[b]).pvalue, a, b) for a, b in pairs)
     title = f"{first} and {second}: two-sample Kolmogorov-Smirnov p = {p:.2g}, if grains are independent"
+    title += f"; the least of {len(pairs)} pairs" if len(pairs) > 1 else ""
     title += f"; first {MOST_BATCHES} of {len(batches)}" if len(batches) > MOST_BATCHES else ""
     title += f"; {left_out} micrographs without a scale left out" if left_out else ""
     label = "px: alike only at one magnification" if in_pixels else "um"
