@@ -181,7 +181,7 @@ def matched(found: annotations.Annotations, folder: Path) -> tuple[list[Item], l
     for annotated in found.images:
         name = annotated.name.replace("\\", "/")
         path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or path.parts[0].endswith(":"):
+        if path.is_absolute() or ".." in path.parts or any(part.endswith(":") for part in path.parts[:1]):
             reason, candidates = "its file name leaves the folder: refused", []
         else:
             likely = by_name.get(path.name) or by_stem.get(path.name) or by_stem.get(path.stem) or []
