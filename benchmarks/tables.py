@@ -32,7 +32,6 @@ def headline_rows(task: TaskResults) -> tuple[list[str], list[list[str]]]:
     metric = task.headline.name
     rows = [[m, *(f"{s[m]['metrics'][metric]['mean']:.3f}" if m in s else "failed" for s in scores)] for m in task.methods]
     rows.append(["deep - baseline", *(bold(task.gain(c)) for c in conditions)])
-    rows.append(["samples", *(str(c["samples"]) for c in conditions)])
     return [f"{task.name}: {HEADLINES[metric]}", *task.conditions], rows
 
 

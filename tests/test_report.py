@@ -114,7 +114,7 @@ def test_results_of_other_tasks_stay_when_one_is_measured_again(tiny, tmp_path):
 
 def test_the_short_table_has_a_row_for_every_method_and_a_column_for_every_condition(tiny, tmp_path):
     lines = tables.short([scores.Results(measured(tmp_path))]).splitlines()[2:]
-    assert [line.split(" | ")[0] for line in lines[2:]] == [f"| {m}" for m in (*METHODS["fragments"], "deep - baseline", "samples")]
+    assert [line.split(" | ")[0] for line in lines[2:]] == [f"| {m}" for m in (*METHODS["fragments"], "deep - baseline")]
     assert lines[0] == "| fragments: ARI | first | second |"
 
 
