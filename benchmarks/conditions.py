@@ -22,9 +22,9 @@ MAIN = "baseline", "deep"  # the methods that sweeps and sizes compare
 
 @dataclass(frozen=True)
 class Condition:
-    """Samples made with `options`: `builtin` of what is built in, `real` of real data. Of a sweep, or of sizes, `series` is what
-    it is called and `value` the place along its axis. With `side`, pictures are repeated up to a square of that width. With `part`,
-    of real data alone, samples come from this part of the data instead of the task's."""
+    """Samples made with `options`: `builtin` of what is built in, none to leave it out there, `real` of real data. Of a sweep, or of
+    sizes, `series` is what it is called and `value` the place along its axis. With `side`, pictures are repeated up to a square of
+    that width. With `part`, of real data alone, samples come from this part of the data instead of the task's."""
 
     name: str
     options: dict[str, Any]
@@ -106,7 +106,7 @@ CONDITIONS = {
         Condition("columns, 1 of 2", {"mask": "1/2@90"}, 20, 112),
         Condition("rows, 2 of 4", {"mask": "2/4@0"}, 20, 112),
         Condition("45 degrees, 2 of 4", {"mask": "2/4@45"}, 20, 112),
-        Condition("random rows, 30 %", {"mask": "random:0.3"}, 10, 40),
+        Condition("random rows, 30 %", {"mask": "random:0.3"}, 6, 40),
         Condition("further columns of test_set.npy, 1 of 8", {"mask": "1/8@90"}, 0, 100, part="lines/test_set.npy"),
     ),
     "objects": (
@@ -156,7 +156,7 @@ SIZE = "size"  # the series in which time is measured against size: fragments, o
 
 def sides(*values: int) -> tuple[Condition, ...]:
     """A condition for each width of square pictures."""
-    return tuple(Condition(f"{side} x {side}", {}, 2, 2, SIZE, side**2 / 1e6, MAIN, side) for side in values)
+    return tuple(Condition(f"{side} x {side}", {}, 2 * (side <= 1024), 2, SIZE, side**2 / 1e6, MAIN, side) for side in values)
 
 
 SIZES = {
@@ -175,4 +175,4 @@ def every(task: str, real: Path | None) -> tuple[Condition, ...]:
     found = CONDITIONS[task] + SWEEPS[task] + SIZES[task]
     if real:
         return tuple(c for c in found if c.part is None or (real / c.part).exists())
-    return tuple(c for c in found if c.part is None and c.options.get("images", 0) <= 10)
+    return tuple(c for c in found if c.builtin and c.options.get("images", 0) <= 10)
