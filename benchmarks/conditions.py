@@ -22,7 +22,7 @@ MAIN = "baseline", "deep"  # the methods that sweeps and sizes compare
 
 @dataclass(frozen=True)
 class Condition:
-    """Samples made with `options`: `builtin` of what is built in, none to leave it out there, `real` of real data. Of a sweep, or of
+    """Samples made with `options`: `builtin` of what is built in, 0 to leave it out there, `real` of real data. Of a sweep, or of
     sizes, `series` is what it is called and `value` the place along its axis. With `side`, pictures are repeated up to a square of
     that width. With `part`, of real data alone, samples come from this part of the data instead of the task's."""
 
