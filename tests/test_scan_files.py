@@ -114,8 +114,14 @@ def test_pickled_arrays_are_refused(tmp_path):
     assert run(tmp_path / "scans.npy", tmp_path)["status"] == "failed"
 
 
-@pytest.mark.parametrize("mask", [np.zeros((64, 63), np.uint8), np.full((64, 64), 7, np.uint8), np.full((64, 64), 0.5)])
-def test_a_mask_of_another_size_or_not_binary_is_a_usage_error(mask, heads, tmp_path):
+def test_scans_of_another_size_than_the_mask_fail_alone(heads, tmp_path):
+    np.save(tmp_path / "mask.npy", np.zeros((64, 63), np.uint8))
+    record = run(saved(tmp_path, heads), tmp_path, Told(mask=str(tmp_path / "mask.npy")))
+    assert record["status"] == "failed" and "(64, 63)" in record["reason"]
+
+
+@pytest.mark.parametrize("mask", [np.full((64, 64), 7, np.uint8), np.full((64, 64), 0.5)])
+def test_a_mask_that_is_not_binary_is_a_usage_error(mask, heads, tmp_path):
     np.save(tmp_path / "mask.npy", mask)
     with pytest.raises(ToolkitError) as error:
         run(saved(tmp_path, heads), tmp_path, Told(mask=str(tmp_path / "mask.npy")))
