@@ -81,16 +81,16 @@ def light(name: str, **options: float) -> Condition:
 
 CONDITIONS = {
     "fragments": (
-        Condition("known sizes", {}, 30, 100),
-        Condition("known count", {"known": "count"}, 15, 100),
-        Condition("known nothing", {"known": "nothing"}, 15, 100),
-        Condition("noise 20", {"noise": 20.0}, 15, 100),
-        Condition("noise 10, turned", {"noise": 10.0, "rotate": True}, 15, 100),
-        Condition("worn by 2", {"worn": 2}, 15, 100),
-        Condition("8-pixel fragments", {"grid": 8, "fragment": 8}, 3, 30),
+        Condition("known sizes", {}, 20, 100),
+        Condition("known count", {"known": "count"}, 10, 100),
+        Condition("known nothing", {"known": "nothing"}, 10, 100),
+        Condition("noise 20", {"noise": 20.0}, 10, 100),
+        Condition("noise 10, turned", {"noise": 10.0, "rotate": True}, 8, 100),
+        Condition("worn by 2", {"worn": 2}, 10, 100),
+        Condition("8-pixel fragments", {"grid": 8, "fragment": 8}, 2, 30),
     ),
     "grains": (
-        Condition("as it is", {}, 24, 10),
+        Condition("as it is", {}, 12, 10),
         light("brightness x 0.5", brightness=0.5),
         light("brightness x 1.5", brightness=1.5),
         light("contrast x 0.5", contrast=0.5),
@@ -106,11 +106,11 @@ CONDITIONS = {
         Condition("columns, 1 of 2", {"mask": "1/2@90"}, 20, 112),
         Condition("rows, 2 of 4", {"mask": "2/4@0"}, 20, 112),
         Condition("45 degrees, 2 of 4", {"mask": "2/4@45"}, 20, 112),
-        Condition("random rows, 30 %", {"mask": "random:0.3"}, 6, 40),
+        Condition("random rows, 30 %", {"mask": "random:0.3"}, 4, 40),
         Condition("further columns of test_set.npy, 1 of 8", {"mask": "1/8@90"}, 0, 100, part="lines/test_set.npy"),
     ),
     "objects": (
-        Condition("as they are", {}, 60, 233),
+        Condition("as they are", {}, 40, 233),
         Condition("photographs with a person (COCO)", {}, 0, 155, part="objects/person/test"),
     ),
 }
@@ -133,7 +133,7 @@ SWEEPS = {
     "fragments": (
         *sweep("noise", "noise", (0.0, 10.0, 20.0, 30.0, 40.0), 5, 20),
         *sweep("noise, turned", "noise", (0.0, 10.0, 20.0, 30.0, 40.0), 5, 20, rotate=True),
-        *(Condition(f"fragment size {s}", {"grid": 64 // s, "fragment": s}, 3, 10, "fragment size", s, MAIN) for s in (8, 16, 32)),
+        *(Condition(f"fragment size {s}", {"grid": 64 // s, "fragment": s}, 2, 10, "fragment size", s, MAIN) for s in (8, 16, 32)),
         *sweep("photographs", "images", (2, 5, 10, 20), 5, 20),
         *sweep("missing", "missing", (0.0, 0.1, 0.2, 0.4), 5, 20, known="count"),
     ),
