@@ -76,7 +76,7 @@ def masks(series: str, masks: dict[float, str]) -> tuple[Condition, ...]:
 
 def light(name: str, **options: float) -> Condition:
     """A change of light or lens in micrographs."""
-    return Condition(name, options, 10, 10)
+    return Condition(name, options, 7, 10)
 
 
 CONDITIONS = {
