@@ -273,7 +273,8 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
         mask = np.where(instances > 0, owners[instances], np.where(mask == IGNORE, mask, 0))
     if instances is not None and len(order) > MOST_INSTANCES:
         remark("noted", f"it has {len(order)} instances: those beyond {MOST_INSTANCES} are not told apart")
-    kept, given = len(found), lone_pixels(order, numbers, mask if instances is None else instances, plan.indices, place)
+    shown_as = [plan.indices[one.instance.category] if instances is None else k + 1 for k, one in enumerate(order)]
+    kept, given = len(found), lone_pixels(order, numbers, mask if instances is None else instances, shown_as, place)
     for k, one in enumerate(order):
         visible = numbers[one.where] == k + 1
         told = "it lies wholly under others"
@@ -421,10 +422,9 @@ def seen_as(
     return "so small that it is kept as one pixel"
 
 
-def lone_pixels(
-    order: list[rasters.Painted], numbers: np.ndarray, mask: np.ndarray, indices: dict[str, int], place: tuple
-) -> set[int]:
-    """The pixels of a mask, of classes or of instances, that are the only ones that an instance shows in: none may be taken."""
+def lone_pixels(order: list[rasters.Painted], numbers: np.ndarray, mask: np.ndarray, shown_as: list[int], place: tuple) -> set[int]:
+    """The pixels of a mask, of classes or of instances, that are the only ones in which an instance shows, by the value that it is
+    `shown_as`: none may be taken."""
     (across, down), (x, y) = place
     found = set()
     for k, one in enumerate(order):
@@ -437,7 +437,7 @@ def lone_pixels(
         if len(places) == 1:
             row, column = (int(value) for value in places.pop())
             inside = 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]
-            if inside and mask[row, column] in (k + 1, indices[one.instance.category]):
+            if inside and mask[row, column] == shown_as[k]:
                 found.add(row * mask.shape[1] + column)
     return found
 
@@ -532,7 +532,7 @@ KINDS = ("images", ".jpg"), ("masks", ".png"), ("instances", ".png")
 
 
 def shared_out(records: list[dict[str, Any]], groups: list[list[int]], seed: int) -> dict[str, str]:
-    """The part of every image by its name, at random; near-duplicates go to the same part."""
+    """The part of every image by its name, at random; images of one of the groups, near-duplicates, go to the same part."""
     wanted = {part: share * len(records) for part, share in PARTS.items()}
     parts = {}
     for k in np.random.default_rng(seed).permutation(len(groups)):
