@@ -56,17 +56,21 @@ def loaded(place: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def task(name: str) -> Task:
-    """The task of that name."""
+def check_task(name: str) -> None:
+    """ToolkitError when there is no task of that name."""
     if name not in TASKS:
         raise ToolkitError(f"There is no task {name!r}.", f"Choose one of: {', '.join(TASKS)}.", status=2)
+
+
+def task(name: str) -> Task:
+    """The task of that name."""
+    check_task(name)
     return loaded(TASKS[name])
 
 
 def method(task: str, name: str, checkpoint: str | None = None) -> Method:
     """The method of that name; `checkpoint` replaces the network that a method with a network ships with."""
-    if task not in METHODS:
-        raise ToolkitError(f"There is no task {task!r}.", f"Choose one of: {', '.join(METHODS)}.", status=2)
+    check_task(task)
     if name not in METHODS[task]:
         raise ToolkitError(f"{task} has no method {name!r}.", f"Choose one of: {', '.join(METHODS[task])}.", status=2)
     found = loaded(METHODS[task][name])
