@@ -1,7 +1,8 @@
-"""What a preparation did, as a page for people: one file, nothing to fetch."""
+"""What a preparation did: the account of it, and a page of it for people, one file with nothing to fetch."""
 
 import base64
 from collections import defaultdict
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,65 @@ import cv2
 import numpy as np
 from jinja2 import Environment
 
+from data.annotations import Annotations
+from data.parts import PARTS
+from data.prepared_images import Options
 from toolkit import pictures
 from toolkit.images import read_image
 
 SHOWN, ROWS = 24, 200  # pictures in the gallery, and rows of a table before the rest is left to report.json
+MENDED = "repaired", "clipped"
+
+
+def accounted(
+    options: Options,
+    classes: tuple[str, ...],
+    found: Annotations,
+    records: list[dict[str, Any]],
+    manifest: list[dict[str, Any]],
+    told: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """What the report says: counts, the balance of classes, and everything that was done."""
+    dropped = sum(one["action"] == "dropped" for one in told)
+    mended = {
+        action: {(one["file"], one["image"], one["instance"]) for one in told if one["action"] == action} for action in MENDED
+    }
+    kept = sum(record["kept"] for record in records)
+    balance = {
+        part: {
+            name: {
+                "images": sum(name in line["pixels"] for line in manifest if line["part"] == part),
+                "pixels": sum(line["pixels"].get(name, 0) for line in manifest if line["part"] == part),
+            }
+            for name in (*classes, "ignored")
+        }
+        for part in PARTS
+    }
+    return {
+        "formats": sorted(found.formats),
+        "options": {
+            k: list(v) if isinstance(v, tuple) else str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()
+        },
+        "classes": list(classes),
+        "images": {
+            "annotated": len(found.images),
+            "written": len(manifest),
+            "skipped": len({one["image"] for one in told if one["action"] == "skipped"}),
+            "parts": {part: sum(line["part"] == part for line in manifest) for part in PARTS},
+        },
+        "instances": {
+            "annotated": found.met,
+            "kept": kept,
+            "dropped": dropped,
+            **{action: len(which) for action, which in mended.items()},
+        },
+        "overlaps": {
+            "images": sum(record.get("overlap", 0) > 0 for record in records),
+            "pixels": sum(record.get("overlap", 0) for record in records),
+        },
+        "balance": balance,
+        "problems": told,
+    }
 
 
 def page(account: dict[str, Any], folder: Path, manifest: list[dict[str, Any]]) -> str:

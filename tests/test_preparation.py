@@ -13,7 +13,7 @@ from PIL import Image
 
 pytest.importorskip("pycocotools", reason="preparing needs the extra [prepare]")
 
-from data import preparation, scenes
+from data import parts, preparation, scenes
 from data.preparation import Options, prepared
 from toolkit.core import ToolkitError
 from toolkit.manifest import LOCK, hold
@@ -276,8 +276,8 @@ def test_hashes_alike_are_found_as_by_comparing_all(tmp_path):
     for k in range(40):
         changed = hashes[k] ^ sum(1 << int(bit) for bit in rng.permutation(64)[: k % 8])
         hashes.append(changed)
-    together = {tuple(group) for group in preparation.alike(hashes)}
-    leaders = {k: {j for j in range(100) if (hashes[k] ^ hashes[j]).bit_count() <= preparation.ALIKE} for k in range(100)}
+    together = {tuple(group) for group in parts.alike(hashes)}
+    leaders = {k: {j for j in range(100) if (hashes[k] ^ hashes[j]).bit_count() <= parts.ALIKE} for k in range(100)}
     for group in together:
         assert set().union(*(leaders[k] for k in group)) == set(group)
 
