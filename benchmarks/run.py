@@ -61,14 +61,21 @@ def task_results(
     peaks = cells.kept("memory", lambda: machine.peak_megabytes(task, tuple(cells.methods), source))
     for method_name, method in cells.methods.items():
         found["methods"][method_name] = {"name": type(method).__name__, **asdict(method), "peak_megabytes": peaks[method_name]}
+    pieces = {}
     if not quick:
         beside = {name: installed(name) for name in ("torch", "onnx")}
-        found["network"] = cells.kept(
-            "network", lambda: networks.measured(task, source, networks.quiet_place(data, task)), **beside
-        )
+        quiet = networks.quiet_place(data, task)
+        pieces["network"] = lambda: cells.kept("network", lambda: networks.measured(task, source, quiet), **beside)
     if not (quick or data):
         k = next(k for k, c in enumerate(chosen) if c.name == pictures.CONDITION.get(task, c.name))
-        found["pictures"] = pictures.written(folder / "pictures", cells.methods, task, chosen[k], conditions[k]["records"])
+        place = folder / "pictures"
+        pieces["pictures"] = lambda: pictures.written(place, cells.methods, task, chosen[k], conditions[k]["records"])
+    found["failures"] = {}
+    for piece, measure in pieces.items():
+        try:
+            found[piece] = measure()
+        except Exception as error:
+            found["failures"][piece] = f"{type(error).__name__}: {error}"
     return found
 
 
@@ -137,12 +144,12 @@ class Cells:
 
 def failures(results: dict[str, Any]) -> list[str]:
     """A line for each cell that failed."""
-    return [
-        f"{task}, {c['condition']}, {method}: {reason}"
-        for task, found in results["tasks"].items()
-        for c in found["conditions"]
-        for method, reason in c["failures"].items()
-    ]
+    lines = []
+    for task, found in results["tasks"].items():
+        for condition in found["conditions"]:
+            lines += [f"{task}, {condition['condition']}, {method}: {why}" for method, why in condition["failures"].items()]
+        lines += [f"{task}, {piece}: {why}" for piece, why in found["failures"].items()]
+    return lines
 
 
 def read(path: Path) -> dict[str, Any]:

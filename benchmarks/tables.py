@@ -99,7 +99,7 @@ def network_facts(task: TaskResults) -> list[tuple[str, str]]:
     """What the network of a task costs, as names and values."""
     found = task.found.get("network")
     if not found:
-        return []
+        return [("network", f"failed: {why}") for piece, why in task.found["failures"].items() if piece == "network"]
     times = found["milliseconds"]
     facts = [
         ("input", found["sample"]),

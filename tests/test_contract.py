@@ -182,6 +182,33 @@ def test_measured_pixels_come_back_to_the_last_bit_and_missing_ones_in_range(nam
         assert answer.uncertainty.shape == scans.images.shape and not answer.uncertainty[~scans.missing].any()
 
 
+EVEN, HOLED = np.full((2, 8, 8), 0.5, np.float32), np.zeros((2, 8, 8), bool)
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        ([[0.5]], HOLED),
+        (EVEN.astype(np.float64), HOLED),
+        (EVEN.astype(np.complex64), HOLED),
+        (EVEN[0], HOLED[0]),
+        (EVEN[:0], HOLED[:0]),
+        (EVEN[:, :7], HOLED[:, :7]),
+        (EVEN, HOLED[:1]),
+        (EVEN, HOLED.astype(np.uint8)),
+        (EVEN * 3, HOLED),
+        (EVEN * np.float32(np.nan), HOLED),
+        (EVEN * 0, ~HOLED),
+        (EVEN, np.arange(128).reshape(2, 8, 8) % 2 == 0),
+    ],
+    ids=["list", "double", "complex", "flat", "none", "small", "fewer", "bytes", "bright", "nan", "empty", "filled"],
+)
+def test_no_method_can_be_shown_malformed_scans(malformed):
+    with pytest.raises(ToolkitError) as error:
+        Scans(*malformed)
+    assert error.value.reason and error.value.remedy
+
+
 @pytest.mark.parametrize("name", LINES)
 def test_the_same_scans_get_the_same_answer_in_any_order_and_stay_as_they_were(name, heads):
     method, scans = registry.method("lines", name), asked(heads[:3], TASK_MASK)
@@ -235,6 +262,17 @@ def test_an_answer_is_a_class_for_every_pixel_the_same_twice(name, classes):
 def test_an_even_picture_of_any_size_gets_an_answer(name, shape, tone):
     answer = registry.method("objects", name).predict(Picture(np.full((*shape, 3), tone, np.uint8), CLASSES))
     assert answer.mask.shape == shape
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [[[1, 2]], np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3)), np.zeros((7, 9, 3), np.uint8)],
+    ids=["list", "grey", "alpha", "float", "small"],
+)
+def test_no_method_can_be_shown_a_malformed_picture(malformed):
+    with pytest.raises(ToolkitError) as error:
+        Picture(malformed)
+    assert error.value.reason and error.value.remedy
 
 
 @pytest.mark.parametrize("name", OBJECTS)

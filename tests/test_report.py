@@ -104,6 +104,17 @@ def test_a_method_that_fails_is_a_row_that_says_so_and_the_others_still_run(tiny
     assert tables.short([scores.Results(found)]).count("| colour | failed | failed |") == 1
 
 
+def test_costs_that_cannot_be_measured_are_told_and_the_rest_is_there(tiny, tmp_path, monkeypatch):
+    def broken(*of):
+        raise ValueError("no network today")
+
+    monkeypatch.setattr(run.networks, "measured", broken)
+    found = measured(tmp_path, quick=False)
+    assert run.failures(found) == ["fragments, network: ValueError: no network today"]
+    assert "| network | failed: ValueError: no network today |" in tables.report([scores.Results(found)])
+    assert found["tasks"]["fragments"]["pictures"]
+
+
 def test_results_of_other_tasks_stay_when_one_is_measured_again(tiny, tmp_path):
     other = {"data": "elsewhere"}
     (tmp_path / "builtin-quick.json").write_text(json.dumps({"name": "builtin-quick", "tasks": {"grains": other}}))

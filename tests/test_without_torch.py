@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 
+from data.scenes import generated
 from toolkit.images import write_png
 from toolkit.stripes import TASK_MASK
 
@@ -27,6 +28,7 @@ def test_predict_and_evaluate_run_with_torch_made_unimportable(tmp_path, heap_sa
     np.save(tmp_path / "heap.npy", heap_sample.inputs.fragments)
     write_png(tmp_path / "micrograph.png", micrograph_sample.inputs.image)
     np.save(tmp_path / "scans.npy", np.where(TASK_MASK, np.nan, heads))
+    write_png(tmp_path / "picture.png", generated(3, 0)[0])
     out = tmp_path / "out"
     commands = (
         ["predict", "fragments", tmp_path / "heap.npy", "--out", out, "--images", "5"],
@@ -35,6 +37,8 @@ def test_predict_and_evaluate_run_with_torch_made_unimportable(tmp_path, heap_sa
         ["evaluate", "grains", "--samples", "1", "--method", "deep", "--json"],
         ["predict", "lines", tmp_path / "scans.npy", "--out", out],
         ["evaluate", "lines", "--samples", "1", "--method", "deep", "--json"],
+        ["predict", "objects", tmp_path / "picture.png", "--out", out],
+        ["evaluate", "objects", "--samples", "1", "--method", "deep", "--json"],
     )
     for command in commands:
         done = subprocess.run([sys.executable, "-c", BLOCKED, *map(str, command)], capture_output=True, text=True)
@@ -42,3 +46,4 @@ def test_predict_and_evaluate_run_with_torch_made_unimportable(tmp_path, heap_sa
     assert (out / "heap" / "groups.csv").exists()
     assert (out / "micrograph" / "micrograph-grains.csv").exists()
     assert (out / "scans" / "scans_nogaps.npy").exists()
+    assert (out / "picture" / "mask.png").exists()
