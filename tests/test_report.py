@@ -109,6 +109,7 @@ def test_costs_that_cannot_be_measured_are_told_and_the_rest_is_there(tiny, tmp_
         raise ValueError("no network today")
 
     monkeypatch.setattr(run.networks, "measured", broken)
+    monkeypatch.setitem(run.pictures.CONDITION, "fragments", "second")
     found = measured(tmp_path, quick=False)
     assert run.failures(found) == ["fragments, network: ValueError: no network today"]
     assert "| network | failed: ValueError: no network today |" in tables.report([scores.Results(found)])

@@ -16,7 +16,7 @@ from toolkit.outputs import made_folder, unwritable
 MANIFEST = "manifest.jsonl"
 LOCK = ".lock"
 UNFINISHED = ".unfinished"
-HELD = 10_000  # records in memory before they are laid aside, sorted
+HELD = 1000  # records in memory before they are laid aside, sorted
 
 Share = tuple[int, int] | None
 
