@@ -33,11 +33,13 @@ def test_scattered_lines_are_whole():
 def test_a_description_draws_its_mask():
     np.testing.assert_array_equal(described("2/4@45", (64, 64), RNG), stripes((64, 64), 2, 4, 45))
     assert described("task", (64, 64), RNG) is TASK_MASK
+    np.testing.assert_array_equal(described("2/4@0+1", (64, 64), RNG)[:-1], stripes((64, 64), 2, 4, 0)[1:])
     assert described("random:0.25", (64, 64), RNG).all(1).sum() == 16
+    assert described("random:0.25@90", (64, 64), RNG).all(0).sum() == 16
 
 
 @pytest.mark.parametrize(
-    "text", ["", "2/4", "0.5/2@0", "4/2@0", "0/2@0", "2/4@180", "random:0", "random:1", "random:x", "nowhere.png"]
+    "text", ["", "2/4", "0.5/2@0", "4/2@0", "0/2@0", "2/4@180", "2/4@0+", "random:0", "random:1@90", "random:x", "nowhere.png"]
 )
 def test_what_describes_no_mask_is_refused(text):
     with pytest.raises(ToolkitError) as error:

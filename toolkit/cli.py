@@ -54,7 +54,7 @@ LIGHT_OPTIONS = [
 MASK_OPTIONS = [
     click.option(
         "--mask",
-        help="What is missing: image or .npy, 1 = missing, task, or WIDTH/PERIOD@ANGLE.  [default: NaN, or told from the zeros]",
+        help="What is missing: image or .npy, 1 = missing, task, WIDTH/PERIOD@ANGLE[+PHASE].  [default: NaN, or told from zeros]",
     ),
     click.option("--axis", type=click.IntRange(0, 2), help="Axis of a volume that slices lie along.  [default: told by the mask]"),
     click.option("--uncertainty", is_flag=True, help="Also save how far the answers to a scan and its mirror image lie apart."),
@@ -64,7 +64,7 @@ HIDING_OPTIONS = [
         "--mask",
         default="task",
         show_default=True,
-        help="What is hidden: task (64 x 64 only), a file, WIDTH/PERIOD@ANGLE with 0 = rows and 90 = columns, or random:SHARE.",
+        help="What is hidden: task, a file, WIDTH/PERIOD@ANGLE[+PHASE], or random:SHARE[@ANGLE]; 0 = rows, 90 = columns.",
     )
 ]
 CLASS_OPTIONS = [

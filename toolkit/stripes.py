@@ -53,22 +53,22 @@ def scattered(shape: tuple[int, int], share: float, columns: bool, rng: np.rando
 
 
 def described(text: str, shape: tuple[int, int], rng: np.random.Generator | None) -> np.ndarray:
-    """The mask that a description names: `task`, `WIDTH/PERIOD@ANGLE` such as 2/4@45, or, with a generator, `random:SHARE` of the
-    rows."""
+    """The mask that a description names: `task`, `WIDTH/PERIOD@ANGLE` such as 2/4@45, with `+PHASE` the same lines that many
+    pixels further left or up, or, with a generator, `random:SHARE` of the rows and `random:SHARE@90` of the columns."""
     if text == "task":
         if shape != TASK_MASK.shape:
             height, width = shape
             raise ToolkitError(f"The task's mask is 64 x 64, the scan {width} x {height}.", "Give another --mask: 2/4@80, say.")
         return TASK_MASK
     number = r"(\d+(?:\.\d+)?)"
-    if found := re.fullmatch(rf"(\d+)/{number}@{number}", text):
-        width, period, angle = map(float, found.groups())
+    if found := re.fullmatch(rf"(\d+)/{number}@{number}(?:\+{number})?", text):
+        width, period, angle, phase = (float(part or 0) for part in found.groups())
         if 0 < width < period <= 64 and angle < 180:
-            return stripes(shape, width, period, angle)
-    if rng and (found := re.fullmatch(rf"random:{number}", text)) and 0 < float(found[1]) < 1:
-        return scattered(shape, float(found[1]), False, rng)
-    remedy = "Give a file, task, or WIDTH/PERIOD@ANGLE (lines of 0 < WIDTH < PERIOD <= 64 pixels, 0 <= ANGLE < 180)"
-    remedy += ", or random:SHARE." if rng else "."
+            return stripes(shape, width, period, angle, phase)
+    if rng and (found := re.fullmatch(rf"random:{number}(@90|@0)?", text)) and 0 < float(found[1]) < 1:
+        return scattered(shape, float(found[1]), found[2] == "@90", rng)
+    remedy = "Give a file, task, or WIDTH/PERIOD@ANGLE or WIDTH/PERIOD@ANGLE+PHASE (lines of 0 < WIDTH < PERIOD <= 64 pixels, "
+    remedy += "0 <= ANGLE < 180)" + (", or random:SHARE or random:SHARE@90 (of rows, of columns)." if rng else ".")
     raise ToolkitError(f"There is no mask {text!r}.", remedy, status=2)
 
 
