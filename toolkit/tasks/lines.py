@@ -30,7 +30,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Which pixels are hidden from complete scans: `task`, a file, or a description of lines that `toolkit.stripes.described` reads."""
+    """Which pixels are hidden from complete scans: `task`, a file, or lines that `toolkit.stripes.described` knows."""
 
     mask: str = "task"
 
