@@ -1,5 +1,6 @@
 """The one training loop: AdamW, linear warm-up and cosine, an average of the weights, best on validation, exact resume."""
 
+import copy
 import json
 import math
 import os
@@ -60,21 +61,25 @@ def train(
 ) -> Path:
     """Train to `folder/best.safetensors` and return its path; `history.jsonl`, `curves.png` and TensorBoard events lie beside it.
 
-    Started by `torchrun`, several processes take a batch each and learn from their mean; the first of them validates and writes.
-    `report(step, scalars)` is called after every step. With `resume` the run goes on from `folder/state.pt` when it is there. With
-    `weights`, a safetensors file of this network, the run starts from them and takes smaller steps.
+    It learns on a graphics processor when torch sees one. Started by `torchrun`, several processes take a batch each and learn from
+    their mean; the first of them validates and writes. `report(step, scalars)` is called after every step. With `resume` the run
+    goes on from `folder/state.pt` when it is there. With `weights`, a safetensors file of this network, the run starts from these
+    and takes smaller steps.
     """
     from torch.utils.tensorboard import SummaryWriter
 
     torch.set_num_threads(threads)
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    graphics = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if graphics else torch.device("cpu")
     if processes > 1:
-        torch.distributed.init_process_group("gloo")
-    half = torch.cpu.get_capabilities()["amx_bf16"]  # elsewhere bfloat16 is slower than float32, at times by hundreds
+        torch.distributed.init_process_group("nccl" if graphics else "gloo")
+    # on other processors bfloat16 is slower than float32, at times by hundreds
+    half = torch.cuda.is_bf16_supported() if graphics else torch.cpu.get_capabilities()["amx_bf16"]
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     examples, validation = recipe.data(data, "train"), recipe.data(data, "val")
-    network = recipe.network(**recipe.arguments(data)).to(memory_format=torch.channels_last)  # a fifth faster on processors
+    network = recipe.network(**recipe.arguments(data)).to(device, memory_format=torch.channels_last)  # a fifth faster on processors
     if weights:
         try:
             network.load_state_dict(load_file(weights))
@@ -92,7 +97,7 @@ def train(
     start, best, since, seconds = 0, -math.inf, 0, 0.0
     state = folder / "state.pt"
     if resume and state.exists():
-        saved = torch.load(state, weights_only=True)
+        saved = torch.load(state, weights_only=True, map_location=device)
         network.load_state_dict(saved["network"])
         averaged.load_state_dict(saved["averaged"])
         optimizer.load_state_dict(saved["optimizer"])
@@ -105,8 +110,9 @@ def train(
             rate = highest_rate * learning_rate_share(step, steps, min(recipe.warm_up, steps // 5))
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["speed"]
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-                loss, scalars_now = recipe.loss(learner, recipe.batch(examples, (behind + step) * processes + rank, seed))
+            batch = recipe.batch(examples, (behind + step) * processes + rank, seed)
+            with device, torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+                loss, scalars_now = recipe.loss(learner, [p.to(device) if isinstance(p, Tensor) else p for p in batch])
             optimizer.zero_grad()
             loss.backward()
             norm = nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -122,7 +128,8 @@ def train(
                     events.add_scalar(f"train/{name}", value, step + 1)
             due = (step + 1) % recipe.validate_every == 0 or step + 1 == steps
             if due and rank == 0:
-                scores = recipe.validate(averaged.module, validation)
+                candidate = copy.deepcopy(averaged.module).cpu()
+                scores = recipe.validate(candidate, validation)
                 for name, value in scores.items():
                     events.add_scalar(f"validation/{name}", value, step + 1)
                 record = {"step": step + 1, "seconds": round(seconds, 1), **scalars_now, **scores}
@@ -130,12 +137,12 @@ def train(
                 history.flush()
                 draw_curves(folder)
                 if recipe.picture:
-                    events.add_image("validation/samples", recipe.picture(averaged.module, validation), step + 1, dataformats="HWC")
+                    events.add_image("validation/samples", recipe.picture(candidate, validation), step + 1, dataformats="HWC")
                 since += 1
                 if scores["score"] > best:
                     best, since = scores["score"], 0
                     kept = {"record": json.dumps(record)}  # in the file, so that scores and weights cannot part
-                    weights_now = {name: value.contiguous() for name, value in averaged.module.state_dict().items()}
+                    weights_now = {name: value.contiguous() for name, value in candidate.state_dict().items()}
                     save_file(weights_now, folder / "best.safetensors.tmp", metadata=kept)
                     os.replace(folder / "best.safetensors.tmp", folder / "best.safetensors")
                 saved = {"network": network.state_dict(), "averaged": averaged.state_dict(), "optimizer": optimizer.state_dict()}
@@ -145,7 +152,7 @@ def train(
             if rank == 0:
                 report(step + 1, scalars_now)
             if due and processes > 1:
-                told = torch.tensor(since)
+                told = torch.tensor(since, device=device)
                 torch.distributed.broadcast(told, 0)
                 since = int(told)
             if recipe.patience and since >= recipe.patience:

@@ -105,13 +105,13 @@ def loss(network: nn.Module, samples: list[Sample]) -> tuple[Tensor, dict[str, f
     none; later rounds count more."""
     turned = samples[0].inputs.turned
     turns = torch.arange(4 if turned else 1)
-    affinities, sides, none = network(torch.from_numpy(np.stack([s.inputs.fragments for s in samples])), turns)
+    affinities, sides, none = network(torch.as_tensor(np.stack([s.inputs.fragments for s in samples])), turns)
     heaps_, n, _ = affinities[0].shape
-    groups = torch.from_numpy(np.stack([s.target.group for s in samples]))
+    groups = torch.as_tensor(np.stack([s.target.group for s in samples]))
     apart = ~torch.eye(n, dtype=torch.bool)
     same = (groups[:, :, None] == groups[:, None]).float()
     partners = same * apart
-    truth = torch.from_numpy(np.stack([neighbours(s.target, turned) for s in samples]))
+    truth = torch.as_tensor(np.stack([neighbours(s.target, turned) for s in samples]))
     truth = torch.where(truth == NONE, len(turns) * n, truth)
     weights = torch.tensor([0.4, 0.6, 1.0]) / 2
     pair_loss = contrast = side_loss = torch.zeros(())
