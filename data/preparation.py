@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 
 from data import annotations, preparation_report
-from data.annotations import Problem
+from data.instances import Annotations, Problem
 from data.parts import PARTS, alike, shared_out
 from data.prepared_images import Item, Options, Plan, prepared_image
 from toolkit.core import ToolkitError
@@ -105,7 +105,7 @@ def begin(work: Path, options: Options, resume: bool) -> None:
         made_folder(work / name)
 
 
-def chosen_classes(options: Options, found: annotations.Annotations) -> tuple[tuple[str, ...], dict[str, int]]:
+def chosen_classes(options: Options, found: Annotations) -> tuple[tuple[str, ...], dict[str, int]]:
     """The classes of masks, a background first, and the index of each category that is taken."""
     taken = options.classes or tuple(name for name in found.categories if name != BACKGROUND)
     unknown = [name for name in taken if name not in found.categories]
@@ -121,7 +121,7 @@ def chosen_classes(options: Options, found: annotations.Annotations) -> tuple[tu
     return (BACKGROUND, *taken), {name: k + 1 for k, name in enumerate(taken)}
 
 
-def matched(found: annotations.Annotations, folder: Path) -> tuple[list[Item], list[Problem]]:
+def matched(found: Annotations, folder: Path) -> tuple[list[Item], list[Problem]]:
     """The files of annotated images, by their names: exact, then of the same name in a subfolder, then without suffix; what has
     no partner is told."""
     files = []
@@ -196,7 +196,7 @@ def conclude(
     out: Path,
     options: Options,
     classes: tuple[str, ...],
-    found: annotations.Annotations,
+    found: Annotations,
     problems: list[Problem],
     count: int,
 ) -> None:

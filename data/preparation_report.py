@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jinja2 import Environment
 
-from data.annotations import Annotations
+from data.instances import Annotations
 from data.parts import PARTS
 from data.prepared_images import Options
 from toolkit import pictures

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from data import rasters
-from data.annotations import Annotated, Problem
+from data.instances import Annotated, Problem
 from data.parts import likeness
 from toolkit.core import ToolkitError
 from toolkit.images import FORMATS, check_header, quiet, read_bytes

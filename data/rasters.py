@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from pycocotools import mask as coco_masks
 
-from data.annotations import Instance, Runs
+from data.instances import Instance, Runs
 from toolkit.tasks.objects import IGNORE
 
 FARTHEST = 1e9  # pixels: coordinates beyond are mistakes

@@ -7,7 +7,7 @@ import shapely
 coco_masks = pytest.importorskip("pycocotools.mask", reason="preparing needs the extra [prepare]")
 
 from data import rasters  # noqa: E402
-from data.annotations import Instance, Runs  # noqa: E402
+from data.instances import Instance, Runs  # noqa: E402
 from toolkit.tasks.objects import IGNORE  # noqa: E402
 
 SHAPE = 48, 64
