@@ -205,28 +205,28 @@ def conclude(
     good = [record for record in records if record["status"] == "ok"]
     for left in (path for path in work.rglob(".*") if path != work / LOCK):  # by a process that was killed while it wrote
         left.unlink()
-    if not good:
-        shutil.rmtree(work)
-        reasons = [remark["reason"] for record in records for remark in record["remarks"] if remark["action"] == "skipped"]
-        reasons += [problem.reason for problem in (*found.problems, *problems) if problem.action == "skipped"]
-        told = "; ".join(f"{reason} ({count} times)" for reason, count in Counter(reasons).most_common(3))
-        raise ToolkitError(f"No image could be prepared: {told}.", "Check --images and --annotations.", status=5)
     groups = list(alike([int(record["hash"], 16) for record in good]))
     parts = shared_out(good, groups, options.seed)
     told = [asdict(one) for one in (*found.problems, *problems)] + [remark for record in records for remark in record["remarks"]]
+    left_out = [r for r in good if parts[r["name"]] == "train" and not {int(value) for value in r["pixels"]} - {0, IGNORE}]
+    for record in left_out:
+        place = record["annotations"], record["source"]
+        told.append(asdict(Problem(place[0], "skipped", "it shows no object: left out of train", place[1])))
+        reason = "its image, which shows no object, was left out of train"
+        told += [asdict(Problem(place[0], "dropped", reason, place[1], *instance)) for instance in record["kept"]]
+        record["kept"] = []
+    if len(left_out) == len(good):
+        shutil.rmtree(work)
+        reasons = Counter(one["reason"] for one in told if one["action"] == "skipped").most_common(3)
+        summed = "; ".join(f"{reason} ({times} times)" for reason, times in reasons)
+        raise ToolkitError(f"No image could be prepared: {summed}.", "Check --images and --annotations.", status=5)
     manifest = []
-    for record in good:
+    without = {record["name"] for record in left_out}
+    for record in (record for record in good if record["name"] not in without):
         part = parts[record["name"]]
         files = [
             (name, f"{record['name']}{suffix}") for name, suffix in KINDS if name != "instances" or options.mode == "instances"
         ]
-        empty = not {int(value) for value in record["pixels"]} - {0, IGNORE}
-        if empty and part == "train":
-            for name, file in files:
-                (work / name / file).unlink(missing_ok=True)
-            reason = "it shows no object: left out of train" + (", with its crowds" if record["kept"] else "")
-            told.append(asdict(Problem(record["annotations"], "skipped", reason, record["source"])))
-            continue
         for name, file in files:
             target = made_folder(work / part / name) / file
             if (work / name / file).exists():

@@ -34,7 +34,7 @@ def accounted(
     mended = {
         action: {(one["file"], one["image"], one["instance"]) for one in told if one["action"] == action} for action in MENDED
     }
-    kept = sum(record["kept"] for record in records)
+    kept = sum(len(record["kept"]) for record in records)
     balance = {
         part: {
             name: {

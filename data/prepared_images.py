@@ -72,7 +72,7 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
         remark("skipped", error.reason)
         for instance in annotated.instances:
             remark("dropped", "its image was skipped", instance.id, instance.category)
-        return record | {"status": "skipped", "remarks": [asdict(one) for one in remarks], "kept": 0}, {}
+        return record | {"status": "skipped", "remarks": [asdict(one) for one in remarks], "kept": []}, {}
     found = []
     for instance in annotated.instances:
         if instance.category not in plan.indices:
@@ -94,14 +94,15 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
     if instances is not None and len(order) > MOST_INSTANCES:
         remark("noted", f"it has {len(order)} instances: those beyond {MOST_INSTANCES} are not told apart")
     shown_as = [plan.indices[one.instance.category] if instances is None else k + 1 for k, one in enumerate(order)]
-    kept, given = len(found), lone_pixels(order, numbers, mask if instances is None else instances, shown_as, place)
+    given = lone_pixels(order, numbers, mask if instances is None else instances, shown_as, place)
+    outside = set()
     for k, one in enumerate(order):
         visible = numbers[one.where] == k + 1
         told = "it lies wholly under others"
         if visible.any():
             told = seen_as(one, visible, k + 1, plan.indices[one.instance.category], mask, instances, place, given)
         if told == OUTSIDE:
-            kept -= 1
+            outside.add(id(one))
             remark("dropped", told, one.instance.id, one.instance.category)
         elif told:
             remark("noted", told, one.instance.id, one.instance.category)
@@ -114,6 +115,7 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
     told = {"sha256": sha256, "size": list(shape[::-1]), "pixels": pixels, "hash": f"{likeness(picture):016x}"}
     covered = (numbers > 0) | (labels == IGNORE)
     told["overlap"] = int(sum(one.pixels.sum() for one in found) - covered.sum())
+    kept = [(one.instance.id, one.instance.category) for one in found if id(one) not in outside]
     return record | told | {"kept": kept, "remarks": [asdict(one) for one in remarks]}, files
 
 

@@ -257,6 +257,24 @@ def test_an_object_under_another_is_told(tmp_path):
     assert reasons(report, "noted") == ["it lies wholly under others"]
 
 
+def test_instances_of_an_image_left_out_of_training_are_accounted_for(tmp_path):
+    for k in range(30):
+        photograph(tmp_path / f"images/{k}.png", seed=k)
+    crowds = [(k, [SQUARE], {"iscrowd": int(k < 29)}) for k in range(30)]
+    report = run(coco(tmp_path, [(f"{k}.png", 64, 48) for k in range(30)], crowds), tmp_path / "out")
+    counts, images = report["instances"], report["images"]
+    told = [one for one in report["problems"] if "left out of train" in one["reason"] and one["action"] == "dropped"]
+    assert len({one["instance"] for one in told}) == len(told) == counts["dropped"] == images["skipped"] >= 20
+    assert counts["kept"] == images["written"] == 30 - len(told)
+
+
+def test_images_that_show_no_object_at_all_make_no_data_set(tmp_path):
+    photograph(tmp_path / "images/a.png")
+    with pytest.raises(ToolkitError, match="it shows no object") as refusal:
+        run(coco(tmp_path, [("a.png", 64, 48)], [(0, [SQUARE], {"iscrowd": 1})]), tmp_path / "out")
+    assert refusal.value.status == 5 and list(tmp_path.glob("out*")) == []
+
+
 def test_near_duplicates_lie_in_one_part(tmp_path):
     names = []
     for k in range(30):

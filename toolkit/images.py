@@ -2,12 +2,10 @@
 
 import hashlib
 import io
-import lzma
 import math
 import os
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -185,7 +183,9 @@ def zipped_images(path: Path) -> Iterator[tuple[str, np.ndarray]]:
                 if entry.is_dir() or not wanted(entry.filename, f"{path}:{entry.filename}"):
                     continue
                 yield entry.filename, decoded(archive.read(entry), f"{path}:{entry.filename}")
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except ToolkitError:
+        raise
+    except Exception as error:  # a garbled archive fails in a dozen ways
         raise ToolkitError(f"{path} is not a readable .zip: {error}.", "Pack it again, without a password.") from error
 
 
