@@ -2,7 +2,6 @@
 Cityscapes JSON, LabelMe JSON."""
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from data.annotation_formats import Unusable, cityscapes, coco, cvat, labelme, v
 from data.instances import Annotated, Annotations, Problem
 from toolkit.core import ToolkitError
 from toolkit.images import read_bytes
+from toolkit.object_files import unambiguous
 
 FORMATS = "COCO JSON, Pascal VOC XML, CVAT 1.1 XML, Cityscapes *_gtFine_polygons.json, or LabelMe JSON"
 
@@ -62,15 +62,6 @@ def recognised(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], An
             if all(key in document for key in keys):
                 return parse, document
     raise Unusable(f"it is JSON of no known format ({FORMATS}).")
-
-
-def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; ValueError when it names a key twice, of which any reader may take another."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ValueError(f"an object names {twice!r} twice")
-    return found
 
 
 def xml(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], Any]:

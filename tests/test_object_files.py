@@ -63,7 +63,17 @@ def test_a_mask_that_cannot_be_one_is_refused_by_name(mask, words, folder):
     assert refusal.value.status == 5 and "2." in refusal.value.reason
 
 
-NO_CLASSES = "{", "[]", "{}", '{"classes": "person"}', '{"classes": ["a"]}', '{"classes": ["a", "a"]}', '{"classes": ["a", 3]}'
+NO_CLASSES = (
+    "{",
+    "[]",
+    "{}",
+    '{"classes": "person"}',
+    '{"classes": ["a"]}',
+    '{"classes": ["a", "a"]}',
+    '{"classes": ["a", 3]}',
+    '{"classes": ["a", "b"], "classes": ["b", "a"]}',
+    '{"classes": ["a", "b"], "ignore": 0}',
+)
 
 
 @pytest.mark.parametrize("text", NO_CLASSES)

@@ -1,8 +1,10 @@
 """Folders of images with the class of every pixel, as `toolkit prepare objects` writes them."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,15 +45,28 @@ def data_set(folder: Path) -> DataSet:
 
 def class_names(path: Path) -> tuple[str, ...]:
     """The names of classes by their index in masks, of a `classes.json`."""
+    remedy = 'Write {"classes": ["background", "person"], "ignore": 255}, say.'
     try:
-        names = json.loads(read_bytes(path))["classes"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        remedy = 'Write {"classes": ["background", "person"], "ignore": 255}, say.'
-        raise ToolkitError(f"{path} does not tell the classes.", remedy, status=5) from error
+        document = json.loads(read_bytes(path), object_pairs_hook=unambiguous)
+        names, ignored = document["classes"], document.get("ignore", IGNORE)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ToolkitError(f"{path} does not tell the classes: {error}.", remedy, status=5) from error
+    if ignored != IGNORE:
+        reason = f"{path} says that masks hold {ignored!r} where the class is not known; here that is {IGNORE}."
+        raise ToolkitError(reason, "Change the masks, and the file.", status=5)
     right = isinstance(names, list) and all(isinstance(name, str) and name for name in names) and len(set(names)) == len(names)
     if not right or not 2 <= len(names) <= MOST_CLASSES:
         raise ToolkitError(f"{path} does not hold 2 to {MOST_CLASSES} names that differ.", "Name every class once.", status=5)
     return tuple(names)
+
+
+def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ValueError when it names a key twice, of which any reader may take another."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"an object names {twice!r} twice")
+    return found
 
 
 def read_mask(path: Path, classes: int) -> np.ndarray:
