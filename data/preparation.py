@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import cv2
 
@@ -220,19 +221,8 @@ def conclude(
         reasons = Counter(one["reason"] for one in told if one["action"] == "skipped").most_common(3)
         summed = "; ".join(f"{reason} ({times} times)" for reason, times in reasons)
         raise ToolkitError(f"No image could be prepared: {summed}.", "Check --images and --annotations.", status=5)
-    manifest = []
     without = {record["name"] for record in left_out}
-    for record in (record for record in good if record["name"] not in without):
-        part = parts[record["name"]]
-        files = [
-            (name, f"{record['name']}{suffix}") for name, suffix in KINDS if name != "instances" or options.mode == "instances"
-        ]
-        for name, file in files:
-            target = made_folder(work / part / name) / file
-            if (work / name / file).exists():
-                os.replace(work / name / file, target)
-        pixels = {classes[int(v)] if int(v) != IGNORE else "ignored": n for v, n in record["pixels"].items()}
-        manifest.append({k: record[k] for k in ("name", "source", "sha256", "size", "hash")} | {"part": part, "pixels": pixels})
+    manifest = moved(work, [record for record in good if record["name"] not in without], parts, classes)
     described = json.dumps({"classes": list(classes), "ignore": IGNORE}, indent=1).encode()
     for part in (".", *PARTS):
         if (work / part).exists():
@@ -249,3 +239,17 @@ def conclude(
         work.rename(out)
     except OSError as error:
         raise unwritable(out, error) from error
+
+
+def moved(work: Path, records: list[dict[str, Any]], parts: dict[str, str], classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Move the files of images to their parts; returns the lines of the manifest."""
+    manifest = []
+    for record in records:
+        part = parts[record["name"]]
+        for kind, suffix in KINDS:
+            file = work / kind / f"{record['name']}{suffix}"
+            if file.exists():  # of a run that was killed here some are moved already, and instances are not always asked for
+                os.replace(file, made_folder(work / part / kind) / file.name)
+        pixels = {classes[int(v)] if int(v) != IGNORE else "ignored": n for v, n in record["pixels"].items()}
+        manifest.append({k: record[k] for k in ("name", "source", "sha256", "size", "hash")} | {"part": part, "pixels": pixels})
+    return manifest
