@@ -159,7 +159,7 @@ def peer_table() -> str:
         scores = [f"{its['scores']['metrics'][m]['mean']:.3f}" for m in ("psnr_db", "psnr_missing_db", "ssim")]
         size = [f"{its['parameters']:,}", f"{its['bytes'] / 1e6:.1f}", f"{its['hours']:.2f}"] if "hours" in its else ["", "", ""]
         rows.append([name, *scores, f"{its['scores']['milliseconds']['median']:.1f}", *size])
-    header = ["method", "psnr_db", "psnr_missing_db", "ssim", "median ms", "parameters", "MB", "hours of training"]
+    header = ["method", "psnr_db", "psnr_missing_db", "ssim", "median ms", "parameters", "MB", "hours to its best"]
     gain = f"compact - peer: {bold(found['gain'])} dB, paired."
     told = f"The same generated heads, the same time; {found['samples']} samples of `{found['data']}`, the task's mask."
     return f"## lines: a compact network beside one of the size of peers\n\n{told} {gain}\n\n{markdown(header, rows)}"

@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
@@ -266,6 +267,9 @@ def number(value: Any) -> float:
 
 def numbers(values: Any) -> np.ndarray:
     """Numbers float64 (n,) of a flat list; NaN stands for what is none."""
+    if isinstance(values, list) and set(map(type, values)) <= {int, float}:
+        with suppress(OverflowError):
+            return np.array(values, np.float64)
     return np.array([number(value) for value in values], np.float64) if isinstance(values, list | tuple) else np.array([math.nan])
 
 

@@ -6,6 +6,7 @@ among machines, end in the same bytes.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -244,12 +245,14 @@ def conclude(
 def moved(work: Path, records: list[dict[str, Any]], parts: dict[str, str], classes: tuple[str, ...]) -> list[dict[str, Any]]:
     """Move the files of images to their parts; returns the lines of the manifest."""
     manifest = []
+    for part, (kind, _) in itertools.product(sorted({parts[record["name"]] for record in records}), KINDS):
+        if any((work / kind).iterdir()):
+            made_folder(work / part / kind)
     for record in records:
         part = parts[record["name"]]
         for kind, suffix in KINDS:
-            file = work / kind / f"{record['name']}{suffix}"
-            if file.exists():  # of a run that was killed here some are moved already, and instances are not always asked for
-                os.replace(file, made_folder(work / part / kind) / file.name)
+            with suppress(FileNotFoundError):  # of a run that was killed here some are moved already, and not all have instances
+                os.replace(f"{work}/{kind}/{record['name']}{suffix}", f"{work}/{part}/{kind}/{record['name']}{suffix}")
         pixels = {classes[int(v)] if int(v) != IGNORE else "ignored": n for v, n in record["pixels"].items()}
         manifest.append({k: record[k] for k in ("name", "source", "sha256", "size", "hash")} | {"part": part, "pixels": pixels})
     return manifest

@@ -35,16 +35,11 @@ def accounted(
         action: {(one["file"], one["image"], one["instance"]) for one in told if one["action"] == action} for action in MENDED
     }
     kept = sum(len(record["kept"]) for record in records)
-    balance = {
-        part: {
-            name: {
-                "images": sum(name in line["pixels"] for line in manifest if line["part"] == part),
-                "pixels": sum(line["pixels"].get(name, 0) for line in manifest if line["part"] == part),
-            }
-            for name in (*classes, "ignored")
-        }
-        for part in PARTS
-    }
+    balance = {part: {name: {"images": 0, "pixels": 0} for name in (*classes, "ignored")} for part in PARTS}
+    for line in manifest:
+        for name, pixels in line["pixels"].items():
+            balance[line["part"]][name]["images"] += 1
+            balance[line["part"]][name]["pixels"] += pixels
     return {
         "formats": sorted(found.formats),
         "options": {

@@ -113,8 +113,7 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
     counts = np.bincount(mask.ravel())
     pixels = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     told = {"sha256": sha256, "size": list(shape[::-1]), "pixels": pixels, "hash": f"{likeness(picture):016x}"}
-    covered = (numbers > 0) | (labels == IGNORE)
-    told["overlap"] = int(sum(one.pixels.sum() for one in found) - covered.sum())
+    told["overlap"] = int(sum(np.count_nonzero(one.pixels) for one in found) - np.count_nonzero(labels))
     kept = [(one.instance.id, one.instance.category) for one in found if id(one) not in outside]
     return record | told | {"kept": kept, "remarks": [asdict(one) for one in remarks]}, files
 
@@ -194,9 +193,8 @@ def fitted(
     x, y = (width - size[0]) // 2, (height - size[1]) // 2
 
     def placed(array: np.ndarray, around: Any) -> np.ndarray:
-        whole = np.full((height, width, *array.shape[2:]), around, array.dtype)
-        whole[y : y + size[1], x : x + size[0]] = array
-        return whole
+        beyond = y, height - y - size[1], x, width - x - size[0]
+        return cv2.copyMakeBorder(array, *beyond, cv2.BORDER_CONSTANT, value=around)
 
     scales = size[0] / columns, size[1] / rows
     place = scales, (x - left * scales[0], y - top * scales[1])
