@@ -22,8 +22,9 @@ Written by `python -m tests.hostile.rows` from the tests in `tests/hostile/`: a 
 limits on memory and time. Exit status: 0 all done, 1 some inputs failed and the rest was written, 2 usage, 3 checkpoint, 4 output
 not writable, 5 data set, 130 interrupted. A message says what, where, and how to mend it.
 
-At length, by `python -m tests.hostile.long` (2026-11-21): of 10,000 pictures, 100 of them cut short, 9,900 were answered and 100 failed by
-name, with status 1; peak memory was 167 MB after 1,000 and 172 MB after all; the same run, killed ten times and resumed, left the same bytes.
+At length, by `python -m tests.hostile.long` (2026-11-21): of 10,000 pictures, 100 of them cut short, 9,900 were answered and 100
+failed by name, with status 1; peak memory was 167 MB after 1,000 and 172 MB after all; the same run, killed ten times and resumed,
+left the same bytes.
 
 | input | what becomes of it |
 | --- | --- |
