@@ -63,7 +63,7 @@ def report(results: list[Results]) -> str:
             parts.append("\n".join(f"- `{m.name}`: {m.description}" for m in task.task.metrics))
             parts += [condition_table(task, c) for c in task.conditions.values()]
             parts += [part for part in (network_table(task), sweep_tables(task), size_table(task)) if part]
-    parts += [part for part in (peer_table(), preparation_table()) if part]
+    parts += [f"## {title}\n\n{told}\n\n{markdown(header, rows)}" for title, told, header, rows in studies()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -149,31 +149,31 @@ def size_table(task: TaskResults) -> str:
     return f"### time against size\n\n{told}\n\n{markdown(header, rows)}" if rows else ""
 
 
-def peer_table() -> str:
+def studies() -> list[tuple[str, str, list[str], list[list[str]]]]:
+    """Title, explanation, header and rows of each comparison that is measured by a command of its own, where it was."""
+    kinds = {"peer": peer_study, "preparation": preparation_study}
+    return [told(found) for name, told in kinds.items() if (found := study(name))]
+
+
+def peer_study(found: dict[str, Any]) -> tuple[str, str, list[str], list[list[str]]]:
     """The network of `lines` beside a large one, trained alike."""
-    found = study("peer")
-    if not found:
-        return ""
     rows = []
     for name, its in found["methods"].items():
         scores = [f"{its['scores']['metrics'][m]['mean']:.3f}" for m in ("psnr_db", "psnr_missing_db", "ssim")]
         size = [f"{its['parameters']:,}", f"{its['bytes'] / 1e6:.1f}", f"{its['hours']:.2f}"] if "hours" in its else ["", "", ""]
         rows.append([name, *scores, f"{its['scores']['milliseconds']['median']:.1f}", *size])
     header = ["method", "psnr_db", "psnr_missing_db", "ssim", "median ms", "parameters", "MB", "hours to its best"]
-    gain = f"compact - peer: {bold(found['gain'])} dB, paired."
-    told = f"The same generated heads, the same time; {found['samples']} samples of `{found['data']}`, the task's mask."
-    return f"## lines: a compact network beside one of the size of peers\n\n{told} {gain}\n\n{markdown(header, rows)}"
+    rows.append(["compact - peer", bold(found["gain"]), *[""] * (len(header) - 2)])
+    told = f"Trained on the same generated heads for the same time; {found['samples']} samples of {found['data']}, the task's mask."
+    return "lines: a compact network beside one of the size of peers", told, header, rows
 
 
-def preparation_table() -> str:
+def preparation_study(found: dict[str, Any]) -> tuple[str, str, list[str], list[list[str]]]:
     """Preparing data sets beside the usual loop."""
-    found = study("preparation")
-    if not found:
-        return ""
     rows = [[name, f"{its['images_per_second']:.0f}", f"{its['times']:.2f}"] for name, its in found["ways"].items()]
     told = f"{found['images']} images, {found['instances']} objects, {found['rounds']} rounds; {found['processor']}."
     told += " The loop mends nothing, looks for no near-duplicates and keeps no account."
-    return f"## Preparing a data set\n\n{told}\n\n{markdown(['way', 'images a second', 'of the usual loop'], rows)}"
+    return "objects: preparing a data set", told, ["way", "images a second", "of the usual loop"], rows
 
 
 def cards() -> str:
