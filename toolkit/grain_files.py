@@ -170,7 +170,7 @@ def conclude(records: Callable[[], Iterable[dict[str, Any]]], folder: Path) -> N
 
 def diameters_by_batch(records: Callable[[], Iterable[dict[str, Any]]]) -> tuple[dict[str, np.ndarray], int, bool]:
     """Sorted diameters of the whole grains of each folder of inputs, from the tables written, the number of micrographs left out
-    because they have no scale where others have one, and whether none has."""
+    because they have no scale where others have one, and whether none has. Nothing of fewer than two folders."""
     units = Counter(record["unit"] for record in records() if record["status"] == "ok")
     unit = "micrometre" if units["micrometre"] else "pixel"
 
@@ -178,6 +178,8 @@ def diameters_by_batch(records: Callable[[], Iterable[dict[str, Any]]]) -> tuple
         return (record for record in records() if record["status"] == "ok" and record["unit"] == unit)
 
     folders = {str(Path(record["input"]).absolute().parent) for record in scaled()}
+    if len(folders) < 2:
+        return {}, 0, unit == "pixel"
     by_name = len({Path(folder).name for folder in folders}) == len(folders)
     found = {}
     for record in scaled():
