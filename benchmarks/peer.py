@@ -27,7 +27,7 @@ def main(ours: str, peer: str, data: str) -> None:
     found = {name: {"scores": its} for name, its in evaluation.summary(records, task.metrics).items()}
     for name, path in files.items():
         network = checkpoint("lines", path)
-        training = {key: network.card["training"][key] for key in ("hours", "best_step", "data")}
+        training = {key: network.card["training"][key] for key in ("hours", "steps", "best_step", "data")}
         found[name] |= {"parameters": network.card["parameters"], "bytes": len(network.data), **training}
     told = {name: environment()[name] for name in ("processor", "cores", "load", "commit")}
     gain = evaluation.difference(records, task.metrics[0], "compact", "peer")

@@ -1,14 +1,17 @@
 """Images prepared a second, beside the loop that people write around pycocotools.
 
-`python -m benchmarks.preparation ANNOTATIONS IMAGES [ROUNDS]`: COCO JSON and its images, 256 x 256; the two take turns, medians of
-rounds, to benchmarks/results/preparation.json. The loop draws every annotation on a full canvas, lets the highest category win, and
-writes PNG by OpenCV.
+`python -m benchmarks.preparation ANNOTATIONS IMAGES [COUNT]`: COCO JSON and its images, repeated under other names up to COUNT,
+since processes take their time to start; 256 x 256; the ways take turns, medians of rounds, to
+benchmarks/results/preparation.json. The loop draws every annotation on a full canvas, lets the highest category win, and writes PNG
+by OpenCV.
 """
 
+import itertools
 import json
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
@@ -21,7 +24,7 @@ from benchmarks.run import RESULTS, rounded
 from data.preparation import Options, prepared
 from toolkit.outputs import write_bytes
 
-SIDE = 256
+SIDE, ROUNDS = 256, 3
 
 
 def loop(coco: COCO, images: Path, out: Path) -> int:
@@ -37,9 +40,27 @@ def loop(coco: COCO, images: Path, out: Path) -> int:
     return len(coco.getImgIds())
 
 
-def main(annotations: Path, images: Path, rounds: int = 5) -> None:
+def repeated(annotations: Path, images: Path, count: int, out: Path) -> tuple[Path, Path]:
+    """COCO JSON and a folder in `out` of `count` images: those given, again and again, by links of other names."""
+    given = json.loads(annotations.read_text())
+    of_image = defaultdict(list)
+    for annotation in given["annotations"]:
+        of_image[annotation["image_id"]].append(annotation)
+    found = {"images": [], "annotations": [], "categories": given["categories"]}
+    (out / "images").mkdir()
+    for k, image in enumerate(itertools.islice(itertools.cycle(given["images"]), count)):
+        name = f"{k:06d}{Path(image['file_name']).suffix}"
+        (out / "images" / name).symlink_to((images / image["file_name"]).resolve())
+        found["images"].append(image | {"id": k, "file_name": name})
+        for annotation in of_image[image["id"]]:
+            found["annotations"].append(annotation | {"id": len(found["annotations"]), "image_id": k})
+    (out / "annotations.json").write_text(json.dumps(found))
+    return out / "annotations.json", out / "images"
+
+
+def main(annotations: Path, images: Path, distinct: int) -> None:
     coco, rates = COCO(annotations), {"usual loop": [], "prepare, 1 process": [], "prepare, 2 processes": []}
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         for name, found in rates.items():
             with tempfile.TemporaryDirectory() as folder:
                 began = time.perf_counter()
@@ -52,11 +73,15 @@ def main(annotations: Path, images: Path, rounds: int = 5) -> None:
     usual = median(rates["usual loop"])
     ways = {name: {"images_per_second": median(found), "times": median(found) / usual} for name, found in rates.items()}
     told = {name: environment()[name] for name in ("processor", "cores", "load", "commit")}
-    found = {"images": count, "instances": len(coco.anns), "rounds": rounds, **told, "ways": ways}
+    found = {"images": count, "instances": len(coco.anns), "distinct": distinct, "rounds": ROUNDS, **told, "ways": ways}
     write_bytes(RESULTS / "preparation.json", (json.dumps(rounded(found), indent=1) + "\n").encode())
     for name, its in ways.items():
         print(f"{name}: {its['images_per_second']:.0f} images a second, {its['times']:.2f} times the usual loop")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))
+    file, folder = map(Path, sys.argv[1:3])
+    distinct = len(json.loads(file.read_text())["images"])
+    with tempfile.TemporaryDirectory() as place:
+        wanted = int(sys.argv[3]) if len(sys.argv) > 3 else distinct
+        main(*repeated(file, folder, wanted, Path(place)), distinct)

@@ -160,9 +160,11 @@ def peer_study(found: dict[str, Any]) -> tuple[str, str, list[str], list[list[st
     rows = []
     for name, its in found["methods"].items():
         scores = [f"{its['scores']['metrics'][m]['mean']:.3f}" for m in ("psnr_db", "psnr_missing_db", "ssim")]
-        size = [f"{its['parameters']:,}", f"{its['bytes'] / 1e6:.1f}", f"{its['hours']:.2f}"] if "hours" in its else ["", "", ""]
+        size = [""] * 4
+        if "hours" in its:
+            size = [f"{its['parameters']:,}", f"{its['bytes'] / 1e6:.1f}", f"{its['steps']:,}", f"{its['hours']:.2f}"]
         rows.append([name, *scores, f"{its['scores']['milliseconds']['median']:.1f}", *size])
-    header = ["method", "psnr_db", "psnr_missing_db", "ssim", "median ms", "parameters", "MB", "hours to its best"]
+    header = ["method", "psnr_db", "psnr_missing_db", "ssim", "median ms", "parameters", "MB", "steps", "hours to its best"]
     rows.append(["compact - peer", bold(found["gain"]), *[""] * (len(header) - 2)])
     told = f"Trained on the same generated heads for the same time; {found['samples']} samples of {found['data']}, the task's mask."
     return "lines: a compact network beside one of the size of peers", told, header, rows
@@ -171,7 +173,8 @@ def peer_study(found: dict[str, Any]) -> tuple[str, str, list[str], list[list[st
 def preparation_study(found: dict[str, Any]) -> tuple[str, str, list[str], list[list[str]]]:
     """Preparing data sets beside the usual loop."""
     rows = [[name, f"{its['images_per_second']:.0f}", f"{its['times']:.2f}"] for name, its in found["ways"].items()]
-    told = f"{found['images']} images, {found['instances']} objects, {found['rounds']} rounds; {found['processor']}."
+    told = f"{found['images']:,} images, {found['distinct']:,} of them distinct, {found['instances']:,} objects, "
+    told += f"{found['rounds']} rounds; {found['processor']}."
     told += " The loop mends nothing, looks for no near-duplicates and keeps no account."
     return "objects: preparing a data set", told, ["way", "images a second", "of the usual loop"], rows
 

@@ -105,6 +105,19 @@ def test_the_run_is_summed_up_and_its_batches_compared(done):
     assert cv2.imread(str(out / "batches.png")).shape == (700, 1200, 3)
 
 
+def test_batches_whose_tables_lie_elsewhere_are_not_merged_until_they_are_found(folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["predict", "grains", str(folders / "before"), str(folders / "after"), "--method", "baseline", "--out", "out"]
+    for share in ("1/2", "2/2"):
+        CliRunner().invoke(cli, [*arguments, "--shard", share], standalone_mode=False)
+    monkeypatch.chdir(folders)
+    refused = CliRunner().invoke(cli, ["merge", str(tmp_path / "out")], standalone_mode=False).exception
+    assert refused.status == 2 and "Merge in the folder" in refused.remedy and not (tmp_path / "out/summary.csv").exists()
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(cli, ["merge", "out"], standalone_mode=False).exception is None
+    assert (tmp_path / "out/batches.png").exists() and not list((tmp_path / "out").glob("manifest-*"))
+
+
 def test_without_a_scale_lengths_are_in_pixels_and_say_so(tmp_path):
     cv2.imwrite(str(tmp_path / "plain.png"), etched(40, 3))
     arguments = ["predict", "grains", str(tmp_path / "plain.png"), "--method", "baseline", "--out", str(tmp_path / "out")]

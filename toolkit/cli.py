@@ -64,7 +64,7 @@ HIDING_OPTIONS = [
         "--mask",
         default="task",
         show_default=True,
-        help="What is hidden: task, a file, WIDTH/PERIOD@ANGLE[+PHASE], or random:SHARE[@ANGLE]; 0 = rows, 90 = columns.",
+        help="What is hidden: task, a file, WIDTH/PERIOD@ANGLE[+PHASE] (0 = rows, 90 = columns), random:SHARE or random:SHARE@90.",
     )
 ]
 CLASS_OPTIONS = [

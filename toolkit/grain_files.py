@@ -18,6 +18,7 @@ from scipy.stats import ks_2samp
 
 from toolkit import grain_size, pictures
 from toolkit.boundaries import lines
+from toolkit.core import ToolkitError
 from toolkit.images import write_png
 from toolkit.outputs import cell, write_bytes
 
@@ -141,13 +142,13 @@ def conclude(records: Callable[[], Iterable[dict[str, Any]]], folder: Path) -> N
             if record["status"] != "skipped":
                 yield flat({k: v for k, v in record.items() if k not in INTERNAL})
 
+    batches, left_out, in_pixels = diameters_by_batch(records)
     columns = list(dict.fromkeys(itertools.chain.from_iterable(rows())))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: cell(value) for name, value in row.items()} for row in rows())
     write_bytes(folder / "summary.csv", text.getvalue().encode(errors="backslashreplace"))
-    batches, left_out, in_pixels = diameters_by_batch(records)
     if len(batches) < 2:
         for name in ("batches.csv", "batches.png"):  # of an earlier run
             (folder / name).unlink(missing_ok=True)
@@ -170,7 +171,10 @@ def conclude(records: Callable[[], Iterable[dict[str, Any]]], folder: Path) -> N
 
 def diameters_by_batch(records: Callable[[], Iterable[dict[str, Any]]]) -> tuple[dict[str, np.ndarray], int, bool]:
     """Sorted diameters of the whole grains of each folder of inputs, from the tables written, the number of micrographs left out
-    because they have no scale where others have one, and whether none has. Nothing of fewer than two folders."""
+    because they have no scale where others have one, and whether none has. Nothing of fewer than two folders.
+
+    Raises ToolkitError with status 2 when a table is not where its record says.
+    """
     units = Counter(record["unit"] for record in records() if record["status"] == "ok")
     unit = "micrometre" if units["micrometre"] else "pixel"
 
@@ -184,6 +188,8 @@ def diameters_by_batch(records: Callable[[], Iterable[dict[str, Any]]]) -> tuple
     found = {}
     for record in scaled():
         path = next(output for output in record["outputs"] if output.endswith("-grains.csv"))
+        if not Path(path).exists():
+            raise ToolkitError(f"There is no {path} here.", "Merge in the folder that the shares were predicted from.", status=2)
         grains = np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2)
         folder = Path(record["input"]).absolute().parent
         if grains.size:

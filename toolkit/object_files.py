@@ -49,8 +49,10 @@ def class_names(path: Path) -> tuple[str, ...]:
     try:
         document = json.loads(read_bytes(path), object_pairs_hook=unambiguous)
         names, ignored = document["classes"], document.get("ignore", IGNORE)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ToolkitError(f"{path} does not tell the classes: {error}.", remedy, status=5) from error
+    except (ValueError, RecursionError) as error:
+        raise ToolkitError(f"{path} is no JSON that can be read: {error}.", remedy, status=5) from error
+    except (KeyError, TypeError) as error:
+        raise ToolkitError(f"{path} does not tell the classes.", remedy, status=5) from error
     if ignored != IGNORE:
         reason = f"{path} says that masks hold {ignored!r} where the class is not known; here that is {IGNORE}."
         raise ToolkitError(reason, "Change the masks, and the file.", status=5)

@@ -120,12 +120,8 @@ def circumstances(task: str, name: str, method: Method, told: Any) -> str:
 
 
 def merged(out: Path) -> Path:
-    """Put the manifests of all shares in `out` together, as one run would have left them; returns the manifest's path. Raises
-    ToolkitError with status 2 where the outputs that they name are not to be found."""
+    """Put the manifests of all shares in `out` together, as one run would have left them; returns the manifest's path."""
     parts = shares(out)
-    for output in next((r["outputs"] for part in parts for r in Manifest.read(part) if r["outputs"]), ()):
-        if not Path(output).exists():
-            raise ToolkitError(f"There is no {output} here.", "Merge in the folder that the shares were predicted from.", status=2)
     with locked(out, None) as work:
         manifest = Manifest(work)
         for part in parts:
