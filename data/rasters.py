@@ -13,6 +13,7 @@ from toolkit.tasks.objects import IGNORE
 
 FARTHEST = 1e9  # pixels: coordinates beyond are mistakes
 MOST_PIXELS = 200_000_000  # of a mask of runs
+MOST_VOTES = 1_000_000  # counted at once
 
 
 @dataclass(frozen=True)
@@ -236,17 +237,35 @@ def label_map(
 
 
 def voted(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Labels (H, W) at another size (width, height): each pixel takes that which covers most of it; of equals the rarer."""
+    """Labels (H, W) at another size (width, height): each pixel takes that which covers most of it; of equals the rarer.
+
+    Where all that a pixel covers is alike there is nothing to count.
+    """
+    (rows, heights), (columns, widths) = (overlaps(*sides) for sides in zip(labels.shape, size[::-1], strict=True))
+    window = np.ones((rows.shape[1], columns.shape[1]), np.uint8)
+    plane = labels if labels.dtype == np.uint8 else labels.astype(np.float32)  # OpenCV's extremes know no int32
+    least, most = (extreme(plane, window, anchor=(0, 0))[rows[:, 0]][:, columns[:, 0]] for extreme in (cv2.erode, cv2.dilate))
+    found = least.astype(labels.dtype)
+    row, column = np.nonzero(least != most)
     counts = np.bincount(labels.ravel())
     values = np.flatnonzero(counts)
     values = values[np.argsort(counts[values], kind="stable")]
-    found = np.full(size[::-1], values[-1], labels.dtype)
-    shrinks = size[0] <= labels.shape[1] and size[1] <= labels.shape[0]
-    best, rest = np.zeros(found.shape, np.uint8), np.full(found.shape, 255, np.uint8)
-    for value in values[:-1]:
-        plane = cv2.inRange(labels, int(value), int(value))
-        share = cv2.resize(plane, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        found[share > best] = value
-        best, rest = cv2.max(best, share), cv2.subtract(rest, share)
-    found[rest > best] = values[-1]
+    place = np.empty(len(counts), np.intp)
+    place[values] = np.arange(len(values))
+    step = max(1, MOST_VOTES // max(window.size, len(values)))
+    for k in range(0, len(row), step):
+        i, j = row[k : k + step], column[k : k + step]
+        choices = place[labels[rows[i][:, :, None], columns[j][:, None]]] + len(values) * np.arange(len(i))[:, None, None]
+        areas = heights[i][:, :, None] * widths[j][:, None]
+        votes = np.bincount(choices.ravel(), areas.ravel(), len(i) * len(values))
+        found[i, j] = values[votes.reshape(len(i), -1).argmax(1)]
     return found
+
+
+def overlaps(have: int, want: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of a line of `have` pixels shrunk or stretched to `want`, for each of these (want, n): the pixels that it may cover, and how
+    much of them, in parts of which each has `want`."""
+    first, last = np.arange(want) * have, np.arange(1, want + 1) * have
+    pixels = (first // want)[:, None] + np.arange(-(-have // want) + 1)
+    shared = np.minimum((pixels + 1) * want, last[:, None]) - np.maximum(pixels * want, first[:, None])
+    return np.minimum(pixels, have - 1), np.maximum(shared, 0)
