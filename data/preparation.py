@@ -116,6 +116,9 @@ def chosen_classes(options: Options, found: Annotations) -> tuple[tuple[str, ...
         raise ToolkitError(f"The annotations know no class {', '.join(unknown)}.", f"They have: {there}.", status=5)
     if len(set(taken)) < len(taken) or BACKGROUND in taken:
         raise ToolkitError(f"--classes {','.join(taken)} names a class twice, or the background.", "Name each once.", status=2)
+    if preparation_report.IGNORED in taken:
+        reason = f"A class is called {preparation_report.IGNORED}, as pixels of value {IGNORE} are."
+        raise ToolkitError(reason, "Leave it out of --classes, or give it another name in the annotations.", status=5)
     if options.mode == "binary" and taken:
         return (BACKGROUND, taken[0] if len(taken) == 1 else "object"), dict.fromkeys(taken, 1)
     if not taken or len(taken) > MOST_CLASSES:
@@ -253,6 +256,6 @@ def moved(work: Path, records: list[dict[str, Any]], parts: dict[str, str], clas
         for kind, suffix in KINDS:
             with suppress(FileNotFoundError):  # of a run that was killed here some are moved already, and not all have instances
                 os.replace(f"{work}/{kind}/{record['name']}{suffix}", f"{work}/{part}/{kind}/{record['name']}{suffix}")
-        pixels = {classes[int(v)] if int(v) != IGNORE else "ignored": n for v, n in record["pixels"].items()}
+        pixels = {classes[int(v)] if int(v) != IGNORE else preparation_report.IGNORED: n for v, n in record["pixels"].items()}
         manifest.append({k: record[k] for k in ("name", "source", "sha256", "size", "hash")} | {"part": part, "pixels": pixels})
     return manifest

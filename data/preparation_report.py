@@ -19,6 +19,7 @@ from toolkit.images import read_image
 
 SHOWN, ROWS = 24, 200  # pictures in the gallery, and rows of a table before the rest is left to report.json
 MENDED = "repaired", "clipped"
+IGNORED = "ignored"  # what pixels of value 255 are called
 
 
 def accounted(
@@ -35,7 +36,7 @@ def accounted(
         action: {(one["file"], one["image"], one["instance"]) for one in told if one["action"] == action} for action in MENDED
     }
     kept = sum(len(record["kept"]) for record in records)
-    balance = {part: {name: {"images": 0, "pixels": 0} for name in (*classes, "ignored")} for part in PARTS}
+    balance = {part: {name: {"images": 0, "pixels": 0} for name in (*classes, IGNORED)} for part in PARTS}
     for line in manifest:
         for name, pixels in line["pixels"].items():
             balance[line["part"]][name]["images"] += 1
@@ -79,7 +80,7 @@ def page(account: dict[str, Any], folder: Path, manifest: list[dict[str, Any]]) 
     colours = pictures.palette()
     legend = [(colours[k].tolist(), name) for k, name in enumerate(classes) if name != "background"]
     template = Environment(autoescape=True).from_string(files("data").joinpath("preparation_report.html").read_text())
-    names = (*classes, "ignored")
+    names = (*classes, IGNORED)
     return template.render(account=account, names=names, groups=ordered, gallery=gallery, legend=legend, most=ROWS)
 
 

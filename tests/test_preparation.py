@@ -420,6 +420,16 @@ def test_classes_that_training_would_refuse_are_refused_at_once(classes, scene_o
     assert not list(tmp_path.iterdir())
 
 
+def test_a_class_called_as_pixels_without_one_are_is_refused(tmp_path):
+    photograph(tmp_path / "images/a.png")
+    options = coco(tmp_path, [("a.png", 64, 48)], [(0, [SQUARE], {})])
+    options.annotations.write_text(options.annotations.read_text().replace('"car"', '"ignored"'))
+    with pytest.raises(ToolkitError, match="called ignored") as refusal:
+        run(options, tmp_path / "out")
+    assert refusal.value.status == 5 and "--classes" in refusal.value.remedy
+    assert run(replace(options, classes=("dog",)), tmp_path / "out")["classes"] == ["background", "dog"]
+
+
 @pytest.mark.parametrize(
     ("change", "status", "words"),
     [
