@@ -89,6 +89,12 @@ def test_the_loss_falls_towards_the_truth_and_ignores_what_is_unknown():
     assert value.item() == 0 and told["accuracy"] == 1
 
 
+def test_the_loss_of_iou_is_one_minus_iou_where_the_answer_is_sure():
+    found, truth = (torch.nn.functional.one_hot(torch.randint(0, 3, (500,)), 4).T.float() for _ in range(2))
+    both, either = (found * truth).sum(1), torch.maximum(found, truth).sum(1)
+    np.testing.assert_allclose(recipe.lovasz(found, truth), 1 - (both / either)[:3].mean(), rtol=1e-5)
+
+
 def test_validation_gives_the_scores_of_the_task(folder):
     examples = recipe.data(folder, "val")
 

@@ -23,6 +23,7 @@ from toolkit.tasks.objects import IGNORE
 BATCH = 12
 STEP = 32  # pixels: sides of what the network is shown are multiples of it
 WIDEST = 320  # pixels along a side of what it is shown
+SAMPLED = 7  # one pixel of so many is sorted for the loss of IoU
 SHOWN = 4  # validation pictures for TensorBoard
 OUTSIDE = 124, 116, 104  # the grey that surrounds a picture that does not fill the frame
 
@@ -118,7 +119,7 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, Ten
 
 
 def loss(network: nn.Module, examples: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
-    """Weighted cross-entropy, and the Dice loss (Milletari et al., 3DV 2016) of the classes that are there."""
+    """Weighted cross-entropy, and the losses of Dice (Milletari et al., 3DV 2016) and of IoU of the classes that are there."""
     images, masks, weights = examples
     logits = network(images).float()
     known = masks != IGNORE
@@ -128,8 +129,23 @@ def loss(network: nn.Module, examples: tuple[Tensor, Tensor, Tensor]) -> tuple[T
     both, either = (probability * truth).sum((0, 2, 3)), (probability + truth).sum((0, 2, 3))
     there = truth.sum((0, 2, 3)) > 0
     dice = 1 - ((2 * both + 1) / (either + 1))[there].mean() if there.any() else logits.sum() * 0
+    sampled, right = (part.transpose(0, 1).flatten(1)[:, known.flatten()][:, ::SAMPLED] for part in (probability, truth))
+    jaccard = lovasz(sampled, right)
     accuracy = (logits.argmax(1) == masks)[known].float().mean().item() if known.any() else 1.0
-    return entropy + dice, {"cross_entropy": entropy.item(), "dice_loss": dice.item(), "accuracy": accuracy}
+    told = {"cross_entropy": entropy.item(), "dice_loss": dice.item(), "jaccard_loss": jaccard.item(), "accuracy": accuracy}
+    return entropy + dice + jaccard, told
+
+
+def lovasz(probability: Tensor, truth: Tensor) -> Tensor:
+    """The Lovász extension of 1 - IoU (Berman, Triki & Blaschko, CVPR 2018), mean over the classes that are there, of
+    (classes, pixels)."""
+    errors, order = (truth - probability).abs().sort(1, descending=True)
+    found = truth.gather(1, order)
+    size = found.sum(1, keepdim=True)
+    lost = 1 - (size - found.cumsum(1)) / (size + (1 - found).cumsum(1))
+    there = size[:, 0] > 0
+    extension = (errors * torch.diff(lost, dim=1, prepend=torch.zeros_like(size))).sum(1)
+    return extension[there].mean() if there.any() else probability.sum() * 0
 
 
 VALIDATION = ("pooled_iou", "pixel_accuracy")
