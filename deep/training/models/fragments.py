@@ -123,8 +123,10 @@ class SideEncoder(nn.Module):
             x = x + functional.relu(layer(x))
         with torch.autocast(x.device.type, enabled=False):  # differences of near-equal sums need all of float32
             x = x.float()
-            shown, expected = self.shown(x).flip(-1), self.expected(x)
-            certainty = functional.softplus(self.certainty(x))
+            codes = self.shown, self.expected, self.certainty
+            weight, bias = (torch.cat([getattr(code, name) for code in codes]) for name in ("weight", "bias"))
+            shown, expected, certainty = functional.conv1d(x, weight, bias, padding=1).chunk(3, 1)  # at once: faster
+            shown, certainty = shown.flip(-1), functional.softplus(certainty)
             weighted = certainty * expected
             constant = (weighted * expected).sum((1, 2))[:, None]
             query = torch.cat([2 * weighted.flatten(1), -certainty.flatten(1), -constant], 1)
@@ -199,7 +201,7 @@ class Round(nn.Module):
         walk = (torch.eye(x.shape[1], device=x.device) + touching.sum(1) / 4) / 2
         walk4 = (walk @ walk) @ (walk @ walk)
         walk16 = (walk4 @ walk4) @ (walk4 @ walk4)
-        adjacency = torch.logsumexp(sides, 1).clamp(-15, 15)
+        adjacency = log_sum_exp(sides, 1).clamp(-15, 15)
         channels = [adjacency / 4, torch.log(walk4.float() + WALK_FLOOR), torch.log(walk16.float() + WALK_FLOOR), affinity / 4]
         pairs = torch.stack(channels, -1) * apart[:, :, None]
         for layer in self.layers:
@@ -210,10 +212,16 @@ class Round(nn.Module):
         return x, sides, touching, affinity * apart
 
 
+def log_sum_exp(x: Tensor, axes: int | tuple[int, ...]) -> Tensor:
+    """torch.logsumexp in steps, each of which onnxruntime vectorises; its own ReduceLogSumExp takes several times as long."""
+    most = x.detach().amax(axes, keepdim=True)
+    return ((x - most).exp().sum(axes, keepdim=True).log() + most).squeeze(axes)
+
+
 def touching_probability(sides: Tensor, none: Tensor, blocks: Blocks) -> Tensor:
     """Geometric mean of the two softmaxes over all partners of either side, `none` being the logit of having no neighbour."""
     heaps, _, n, _ = sides.shape
-    total = torch.logsumexp(sides.reshape(heaps, 4, blocks.count, n, n), (2, 4))
+    total = log_sum_exp(sides.reshape(heaps, 4, blocks.count, n, n), (2, 4))
     total = torch.logaddexp(total, none.expand_as(total))  # (B, 4, n)
     other = total[:, blocks.opposite.reshape(-1)]
     own = total[:, :, None].expand(-1, -1, blocks.count, -1).reshape(heaps, -1, n)
