@@ -287,8 +287,8 @@ def size_of(width: Any, height: Any) -> tuple[int, int] | None:
 
 def box_of(values: Any) -> tuple[float, float, float, float] | None:
     """x, y, width and height, or None when they are not four numbers that span something."""
-    box = numbers(values)
-    return tuple(box.tolist()) if len(box) == 4 and np.isfinite(box).all() and (box[2:] > 0).all() else None
+    box = tuple(map(number, values)) if isinstance(values, list | tuple) and len(values) == 4 else ()
+    return box if box and all(map(math.isfinite, box)) and min(box[2:]) > 0 else None
 
 
 def entries(document: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
