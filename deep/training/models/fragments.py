@@ -213,7 +213,7 @@ class Round(nn.Module):
 
 
 def log_sum_exp(x: Tensor, axes: int | tuple[int, ...]) -> Tensor:
-    """torch.logsumexp in steps, each of which onnxruntime vectorises; its own ReduceLogSumExp takes several times as long."""
+    """torch.logsumexp in steps, each of which onnxruntime vectorises; its own ReduceLogSumExp takes longer."""
     most = x.detach().amax(axes, keepdim=True)
     return ((x - most).exp().sum(axes, keepdim=True).log() + most).squeeze(axes)
 
