@@ -3,7 +3,7 @@ import pytest
 
 from data.fragments import samples
 from data.grains import generated
-from data.lines import head
+from data.heads import head
 from toolkit.tasks.fragments import Conditions
 
 

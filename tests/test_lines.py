@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
-from data.lines import head, prepared, samples
+from data.heads import head
+from data.lines import prepared, samples
 from toolkit.core import ToolkitError
 from toolkit.stripes import TASK_MASK, stripes
 from toolkit.tasks.lines import METRICS, TASK, Conditions, Filled, Scans, Truth, psnr_db, psnr_missing_db

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from data.lines import generated  # noqa: E402
+from data.heads import generated  # noqa: E402
 from deep.training.models.lines import LineNetwork, prior  # noqa: E402
 from deep.training.recipes import lines as recipe  # noqa: E402
 from deep.training.run import recipe as recipe_of  # noqa: E402

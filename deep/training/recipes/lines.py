@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.lines import SIDE, generated, head
+from data.heads import SIDE, generated, head
 from deep.training.loop import Recipe
 from deep.training.models.lines import LineNetwork
 from toolkit.core import ToolkitError
