@@ -13,11 +13,11 @@ CLOSURE = Closure(blur=0.3, inside=0.15, smallest=0.7, weakest=0.15)
 
 @dataclass(frozen=True)
 class Network:
-    """U-Net; see `deep/training/models/grains.py`. `threshold`, above which a pixel counts as drawn boundary, and the closure were
-    set by trials on the validation micrograph, on 24 generated ones, and, for diameters, on the training micrographs too."""
+    """U-Net; see `deep/training/models/grains.py`. `threshold`, that of `boundaries.marked`, and the closure were set by trials on
+    the training and validation micrographs and on 24 generated ones."""
 
     checkpoint: str | None = None
-    threshold: float = 0.33
+    threshold: float = 0.25
     closure: Closure = CLOSURE
 
     def sha256(self, inputs: Micrograph) -> str:

@@ -1,5 +1,6 @@
 """From boundary probabilities to closed grains."""
 
+import cv2
 import numpy as np
 import pytest
 from scipy.ndimage import label
@@ -104,11 +105,23 @@ def test_the_mask_holds_the_lines_and_keeps_near_them(pattern):
     _, probability = pattern
     labels = boundaries.partition(probability, Closure())
     speck = probability.copy()
-    inside = np.unravel_index(np.argmax(np.where(probability, 0, 1) * np.hypot(*(np.indices(probability.shape) - 5))), labels.shape)
+    inside = np.unravel_index(cv2.distanceTransform((probability == 0).astype(np.uint8), cv2.DIST_L2, 5).argmax(), labels.shape)
     speck[inside] = 255
     mask = boundaries.marked(speck, labels, 0.5)
-    assert mask[boundaries.lines(labels)].all()
+    assert mask[boundaries.lines(labels)].all() and not mask[inside]
     assert (mask & (probability > 0)).sum() > 0.95 * (probability > 0).sum()
+
+
+def test_the_threshold_of_the_mask_rises_with_the_distance_from_a_line():
+    labels = np.ones((100, 100), np.int32)
+    labels[:, 50:] = 2
+    line = np.flatnonzero(boundaries.lines(labels).any(0))[0]
+    probability = np.zeros((100, 100), np.uint8)
+    probability[:, line - 4 : line + 6] = 255  # a band of 10
+    probability[:, line + 15] = 153  # 0.6: enough up to (0.6 - 0.3) / 0.3 = 1 width from the line
+    probability[:, line + 8] = 153
+    mask = boundaries.marked(probability, labels, 0.3)
+    assert mask[:, line - 4 : line + 6].all() and mask[:, line + 8].all() and not mask[:, line + 15].any()
 
 
 def test_a_drawing_is_closed_to_the_middle_of_the_pen(pattern):

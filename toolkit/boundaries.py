@@ -19,6 +19,7 @@ from toolkit.tiles import tiles
 TILE, MARGIN = 1600, 352  # pixels; multiples of 32, so that a network's coarsest cells lie alike in every tile
 QUIET = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 64}  # levels: an image whose grey spreads over fewer is flat, not faint
 WIDEST = 40  # pixels that bands of boundary are at most taken to be wide
+RISE = 0.3  # of the threshold of what is marked, for each width of the boundaries that a pixel lies away from them
 SEEN = 1000  # rows and columns, at most, that the range of grey is taken from
 
 
@@ -166,15 +167,17 @@ def drawn(labels: np.ndarray, pen: float) -> np.ndarray:
 
 
 def marked(probability: np.ndarray, labels: np.ndarray, threshold: float) -> np.ndarray:
-    """True (H, W) where the probability exceeds the threshold about the closed boundaries, and on them."""
-    line, above = lines(labels), probability > threshold * 255
+    """True (H, W) on the closed boundaries, and about them where the probability exceeds a threshold that rises with the distance:
+    from `threshold` by RISE for each width of the boundaries."""
     if not labels.any():
-        return above
-    pen = above.sum() / max(1, line.sum())
-    reach = int(np.clip(pen / 2 + 2, 2, 30))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    near = cv2.dilate(line.astype(np.uint8), disc).astype(bool)
-    return (above & near) | line
+        return probability > threshold * 255
+    line = lines(labels)
+    found, rise = line.copy(), RISE * 255 / band_width(probability)
+    for core, wide, inner in tiles(line.shape, TILE, MARGIN):
+        if line[wide].any():
+            distance = cv2.distanceTransform((~line[wide]).astype(np.uint8), cv2.DIST_L2, 5)
+            found[core] |= (probability[wide] - rise * distance > threshold * 255)[inner]
+    return found
 
 
 def pen_width(mask: np.ndarray, skeleton: np.ndarray) -> float:

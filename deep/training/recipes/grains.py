@@ -25,9 +25,11 @@ POOL, POOL_SIDE = 600, 560  # generated micrographs, of which batches take crops
 BLANK = 0.05  # of generated crops: an even grey, so that light and noise alone make no boundary
 GENERATED_ALONE = 1000  # steps before real micrographs enter
 SHARE_REAL = 0.75
-SHARE_FULL = 0.75  # of real crops near full resolution; the others are shrunk, so that thinner lines are seen too
+SHARE_UNCHANGED = 0.5  # of real crops in their own scale and light, which are those of micrographs to come
+SHARE_FULL = 0.75  # of changed real crops near full resolution; the others are shrunk, so that thinner lines are seen too
 LINES_FROM = 2800  # step from which broken lines cost extra
 LINES_WEIGHT = 0.25
+THRESHOLD = 0.25  # of boundaries in validation
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,9 @@ def real_crop(pyramid: list[tuple[np.ndarray, np.ndarray]], rng: np.random.Gener
     return tuple(cv2.remap(a, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) for a in (image, mask))
 
 
-def generated_crop(example: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def unchanged_crop(example: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A crop in one of eight positions."""
-    top, left = rng.integers(0, POOL_SIDE - CROP + 1, 2)
+    top, left = rng.integers(0, np.array(example[0].shape) - CROP + 1)
     turns, mirror = rng.integers(0, 4), rng.random() < 0.5
     found = []
     for array in example:
@@ -92,12 +94,17 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, flo
     images, masks = [], []
     for k in range(BATCH):
         if step >= GENERATED_ALONE and k < BATCH * SHARE_REAL:
-            image, mask = real_crop(examples.real[rng.integers(len(examples.real))], rng)
+            pyramid = examples.real[rng.integers(len(examples.real))]
+            if rng.random() < SHARE_UNCHANGED:
+                image, mask = unchanged_crop(pyramid[0], rng)
+                images.append(image), masks.append(mask)
+                continue
+            image, mask = real_crop(pyramid, rng)
         elif rng.random() < BLANK:
             image = mask = np.zeros((CROP, CROP), np.float32)
             image = image + np.float32(rng.uniform(0.1, 0.9))
         else:
-            image, mask = generated_crop(examples.generated[rng.integers(len(examples.generated))], rng)
+            image, mask = unchanged_crop(examples.generated[rng.integers(len(examples.generated))], rng)
         images.append(photographed(image, rng))
         masks.append(mask)
     weight = LINES_WEIGHT if step >= LINES_FROM else 0.0
@@ -162,7 +169,7 @@ def validate(network: nn.Module, samples: list[Sample]) -> dict[str, float]:
         image = torch.from_numpy(sample.inputs.image.astype(np.float32) / 255)[None, None]
         probability = np.rint(network(image)[0, 0].sigmoid().numpy() * 255).astype(np.uint8)
         labels = partition(probability, Closure())
-        found.append(Boundaries(marked(probability, labels, 0.5), labels))
+        found.append(Boundaries(marked(probability, labels, THRESHOLD), labels))
     network.train()
     real, answer = samples[0].target, found[0]
     scores = {"iou": boundary_iou(real, answer), "f1": boundary_f1(real, answer), "diameter_error": diameter_error(real, answer)}
