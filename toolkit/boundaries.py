@@ -81,10 +81,17 @@ def band_width(probability: np.ndarray) -> float:
 
 
 def flooded(relief: np.ndarray, markers: np.ndarray) -> np.ndarray:
-    """Watershed (Meyer, 1994) of a relief uint8 (H, W) from markers int32 (H, W), tile by tile: a partition."""
+    """Watershed (Meyer, 1994) of a relief uint8 (H, W) from markers int32 (H, W), tile by tile: a partition.
+
+    Only the rims of markers flood: what they surround has nothing left to flood, and would take half of the time.
+    """
     found = np.empty_like(markers)
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     for core, wide, inner in tiles(relief.shape, TILE, MARGIN):
-        found[core] = watershed(relief[wide], markers[wide])[inner]
+        part = markers[wide]
+        deep = cv2.erode((part > 0).astype(np.uint8), cross).astype(bool)
+        flood = watershed(relief[wide], np.where(deep, 0, part), mask=~deep)
+        found[core] = np.where(deep, part, flood)[inner]
     if not found.all():  # a tile without a marker: rare, and only then the whole image at once
         found = watershed(relief, found)
     return found
