@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.spatial import cKDTree
 from skimage.measure import perimeter_crofton, regionprops
 
@@ -161,6 +162,13 @@ def test_a_log_normal_distribution_is_found_again():
     assert found["area_weighted"]["d50"] == pytest.approx(
         20 * np.exp(2 * np.log(1.5) ** 2), rel=0.03
     )  # of a log-normal weighted by d^2
+
+
+@pytest.mark.parametrize("count", [2, 5, 300])
+def test_the_distance_from_a_normal_distribution_is_that_of_scipy(count):
+    values = np.random.default_rng(count).exponential(size=count)
+    expected = stats.kstest(values, "norm", (values.mean(), values.std())).statistic
+    assert grain_size.normal_distance(values) == pytest.approx(expected)
 
 
 def test_lengths_scale_and_pixels_say_so(labels):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr, stdtrit
 
 STRIP = 1 << 22  # pixels that are held at once
 DIRECTIONS = (
@@ -125,8 +125,15 @@ def distribution(diameters: np.ndarray, areas: np.ndarray) -> dict[str, Any]:
         found[f"{name}_weighted"] = {key: significant(value) for key, value in values.items()}
     logs = np.log(diameters)
     fit = {"median": significant(np.exp(logs.mean())), "geometric_deviation": significant(np.exp(logs.std()))}
-    fit["ks_distance"] = significant(stats.kstest(logs, "norm", (logs.mean(), logs.std())).statistic) if logs.std() > 0 else None
+    fit["ks_distance"] = significant(normal_distance(logs)) if logs.std() > 0 else None
     return found | {"log_normal": fit}
+
+
+def normal_distance(values: np.ndarray) -> float:
+    """Kolmogorov-Smirnov distance of values (n,) from the normal distribution with their mean and deviation; `scipy.stats.kstest`
+    gives the same, but takes half a second to import."""
+    expected, steps = ndtr(np.sort((values - values.mean()) / values.std())), np.arange(len(values) + 1) / len(values)
+    return float(max((steps[1:] - expected).max(), (expected - steps[:-1]).max()))
 
 
 # --- grain-size numbers (ASTM E112-13, table 4 and its equations)
@@ -176,7 +183,7 @@ def over_parts(labels: np.ndarray, value: Callable[[np.ndarray], float]) -> floa
     """Half of the 95 % confidence interval of a positive value's mean, relative to it, from its spread over 3 x 3 parts."""
     parts = [value(part) for third in np.array_split(labels, PARTS, axis=0) for part in np.array_split(third, PARTS, axis=1)]
     mean = np.mean(parts)
-    return float(stats.t.ppf(0.975, PARTS**2 - 1) * np.std(parts, ddof=1) / PARTS / mean) if mean else np.inf
+    return float(stdtrit(PARTS**2 - 1, 0.975) * np.std(parts, ddof=1) / PARTS / mean) if mean else np.inf
 
 
 def crossed(line: np.ndarray) -> int:
