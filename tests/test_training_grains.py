@@ -38,6 +38,23 @@ def test_a_crop_of_a_real_micrograph_keeps_its_drawing_in_place(examples):
         assert shown.shape == (recipe.CROP, recipe.CROP)
 
 
+def test_half_of_the_real_crops_are_pieces_of_their_micrograph(examples):
+    image, mask = (np.arange(600 * 600, dtype=np.float32).reshape(600, 600) / 600**2 for _ in range(2))
+    real = recipe.Examples([[(image, mask), (image[::2, ::2], mask[::2, ::2])]], examples.generated)
+    unchanged = []
+    for step in range(recipe.GENERATED_ALONE, recipe.GENERATED_ALONE + 20):
+        images, masks, _ = recipe.batch(real, step, 0)
+        unchanged += [torch.equal(images[k], masks[k]) for k in range(3)]
+    assert 0.3 < np.mean(unchanged) < 0.7
+
+
+def test_micrographs_smaller_than_a_crop_can_be_learned_from(examples):
+    image, mask = (array[:200, :300] for array in examples.real[0][0])
+    small = recipe.Examples([[(image, mask), (image[::2, ::2].copy(), mask[::2, ::2].copy())]], examples.generated)
+    for step in range(recipe.GENERATED_ALONE, recipe.GENERATED_ALONE + 3):
+        assert recipe.batch(small, step, 0)[0].shape == (recipe.BATCH, 1, recipe.CROP, recipe.CROP)
+
+
 def test_light_and_contrast_are_taken_away():
     image = torch.from_numpy(next(generated(1, 4, 160)).inputs.image.astype(np.float32) / 255)[None, None]
     plain = local_score(image)

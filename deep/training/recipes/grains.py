@@ -93,19 +93,17 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, flo
     rng = np.random.default_rng([seed, step])
     images, masks = [], []
     for k in range(BATCH):
+        changed = True
         if step >= GENERATED_ALONE and k < BATCH * SHARE_REAL:
             pyramid = examples.real[rng.integers(len(examples.real))]
-            if rng.random() < SHARE_UNCHANGED:
-                image, mask = unchanged_crop(pyramid[0], rng)
-                images.append(image), masks.append(mask)
-                continue
-            image, mask = real_crop(pyramid, rng)
+            changed = rng.random() >= SHARE_UNCHANGED or min(pyramid[0][0].shape) < CROP
+            image, mask = real_crop(pyramid, rng) if changed else unchanged_crop(pyramid[0], rng)
         elif rng.random() < BLANK:
             image = mask = np.zeros((CROP, CROP), np.float32)
             image = image + np.float32(rng.uniform(0.1, 0.9))
         else:
             image, mask = unchanged_crop(examples.generated[rng.integers(len(examples.generated))], rng)
-        images.append(photographed(image, rng))
+        images.append(photographed(image, rng) if changed else image)
         masks.append(mask)
     weight = LINES_WEIGHT if step >= LINES_FROM else 0.0
     return torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(masks))[:, None], weight
