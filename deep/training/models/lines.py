@@ -66,7 +66,8 @@ class LineNetwork(nn.Module):
 
     def forward(self, measured: Tensor, known: Tensor) -> Tensor:
         height, width = measured.shape[-2:]
-        first = prior(measured, known)
+        with torch.autocast(measured.device.type, enabled=False):  # what is left as it is needs all of float32
+            first = prior(measured, known)
         x = torch.cat([measured, first, known], 1)
         size = 2 ** len(self.widen)
         x = self.enter(functional.pad(x, (0, -width % size, 0, -height % size), "replicate"))

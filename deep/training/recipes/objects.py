@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from deep.training.loop import Recipe
 from deep.training.models.objects import ObjectNetwork
@@ -124,15 +123,18 @@ def loss(network: nn.Module, examples: tuple[Tensor, Tensor, Tensor]) -> tuple[T
     images, masks, weights = examples
     logits = network(images).float()
     known = masks != IGNORE
-    entropy = functional.cross_entropy(logits, masks, weights, ignore_index=IGNORE) if known.any() else logits.sum() * 0
-    probability = logits.softmax(1) * known[:, None]
-    truth = functional.one_hot(torch.where(known, masks, 0), logits.shape[1]).permute(0, 3, 1, 2) * known[:, None]
-    both, either = (probability * truth).sum((0, 2, 3)), (probability + truth).sum((0, 2, 3))
-    there = truth.sum((0, 2, 3)) > 0
-    dice = 1 - ((2 * both + 1) / (either + 1))[there].mean() if there.any() else logits.sum() * 0
-    sampled, right = (part.transpose(0, 1).flatten(1)[:, known.flatten()][:, ::SAMPLED] for part in (probability, truth))
-    jaccard = lovasz(sampled, right)
-    accuracy = (logits.argmax(1) == masks)[known].float().mean().item() if known.any() else 1.0
+    if not known.any():
+        return logits.sum() * 0, {"cross_entropy": 0.0, "dice_loss": 0.0, "jaccard_loss": 0.0, "accuracy": 1.0}
+    labels = masks[known]
+    logits = logits.transpose(0, 1).flatten(1)[:, known.flatten()]  # (classes, pixels)
+    likelihood = logits.log_softmax(0)
+    probability, right, counted = likelihood.exp(), likelihood.gather(0, labels[None])[0], weights[labels]
+    entropy = -(counted * right).sum() / counted.sum()
+    truth = labels == torch.arange(len(logits), device=labels.device)[:, None]
+    both, sizes = (probability * truth).sum(1), truth.sum(1)
+    dice = 1 - ((2 * both + 1) / (probability.sum(1) + sizes + 1))[sizes > 0].mean()
+    jaccard = lovasz(probability[:, ::SAMPLED], truth[:, ::SAMPLED].float())
+    accuracy = (right >= likelihood.amax(0)).float().mean().item()
     told = {"cross_entropy": entropy.item(), "dice_loss": dice.item(), "jaccard_loss": jaccard.item(), "accuracy": accuracy}
     return entropy + dice + jaccard, told
 
