@@ -49,6 +49,17 @@ def test_a_batch_depends_on_seed_and_step_alone_and_shows_every_image_once_an_ep
     assert sorted(order[0]) == list(range(16)) and not (order[0] == order[1]).all()
 
 
+def test_some_pictures_are_shown_as_they_will_be_met(folder):
+    image, mask, _ = generated(0, 0)
+    rng = np.random.default_rng(0)
+    frames = [recipe.framed(image, mask, mask.shape, rng) for _ in range(60)]
+    kept = [
+        any((frame == view).all() and (its == of).all() for view, of in ((image, mask), (image[:, ::-1], mask[:, ::-1])))
+        for frame, its in frames
+    ]
+    assert np.mean(kept) == pytest.approx(recipe.SHARE_UNCHANGED, abs=0.2)
+
+
 def test_a_mask_of_0_and_255_for_0_and_1_stops_the_run_before_it_begins(folder, tmp_path):
     for part in ("train", "val"):
         for name in ("images", "masks"):
@@ -87,6 +98,20 @@ def test_the_loss_falls_towards_the_truth_and_ignores_what_is_unknown():
     value, told = recipe.loss(lambda images: torch.zeros(1, 3, 8, 8, requires_grad=True), (None, nothing, weights))
     value.backward()
     assert value.item() == 0 and told["accuracy"] == 1
+
+
+def test_cross_entropy_and_dice_are_those_of_the_known_pixels():
+    masks, weights, logits = torch.randint(0, 3, (2, 16, 16)), torch.tensor([0.5, 2.0, 1.0]), torch.randn(2, 3, 16, 16)
+    masks[0, :8] = IGNORE
+    told = recipe.loss(lambda images: logits, (None, masks, weights))[1]
+    entropy = torch.nn.functional.cross_entropy(logits, masks, weights, ignore_index=IGNORE)
+    assert told["cross_entropy"] == pytest.approx(entropy.item(), rel=1e-5)
+    known = masks.flatten() != IGNORE
+    found = logits.softmax(1).transpose(0, 1).flatten(1)[:, known]
+    truth = torch.nn.functional.one_hot(masks.flatten()[known], 3).T
+    dice = (2 * (found * truth).sum(1) + 1) / (found.sum(1) + truth.sum(1) + 1)
+    assert told["dice_loss"] == pytest.approx(1 - dice.mean().item(), rel=1e-5)
+    assert told["accuracy"] == pytest.approx((found.argmax(0) == truth.argmax(0)).float().mean().item())
 
 
 def test_the_loss_of_iou_is_one_minus_iou_where_the_answer_is_sure():

@@ -23,6 +23,7 @@ from toolkit.tasks.objects import IGNORE
 BATCH = 12
 STEP = 32  # pixels: sides of what the network is shown are multiples of it
 WIDEST = 320  # pixels along a side of what it is shown
+SHARE_UNCHANGED = 0.5  # of pictures, in their own size and upright, as they will be met
 SAMPLED = 7  # one pixel of so many is sorted for the loss of IoU
 SHOWN = 4  # validation pictures for TensorBoard
 OUTSIDE = 124, 116, 104  # the grey that surrounds a picture that does not fill the frame
@@ -70,19 +71,22 @@ def class_weights(counts: np.ndarray) -> Tensor:
 
 
 def framed(image: np.ndarray, mask: np.ndarray, shape: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """An image and its mask in a frame of its own: larger or smaller, shifted, mirrored, a little turned; what lies outside is
-    ignored."""
-    fits = min(shape[0] / image.shape[0], shape[1] / image.shape[1])
-    scale, angle = fits * np.exp(rng.uniform(np.log(0.75), np.log(2))), np.radians(rng.normal(0, 4))
-    mirror, stretch = rng.choice([-1, 1]), np.exp(rng.normal(0, 0.08))
+    """An image and its mask in a frame of its own: shifted, mirrored, and, but for some, larger or smaller and a little turned;
+    what lies outside is ignored."""
+    scale, angle, stretch = 1.0, 0.0, 1.0
+    if rng.random() > SHARE_UNCHANGED:
+        fits = min(shape[0] / image.shape[0], shape[1] / image.shape[1])
+        scale, angle = fits * np.exp(rng.uniform(np.log(0.75), np.log(2))), np.radians(rng.normal(0, 4))
+        stretch = np.exp(rng.normal(0, 0.08))
+    mirror = rng.choice([-1, 1])
     turn = (
         scale
         * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         @ np.diag([mirror * stretch, 1 / stretch])
     )
-    centre = np.array(image.shape[1::-1]) / 2
-    room = np.abs(np.abs(turn) @ centre - np.array(shape[::-1]) / 2)  # to shift, without leaving what can be seen unseen
-    offset = np.array(shape[::-1]) / 2 + rng.uniform(-room, room) - turn @ centre
+    centre, middle = (np.array(sides[1::-1]) / 2 - 0.5 for sides in (image.shape, shape))
+    room = np.abs(np.abs(turn) @ centre - middle)  # to shift, without leaving what can be seen unseen
+    offset = middle + rng.uniform(-room, room) - turn @ centre
     matrix, size = np.column_stack([turn, offset]), shape[::-1]
     moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=OUTSIDE)
     return moved, cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST, borderValue=IGNORE)
