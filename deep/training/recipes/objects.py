@@ -134,10 +134,10 @@ def loss(network: nn.Module, examples: tuple[Tensor, Tensor, Tensor]) -> tuple[T
     likelihood = logits.log_softmax(0)
     probability, right, counted = likelihood.exp(), likelihood.gather(0, labels[None])[0], weights[labels]
     entropy = -(counted * right).sum() / counted.sum()
-    truth = labels == torch.arange(len(logits), device=labels.device)[:, None]
+    truth = (labels == torch.arange(len(logits), device=labels.device)[:, None]).float()
     both, sizes = (probability * truth).sum(1), truth.sum(1)
     dice = 1 - ((2 * both + 1) / (probability.sum(1) + sizes + 1))[sizes > 0].mean()
-    jaccard = lovasz(probability[:, ::SAMPLED], truth[:, ::SAMPLED].float())
+    jaccard = lovasz(probability[:, ::SAMPLED], truth[:, ::SAMPLED])
     accuracy = (right >= likelihood.amax(0)).float().mean().item()
     told = {"cross_entropy": entropy.item(), "dice_loss": dice.item(), "jaccard_loss": jaccard.item(), "accuracy": accuracy}
     return entropy + dice + jaccard, told
