@@ -1,6 +1,7 @@
 """Annotations of objects in images, of five formats, told apart by their content: COCO JSON, Pascal VOC XML, CVAT 1.1 XML,
 Cityscapes JSON, LabelMe JSON."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,14 +21,16 @@ FORMATS = "COCO JSON, Pascal VOC XML, CVAT 1.1 XML, Cityscapes *_gtFine_polygons
 def read(path: Path) -> Annotations:
     """All annotations in a file, or in the .json and .xml files of a folder and its subfolders. ToolkitError with status 5 when
     none can be read."""
-    files = annotation_files(path)
+    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in (".json", ".xml")) if path.is_dir() else [path]
     if not path.exists() or not files:
         raise ToolkitError(f"There are no annotations at {path}.", "Give a .json or .xml file, or a folder of them.", status=5)
-    found = Annotations()
+    found, whole = Annotations(), hashlib.sha256()
     for file in files:
         name = str(file.relative_to(path)) if path.is_dir() else file.name
         try:
-            parse, document = recognised(read_bytes(file))
+            data = read_bytes(file)
+            whole.update(data)
+            parse, document = recognised(data)
             parse(document, name, found)
         except ToolkitError as error:
             found.problems.append(Problem(name, "skipped", error.reason))
@@ -36,13 +39,8 @@ def read(path: Path) -> Annotations:
     if not found.images:
         reason = found.problems[0].reason if found.problems else "no image is named"
         raise ToolkitError(f"No annotations can be read from {path}: {reason}", f"Give {FORMATS}.", status=5)
-    found.images = merged(found)
+    found.images, found.sha256 = merged(found), whole.hexdigest()
     return found
-
-
-def annotation_files(path: Path) -> list[Path]:
-    """The file at a path, or the .json and .xml files of a folder and its subfolders."""
-    return sorted(p for p in path.rglob("*") if p.suffix.lower() in (".json", ".xml")) if path.is_dir() else [path]
 
 
 def recognised(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], Any]:

@@ -59,10 +59,12 @@ class Annotated:
 
 @dataclass
 class Annotations:
-    """What annotation files hold: categories in their order, images, what was left out, and instances counted as they were met."""
+    """What annotation files hold: categories in their order, images, what was left out, and instances counted as they were met;
+    `sha256` is of all files that could be read."""
 
     formats: set[str] = field(default_factory=set)
     categories: dict[str, None] = field(default_factory=dict)
     images: list[Annotated] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     met: int = 0
+    sha256: str = ""

@@ -5,7 +5,6 @@ chunks that have no list. Chunks depend on nothing but the annotations and the o
 among machines, end in the same bytes.
 """
 
-import hashlib
 import itertools
 import json
 import os
@@ -26,7 +25,7 @@ from data.instances import Annotations, Problem
 from data.parts import PARTS, alike, shared_out
 from data.prepared_images import Item, Options, Plan, prepared_image
 from toolkit.core import ToolkitError
-from toolkit.images import SUFFIXES, read_bytes
+from toolkit.images import SUFFIXES
 from toolkit.manifest import LOCK, hold
 from toolkit.outputs import made_folder, unwritable, write_bytes
 from toolkit.processes import pool
@@ -59,7 +58,7 @@ def prepared(options: Options, out: Path, workers: int, shard: tuple[int, int] |
     work = out.with_name(f"{out.name}.unfinished")
     with ExitStack() as stack:
         hold(stack, made_folder(work) / LOCK, shared=shard is not None)
-        begin(work, options, resume or shard is not None)
+        begin(work, options, found.sha256, resume or shard is not None)
         yield from chunk_by_chunk(work, plan, chunks, workers, shard)
         if shard is None:
             conclude(work, out, options, classes, found, problems, len(chunks))
@@ -85,13 +84,9 @@ def chunk_by_chunk(
         processes.shutdown(cancel_futures=True)
 
 
-def begin(work: Path, options: Options, resume: bool) -> None:
-    """The folder of an unfinished run, with the options it was begun with."""
-    whole = hashlib.sha256()
-    for file in annotations.annotation_files(options.annotations):
-        with suppress(ToolkitError):  # annotations.read tells of files that cannot be read
-            whole.update(read_bytes(file))
-    told = asdict(options) | {"annotations": whole.hexdigest(), "images": str(options.images)}
+def begin(work: Path, options: Options, sha256: str, resume: bool) -> None:
+    """The folder of an unfinished run, with the options it was begun with, and the SHA-256 of its annotations."""
+    told = asdict(options) | {"annotations": sha256, "images": str(options.images)}
     begun = work / "options.json"
     if begun.exists():
         if not resume:
