@@ -21,9 +21,9 @@ VALIDATION = 100  # heads beside those for training
 
 def prepared(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
     """A folder for training: `train.npy` and `val.npy` of heads uint8 (n, 64, 64), `missing.npy`, and a picture of ten, complete
-    and damaged. Yields as heads are made, and writes once all are."""
+    and damaged. Yields as heads are made, and writes once all are. ToolkitError with status 4 when `out` holds anything."""
     names = ("train.npy", "val.npy", "missing.npy", "contact-sheet.png")
-    with whole_folder(out, set(names)) as unfinished, multiprocessing.get_context("spawn").Pool(workers) as pool:
+    with whole_folder(out, set()) as unfinished, multiprocessing.get_context("spawn").Pool(workers) as pool:
         heads = []
         for image in pool.imap(partial(generated, seed), range(count + VALIDATION), chunksize=50):
             heads.append(image)
@@ -45,6 +45,8 @@ def complete(path: Path) -> np.ndarray:
     stack = (image_folder(path) if path.is_dir() else array_file(path)).values
     if stack.ndim != 3 or stack.dtype.kind not in "uif" or len(stack) == 0:
         raise ToolkitError(f"{path} holds {stack.dtype} {stack.shape}.", "Give (N, H, W) of uint8, uint16 or float.", status=5)
+    if np.isinf(stack).any():
+        raise ToolkitError(f"{path} holds infinite values.", "Replace them by NaN.", status=5)
     return stack
 
 

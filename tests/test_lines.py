@@ -118,6 +118,9 @@ def test_heads_are_made_of_their_seed_and_look_like_scans(heads):
 
 def test_a_prepared_folder_is_what_training_reads(tmp_path):
     assert len(list(prepared(tmp_path / "heads", 20, 1, 2))) == 20
+    with pytest.raises(ToolkitError) as refusal:  # even what looks like an earlier result may be somebody's own
+        list(prepared(tmp_path / "heads", 20, 1, 2))
+    assert refusal.value.status == 4
     train, val, missing = (np.load(tmp_path / f"heads/{name}.npy") for name in ("train", "val", "missing"))
     assert train.shape == (20, 64, 64) and val.shape == (100, 64, 64) and train.dtype == val.dtype == np.uint8
     np.testing.assert_array_equal(missing, TASK_MASK)

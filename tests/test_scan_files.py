@@ -109,6 +109,23 @@ def test_what_cannot_be_filled_is_refused_with_a_remedy(array, remedy, tmp_path)
     assert not (tmp_path / "out/scans").exists()
 
 
+def test_lines_are_found_beside_a_few_values_that_are_nan(damaged, tmp_path):
+    damaged[0, 30, 31] = np.nan
+    record = run(saved(tmp_path, damaged), tmp_path)
+    assert record["mask"] == "task" and record["missing_share"] == pytest.approx(0.5061, abs=1e-4)
+    assert np.isfinite(np.load(tmp_path / "out/scans/scans_nogaps.npy")).all()
+
+
+@pytest.mark.parametrize("method", ["baseline", "deep"])
+def test_scans_of_a_scale_far_below_1_are_filled_as_well(method, damaged, tmp_path):
+    filled = []
+    for factor in (1, 1e-6):
+        array = (damaged * factor).astype(np.float64)
+        assert run(saved(tmp_path, array), tmp_path, method=registry.method("lines", method))["status"] == "ok"
+        filled.append(np.load(tmp_path / "out/scans/scans_nogaps.npy") / factor)
+    assert np.abs(filled[1] - filled[0] * (filled[1].max() / filled[0].max())).mean() < 0.01
+
+
 def test_pickled_arrays_are_refused(tmp_path):
     np.save(tmp_path / "scans.npy", np.array([{}, {}], object), allow_pickle=True)
     assert run(tmp_path / "scans.npy", tmp_path)["status"] == "failed"
@@ -118,6 +135,11 @@ def test_scans_of_another_size_than_the_mask_fail_alone(heads, tmp_path):
     np.save(tmp_path / "mask.npy", np.zeros((64, 63), np.uint8))
     record = run(saved(tmp_path, heads), tmp_path, Told(mask=str(tmp_path / "mask.npy")))
     assert record["status"] == "failed" and "(64, 63)" in record["reason"]
+
+
+def test_an_image_of_16_bits_is_a_mask(heads, tmp_path):
+    cv2.imwrite(str(tmp_path / "mask.png"), np.where(TASK_MASK, 65535, 0).astype(np.uint16))
+    assert run(saved(tmp_path, heads), tmp_path, Told(mask=str(tmp_path / "mask.png")))["missing_share"] > 0.5
 
 
 @pytest.mark.parametrize("mask", [np.full((64, 64), 7, np.uint8), np.full((64, 64), 0.5)])
@@ -184,6 +206,24 @@ def test_zero_is_sought_where_the_scale_of_a_volume_puts_it(damaged, tmp_path):
     assert (found[:, TASK_MASK] > 10).mean() > 0.5
 
 
+def test_a_mask_that_cannot_be_used_with_a_volume_is_a_usage_error(damaged, tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    nibabel.save(nibabel.Nifti1Image(damaged, np.eye(4)), tmp_path / "scan.nii")
+    with pytest.raises(ToolkitError, match=r"nowhere\.npy") as refusal:
+        run(tmp_path / "scan.nii", tmp_path, Told(mask="nowhere.npy"))
+    assert refusal.value.status == 2 and "--axis" not in refusal.value.remedy
+
+
+def test_volumes_of_nifti_2_and_of_several_gzip_members_are_read(damaged, tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    data = nibabel.Nifti2Image(damaged, np.eye(4)).to_bytes()
+    (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(data[:5000]) + gzip.compress(data[5000:]))
+    assert run(tmp_path / "scan.nii.gz", tmp_path)["mask"] == "task"
+    found = nibabel.load(tmp_path / "out/scan.nii/scan_nogaps.nii.gz")
+    assert isinstance(found, nibabel.Nifti2Image)
+    np.testing.assert_array_equal(found.get_fdata()[:, ~TASK_MASK], damaged[:, ~TASK_MASK])
+
+
 def test_a_volume_whose_axis_cannot_be_told_asks_for_it(tmp_path):
     nibabel = pytest.importorskip("nibabel")
     volume = np.random.default_rng(0).integers(1, 900, (20, 20, 20)).astype(np.int16)
@@ -211,12 +251,18 @@ def test_a_tiff_of_several_pages_is_refused(damaged, tmp_path):
     assert "pages" in run(tmp_path / "scan.tif", tmp_path)["reason"]
 
 
+@pytest.mark.parametrize("told", [{"photometric": "miniswhite"}, {"extratags": [(274, "H", 1, 6, True)]}])
+def test_a_tiff_to_be_shown_inverted_or_turned_is_refused(told, tmp_path):
+    tifffile.imwrite(tmp_path / "scan.tif", np.full((64, 48), 7, np.uint8), **told)
+    assert "upright" in run(tmp_path / "scan.tif", tmp_path)["remedy"]
+
+
 def test_colour_is_refused(tmp_path):
     cv2.imwrite(str(tmp_path / "scan.png"), np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8))
     assert "colour" in run(tmp_path / "scan.png", tmp_path)["reason"]
 
 
-def test_a_dicom_slice_comes_back_as_a_derived_one(damaged, tmp_path):
+def test_a_dicom_slice_comes_back_as_a_derived_one(damaged, heads, tmp_path):
     pydicom = pytest.importorskip("pydicom")
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
@@ -235,6 +281,13 @@ def test_a_dicom_slice_comes_back_as_a_derived_one(damaged, tmp_path):
     assert found.PatientName == "A^B" and found.SOPInstanceUID != scan.SOPInstanceUID and found.ImageType[0] == "DERIVED"
     np.testing.assert_array_equal(found.pixel_array[~TASK_MASK], stored[~TASK_MASK])
     assert (found.pixel_array[TASK_MASK] > 0).mean() > 0.5
+    uid = "1.2.840.113619.2.5.17"  # as scanners name files
+    (tmp_path / "slice.dcm").rename(tmp_path / uid)
+    assert run(tmp_path / uid, tmp_path)["outputs"][0].endswith(f"{uid}_nogaps.dcm")
+    scan.set_pixel_data(np.rint(np.maximum(heads[0], 0.01) * 900).astype(np.uint16), "MONOCHROME2", 12)
+    scan.save_as(tmp_path / "whole.dcm", enforce_file_format=True)
+    assert run(tmp_path / "whole.dcm", tmp_path)["missing_share"] == 0
+    assert (tmp_path / "out/whole/whole_nogaps.dcm").read_bytes() == (tmp_path / "whole.dcm").read_bytes()
 
 
 def test_a_dicom_file_that_cannot_be_written_again_fails_alone(damaged, tmp_path):

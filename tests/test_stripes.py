@@ -62,6 +62,8 @@ MASKS = {
     "slanted": stripes((64, 64), 2, 5, 30),
     "diagonal": stripes((64, 64), 2, 4, 45),
     "sparse": stripes((64, 64), 3, 7, 100),
+    "wide": stripes((64, 64), 6, 12, 100),
+    "wide slanted": stripes((64, 64), 5, 10, 10),
     "thin": stripes((64, 64), 1, 16, 5),
     "thin diagonal": stripes((64, 64), 1, 6, 135),
 }

@@ -12,14 +12,16 @@ import numpy as np
 
 from toolkit import pictures
 from toolkit.core import ToolkitError
-from toolkit.images import read_array, read_grey, write_png
-from toolkit.scan_formats import CAUTION, Save, Stored, stored
+from toolkit.images import read_array, write_png
+from toolkit.scan_formats import CAUTION, Save, Stored, levels, stored
 from toolkit.stripes import UNDESCRIBED, Recognised, described, recognised
 
 SMALLEST = 8  # pixels along a side of a scan
 MOST_PIXELS = 200_000_000  # of a stack
 EXACT = 1 << 53  # beyond which whole numbers are not exact in floating point
+DARK = 0.1  # of floating point values: when none is greater they are of another scale than 0 to 1
 NOTHING = "No missing line was found: the values are written as they came."
+FEW = 0.01  # NaN as rare may be pixels that are lost besides those of lines
 SHOWN, SIDE = 10, 160  # scans on a contact sheet, and their pixels
 
 
@@ -39,10 +41,10 @@ class Origin:
 def read_scans(path: Path, mask: str | None, axis: int | None) -> tuple[np.ndarray, np.ndarray, Origin]:
     """Scans float32 (N, H, W) in [0, 1], what is missing of them, and their origin.
 
-    Missing are values that are NaN, and those of the mask, a file or a description; without either, those that
-    `stripes.recognised` tells. Floating point values within 0 to 1 stay as they are; all others are scaled so that the least
-    measured value, or 0 when that is less, becomes 0 and the greatest 1. Slices of a volume lie along an axis, or along the one
-    axis whose slices share a mask.
+    Missing are values that are NaN, and those of the mask, a file or a description; without either, or with a few NaN, those that
+    `stripes.recognised` tells. Floating point values within 0 to 1 stay as they are, unless none is greater than DARK; all others
+    are scaled so that the least measured value, or 0 when that is less, becomes 0 and the greatest 1. Slices of a volume lie along
+    an axis, or along the one axis whose slices share a mask.
     """
     found = stored(path)
     if found.values.size > MOST_PIXELS:
@@ -79,7 +81,7 @@ def prepared(found: Stored, name: Path, mask: str | None) -> tuple[np.ndarray, n
     if mask is not None:
         told = Recognised(asked_mask(mask, values.shape[1:]), f"given: {mask}", 1.0)
         missing = nan | told.missing
-    elif nan.any():
+    elif nan.mean() > FEW:
         told, missing = Recognised(nan.any(0), "NaN", 1.0), nan
     else:
         told, missing = None, nan
@@ -88,20 +90,23 @@ def prepared(found: Stored, name: Path, mask: str | None) -> tuple[np.ndarray, n
     low, span = grey_range(values[~missing], zero)
     images = np.where(missing, 0, np.clip((values.astype(np.float64) - low) / span, 0, 1)).astype(np.float32)
     if told is None:
-        told = recognised(np.where(values == zero, 0, np.maximum(images, 1e-6)).astype(np.float32))
-        missing = told.missing & (values == zero)
+        nothing = nan | (values == zero)
+        told = recognised(np.where(nothing, 0, np.maximum(images, 1e-6)).astype(np.float32))
+        missing = nan | (told.missing & nothing)
         images = np.where(missing, 0, images)
     return images, missing, Origin(values, low, span, told, found.save, found.save_deviation)
 
 
 def told_apart(volume: Stored, path: Path, mask: str | None) -> tuple[np.ndarray, np.ndarray, Origin]:
     """The answer for the axis along which slices share a mask; ToolkitError when several do that differ, or none does."""
-    found, refused = {}, None
+    found, refused = {}, []
     for axis in (k for k in range(3) if min(np.delete(volume.values.shape, k)) >= SMALLEST):
         try:
             part = prepared(sliced(volume, axis), path, mask)
         except ToolkitError as error:
-            refused = error
+            if error.status == 2:  # of the mask, along whatever axis
+                raise
+            refused.append(error)
             continue
         lost = part[2].values[part[1]]
         fits = mask is None or ((lost == volume.zero) | np.isnan(lost)).all()
@@ -110,8 +115,11 @@ def told_apart(volume: Stored, path: Path, mask: str | None) -> tuple[np.ndarray
     lines = {axis: part for axis, part in found.items() if part[1].any() and part[2].mask.kind != UNDESCRIBED} or {
         axis: part for axis, part in found.items() if part[1].any()
     }
+    if not lines and len({error.reason for error in refused}) == 1 and not found:
+        raise refused[0]
     if not lines and refused:
-        raise ToolkitError(refused.reason, f"Say along which axis slices lie: --axis 0, 1 or 2. {refused.remedy}") from refused
+        reason, remedy = refused[-1].reason, refused[-1].remedy
+        raise ToolkitError(reason, f"Say along which axis slices lie: --axis 0, 1 or 2. {remedy}") from refused[-1]
     lines = lines or found
     wholes = [np.moveaxis(part[1], 0, axis) for axis, part in lines.items()]
     if not wholes or any((whole != wholes[0]).any() for whole in wholes):
@@ -120,10 +128,10 @@ def told_apart(volume: Stored, path: Path, mask: str | None) -> tuple[np.ndarray
 
 
 def grey_range(measured: np.ndarray, zero: float = 0) -> tuple[float, float]:
-    """What counts as 0, and how far above it 1 lies: 0 and 1 for floating point values within them; else the least value, or that
-    of nothing when it is less, and the greatest."""
+    """What counts as 0, and how far above it 1 lies: 0 and 1 for floating point values within them, unless all are darker than
+    DARK; else the least value, or that of nothing when it is less, and the greatest."""
     low, high = float(min(zero, measured.min())), float(measured.max())
-    if measured.dtype.kind == "f" and low >= 0 and high <= 1:
+    if measured.dtype.kind == "f" and low >= 0 and DARK <= high <= 1:
         return 0.0, 1.0
     return low, high - low or 1.0
 
@@ -134,15 +142,15 @@ def asked_mask(text: str, shape: tuple[int, int], rng: np.random.Generator | Non
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """A mask bool (H, W) of that shape: an .npy of 0 and 1, or an image of 0 and 1 or 0 and 255; greater = missing."""
+    """A mask bool (H, W) of that shape: an .npy or an image of 0 and 1, 0 and 255, or 0 and 65535; greater = missing."""
     try:
-        array = np.squeeze(read_array(path) if path.suffix.lower() == ".npy" else read_grey(path))
+        array = np.squeeze(read_array(path) if path.suffix.lower() == ".npy" else levels(path))
     except ToolkitError as error:
         raise ToolkitError(error.reason, error.remedy, status=2) from error
     if array.shape != shape:
         raise ToolkitError(f"The mask {path} has the shape {array.shape}, scans {shape}.", "Give a mask of the scans' size.")
     kinds = np.unique(array)
-    if array.dtype.kind not in "buif" or not (set(kinds.tolist()) <= {0, 1} or set(kinds.tolist()) <= {0, 255}):
+    if array.dtype.kind not in "buif" or not any(set(kinds.tolist()) <= {0, one} for one in (1, 255, 65535)):
         shown = ", ".join(str(k) for k in kinds[:5].tolist())
         raise ToolkitError(f"The mask {path} is not binary: it holds {shown} ...", "Save 1 where pixels are missing, else 0.", 2)
     return array > 0

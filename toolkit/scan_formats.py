@@ -3,7 +3,6 @@
 import gzip
 import io
 import math
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,6 +18,7 @@ from toolkit.images import LARGEST_FILE, SUFFIXES, decoded, read_array, read_byt
 from toolkit.outputs import write_bytes
 
 CAUTION = "Filled pixels are estimates: not for diagnosis."
+DICOM = ".dcm", ".dicom", ".ima"  # suffixes
 Save = Callable[[np.ndarray, Path], list[str]]
 
 
@@ -44,16 +44,16 @@ def stored(path: Path) -> Stored:
         return array_file(path)
     if name.endswith((".nii", ".nii.gz")):
         return nifti(path)
-    if name.endswith((".dcm", ".dicom", ".ima")) or (not path.suffix and is_dicom(path)):
-        return dicom(path)
     if name.endswith(tuple(SUFFIXES)):
         return images([path])
+    if name.endswith(DICOM) or is_dicom(path):
+        return dicom(path)
     kinds = f".npy, .nii, .nii.gz, .dcm, {', '.join(SUFFIXES)}, or a folder of images"
     raise ToolkitError(f"{path} is of no kind that can be read.", f"Give {kinds}.")
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file says that it is DICOM: scanners leave out the suffix."""
+    """Whether a file says that it is DICOM: scanners leave out the suffix, or end names in a number."""
     return read_bytes(path)[128:132] == b"DICM"
 
 
@@ -106,8 +106,13 @@ def levels(path: Path) -> np.ndarray:
         image = image[..., 0]
     if image.ndim != 2:
         raise ToolkitError(f"{path} is in colour.", "Give grey scans.")
-    if data[:4] in (b"II*\0", b"MM\0*") and len(tifffile.TiffFile(io.BytesIO(data)).pages) > 1:
-        raise ToolkitError(f"{path} holds several pages.", "Save them as files of a folder, or as .npy.")
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        pages = tifffile.TiffFile(io.BytesIO(data)).pages
+        if len(pages) > 1:
+            raise ToolkitError(f"{path} holds several pages.", "Save them as files of a folder, or as .npy.")
+        turn = pages[0].tags.get("Orientation")
+        if pages[0].photometric == tifffile.PHOTOMETRIC.MINISWHITE or (turn and turn.value != 1):
+            raise ToolkitError(f"{path} is a TIFF to be shown inverted or turned.", "Save it upright, with 0 for black.")
     return image
 
 
@@ -145,7 +150,8 @@ def nifti(path: Path) -> Stored:
     data = read_bytes(path)
     try:
         raw = unzipped(data, path) if zipped else data
-        image = nibabel.Nifti1Image.from_bytes(raw)
+        version = nibabel.Nifti2Image if b"n+2" in raw[4:8] else nibabel.Nifti1Image
+        image = version.from_bytes(raw)
         told = math.prod(image.header.get_data_shape()) * image.header.get_data_dtype().itemsize
         if told > len(raw):
             raise ToolkitError(f"{path} should hold {told:,} bytes of values and holds {len(raw):,}.", "Copy the file again.")
@@ -153,7 +159,7 @@ def nifti(path: Path) -> Stored:
     except ToolkitError:
         raise
     except Exception as error:  # nibabel's errors share no base class
-        raise ToolkitError(f"{path} is no NIfTI-1 volume: {error}.", "Copy or convert the file again.") from error
+        raise ToolkitError(f"{path} is no NIfTI volume: {error}.", "Copy or convert the file again.") from error
     spatial = volume[..., 0] if volume.ndim == 4 and volume.shape[-1] == 1 else volume
     if spatial.ndim != 3:
         raise ToolkitError(f"{path} has the shape {volume.shape}.", "Give a single volume.")
@@ -173,7 +179,7 @@ def nifti(path: Path) -> Stored:
         header.set_data_dtype(np.float32)
         header.set_slope_inter(1, 0)
         header["cal_min"] = header["cal_max"] = 0
-        scaled = nibabel.Nifti1Image(values * np.float32(abs(slope)), image.affine, header)
+        scaled = version(values * np.float32(abs(slope)), image.affine, header)
         return written(scaled.to_bytes(), folder / f"{name}_uncertainty{suffix}")
 
     zero = float(np.rint(-inter / slope)) if volume.dtype.kind in "ui" else -inter / slope
@@ -182,15 +188,15 @@ def nifti(path: Path) -> Stored:
 
 def unzipped(data: bytes, path: Path) -> bytes:
     """What a .gz file holds, up to the largest file that is read."""
-    stream = zlib.decompressobj(31)
-    raw = stream.decompress(data, LARGEST_FILE)
-    if stream.unconsumed_tail:
+    raw = gzip.GzipFile(fileobj=io.BytesIO(data)).read(LARGEST_FILE + 1)
+    if len(raw) > LARGEST_FILE:
         raise ToolkitError(f"{path} unpacks to more than 1 GiB.", "Split the volume.")
     return raw
 
 
 def dicom(path: Path) -> Stored:
-    """The slice, or the frames, of a DICOM file; it is written as a derived image with an identifier of its own."""
+    """The slice, or the frames, of a DICOM file; what is changed of it is written as a derived image with an identifier of its
+    own."""
     pydicom = extra("pydicom", path)
     try:
         scan = pydicom.dcmread(io.BytesIO(read_bytes(path)))
@@ -201,7 +207,12 @@ def dicom(path: Path) -> Stored:
     if not kind.startswith("MONOCHROME") or pixels.dtype.name not in ("uint8", "int8", "uint16", "int16"):
         raise ToolkitError(f"{path} is {kind}, {pixels.dtype}.", "Give a grey scan of 8 or 16 bits.")
 
+    name = path.stem if path.name.lower().endswith(DICOM) else path.name
+
     def save(values: np.ndarray, folder: Path) -> list[str]:
+        if (values.reshape(pixels.shape) == pixels).all():
+            write_bytes(folder / f"{name}_nogaps.dcm", read_bytes(path))
+            return [f"{name}_nogaps.dcm"]
         packed = io.BytesIO()
         try:
             copy = pydicom.dcmread(io.BytesIO(read_bytes(path)))
@@ -212,8 +223,8 @@ def dicom(path: Path) -> Stored:
             copy.save_as(packed, enforce_file_format=True)
         except Exception as error:  # pydicom's errors share no base class
             raise ToolkitError(f"{path} cannot be written again: {error}.", "Export it as little endian, uncompressed.") from error
-        write_bytes(folder / f"{path.stem}_nogaps.dcm", packed.getvalue())
-        return [f"{path.stem}_nogaps.dcm"]
+        write_bytes(folder / f"{name}_nogaps.dcm", packed.getvalue())
+        return [f"{name}_nogaps.dcm"]
 
     frames = pixels[None] if pixels.ndim == 2 else pixels
-    return Stored(frames, save, lambda values, folder: saved_array(values, folder / f"{path.stem}_uncertainty.npy"))
+    return Stored(frames, save, lambda values, folder: saved_array(values, folder / f"{name}_uncertainty.npy"))

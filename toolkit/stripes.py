@@ -123,7 +123,7 @@ def recognised(images: np.ndarray) -> Recognised:
                     f"Scans {', '.join(map(str, astray[:10]))} have zeros that the mask of the others ({found.kind}) does not tell."
                 )
                 raise ToolkitError(reason, "Give them apart, or save missing pixels as NaN.")
-            if best is None or found.confidence > best.confidence:
+            if best is None or found.confidence >= best.confidence:  # of equals the wider reach sees more
                 best = found
         complete = complete or found
     if best or (complete and not many):
