@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from data.annotation_formats import Unusable, cityscapes, coco, cvat, labelme, voc
-from data.instances import Annotated, Annotations, Problem
+from data.instances import Annotated, Annotations, Instance, Problem
 from toolkit.core import ToolkitError
 from toolkit.images import read_bytes
 from toolkit.object_files import unambiguous
@@ -94,6 +94,18 @@ def merged(found: Annotations) -> list[Annotated]:
         size = earlier.size or image.size
         behind = max((instance.rank for instance in earlier.instances), default=-1) + 1  # the later file lies in front
         front = min((instance.rank for instance in image.instances), default=0)
-        later = tuple(replace(instance, rank=instance.rank - front + behind) for instance in image.instances)
-        by_name[image.name] = Annotated(earlier.file, image.name, size, earlier.instances + later)
+        there, later = {content(instance) for instance in earlier.instances}, []
+        for instance in image.instances:
+            if content(instance) in there:
+                reason = "the same annotation is there twice"
+                found.problems.append(Problem(image.file, "dropped", reason, image.name, instance.id, instance.category))
+            else:
+                later.append(replace(instance, rank=instance.rank - front + behind, file=image.file))
+        by_name[image.name] = Annotated(earlier.file, image.name, size, (*earlier.instances, *later))
     return list(by_name.values())
+
+
+def content(instance: Instance) -> tuple:
+    """What two annotations have in common that are the same."""
+    outlines = tuple(outline.tobytes() for outline in instance.outlines)
+    return instance.id, instance.category, outlines, instance.runs, instance.box, instance.crowd

@@ -35,7 +35,8 @@ class Runs:
 @dataclass(frozen=True)
 class Instance:
     """An annotated object, whatever its format: outlines x, y, x, y ... (n,), which are not checked yet, or runs; a box (x, y,
-    width, height) when there is one. `rank` orders instances of an image from the rearmost to the foremost, as the file does."""
+    width, height) when there is one. `rank` orders instances of an image from the rearmost to the foremost, as the file does;
+    `file` is named when it is another than that of the image."""
 
     id: str
     category: str
@@ -44,6 +45,7 @@ class Instance:
     box: tuple[float, float, float, float] | None = None
     crowd: bool = False
     rank: float = 0
+    file: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ chunks that have no list. Chunks depend on nothing but the annotations and the o
 among machines, end in the same bytes.
 """
 
+import hashlib
 import itertools
 import json
 import os
@@ -29,10 +30,11 @@ from toolkit.images import SUFFIXES
 from toolkit.manifest import LOCK, hold
 from toolkit.outputs import made_folder, unwritable, write_bytes
 from toolkit.processes import pool
-from toolkit.tasks.objects import BACKGROUND, IGNORE
+from toolkit.tasks.objects import BACKGROUND, IGNORE, SMALLEST
 
 CHUNK = 64  # images
 MOST_CLASSES = 254
+LONGEST = 200  # bytes of a name, without its suffix
 KINDS = ("images", ".jpg"), ("masks", ".png"), ("instances", ".png")
 
 
@@ -46,6 +48,10 @@ def prepared(options: Options, out: Path, workers: int, shard: tuple[int, int] |
     """
     if out.exists() or out.is_symlink():
         raise ToolkitError(f"{out} is there already.", "Move it, or choose another --out.", status=4)
+    if min(options.size) < SMALLEST:
+        raise ToolkitError(
+            f"--size {options.size[0]}x{options.size[1]} is too small.", f"Give {SMALLEST} pixels or more.", status=2
+        )
     if not options.images.is_dir():
         raise ToolkitError(f"There is no folder {options.images}.", "Give --images the folder that holds the images.", status=5)
     if any(out.resolve().is_relative_to(p.resolve()) for p in (options.images, options.annotations) if p.is_dir()):
@@ -141,9 +147,13 @@ def matched(found: Annotations, folder: Path) -> tuple[list[Item], list[Problem]
         if path.is_absolute() or ".." in path.parts or any(part.endswith(":") for part in path.parts[:1]):
             reason, candidates = "its file name leaves the folder: refused", []
         else:
-            likely = by_name.get(path.name) or by_stem.get(path.name) or by_stem.get(path.stem) or []
+            whole = path.stem if path.suffix[1:].isalpha() else path.name  # scan.2 has no suffix
+            likely = by_name.get(path.name) or by_stem.get(path.name) or by_stem.get(whole) or []
             candidates = [name] if name in named else [file for file in likely if file not in named and same_folder(path, file)]
-            reason = "there is no such image" if not candidates else f"several images have this name: {', '.join(candidates[:3])}"
+            reason = f"several images have this name: {', '.join(candidates[:3])}"
+            if not candidates:
+                there = (folder / name).is_file()
+                reason = "its file is of no kind that can be read" if there else "there is no such image"
         if len(candidates) == 1 and candidates[0] in taken:
             reason, candidates = f"its image is that of {taken[candidates[0]]} already", []
         if len(candidates) != 1:
@@ -156,7 +166,8 @@ def matched(found: Annotations, folder: Path) -> tuple[list[Item], list[Problem]
     stems, used, items = Counter(PurePosixPath(source).stem for _, source in pairs), set(), []
     for annotated, source in sorted(pairs, key=lambda pair: pair[1]):
         stem = PurePosixPath(source).stem
-        name = base = stem if stems[stem] == 1 else source.replace("/", "_").replace(".", "_")
+        base = stem if stems[stem] == 1 else source.replace("/", "_").replace(".", "_")
+        name = base = base if len(os.fsencode(base)) <= LONGEST else hashlib.sha256(os.fsencode(source)).hexdigest()
         while name in used:
             name = f"{base}_{len(used)}"
         used.add(name)
@@ -213,11 +224,11 @@ def conclude(
         place = record["annotations"], record["source"]
         told.append(asdict(Problem(place[0], "skipped", "it shows no object: left out of train", place[1])))
         reason = "its image, which shows no object, was left out of train"
-        told += [asdict(Problem(place[0], "dropped", reason, place[1], *instance)) for instance in record["kept"]]
+        told += [asdict(Problem(file, "dropped", reason, place[1], *which)) for file, *which in record["kept"]]
         record["kept"] = []
-    if len(left_out) == len(good):
+    if not any({int(value) for value in record["pixels"]} - {0, IGNORE} for record in good):
         shutil.rmtree(work)
-        reasons = Counter(one["reason"] for one in told if one["action"] == "skipped").most_common(3)
+        reasons = Counter(one["reason"] for one in told if one["action"] in ("dropped", "skipped")).most_common(3)
         summed = "; ".join(f"{reason} ({times} times)" for reason, times in reasons)
         raise ToolkitError(f"No image could be prepared: {summed}.", "Check --images and --annotations.", status=5)
     without = {record["name"] for record in left_out}

@@ -31,10 +31,10 @@ def accounted(
     told: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """What the report says: counts, the balance of classes, and everything that was done."""
+    told_of = defaultdict(set)
+    for one in told:
+        told_of[one["action"]].add((one["file"], one["image"], one["instance"]))
     dropped = sum(one["action"] == "dropped" for one in told)
-    mended = {
-        action: {(one["file"], one["image"], one["instance"]) for one in told if one["action"] == action} for action in MENDED
-    }
     kept = sum(len(record["kept"]) for record in records)
     balance = {part: {name: {"images": 0, "pixels": 0} for name in (*classes, IGNORED)} for part in PARTS}
     for line in manifest:
@@ -50,14 +50,14 @@ def accounted(
         "images": {
             "annotated": len(found.images),
             "written": len(manifest),
-            "skipped": len({one["image"] for one in told if one["action"] == "skipped"}),
+            "skipped": len({image for _, image, _ in told_of["skipped"]} - {""}),
             "parts": {part: sum(line["part"] == part for line in manifest) for part in PARTS},
         },
         "instances": {
             "annotated": found.met,
             "kept": kept,
             "dropped": dropped,
-            **{action: len(which) for action, which in mended.items()},
+            **{action: len(told_of[action] - told_of["dropped"]) for action in MENDED},
         },
         "overlaps": {
             "images": sum(record.get("overlap", 0) > 0 for record in records),
@@ -96,6 +96,7 @@ def kind(reason: str) -> str:
 def overlay(folder: Path, line: dict[str, Any], classes: tuple[str, ...]) -> str:
     """A picture with its mask over it, as JPEG in base64."""
     place = folder / line["part"]
-    mask = cv2.imread(str(place / "masks" / f"{line['name']}.png"), cv2.IMREAD_UNCHANGED)
+    path = place / "masks" / f"{line['name']}.png"  # whose name may be none that OpenCV can open
+    mask = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     shown = pictures.overlaid(read_image(place / "images" / f"{line['name']}.jpg"), mask, classes)
     return base64.b64encode(cv2.imencode(".jpg", shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1]).decode()

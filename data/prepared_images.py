@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from data import rasters
-from data.instances import Annotated, Problem
+from data.instances import Annotated, Instance, Problem
 from data.parts import likeness
 from toolkit.core import ToolkitError
 from toolkit.images import FORMATS, check_header, quiet, read_bytes
@@ -20,6 +20,7 @@ from toolkit.tasks.objects import IGNORE
 MOST_INSTANCES = 65535  # in a mask of 16 bits
 QUALITY = 95  # of JPEG, colours at full resolution
 SURROUND = 104, 116, 124  # BGR, around a picture in a letterbox: the mean of photographs
+SMALL = 8  # pixels of a mask that an object covers, from which it may show in one alone
 OUTSIDE = "it lies outside of what is cut from the image"
 
 
@@ -62,8 +63,9 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
     options, annotated = plan.options, item.annotated
     remarks: list[Problem] = []
 
-    def remark(action: str, reason: str, instance: str = "", category: str = "") -> None:
-        remarks.append(Problem(annotated.file, action, reason, item.source, instance, category))
+    def remark(action: str, reason: str, one: Instance | None = None) -> None:
+        which = (one.file or annotated.file, one.id, one.category) if one else (annotated.file, "", "")
+        remarks.append(Problem(which[0], action, reason, item.source, *which[1:]))
 
     record = {"name": item.name, "source": item.source, "annotations": annotated.file, "status": "ok"}
     try:
@@ -71,22 +73,22 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
     except ToolkitError as error:
         remark("skipped", error.reason)
         for instance in annotated.instances:
-            remark("dropped", "its image was skipped", instance.id, instance.category)
+            remark("dropped", "its image was skipped", instance)
         return record | {"status": "skipped", "remarks": [asdict(one) for one in remarks], "kept": []}, {}
     found = []
     for instance in annotated.instances:
         if instance.category not in plan.indices:
-            remark("dropped", "its class is not taken", instance.id, instance.category)
+            remark("dropped", "its class is not taken", instance)
             continue
         one, told = rasters.painted(instance, shape, options.boxes)
         for r in told:
-            remark(r.action, r.reason, instance.id, instance.category)
+            remark(r.action, r.reason, instance)
         if one:
             found.append(one)
     labels, numbers, order = rasters.label_map(found, shape, plan.indices, options.priority)
     for one in found:
         if one.instance.crowd and not (labels[one.where][one.pixels] == IGNORE).any():
-            remark("noted", "a crowd that lies wholly under others", one.instance.id, one.instance.category)
+            remark("noted", "a crowd that lies wholly under others", one.instance)
     picture, mask, instances, place = fitted(image, labels, numbers, options)
     if instances is not None:  # of objects that share a pixel each may have less of it than what lies around, and together more
         owners = np.array([0, *(plan.indices[one.instance.category] for one in order)], np.uint8)
@@ -103,18 +105,20 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
             told = seen_as(one, visible, k + 1, plan.indices[one.instance.category], mask, instances, place, given)
         if told == OUTSIDE:
             outside.add(id(one))
-            remark("dropped", told, one.instance.id, one.instance.category)
+            remark("dropped", told, one.instance)
         elif told:
-            remark("noted", told, one.instance.id, one.instance.category)
+            remark("noted", told, one.instance)
     checked(picture, mask, plan)
     files = {f"images/{item.name}.jpg": encoded(".jpg", picture), f"masks/{item.name}.png": encoded(".png", mask)}
     if options.mode == "instances":
         files[f"instances/{item.name}.png"] = encoded(".png", np.minimum(instances, MOST_INSTANCES).astype(np.uint16))
     counts = np.bincount(mask.ravel())
     pixels = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
-    told = {"sha256": sha256, "size": list(shape[::-1]), "pixels": pixels, "hash": f"{likeness(picture):016x}"}
+    told = {"sha256": sha256, "size": list(shape[::-1]), "pixels": pixels, "hash": f"{likeness(image):016x}"}
     told["overlap"] = int(sum(np.count_nonzero(one.pixels) for one in found) - np.count_nonzero(labels))
-    kept = [(one.instance.id, one.instance.category) for one in found if id(one) not in outside]
+    kept = [
+        (one.instance.file or annotated.file, one.instance.id, one.instance.category) for one in found if id(one) not in outside
+    ]
     return record | told | {"kept": kept, "remarks": [asdict(one) for one in remarks]}, files
 
 
@@ -137,6 +141,8 @@ def read_turned(options: Options, item: Item, remark: Any) -> tuple[np.ndarray, 
     except Exception:  # of a header that is damaged, or of another program's making
         turn = 1
         remark("noted", "its EXIF data are damaged: taken as upright")
+    if header.format == "TIFF" and header.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        raise ToolkitError("it is a TIFF that is to be shown turned", "")
     told = item.annotated.size
     shown = stored[::-1] if turn in (5, 6, 7, 8) else stored
     if told not in (None, stored, shown):
@@ -214,18 +220,17 @@ def seen_as(
     """What is to be noted of how an instance is seen in the mask: nothing, when it is; that it lies OUTSIDE; or that it had
     vanished, and was given the pixel where most of it lies, unless all such pixels were `given` to others."""
     (across, down), (x, y) = place
-    step = max(1, int(visible.size**0.5 / 32))  # of a large one some pixels will do
-    sampled = visible[::step, ::step]
-    rows, columns = (step * part for part in np.nonzero(sampled)) if sampled.any() else np.nonzero(visible)
-    rows = np.floor((rows + one.top + 0.5) * down + y).astype(int)
-    columns = np.floor((columns + one.left + 0.5) * across + x).astype(int)
-    inside = (rows >= 0) & (rows < mask.shape[0]) & (columns >= 0) & (columns < mask.shape[1])
-    if not inside.any():
+    for step in (max(1, int(visible.size**0.5 / 32)), 1):  # of a large one some pixels will do, as a rule
+        rows, columns = (step * part for part in np.nonzero(visible[::step, ::step]))
+        rows = np.floor((rows + one.top + 0.5) * down + y).astype(int)
+        columns = np.floor((columns + one.left + 0.5) * across + x).astype(int)
+        inside = (rows >= 0) & (rows < mask.shape[0]) & (columns >= 0) & (columns < mask.shape[1])
+        rows, columns = rows[inside], columns[inside]
+        shown = mask[rows, columns] == index if instances is None else instances[rows, columns] == number
+        if shown.any():
+            return ""
+    if not len(rows):
         return OUTSIDE
-    rows, columns = rows[inside], columns[inside]
-    shown = mask[rows, columns] == index if instances is None else instances[rows, columns] == number
-    if shown.any():
-        return ""
     flat, counts = np.unique(rows * mask.shape[1] + columns, return_counts=True)
     free = np.array([int(pixel) not in given for pixel in flat])
     if not free.any():
@@ -245,17 +250,16 @@ def lone_pixels(order: list[rasters.Painted], numbers: np.ndarray, mask: np.ndar
     (across, down), (x, y) = place
     found = set()
     for k, one in enumerate(order):
-        if one.pixels.shape[0] * down > 2 or one.pixels.shape[1] * across > 2:
+        if np.count_nonzero(one.pixels) * down * across > SMALL:
             continue
         rows, columns = np.nonzero(numbers[one.where] == k + 1)
-        places = set(
-            zip(np.floor((rows + one.top + 0.5) * down + y), np.floor((columns + one.left + 0.5) * across + x), strict=True)
-        )
-        if len(places) == 1:
-            row, column = (int(value) for value in places.pop())
-            inside = 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]
-            if inside and mask[row, column] == shown_as[k]:
-                found.add(row * mask.shape[1] + column)
+        rows = np.floor((rows + one.top + 0.5) * down + y).astype(int)
+        columns = np.floor((columns + one.left + 0.5) * across + x).astype(int)
+        inside = (rows >= 0) & (rows < mask.shape[0]) & (columns >= 0) & (columns < mask.shape[1])
+        rows, columns = rows[inside], columns[inside]
+        shown = np.unique((rows * mask.shape[1] + columns)[mask[rows, columns] == shown_as[k]])
+        if len(shown) == 1:
+            found.add(int(shown[0]))
     return found
 
 

@@ -240,7 +240,15 @@ def test_masks_of_labelme_are_read(tmp_path):
 
 
 def test_of_two_files_the_later_lies_in_front(tmp_path):
+    for k, name in enumerate(("a.json", "b.json")):
+        saved(tmp_path, coco(annotations=[coco()["annotations"][0] | {"id": k}]), name)
+    (image,) = read(tmp_path).images
+    assert [(instance.rank, instance.file) for instance in image.instances] == [(0, ""), (1, "b.json")]
+
+
+def test_an_annotation_that_two_files_hold_counts_once(tmp_path):
     for name in ("a.json", "b.json"):
         saved(tmp_path, coco(), name)
-    (image,) = read(tmp_path).images
-    assert [instance.rank for instance in image.instances] == [0, 1]
+    found = read(tmp_path)
+    assert len(found.images[0].instances) == 1 and found.met == 2
+    assert [(p.file, p.instance) for p in found.problems if p.action == "dropped"] == [("b.json", "7")]

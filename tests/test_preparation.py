@@ -1,6 +1,7 @@
 """From annotations to a data set: every image and every instance is accounted for."""
 
 import json
+import os
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
@@ -379,3 +380,48 @@ def test_overlaps_and_near_duplicates_are_counted(tmp_path):
     options = coco(tmp_path, [("a.png", 64, 48), ("b.png", 64, 48)], [(0, [under], {}), (0, [over], {}), (1, [under], {})])
     report = run(options, tmp_path / "out")
     assert report["overlaps"] == {"images": 1, "pixels": 100} and report["near_duplicates"] == [["a.png", "b.png"]]
+
+
+def test_names_that_are_no_utf_8_and_long_ones_are_prepared(tmp_path):
+    photograph(tmp_path / "images/a.png")
+    name = os.fsdecode(b"caf\xe9")
+    (tmp_path / "images/a.png").rename(tmp_path / f"images/{name}.png")
+    photograph(tmp_path / f"images/{'l' * 150}/{'q' * 120}.png", seed=1)
+    photograph(tmp_path / f"images/{'m' * 150}/{'q' * 120}.png", seed=2)
+    names = [f"{name}.png", f"{'l' * 150}/{'q' * 120}.png", f"{'m' * 150}/{'q' * 120}.png"]
+    report = run(coco(tmp_path, [(n, 64, 48) for n in names], [(k, [SQUARE], {}) for k in range(3)]), tmp_path / "out")
+    assert report["images"]["written"] == 3
+
+
+def test_what_keeps_a_set_from_being_prepared_is_told(tmp_path):
+    photograph(tmp_path / "images/a.png")
+    box = {"segmentation": [], "bbox": [10, 10, 20, 20]}
+    options = coco(tmp_path, [("a.png", 64, 48)], [(0, [], box)])
+    with pytest.raises(ToolkitError, match="--boxes takes it"):
+        run(options, tmp_path / "out")
+    assert run(replace(options, boxes=True), tmp_path / "out")["instances"]["kept"] == 1
+
+
+def test_what_a_second_file_tells_of_an_image_is_told_of_that_file(tmp_path):
+    photograph(tmp_path / "images/a.png")
+    coco(tmp_path, [("a.png", 64, 48)], [(0, [[1, 1, 5, 1]], {"id": 77})])
+    (tmp_path / "a.json").rename(tmp_path / "b.json")
+    options = coco(tmp_path, [("a.png", 64, 48)], [(0, [SQUARE], {})])
+    (tmp_path / "told").mkdir()
+    for name in "ab":
+        (tmp_path / f"{name}.json").rename(tmp_path / f"told/{name}.json")
+    report = run(replace(options, annotations=tmp_path / "told"), tmp_path / "out")
+    assert {one["file"] for one in report["problems"] if one["instance"] == "77"} == {"b.json"}
+
+
+def test_a_name_that_ends_in_a_number_is_not_cut(tmp_path):
+    photograph(tmp_path / "images/scan.png")
+    photograph(tmp_path / "images/b.png", seed=1)
+    options = coco(tmp_path, [("scan.2", 64, 48), ("b", 64, 48)], [(0, [SQUARE], {}), (1, [SQUARE], {})])
+    report = run(options, tmp_path / "out")
+    assert "there is no such image" in reasons(report, "skipped") and report["images"]["written"] == 1
+
+
+def test_a_size_below_what_the_task_takes_is_refused(tmp_path):
+    with pytest.raises(ToolkitError, match="too small"):
+        run(Options(tmp_path / "a.json", tmp_path, size=(4, 64)), tmp_path / "out")

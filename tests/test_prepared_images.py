@@ -151,3 +151,39 @@ def test_maps_of_instances_and_of_classes_tell_the_same(tmp_path):
     (mask,) = masks(tmp_path / "out").values()
     instances = cv2.imread(str(next((tmp_path / "out").glob("*/instances/a.png"))), cv2.IMREAD_UNCHANGED)
     assert ((instances > 0) == (mask == 1)).all() and instances.any()
+
+
+def test_wide_pictures_in_a_letterbox_are_no_near_duplicates(tmp_path):
+    names = [f"{k}.png" for k in range(12)]
+    for k, name in enumerate(names):
+        photograph(tmp_path / "images" / name, 400, 40, seed=k)
+    report = run(coco(tmp_path, [(n, 400, 40) for n in names], [(k, [SQUARE], {}) for k in range(12)]), tmp_path / "out")
+    assert report["near_duplicates"] == []
+
+
+def test_an_object_whose_only_pixel_another_lacks_keeps_it(tmp_path):
+    photograph(tmp_path / "images/a.png", 320, 320)
+    dog, car = [6, 0, 16, 0, 16, 10, 6, 10], [12, 4, 14, 4, 14, 6, 12, 6]
+    options = coco(tmp_path, [("a.png", 320, 320)], [(0, [dog], {}), (0, [car], {"category_id": 2})])
+    report = run(replace(options, size=(32, 32)), tmp_path / "out")
+    (mask,) = masks(tmp_path / "out").values()
+    assert (mask == 1).any()
+    assert (mask == 2).any() or "so small that others take all of its pixels" in reasons(report, "noted")
+
+
+def test_what_a_cut_leaves_a_strip_of_is_kept(tmp_path):
+    photograph(tmp_path / "images/a.png", 1000, 500)
+    options = coco(tmp_path, [("a.png", 1000, 500)], [(0, [[0, 0, 253, 0, 253, 500, 0, 500]], {})])
+    report = run(replace(options, size=(500, 500), fit="crop"), tmp_path / "out")
+    (mask,) = masks(tmp_path / "out").values()
+    assert (mask == 1).sum() == 1500 and report["instances"]["kept"] == 1
+
+
+def test_a_tiff_to_be_shown_turned_is_skipped(tmp_path):
+    photograph(tmp_path / "images/b.png")
+    meta = Image.Exif()
+    meta[0x0112] = 3
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(tmp_path / "images/a.tif", exif=meta)
+    options = coco(tmp_path, [("a.tif", 64, 48), ("b.png", 64, 48)], [(0, [SQUARE], {}), (1, [SQUARE], {})])
+    report = run(options, tmp_path / "out")
+    assert reasons(report, "skipped") == ["it is a TIFF that is to be shown turned"]

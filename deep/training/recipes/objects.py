@@ -51,7 +51,7 @@ def data(folder: Path, part: str) -> Examples:
         unknown = unknown or (path if (mask == IGNORE).any() else None)
         counts.append(np.bincount(mask.ravel(), minlength=IGNORE + 1)[: len(found.classes)])
         sizes.append(mask.shape)
-    if unknown and not np.sum(counts, 0)[1:].any():
+    if part == "train" and unknown and not np.sum(counts, 0)[1:].any():
         reason = f"{unknown} and all masks beside it hold 0 and {IGNORE} alone, and {IGNORE} stands for what is unknown."
         raise ToolkitError(reason, f"Save class indices, 0 to {len(found.classes) - 1}.", status=5)
     shape = np.clip(np.rint(np.median(sizes, 0) / STEP) * STEP, STEP, WIDEST).astype(int)
