@@ -1,6 +1,7 @@
 """The recipe and the network of objects."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file, save_file  # noqa: E402
 
 from data.scenes import CLASSES, generated  # noqa: E402
 from deep.training.export import export_task  # noqa: E402
@@ -179,3 +182,28 @@ def test_a_run_ends_when_validation_has_not_improved_for_long(folder, tmp_path):
     train(hopeless, folder, tmp_path, 50, 0, 1, False, None, lambda step, scalars: None)
     steps = [json.loads(line)["step"] for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3]
+
+
+def test_weights_of_other_classes_are_a_start(folder, tmp_path, capsys):
+    torch.manual_seed(0)
+    other = ObjectNetwork(list("ab")).state_dict()
+    save_file({name: value.contiguous() for name, value in other.items()}, tmp_path / "other.safetensors")
+    train_task("objects", folder, tmp_path / "run", 1, 0, 2, False, tmp_path / "other.safetensors")
+    assert "classify begins anew" in capsys.readouterr().err
+    found = load_file(tmp_path / "run/best.safetensors")
+    assert len(found["classify.bias"]) == len(CLASSES)
+    torch.testing.assert_close(found["enter.0.weight"], other["enter.0.weight"], atol=0.02, rtol=0)
+
+
+def test_a_run_refused_before_it_began_leaves_its_folder_free(folder, tmp_path):
+    (tmp_path / "wrong.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ToolkitError, match="no weights of this network"):
+        train_task("objects", folder, tmp_path / "run", 1, 0, 2, False, tmp_path / "wrong.safetensors")
+    assert not (tmp_path / "run/run.json").exists()
+
+
+def test_a_validation_part_may_show_no_object(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "set")
+    for path in (tmp_path / "set/val/masks").iterdir():
+        cv2.imwrite(str(path), np.where(np.arange(128)[:, None] < 9, IGNORE, np.zeros((128, 128), np.uint8)).astype(np.uint8))
+    assert recipe.data(tmp_path / "set", "val").pairs

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import torch
 from safetensors import SafetensorError
@@ -38,6 +39,7 @@ class Recipe:
     steps: int
     learning_rate: float = 1e-3
     arguments: Callable[[Path], dict[str, Any]] = lambda folder: {}
+    last: str = ""  # the layer whose size the data tell, which is learned anew when trained weights are of other data
     warm_up: int = 200
     taught: int = 0  # steps that trained weights have behind them, for a recipe in stages: a run that starts from them skips these
     weight_decay: float = 0.01
@@ -64,7 +66,7 @@ def train(
     It learns on a graphics processor when torch sees one. Started by `torchrun`, several processes take a batch each and learn from
     their mean; the first of them validates and writes. `report(step, scalars)` is called after every step. With `resume` the run
     goes on from `folder/state.pt` when it is there. With `weights`, a safetensors file of this network, the run starts from these
-    and takes smaller steps.
+    and takes smaller steps; a last layer of other classes begins anew.
     """
     from torch.utils.tensorboard import SummaryWriter
 
@@ -82,9 +84,9 @@ def train(
     network = recipe.network(**recipe.arguments(data)).to(device, memory_format=torch.channels_last)  # a fifth faster on processors
     if weights:
         try:
-            network.load_state_dict(load_file(weights))
+            network.load_state_dict(fitting(load_file(weights), network, recipe.last))
         except (OSError, RuntimeError, SafetensorError) as error:
-            reason = f"{weights} holds no weights of this network: {str(error).splitlines()[0]}"
+            reason = f"{weights} holds no weights of this network: {' '.join(str(error).split())[:300]}"
             raise ToolkitError(reason, f"Give the {recipe.task}.safetensors of `toolkit export`.", status=2) from error
     highest_rate = recipe.learning_rate * (FINE_TUNING if weights else 1)
     averaged = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=partial(average, recipe.average), use_buffers=True)
@@ -162,6 +164,15 @@ def train(
     if processes > 1:
         torch.distributed.destroy_process_group()
     return folder / "best.safetensors"
+
+
+def fitting(weights: dict[str, Tensor], network: nn.Module, last: str) -> dict[str, Tensor]:
+    """Trained weights, but those of the last layer as they are in the network when their sizes differ."""
+    own = {name: value for name, value in network.state_dict().items() if last and name.startswith(f"{last}.")}
+    anew = {name: value for name, value in own.items() if name in weights and weights[name].shape != value.shape}
+    if anew:
+        click.echo(f"The weights are of other classes: {last} begins anew.", err=True)
+    return weights | anew
 
 
 def average(highest: float, averages: list[Tensor], current: list[Tensor], count: int) -> None:

@@ -87,4 +87,9 @@ def train_task(
             if "score" in scalars:
                 click.echo("  ".join(f"{k} {v:.4g}" for k, v in scalars.items()), err=True)
 
-        return run_loop(chosen, data, out, described["steps"], seed, threads, resume, weights, report)
+        try:
+            return run_loop(chosen, data, out, described["steps"], seed, threads, resume, weights, report)
+        except ToolkitError:
+            if first and not (out / "history.jsonl").exists():  # refused before it began: `out` is as free as it was
+                record.unlink()
+            raise

@@ -234,6 +234,7 @@ RECIPE = Recipe(
     files=("train", "val"),
     data=data,
     arguments=lambda folder: {"classes": list(data_set(folder / "train").classes)},
+    last="classify",
     batch=batch,
     loss=loss,
     validate=validate,
