@@ -52,7 +52,7 @@ class LineNetwork(nn.Module):
     """`forward(measured, known)`: float32 (B, 1, H, W) each, images in [0, 1] with zeros where `known` is 0; H and W from 8 ->
     filled images (B, 1, H, W), not clipped, the measured pixels as they came."""
 
-    def __init__(self, widths: tuple[int, ...] = WIDTHS, blocks: tuple[int, ...] = (1, 1, 4)):
+    def __init__(self, widths: tuple[int, ...] = WIDTHS, blocks: tuple[int, ...] = (1, 1, 6)):
         super().__init__()
         self.enter = nn.Conv2d(3, widths[0], 3, padding=1)
         self.down, self.narrow, self.widen, self.up = (nn.ModuleList() for _ in range(4))
