@@ -39,8 +39,8 @@ def test_a_batch_depends_on_seed_and_step_alone(stack, planes):
 def test_masks_are_the_tasks_and_many_others():
     drawn = [recipe.mask(np.random.default_rng(k)) for k in range(200)]
     own = np.mean([(mask == TASK_MASK).all() for mask in drawn])
-    assert 0.55 < own < 0.85
-    assert len({mask.tobytes() for mask in drawn}) > 60
+    assert own == pytest.approx(recipe.SHARE_TASK, abs=0.06)
+    assert len({mask.tobytes() for mask in drawn}) > 100 * (1 - recipe.SHARE_TASK)
 
 
 def test_the_prior_of_a_mirror_image_is_the_mirror_image_of_the_prior(stack):

@@ -23,7 +23,7 @@ from toolkit.stripes import TASK_MASK, scattered, stripes
 BATCH = 32
 POOL, POOL_SEED = 12_000, 3_000_017  # generated heads
 SHARE_GENERATED, SHARE_FRAMED = 0.1, 0.35  # the others are slices as they are
-SHARE_TASK, SHARE_TURNED = 0.93, 0.02  # of masks: the task's own as it is, and mirrored and shifted
+SHARE_TASK, SHARE_TURNED = 0.93, 0.02  # of masks: the task's own as it is, and mirrored and shifted; the others are of all kinds
 DARKEST = 1e-3  # grey, of 1: a scan whose brightest pixel is darker is not brightened further
 FINEST = 1e-4  # mean squared error below which there is nothing to gain: 40 dB
 
