@@ -137,11 +137,11 @@ def read_turned(options: Options, item: Item, remark: Any) -> tuple[np.ndarray, 
     except Exception as error:  # Pillow's errors share no base class
         raise ToolkitError("it is no image that can be read", "") from error
     try:
-        turn = header.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in header.info else 1
+        turn = header.getexif().get(ExifTags.Base.Orientation, 1) if "exif" in header.info or header.format == "TIFF" else 1
     except Exception:  # of a header that is damaged, or of another program's making
         turn = 1
         remark("noted", "its EXIF data are damaged: taken as upright")
-    if header.format == "TIFF" and header.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+    if header.format == "TIFF" and turn != 1:
         raise ToolkitError("it is a TIFF that is to be shown turned", "")
     told = item.annotated.size
     shown = stored[::-1] if turn in (5, 6, 7, 8) else stored
@@ -219,13 +219,8 @@ def seen_as(
 ) -> str:
     """What is to be noted of how an instance is seen in the mask: nothing, when it is; that it lies OUTSIDE; or that it had
     vanished, and was given the pixel where most of it lies, unless all such pixels were `given` to others."""
-    (across, down), (x, y) = place
-    for step in (max(1, int(visible.size**0.5 / 32)), 1):  # of a large one some pixels will do, as a rule
-        rows, columns = (step * part for part in np.nonzero(visible[::step, ::step]))
-        rows = np.floor((rows + one.top + 0.5) * down + y).astype(int)
-        columns = np.floor((columns + one.left + 0.5) * across + x).astype(int)
-        inside = (rows >= 0) & (rows < mask.shape[0]) & (columns >= 0) & (columns < mask.shape[1])
-        rows, columns = rows[inside], columns[inside]
+    for step in dict.fromkeys((max(1, int(visible.size**0.5 / 32)), 1)):  # of a large one some pixels will do, as a rule
+        rows, columns = landed(one, visible, mask.shape, place, step)
         shown = mask[rows, columns] == index if instances is None else instances[rows, columns] == number
         if shown.any():
             return ""
@@ -244,19 +239,27 @@ def seen_as(
     return "so small that it is kept as one pixel"
 
 
+def landed(
+    one: rasters.Painted, visible: np.ndarray, shape: tuple[int, int], place: tuple, step: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of a mask (H, W) where the visible pixels of an instance, every step-th, come to lie, those inside."""
+    (across, down), (x, y) = place
+    rows, columns = (step * part for part in np.nonzero(visible[::step, ::step]))
+    rows = np.floor((rows + one.top + 0.5) * down + y).astype(int)
+    columns = np.floor((columns + one.left + 0.5) * across + x).astype(int)
+    inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+    return rows[inside], columns[inside]
+
+
 def lone_pixels(order: list[rasters.Painted], numbers: np.ndarray, mask: np.ndarray, shown_as: list[int], place: tuple) -> set[int]:
     """The pixels of a mask, of classes or of instances, that are the only ones in which an instance shows, by the value that it is
     `shown_as`: none may be taken."""
-    (across, down), (x, y) = place
+    (across, down), _ = place
     found = set()
     for k, one in enumerate(order):
         if np.count_nonzero(one.pixels) * down * across > SMALL:
             continue
-        rows, columns = np.nonzero(numbers[one.where] == k + 1)
-        rows = np.floor((rows + one.top + 0.5) * down + y).astype(int)
-        columns = np.floor((columns + one.left + 0.5) * across + x).astype(int)
-        inside = (rows >= 0) & (rows < mask.shape[0]) & (columns >= 0) & (columns < mask.shape[1])
-        rows, columns = rows[inside], columns[inside]
+        rows, columns = landed(one, numbers[one.where] == k + 1, mask.shape, place)
         shown = np.unique((rows * mask.shape[1] + columns)[mask[rows, columns] == shown_as[k]])
         if len(shown) == 1:
             found.add(int(shown[0]))

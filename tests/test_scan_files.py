@@ -116,6 +116,15 @@ def test_lines_are_found_beside_a_few_values_that_are_nan(damaged, tmp_path):
     assert np.isfinite(np.load(tmp_path / "out/scans/scans_nogaps.npy")).all()
 
 
+@pytest.mark.parametrize("zeros", [0, 0.3])
+def test_a_few_values_that_are_nan_are_missing_whatever_else_is_zero(zeros, heads, tmp_path):
+    array = np.maximum(heads[0], 0.01)
+    array[np.random.default_rng(0).random(array.shape) < zeros] = 0
+    array[30, 20:30] = np.nan
+    record = run(saved(tmp_path, array), tmp_path)
+    assert record["status"] == "ok" and record["mask"] == "NaN" and record["missing_share"] == pytest.approx(10 / 4096, abs=1e-4)
+
+
 @pytest.mark.parametrize("method", ["baseline", "deep"])
 def test_scans_of_a_scale_far_below_1_are_filled_as_well(method, damaged, tmp_path):
     filled = []

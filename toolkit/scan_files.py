@@ -91,8 +91,14 @@ def prepared(found: Stored, name: Path, mask: str | None) -> tuple[np.ndarray, n
     images = np.where(missing, 0, np.clip((values.astype(np.float64) - low) / span, 0, 1)).astype(np.float32)
     if told is None:
         nothing = nan | (values == zero)
-        told = recognised(np.where(nothing, 0, np.maximum(images, 1e-6)).astype(np.float32))
-        missing = nan | (told.missing & nothing)
+        try:
+            told = recognised(np.where(nothing, 0, np.maximum(images, 1e-6)).astype(np.float32))
+            missing = nan | (told.missing & nothing)
+        except ToolkitError:
+            if not nan.any():
+                raise
+        if nan.any() and (missing == nan).all():
+            told = Recognised(nan.any(0), "NaN", 1.0)
         images = np.where(missing, 0, images)
     return images, missing, Origin(values, low, span, told, found.save, found.save_deviation)
 
