@@ -36,12 +36,11 @@ def measured(tasks: tuple[str, ...], data: Path | None, quick: bool, folder: Pat
     made_folder(folder)
     name = ("real" if data else "builtin") + ("-quick" if quick else "")
     path = folder / f"{name}.json"
-    earlier = read(path)["tasks"] if path.exists() else {}
     for line in machine.pinned():
         report(line)
     found = {task_name: task_results(task_name, data, quick, folder, name, report) for task_name in tasks}
     results = {"name": name, "tasks": rounded(found)}
-    together = earlier | results["tasks"]
+    together = (read(path)["tasks"] if path.exists() else {}) | results["tasks"]  # read now: another run may have written meanwhile
     whole = results | {"tasks": {task_name: together[task_name] for task_name in CONDITIONS if task_name in together}}
     write_bytes(path, (json.dumps(whole).replace('{"sample"', '\n{"sample"') + "\n").encode())
     return results

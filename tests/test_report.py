@@ -206,6 +206,16 @@ def test_a_readme_without_markers_is_refused(tmp_path, monkeypatch):
         render.written()
 
 
+def test_what_another_run_wrote_meanwhile_stays(tmp_path, monkeypatch):
+    def slow(task, *rest):
+        (tmp_path / "builtin-quick.json").write_text(json.dumps({"name": "builtin-quick", "tasks": {"grains": {}}}))
+        return {}
+
+    monkeypatch.setattr(run, "task_results", slow)
+    measured(tmp_path)
+    assert set(run.read(tmp_path / "builtin-quick.json")["tasks"]) == {"fragments", "grains"}
+
+
 def test_an_unknown_task_has_no_benchmark():
     with pytest.raises(ToolkitError, match="fragments"):
         run.measured(("magic",), None, True, Path("nowhere"), quiet)
