@@ -63,6 +63,22 @@ def test_some_pictures_are_shown_as_they_will_be_met(folder):
     assert np.mean(kept) == pytest.approx(recipe.SHARE_UNCHANGED, abs=0.2)
 
 
+def test_some_pictures_show_objects_of_another_with_their_labels():
+    rng = np.random.default_rng(0)
+    images = np.stack([np.full((8, 8, 3), k / 20, np.float32) for k in range(20)])
+    masks = np.zeros((20, 8, 8), np.uint8)
+    masks[:, :2], masks[:, 2:4], masks[:, 4:5] = 1, 2, IGNORE
+    found, labels = recipe.mixed(images, masks, ("background", "a", "b"), rng)
+    changed = (found != images).any((1, 2, 3))
+    assert 0.2 < changed.mean() < 0.8 and (labels == masks).all()
+    for k in np.flatnonzero(changed):
+        covered = (found[k] != images[k])[..., 0]
+        value = int(masks[k][covered][0])
+        assert (
+            value in (1, 2) and (covered == (masks[k] == value)).all() and (found[k][covered] == images[(k + 1) % 20, 0, 0]).all()
+        )
+
+
 def test_a_mask_of_0_and_255_for_0_and_1_stops_the_run_before_it_begins(folder, tmp_path):
     for part in ("train", "val"):
         for name in ("images", "masks"):
