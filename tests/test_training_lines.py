@@ -43,6 +43,14 @@ def test_masks_are_the_tasks_and_many_others():
     assert len({mask.tobytes() for mask in drawn}) > 100 * (1 - recipe.SHARE_TASK)
 
 
+def test_some_scans_have_their_face_cut_away_and_all_stay_scans():
+    bright = np.full((64, 64), 200, np.float32)
+    scans = [recipe.scanned(bright, np.random.default_rng(seed)) for seed in range(200)]
+    assert all(scan.shape == (64, 64) and scan.dtype == np.float32 and scan.min() >= 0 and scan.max() <= 1 for scan in scans)
+    shares = np.array([(scan == 0).mean() for scan in scans])
+    assert 0.1 < (shares > 0).mean() < 0.35 and shares.max() < 0.5
+
+
 def test_the_prior_of_a_mirror_image_is_the_mirror_image_of_the_prior(stack):
     measured, known = tensors(stack[:1] / 255, stripes((64, 64), 20, 32, 90))
     mirrored = prior(measured.flip(3), known.flip(3)).flip(3)

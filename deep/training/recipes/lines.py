@@ -25,6 +25,8 @@ POOL, POOL_SEED = 12_000, 3_000_017  # generated heads
 SHARE_GENERATED, SHARE_FRAMED = 0.1, 0.35  # the others are slices as they are
 SHARE_TASK, SHARE_TURNED = 0.93, 0.02  # of masks: the task's own as it is, and mirrored and shifted; the others are of all kinds
 DARKEST = 1e-3  # grey, of 1: a scan whose brightest pixel is darker is not brightened further
+ROW, COLUMN = np.meshgrid(*[np.linspace(-1, 1, SIDE)] * 2, indexing="ij")
+UNEVEN = np.stack([ROW, COLUMN, ROW * COLUMN, ROW**2, COLUMN**2])  # of which what coils see unevenly is made
 FINEST = 1e-4  # mean squared error below which there is nothing to gain: 40 dB
 
 
@@ -79,14 +81,23 @@ def shifted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def scanned(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An image float32 (64, 64) from 0 to 255 by another scanner: gamma, blur or sharpening, noise; in [0, 1]."""
+    """An image float32 (64, 64) from 0 to 255 by another scanner: gamma, contrast of the greys between, coils that see unevenly, a
+    face cut away as it is before scans are shared, blur or sharpening, noise; in [0, 1]."""
     image = np.clip(image / 255, 0, 1)
     if rng.random() < 0.5:
         image = image ** np.exp(rng.uniform(-0.4, 0.4))
+    if rng.random() < 0.3:
+        image = image + rng.uniform(-0.6, 0.6) * np.sin(2 * np.pi * image) / (2 * np.pi)
+    if rng.random() < 0.3:
+        image = image * np.exp(np.tensordot(rng.normal(0, 0.15, len(UNEVEN)), UNEVEN, 1))
+    if rng.random() < 0.2:
+        angle = rng.uniform(0, np.pi / 2)  # faces look to the right
+        image = np.where(COLUMN * np.cos(angle) + ROW * np.sin(angle) > rng.uniform(0.2, 0.8), 0, image)
+    image = image.astype(np.float32)
     kind = rng.random()
     if kind < 0.15:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.28, 0.5))
-    elif kind < 0.4:
+    elif kind < 0.5:
         image = image + rng.uniform(0, 0.6) * (image - cv2.GaussianBlur(image, (0, 0), 0.7))
     if rng.random() < 0.2:
         image = image + rng.uniform(0, 0.015) * rng.standard_normal(image.shape, np.float32)
