@@ -160,7 +160,8 @@ def read_turned(options: Options, item: Item, remark: Any) -> tuple[np.ndarray, 
     except cv2.error as error:
         raise ToolkitError("it has too many pixels", "") from error
     if image is None:
-        raise ToolkitError("it is damaged or cut short", "")
+        reason = "it is damaged or cut short" if header.mode not in ("F", "I") else "its pixels have 32 bits: pictures have 8 or 16"
+        raise ToolkitError(reason, "")
     if max(abs(scale * got - side) for got, side in zip(image.shape, size[::-1], strict=False)) >= scale:
         raise ToolkitError(f"it was read as {image.shape[1]} x {image.shape[0]}, not {size[0]} x {size[1]}", "")
     return image, size[::-1], hashlib.sha256(data).hexdigest()

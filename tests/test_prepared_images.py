@@ -187,3 +187,11 @@ def test_a_tiff_to_be_shown_turned_is_skipped(tmp_path):
     options = coco(tmp_path, [("a.tif", 64, 48), ("b.png", 64, 48)], [(0, [SQUARE], {}), (1, [SQUARE], {})])
     report = run(options, tmp_path / "out")
     assert reasons(report, "skipped") == ["it is a TIFF that is to be shown turned"]
+
+
+def test_a_floating_point_tiff_is_not_called_damaged(tmp_path):
+    photograph(tmp_path / "images/b.png")
+    Image.fromarray(np.random.default_rng(0).random((48, 64), np.float32)).save(tmp_path / "images/a.tif")
+    images = [("a.tif", 64, 48), ("b.png", 64, 48)]
+    report = run(coco(tmp_path, images, [(k, [SQUARE], {}) for k in range(2)]), tmp_path / "out")
+    assert reasons(report, "skipped") == ["its pixels have 32 bits: pictures have 8 or 16"]
