@@ -9,7 +9,7 @@ import numpy as np
 
 from data.scenes import CLASSES, generated
 from toolkit.core import Sample
-from toolkit.object_files import data_set, read_pair
+from toolkit.object_files import check_known, data_set, read_pair
 from toolkit.tasks.objects import SMALLEST, Conditions, Labelled, Picture
 
 
@@ -37,6 +37,7 @@ def pictures(data: str, count: int, seed: int) -> Iterator[Sample]:
             yield Sample(f"{seed}-{k}", Picture(image, CLASSES), Labelled(mask, CLASSES))
         return
     found = data_set(Path(data))
+    check_known(found)
     for k in np.random.default_rng(seed).permutation(len(found.pairs))[:count]:
         image, mask = read_pair(found.pairs[k], len(found.classes))
         yield Sample(found.pairs[k][0].stem, Picture(image, found.classes), Labelled(mask, found.classes))

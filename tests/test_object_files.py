@@ -1,6 +1,8 @@
 """Folders of labelled images."""
 
 import json
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from data.objects import samples
 from toolkit.core import ToolkitError
-from toolkit.object_files import class_names, data_set, read_pair
+from toolkit.object_files import class_names, data_set, read_mask, read_pair
 from toolkit.tasks.objects import Conditions
 
 
@@ -44,6 +46,37 @@ def test_an_image_without_a_mask_is_named(folder):
     (folder / "masks/2.png").unlink()
     with pytest.raises(ToolkitError, match=r"2\.jpg has no mask"):
         data_set(folder)
+
+
+def test_hidden_files_are_passed_over_and_one_mask_is_not_for_two_images(folder):
+    (folder / "images/._0.png").write_bytes(b"")
+    assert len(data_set(folder).pairs) == 4
+    (folder / "images/2.bmp").write_bytes(b"")
+    with pytest.raises(ToolkitError, match=r"2\.bmp and 2\.jpg would have the same mask") as refusal:
+        data_set(folder)
+    assert refusal.value.status == 5
+
+
+@pytest.mark.parametrize(("depth", "kind"), [(1, 0), (2, 0), (4, 0), (8, 0), (1, 3), (4, 3), (8, 3)])
+def test_masks_are_indices_however_a_png_holds_them(depth, kind, tmp_path):
+    mask = np.random.default_rng(0).integers(0, 2, (10, 13)).astype(np.uint8)
+    bits = (mask[..., None] >> np.arange(depth)[::-1] & 1).reshape(10, -1)
+    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in bits.astype(np.uint8))
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 13, 10, depth, kind, 0, 0, 0))]
+    chunks += [(b"PLTE", bytes([200, 0, 0, 0, 0, 90]))] if kind else []
+    chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    written = (struct.pack(">I", len(its)) + name + its + struct.pack(">I", zlib.crc32(name + its)) for name, its in chunks)
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(written))
+    assert (read_mask(tmp_path / "a.png", 2) == mask).all()
+
+
+def test_a_set_whose_masks_hold_0_and_255_alone_is_not_scored(folder):
+    for path in (folder / "masks").glob("*.png"):
+        cv2.imwrite(str(path), np.where(cv2.imread(str(path), -1) > 0, 255, 0).astype(np.uint8))
+    cv2.imwrite(str(folder / "masks/0.png"), np.eye(*cv2.imread(str(folder / "masks/0.png"), -1).shape, dtype=np.uint8) * 255)
+    with pytest.raises(ToolkitError, match="hold 0 and 255 alone") as refusal:
+        list(samples(str(folder), Conditions(), 3, 0))
+    assert refusal.value.status == 5
 
 
 @pytest.mark.parametrize(

@@ -268,6 +268,13 @@ def test_another_mask_at_the_same_path_is_another_circumstance(tmp_path):
     assert keys[0] != keys[1]
 
 
+def test_a_text_too_long_to_name_a_file_is_none():
+    method, told = registry.method("objects", "trivial"), registry.task("objects").told
+    names = [",".join(f"class number {k}" for k in range(80, last)) for last in (160, 161)]
+    keys = [circumstances("objects", "trivial", method, told(classes=text)) for text in names]
+    assert keys[0] != keys[1]
+
+
 def test_an_input_that_cannot_be_read_fails_alone(place, monkeypatch):
     task, method = registry.task("fragments"), registry.method("fragments", "trivial")
     for name in ("first", "second"):

@@ -137,6 +137,8 @@ def trained(small, folder, steps, resume=False, total=6, weights=None):
 def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_weights(small, tmp_path):
     trained(small, tmp_path / "whole", 6)
     trained(small, tmp_path / "parts", 4)  # stops after the validation at step 3
+    with open(tmp_path / "parts/history.jsonl", "a") as history:  # of a step that is taken again, and of one that was cut short
+        history.write('{"step": 4, "loss": 1, "score": 1}\n{"step": 5, "lo')
     trained(small, tmp_path / "parts", 6, resume=True)
     parts, whole = (load_file(tmp_path / run / "best.safetensors") for run in ("parts", "whole"))
     assert parts.keys() == whole.keys()
@@ -209,6 +211,12 @@ def test_the_export_agrees_with_torch_and_carries_its_card(run, tmp_path):
     card = export.Checkpoint(path.read_bytes(), path.name, "fragments").card
     assert card["training"]["best_step"] == 6 and "not known" in card["data"]
     assert (tmp_path / "index.json").exists() and (tmp_path / "fragments.safetensors").exists()
+
+
+def test_a_run_is_exported_as_what_it_was_trained_for(run, tmp_path):
+    with pytest.raises(ToolkitError, match="a run of fragments, not of grains") as refusal:
+        export.export_task("grains", run, tmp_path / "out")
+    assert refusal.value.status == 2 and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("worst", [2e-4, float("nan")])

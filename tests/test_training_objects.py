@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from data.scenes import CLASSES, generated  # noqa: E402
+from deep.training import run as begin  # noqa: E402
 from deep.training.export import export_task  # noqa: E402
 from deep.training.loop import train  # noqa: E402
 from deep.training.models.objects import ObjectNetwork  # noqa: E402
@@ -192,12 +193,21 @@ def test_two_epochs_are_trained_exported_and_used(folder, tmp_path):
     assert index["objects.onnx"]["task"] == "objects" and index["objects.onnx"]["classes"] == list(CLASSES)
 
 
-def test_a_run_ends_when_validation_has_not_improved_for_long(folder, tmp_path):
+def test_a_run_by_epochs_is_as_patient_as_the_recipe(folder, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(begin, "run_loop", lambda chosen, *rest: asked.append(chosen))
+    train_task("objects", folder, tmp_path / "run", None, 0, 1, False, epochs=2)
+    (chosen,) = asked
+    assert chosen.validate_every == 2
+    assert chosen.patience * chosen.validate_every >= recipe.RECIPE.patience * recipe.RECIPE.validate_every
+
+
+def test_a_run_ends_when_validation_has_not_improved_for_long(folder, tmp_path, capsys):
     scores = iter([0.5, 0.4, 0.4, 0.9])
     hopeless = replace(recipe.RECIPE, validate=lambda network, examples: {"score": next(scores)}, validate_every=1, patience=2)
     train(hopeless, folder, tmp_path, 50, 0, 1, False, None, lambda step, scalars: None)
     steps = [json.loads(line)["step"] for line in (tmp_path / "history.jsonl").read_text().splitlines()]
-    assert steps == [1, 2, 3]
+    assert steps == [1, 2, 3] and "ended at step 3 of 50" in capsys.readouterr().err
 
 
 def test_weights_of_other_classes_are_a_start(folder, tmp_path, capsys):
@@ -216,6 +226,15 @@ def test_a_run_refused_before_it_began_leaves_its_folder_free(folder, tmp_path):
     with pytest.raises(ToolkitError, match="no weights of this network"):
         train_task("objects", folder, tmp_path / "run", 1, 0, 2, False, tmp_path / "wrong.safetensors")
     assert not (tmp_path / "run/run.json").exists()
+
+
+def test_a_damaged_image_of_either_part_stops_the_run_before_it_begins(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "set")
+    image = tmp_path / "set/val/images/17.png"
+    image.write_bytes(image.read_bytes()[:200])
+    with pytest.raises(ToolkitError, match=r"17\.png is damaged") as refusal:
+        train_task("objects", tmp_path / "set", tmp_path / "run", 1, 0, 1, False)
+    assert refusal.value.status == 5 and not (tmp_path / "run/run.json").exists()
 
 
 def test_a_validation_part_may_show_no_object(folder, tmp_path):

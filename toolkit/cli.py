@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from toolkit.core import DEBUG, FAULT, Method, ToolkitError
+from toolkit.core import DEBUG, FAULT, Method, ToolkitError, data_errors
 
 PATH = click.Path(path_type=Path)
 
@@ -293,17 +293,6 @@ def those_able(methods: dict[str, Method], inputs: object) -> dict[str, Method]:
     if not found:
         raise ToolkitError("No method can answer these samples.", "Name one with --method to see what it says.")
     return found
-
-
-@contextmanager
-def data_errors() -> Iterator[None]:
-    """What is wrong with an input of `--data` is wrong with the data set: status 5."""
-    try:
-        yield
-    except OSError as error:
-        raise ToolkitError(f"{error.filename} cannot be read: {error.strerror}.", "Check --data and its permissions.", 5) from error
-    except ToolkitError as error:
-        raise ToolkitError(error.reason, error.remedy, 5 if error.status == 1 else error.status) from error
 
 
 @contextmanager

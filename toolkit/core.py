@@ -1,6 +1,7 @@
 """The five nouns: a sample, a metric, a task, a method, and the one error that a user can mend."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -19,6 +20,17 @@ class ToolkitError(Exception):
 
     def __reduce__(self) -> tuple:
         return type(self), (self.reason, self.remedy, self.status)  # from one process to another
+
+
+@contextmanager
+def data_errors() -> Iterator[None]:
+    """What is wrong with an input of `--data` is wrong with the data set: status 5."""
+    try:
+        yield
+    except OSError as error:
+        raise ToolkitError(f"{error.filename} cannot be read: {error.strerror}.", "Check --data and its permissions.", 5) from error
+    except ToolkitError as error:
+        raise ToolkitError(error.reason, error.remedy, 5 if error.status == 1 else error.status) from error
 
 
 class Found(NamedTuple):

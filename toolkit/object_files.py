@@ -1,5 +1,6 @@
 """Folders of images with the class of every pixel, as `toolkit prepare objects` writes them."""
 
+import io
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -8,12 +9,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from toolkit.core import ToolkitError
 from toolkit.images import SUFFIXES, decoded, read_bytes, read_image
 from toolkit.tasks.objects import IGNORE
 
 MOST_CLASSES = 255
+PNG, GREY, INDEXED = b"\x89PNG", 0, 3  # how a PNG begins, and kinds of its colours
 
 
 @dataclass(frozen=True)
@@ -31,16 +34,19 @@ def data_set(folder: Path) -> DataSet:
             remedy = "Give a folder with images/, masks/ and classes.json, such as train/ of what `toolkit prepare objects` writes."
             raise ToolkitError(f"There is no {folder / part}.", remedy, status=5)
     masks = {path.stem: path for path in sorted((folder / "masks").glob("*.png"))}
-    pairs = []
-    for image in sorted(path for path in (folder / "images").iterdir() if path.suffix.lower() in SUFFIXES):
+    pairs = {}
+    for image in sorted(path for path in (folder / "images").iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."):
         if image.stem not in masks:
             raise ToolkitError(f"{image} has no mask.", f"Put {image.stem}.png into {folder / 'masks'}.", status=5)
-        pairs.append((image, masks[image.stem]))
+        if image.stem in pairs:
+            reason = f"{pairs[image.stem][0]} and {image.name} would have the same mask."
+            raise ToolkitError(reason, "Give each image a name of its own.", status=5)
+        pairs[image.stem] = image, masks[image.stem]
     if not pairs:
         raise ToolkitError(
             f"{folder / 'images'} holds no image.", f"Put images there; they end in {', '.join(SUFFIXES)}.", status=5
         )
-    return DataSet(class_names(folder / "classes.json"), tuple(pairs))
+    return DataSet(class_names(folder / "classes.json"), tuple(pairs.values()))
 
 
 def class_names(path: Path) -> tuple[str, ...]:
@@ -71,9 +77,29 @@ def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def check_known(found: DataSet) -> None:
+    """ToolkitError with status 5 when all masks hold 0 and 255 alone, and 255, which stands for what is unknown, was meant as a
+    class."""
+    unknown = None
+    for _, path in found.pairs:
+        mask = read_mask(path, len(found.classes))
+        if ((mask > 0) & (mask < IGNORE)).any():
+            return
+        unknown = unknown or (path if (mask == IGNORE).any() else None)
+    if unknown:
+        reason = f"{unknown} and all masks beside it hold 0 and {IGNORE} alone, and {IGNORE} stands for what is unknown."
+        raise ToolkitError(reason, f"Save class indices, 0 to {len(found.classes) - 1}.", status=5)
+
+
 def read_mask(path: Path, classes: int) -> np.ndarray:
-    """Class indices uint8 (H, W) of a mask; any value but those of classes and 255 is refused."""
-    mask = decoded(read_bytes(path), str(path), cv2.IMREAD_UNCHANGED)
+    """Class indices uint8 (H, W) of a mask, grey or of indexed colours; any value but those of classes and 255 is refused."""
+    data = read_bytes(path)
+    mask = decoded(data, str(path), cv2.IMREAD_UNCHANGED)
+    depth, kind = data[24:26] if data.startswith(PNG) else (8, GREY)
+    if kind == INDEXED:
+        mask = np.array(Image.open(io.BytesIO(data)), np.uint8)  # OpenCV gives colours
+    elif kind == GREY and depth < 8:
+        mask //= 255 // (2**depth - 1)  # OpenCV spreads them over 8 bits
     if mask.ndim != 2 or mask.dtype != np.uint8:
         raise ToolkitError(f"{path} is {mask.dtype} {mask.shape}.", "Save class indices as one channel of 8 bits.", status=5)
     strange = np.setdiff1d(mask, [*range(classes), IGNORE])

@@ -29,6 +29,7 @@ from toolkit.outputs import whole_folder, write_bytes
 from toolkit.processes import pool
 
 RECORD = "record.json"  # in every folder of results: it names the files that a later run may replace
+ENDINGS = {"." + "".join(its) for suffix in SUFFIXES for its in itertools.product(*({c, c.upper()} for c in suffix[1:]))}
 AHEAD = 4  # inputs for each process that are under way or waiting
 KILLED = "The process that answered it was killed: most likely it needs more memory than there is."
 
@@ -114,7 +115,7 @@ def circumstances(task: str, name: str, method: Method, told: Any) -> str:
     own = parameters.get("checkpoint")
     networks = digest(Path(own)) if own and Path(own).is_file() else index()
     options = asdict(told)
-    named = {key: digest(Path(value)) for key, value in options.items() if isinstance(value, str) and Path(value).is_file()}
+    named = {key: digest(Path(value)) for key, value in options.items() if isinstance(value, str) and os.path.isfile(value)}
     depends = [toolkit.__version__, task, name, parameters, options, named, networks]
     return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -168,10 +169,10 @@ def jobs(task: Task, given: tuple[Path, ...], tops: list[Path]) -> Iterator[Job]
 
 
 def named(path: Path) -> str:
-    """The name of a file's results: without its suffix, unless another image or a folder beside it would have the same."""
-    endings = {ending for suffix in SUFFIXES for ending in (suffix, suffix.upper())} - {path.suffix}
-    taken = any(path.with_name(path.stem + ending).exists() for ending in endings) or path.with_name(path.stem).is_dir()
-    return path.name if taken else path.stem
+    """The name of a file's results: without its suffix, unless another image or a folder beside it would or could have the same."""
+    if path.stem.lower().endswith(SUFFIXES) or path.with_name(path.stem).is_dir():
+        return path.name
+    return path.name if any(path.with_name(path.stem + ending).exists() for ending in ENDINGS - {path.suffix}) else path.stem
 
 
 def falls_to(job: Job, share: tuple[int, int]) -> bool:

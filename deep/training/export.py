@@ -34,6 +34,8 @@ def export_task(task: str, run: Path, out: Path) -> Path:
         if not path.is_file():
             raise ToolkitError(f"There is no {path}.", "Give --run the folder that `toolkit train` wrote.", status=2)
     described = json.loads((run / "run.json").read_text())
+    if described["task"] != task:
+        raise ToolkitError(f"{run} holds a run of {described['task']}, not of {task}.", f"Export {described['task']}.", status=2)
     with safe_open(weights, "pt") as file:
         best = json.loads(file.metadata()["record"])
     arguments = described.get("arguments", {})

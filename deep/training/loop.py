@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from toolkit.core import ToolkitError
+from toolkit.core import ToolkitError, data_errors
+from toolkit.outputs import write_bytes
 
 FINE_TUNING = 0.5  # share of the learning rate when a run starts from trained weights: they are to be improved, not replaced
 
@@ -80,7 +81,8 @@ def train(
     half = torch.cuda.is_bf16_supported() if graphics else torch.cpu.get_capabilities()["amx_bf16"]
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    examples, validation = recipe.data(data, "train"), recipe.data(data, "val")
+    with data_errors():
+        examples, validation = recipe.data(data, "train"), recipe.data(data, "val")
     network = recipe.network(**recipe.arguments(data)).to(device, memory_format=torch.channels_last)  # a fifth faster on processors
     if weights:
         try:
@@ -104,6 +106,8 @@ def train(
         averaged.load_state_dict(saved["averaged"])
         optimizer.load_state_dict(saved["optimizer"])
         start, best, since, seconds = saved["step"], saved["best"], saved.get("since", 0), saved["seconds"]
+    if rank == 0:
+        forget(folder / "history.jsonl", start)
     learner = nn.parallel.DistributedDataParallel(network) if processes > 1 else network
     events = SummaryWriter(folder / "events", purge_step=start) if rank == 0 else None
     with open(folder / "history.jsonl", "a") as history:
@@ -158,12 +162,22 @@ def train(
                 torch.distributed.broadcast(told, 0)
                 since = int(told)
             if recipe.patience and since >= recipe.patience:
+                if rank == 0:
+                    click.echo(f"No better score in {since} validations: ended at step {step + 1} of {steps}.", err=True)
                 break
     if rank == 0:
         events.close()
     if processes > 1:
         torch.distributed.destroy_process_group()
     return folder / "best.safetensors"
+
+
+def forget(history: Path, step: int) -> None:
+    """Take from a history what came after a step, which is taken again, and a line that was cut short."""
+    lines = history.read_bytes().splitlines(keepends=True) if history.exists() else []
+    kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+    if kept != lines:
+        write_bytes(history, b"".join(kept))
 
 
 def fitting(weights: dict[str, Tensor], network: nn.Module, last: str) -> dict[str, Tensor]:

@@ -57,7 +57,9 @@ def train_task(
         raise ToolkitError(f"{task} cannot be trained by epochs here.", "Give --steps alone.", status=2)
     if epochs:
         epoch = -(-chosen.epoch(data) // int(os.environ.get("WORLD_SIZE", 1)))  # torchrun's processes take a batch each
-        steps, chosen = epochs * epoch, replace(chosen, validate_every=min(chosen.validate_every, epoch))
+        often = min(chosen.validate_every, epoch)
+        patience = chosen.patience and -(-chosen.patience * chosen.validate_every // often)  # as many steps as before
+        steps, chosen = epochs * epoch, replace(chosen, validate_every=often, patience=patience)
     described = {
         "task": task,
         "steps": steps or chosen.steps,

@@ -81,6 +81,11 @@ def test_stems(place):
     (place / "in/a.jpg").write_bytes(coded(".jpg"))
     ended = toolkit(*PREDICT, cwd=place)
     assert ended.status == 0 and {p.name for p in (place / "out").iterdir()} == {"a.jpg", "a.png", "b", "manifest.jsonl"}
+    (place / "in/a.png.jpg").write_bytes(coded(".jpg"))
+    (place / "in/a.Jpg").write_bytes(coded(".jpg"))
+    assert toolkit(*PREDICT, "--out", "again", cwd=place).status == 0
+    found = {p.name for p in (place / "again").iterdir()}
+    assert found == {"a.jpg", "a.Jpg", "a.png", "a.png.jpg", "b", "manifest.jsonl"}
 
 
 @row("output within the input, or the input itself", "status 2, nothing is written")

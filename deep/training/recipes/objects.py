@@ -18,7 +18,7 @@ from deep.training.loop import Recipe
 from deep.training.models.objects import ObjectNetwork
 from toolkit import pictures
 from toolkit.core import ToolkitError
-from toolkit.object_files import data_set, read_mask, read_pair
+from toolkit.object_files import check_known, data_set, read_pair
 from toolkit.tasks.objects import BACKGROUND, IGNORE
 
 BATCH = 12
@@ -43,19 +43,17 @@ class Examples:
 
 
 def data(folder: Path, part: str) -> Examples:
-    """Examples of a part; every mask is read once, so that a wrong one stops the run before it begins."""
+    """Examples of a part; every image and mask is read once, so that a wrong one stops the run before it begins."""
     found = data_set(folder / part)
     if found.classes != data_set(folder / "train").classes:
         raise ToolkitError(f"{folder / part} has other classes than {folder / 'train'}.", "Prepare both together.", status=5)
-    counts, sizes, unknown = [], [], None
-    for _, path in found.pairs:
-        mask = read_mask(path, len(found.classes))
-        unknown = unknown or (path if (mask == IGNORE).any() else None)
+    if part == "train":
+        check_known(found)
+    counts, sizes = [], []
+    for pair in found.pairs:
+        _, mask = read_pair(pair, len(found.classes))
         counts.append(np.bincount(mask.ravel(), minlength=IGNORE + 1)[: len(found.classes)])
         sizes.append(mask.shape)
-    if part == "train" and unknown and not np.sum(counts, 0)[1:].any():
-        reason = f"{unknown} and all masks beside it hold 0 and {IGNORE} alone, and {IGNORE} stands for what is unknown."
-        raise ToolkitError(reason, f"Save class indices, 0 to {len(found.classes) - 1}.", status=5)
     shape = np.clip(np.rint(np.median(sizes, 0) / STEP) * STEP, STEP, WIDEST).astype(int)
     return Examples(found.pairs, found.classes, class_weights(np.array(counts)), (int(shape[0]), int(shape[1])))
 
