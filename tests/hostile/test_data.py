@@ -115,6 +115,16 @@ def test_twins(place):
     assert ended.status == 0 and sorted(report["images"]["parts"].values()) == [0, 0, 3]
 
 
+@row("masks that hold 0 and 255 where 0 and 1 were meant", "status 5, names a mask; never scored, never trained on")
+def test_masks_of_255(place):
+    (place / "masks").mkdir()
+    (place / "classes.json").write_text(json.dumps({"classes": ["background", "thing"]}))
+    for k in range(3):
+        (place / "masks" / f"{k}.png").write_bytes(coded(".png", np.where(PICTURE[..., 0] > 100, 255, 0).astype(np.uint8)))
+    ended = toolkit("evaluate", "objects", "--data", ".", "--method", "trivial", cwd=place)
+    assert ended.status == 5 and "masks/0.png" in ended.err and "0 and 255" in ended.err
+
+
 @row("heap of 0 or 1 fragments", "fails: 2 to 2,000 are asked for")
 @pytest.mark.parametrize("count", [0, 1])
 def test_small_heaps(tmp_path, count):
