@@ -67,7 +67,7 @@ def train(
     It learns on a graphics processor when torch sees one. Started by `torchrun`, several processes take a batch each and learn from
     their mean; the first of them validates and writes. `report(step, scalars)` is called after every step. With `resume` the run
     goes on from `folder/state.pt` when it is there. With `weights`, a safetensors file of this network, the run starts from these
-    and takes smaller steps; a last layer of other classes begins anew.
+    and takes smaller steps; a last layer of more or fewer classes begins anew.
     """
     from torch.utils.tensorboard import SummaryWriter
 
@@ -185,7 +185,7 @@ def fitting(weights: dict[str, Tensor], network: nn.Module, last: str) -> dict[s
     own = {name: value for name, value in network.state_dict().items() if last and name.startswith(f"{last}.")}
     anew = {name: value for name, value in own.items() if name in weights and weights[name].shape != value.shape}
     if anew:
-        click.echo(f"The weights are of other classes: {last} begins anew.", err=True)
+        click.echo(f"The weights are of more or fewer classes: {last} begins anew.", err=True)
     return weights | anew
 
 
