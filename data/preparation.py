@@ -29,7 +29,7 @@ from toolkit.core import ToolkitError
 from toolkit.images import SUFFIXES
 from toolkit.manifest import LOCK, hold
 from toolkit.outputs import made_folder, unwritable, write_bytes
-from toolkit.processes import pool
+from toolkit.processes import keep_memory, pool
 from toolkit.tasks.objects import BACKGROUND, IGNORE, SMALLEST
 
 CHUNK = 64  # images
@@ -189,6 +189,7 @@ def chunk_list(work: Path, k: int) -> Path:
 def prepare_chunk(plan: Plan, work: Path, k: int, items: list[Item]) -> int:
     """Prepare the images of a chunk; returns how many there are."""
     cv2.setNumThreads(1)
+    keep_memory()
     lines = []
     for item in items:
         record, files = prepared_image(plan, item)

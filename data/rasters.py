@@ -1,5 +1,6 @@
 """Annotated instances as pixels: outlines checked, mended and clipped, painted one over another, brought to another size."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -85,11 +86,12 @@ def sound(
     for k, flat in enumerate(instance.outlines):
         part = f"outline {k}: " if len(instance.outlines) > 1 else ""
         wrong = None
+        least, most = (float(flat.min()), float(flat.max())) if len(flat) else (0.0, 0.0)  # NaN when one of them is
         if len(flat) % 2:
             wrong = "an odd number of coordinates"
-        elif not np.isfinite(flat).all():
+        elif not (math.isfinite(least) and math.isfinite(most)):
             wrong = "coordinates that are no numbers"
-        elif len(flat) and np.abs(flat).max() > FARTHEST:
+        elif max(-least, most) > FARTHEST:
             wrong = "coordinates beyond a billion"
         elif len(flat) < 6:
             wrong = f"{len(flat) // 2} points, fewer than 3"
@@ -98,9 +100,9 @@ def sound(
             continue
         any_sound = True
         ring = flat.reshape(-1, 2)
-        outside = ring.min() < 0 or ring[:, 0].max() > width or ring[:, 1].max() > height
-        polygon = shapely.Polygon(ring)
-        if polygon.is_valid and not outside:
+        outside = least < 0 or (most > min(shape) and (ring.max(0) > (width, height)).any())
+        polygon = shapely.polygons(ring)
+        if shapely.is_valid(polygon) and not outside:
             rings.append((ring, []))
             continue
         try:
@@ -141,15 +143,16 @@ def rasterised(rings: list[tuple[np.ndarray, list[np.ndarray]]], shape: tuple[in
     corner = np.array([left, top])
 
     def drawn(ring: np.ndarray) -> np.ndarray:
-        flat = np.round(ring - corner, 9).ravel().tolist()  # COCO rounds to fifths of a pixel: ties must stay ties
-        return coco_masks.decode(coco_masks.frPyObjects([flat], height, width))[..., 0].astype(bool)
+        flat = np.round(ring - corner, 9).ravel()  # COCO rounds to fifths of a pixel: ties must stay ties
+        columns = coco_masks.decode(coco_masks.frPyObjects([flat], height, width))[..., 0].T
+        return cv2.transpose(columns).view(bool)
 
-    mask = np.zeros((height, width), bool)
+    mask = None
     for ring, holes in rings:
         piece = drawn(ring)
         for hole in holes:
             piece &= ~drawn(hole)
-        mask |= piece
+        mask = piece if mask is None else mask | piece
     return mask, int(top), int(left)
 
 
@@ -205,34 +208,32 @@ def unpacked(text: str | bytes) -> np.ndarray:
 
 def cropped(instance: Instance, mask: np.ndarray, top: int = 0, left: int = 0) -> Painted | None:
     """A mask cut to what it covers; None when that is nothing."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return None
-    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return Painted(instance, top + int(rows[0]), left + int(columns[0]), part)
+    x, y, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
+    return Painted(instance, top + y, left + x, mask[y : y + height, x : x + width]) if width else None
 
 
 def label_map(
     instances: Sequence[Painted], shape: tuple[int, int], classes: dict[str, int], priority: str
 ) -> tuple[np.ndarray, np.ndarray, list[Painted]]:
-    """Classes uint8 (height, width), instances int32, 0 where there is none, and the instances in the order they were painted.
+    """Classes uint8 (height, width), instances by their numbers from 1, 0 where there is none, of the smallest unsigned type that
+    holds them, and the instances in the order they were painted.
 
     Crowds come first, as 255. Of others the last painted wins: by `area` the smallest; by `order` the foremost of the file; by
     `classes` the class named last; each then by the order of the file.
     """
-    mask, numbers = np.zeros(shape, np.uint8), np.zeros(shape, np.int32)
     keys = {
-        "area": lambda one: (-int(one.pixels.sum()), one.instance.rank),
+        "area": lambda one: (-np.count_nonzero(one.pixels), one.instance.rank),
         "order": lambda one: one.instance.rank,
         "classes": lambda one: (classes[one.instance.category], one.instance.rank),
     }
+    inside = sorted((one for one in instances if not one.instance.crowd), key=keys[priority])
+    mask, numbers = np.zeros(shape, np.uint8), np.zeros(shape, np.min_scalar_type(len(inside)))
     for one in instances:
         if one.instance.crowd:
-            mask[one.where][one.pixels] = IGNORE
-    inside = sorted((one for one in instances if not one.instance.crowd), key=keys[priority])
+            np.copyto(mask[one.where], IGNORE, where=one.pixels)
     for k, one in enumerate(inside):
-        mask[one.where][one.pixels] = classes[one.instance.category]
-        numbers[one.where][one.pixels] = k + 1
+        np.copyto(mask[one.where], classes[one.instance.category], where=one.pixels)
+        np.copyto(numbers[one.where], k + 1, where=one.pixels)
     return mask, numbers, inside
 
 
@@ -243,23 +244,32 @@ def voted(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     (rows, heights), (columns, widths) = (overlaps(*sides) for sides in zip(labels.shape, size[::-1], strict=True))
     window = np.ones((rows.shape[1], columns.shape[1]), np.uint8)
-    plane = labels if labels.dtype == np.uint8 else labels.astype(np.float32)  # OpenCV's extremes know no int32
+    plane = labels if labels.dtype.itemsize < 4 else labels.astype(np.float32)  # OpenCV's extremes know no longer integers
     least, most = (extreme(plane, window, anchor=(0, 0))[rows[:, 0]][:, columns[:, 0]] for extreme in (cv2.erode, cv2.dilate))
     found = least.astype(labels.dtype)
-    row, column = np.nonzero(least != most)
-    counts = np.bincount(labels.ravel())
+    row, column = np.divmod(np.flatnonzero(least != most), size[0])
+    counts = pixels_of_values(labels)
     values = np.flatnonzero(counts)
     values = values[np.argsort(counts[values], kind="stable")]
     place = np.empty(len(counts), np.intp)
     place[values] = np.arange(len(values))
+    flat, starts = labels.ravel(), rows * labels.shape[1]
     step = max(1, MOST_VOTES // max(window.size, len(values)))
     for k in range(0, len(row), step):
         i, j = row[k : k + step], column[k : k + step]
-        choices = place[labels[rows[i][:, :, None], columns[j][:, None]]] + len(values) * np.arange(len(i))[:, None, None]
+        covered = flat.take(starts[i][:, :, None] + columns[j][:, None])
+        choices = place.take(covered) + len(values) * np.arange(len(i))[:, None, None]
         areas = heights[i][:, :, None] * widths[j][:, None]
         votes = np.bincount(choices.ravel(), areas.ravel(), len(i) * len(values))
         found[i, j] = values[votes.reshape(len(i), -1).argmax(1)]
     return found
+
+
+def pixels_of_values(labels: np.ndarray) -> np.ndarray:
+    """How many pixels of labels (H, W) have each value, from 0 to the greatest: counted by runs, which are long in masks."""
+    flat = labels.ravel()
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    return np.bincount(flat[starts], np.diff(starts, append=flat.size)).astype(int)
 
 
 def overlaps(have: int, want: int) -> tuple[np.ndarray, np.ndarray]:

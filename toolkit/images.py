@@ -92,20 +92,21 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-def check_header(data: bytes, name: str) -> None:
-    """ToolkitError when an image file tells that it is too large, or of several pages or frames; what its header hides, the decoder
-    finds."""
+def check_header(data: bytes, name: str) -> Image.Image | None:
+    """What an image file tells of itself, its pixels not decoded, None when that cannot be read. ToolkitError when it is too large,
+    or of several pages or frames; what its header hides, the decoder finds."""
     try:
         with warnings.catch_warnings(action="ignore"):
             header = Image.open(io.BytesIO(data), formats=FORMATS)
             frames = 1 if header.format == "MPO" else getattr(header, "n_frames", 1)  # a camera's JPEG and its previews
             size = header.size
     except Exception:  # Pillow's errors share no base class
-        return
+        return None
     if size[0] * size[1] > LARGEST_IMAGE:
         raise ToolkitError(f"{name} has more than {LARGEST_IMAGE:,} pixels.", "Make it smaller, or allow more by --max-pixels.")
     if frames > 1:
         raise ToolkitError(f"{name} holds {frames} pages or frames.", "Save each as a file of its own.")
+    return header
 
 
 def decoded_grey(data: bytes, name: str) -> np.ndarray:
