@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data import prepared_images, rasters
+from data.instances import Instance
 from tests.test_preparation import SQUARE, coco, masks, photograph, reasons, run
 
 
@@ -195,3 +197,19 @@ def test_a_floating_point_tiff_is_not_called_damaged(tmp_path):
     images = [("a.tif", 64, 48), ("b.png", 64, 48)]
     report = run(coco(tmp_path, images, [(k, [SQUARE], {}) for k in range(2)]), tmp_path / "out")
     assert reasons(report, "skipped") == ["its pixels have 32 bits: pictures have 8 or 16"]
+
+
+@pytest.mark.parametrize(
+    ("place", "some"), [(((0.4, 0.4), (0.0, 3.2)), True), (((1.6, 1.7), (-7.0, -5.0)), True), (((0.03, 0.06), (0.0, 0.0)), False)]
+)
+def test_what_is_well_seen_shows_in_several_pixels(place, some):
+    rng = np.random.default_rng(3)
+    numbers = np.kron(rng.integers(0, 12, (6, 8)), np.ones((24, 24), int)).astype(np.uint8)
+    shown = rng.integers(0, 4, (64, 80)).astype(np.uint8)
+    shown_as = (np.arange(12) % 4).tolist()
+    found = prepared_images.well_seen(numbers, shown, shown_as, place)
+    assert len(found) == len(shown_as) and found.any() == some
+    for number in np.flatnonzero(found) + 1:
+        one = rasters.Painted(Instance("1", "dog"), 0, 0, numbers == number)
+        landed = {*zip(*prepared_images.landed(one, one.pixels, shown.shape, place), strict=True)}
+        assert sum(shown[pixel] == shown_as[number - 1] for pixel in landed) >= prepared_images.SMALL

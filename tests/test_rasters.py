@@ -174,3 +174,19 @@ def test_a_vote_agrees_with_counting_pixels(size, kind, monkeypatch):
     shares = [(fine == k).reshape(size[1], SHAPE[0], size[0], SHAPE[1]).mean((1, 3)) for k in range(4)]
     rarest_first = np.argsort(np.bincount(labels.ravel()), kind="stable")
     np.testing.assert_array_equal(found, rarest_first[np.argmax(np.round(shares, 9)[rarest_first], 0)])
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32])
+@pytest.mark.parametrize("side", [1, 8])
+def test_pixels_are_counted_by_value(kind, side):
+    labels = np.kron(np.random.default_rng(2).integers(0, 9, (6, 8)), np.ones((side, side), int)).astype(kind)
+    np.testing.assert_array_equal(rasters.pixels_of_values(labels), np.bincount(labels.ravel()))
+
+
+@pytest.mark.parametrize("count", [0, 255, 256, 300])
+def test_any_number_of_instances_is_told_apart(count):
+    pixels = [(k % 60, k // 60) for k in range(count)]
+    instances = [painted((x, y, x + 1, y + 1), "dog", rank=k) for k, (x, y) in enumerate(pixels)]
+    mask, numbers, order = rasters.label_map(instances, SHAPE, {"dog": 1}, "order")
+    assert len(order) == count and [int(numbers[y, x]) for x, y in pixels] == list(range(1, count + 1))
+    assert mask.sum() == count and np.count_nonzero(numbers) == count
