@@ -4,7 +4,9 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from importlib.resources import files
@@ -43,16 +45,17 @@ def export_task(task: str, run: Path, out: Path) -> Path:
     network.load_state_dict(load_file(weights))
     graph = module.Graph(network).eval()
     examples = module.examples()
-    program = torch.onnx.export(
-        graph,
-        tuple(torch.from_numpy(array) for array in examples[0].values()),
-        dynamo=True,
-        input_names=list(examples[0]),
-        output_names=module.OUTPUTS,
-        dynamic_shapes=module.DYNAMIC,
-        external_data=False,
-        verbose=False,
-    )
+    with without_advice():
+        program = torch.onnx.export(
+            graph,
+            tuple(torch.from_numpy(array) for array in examples[0].values()),
+            dynamo=True,
+            input_names=list(examples[0]),
+            output_names=module.OUTPUTS,
+            dynamic_shapes=module.DYNAMIC,
+            external_data=False,
+            verbose=False,
+        )
     model = program.model_proto
     card = {
         "task": chosen.task,
@@ -79,6 +82,17 @@ def export_task(task: str, run: Path, out: Path) -> Path:
     write_bytes(out / f"{task}.onnx", data)
     write_bytes(index_path, (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
     return out / f"{task}.onnx"
+
+
+@contextmanager
+def without_advice() -> Iterator[None]:
+    """Keep from whoever exports what torch and onnxruntime warn of: packages that no network here needs, steps no graph passes."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def difference(graph: torch.nn.Module, checkpoint: Checkpoint, example: dict[str, np.ndarray]) -> float:
@@ -120,9 +134,8 @@ def quantised(network: Checkpoint, inputs: list[dict[str, np.ndarray]]) -> bytes
     model = onnx.load_from_string(network.data)
     with tempfile.TemporaryDirectory() as folder:
         after = Path(folder) / "integers.onnx"
-        logging.disable(logging.WARNING)  # advice to take steps first that these graphs do not pass
-        quantize_static(model, after, Shown(inputs), per_channel=True, op_types_to_quantize=["Conv", "MatMul", "Gemm"])
-        logging.disable(logging.NOTSET)
+        with without_advice():
+            quantize_static(model, after, Shown(inputs), per_channel=True, op_types_to_quantize=["Conv", "MatMul", "Gemm"])
         found = onnx.load(after)
     onnx.helper.set_model_props(found, {"card": json.dumps(network.card)})
     return sealed(found.SerializeToString())
