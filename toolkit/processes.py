@@ -32,6 +32,6 @@ def end_with_parent() -> None:
 def keep_memory() -> None:
     """Have this process keep some memory that it is done with: to give it back and take it anew for every image costs it a tenth of
     its time. Only glibc can be asked to."""
-    with suppress(AttributeError, OSError):
+    with suppress(AttributeError, OSError, TypeError):  # what others answer
         for parameter, size in ((M_MMAP_THRESHOLD, 16 << 20), (M_TRIM_THRESHOLD, 64 << 20)):
             ctypes.CDLL(None).mallopt(parameter, size)

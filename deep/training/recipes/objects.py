@@ -216,7 +216,7 @@ class Graph(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor]:
         """uint8 (B, H, W, 3), RGB -> probability of every class, float32 (B, classes, H, W)."""
         logits = self.network(image.permute(0, 3, 1, 2).float() / 255)
-        likelihood = (logits - logits.amax(1, keepdim=True)).exp()  # onnxruntime's Softmax over channels takes ten times as long
+        likelihood = (logits - logits.amax(1, keepdim=True)).exp()  # onnxruntime takes ten times as long for a Softmax of channels
         return (likelihood / likelihood.sum(1, keepdim=True),)
 
 
