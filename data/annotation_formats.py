@@ -57,6 +57,7 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
             images[identity] = image
     instances: dict[Any, list[Instance]] = {identity: [] for identity in images}
     seen: dict[Any, dict[str, Any]] = {}
+    times: Counter[Any] = Counter()
     for rank, annotation in enumerate(entries(document, "annotations")):
         found.met += 1
         identity, owner = key(annotation.get("id")), key(annotation.get("image_id"))
@@ -72,10 +73,14 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
         if reason:
             found.problems.append(Problem(file, "dropped", reason, name, identity or f"#{rank}", category))
             continue
-        if identity is not None and identity in seen:
-            found.problems.append(Problem(file, "noted", "another annotation has the same id", name, str(identity), category))
+        times[identity] += 1
+        told = identity or f"#{rank}"
+        if identity and times[identity] > 1:
+            told = f"{identity} ({times[identity]})"
+            reason = f"another annotation has its id: it is called {told}"
+            found.problems.append(Problem(file, "noted", reason, name, told, category))
         seen[identity] = annotation
-        instances[owner].append(coco_instance(annotation, category, rank))
+        instances[owner].append(coco_instance(annotation, told, category, rank))
     whole = [instance for its in instances.values() for instance in its]
     if whole and all(instance.crowd for instance in whole):
         found.problems.append(Problem(file, "noted", "every annotation is a crowd, so that masks hold 255 alone: is that meant?"))
@@ -91,7 +96,7 @@ def key(value: Any) -> Any:
     return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
-def coco_instance(annotation: dict[str, Any], category: str, rank: int) -> Instance:
+def coco_instance(annotation: dict[str, Any], identity: str, category: str, rank: int) -> Instance:
     segmentation, outlines, runs = annotation.get("segmentation"), (), None
     if isinstance(segmentation, list):
         parts = segmentation if not segmentation or isinstance(segmentation[0], list) else [segmentation]
@@ -102,7 +107,7 @@ def coco_instance(annotation: dict[str, Any], category: str, rank: int) -> Insta
         shape = (int(size[0]), int(size[1])) if len(size) == 2 and np.isfinite(size).all() else (0, 0)
         runs = Runs(counts, shape)
     crowd = annotation.get("iscrowd") in (1, True, "1")
-    return Instance(key(annotation.get("id")) or f"#{rank}", category, outlines, runs, box_of(annotation.get("bbox")), crowd, rank)
+    return Instance(identity, category, outlines, runs, box_of(annotation.get("bbox")), crowd, rank)
 
 
 def voc(root: ElementTree.Element, file: str, found: Annotations) -> None:

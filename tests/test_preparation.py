@@ -333,6 +333,14 @@ def test_two_runs_do_not_write_to_one_output(scene_options, tmp_path):
     assert not work.exists() and not (tmp_path / "out" / LOCK).exists()
 
 
+def test_two_objects_of_one_id_are_told_apart(tmp_path):
+    photograph(tmp_path / "images/a.png")
+    bow_ties = [(0, [[x, 5, x + 20, 25, x + 20, 5, x, 25]], {"id": 5}) for x in (5, 35)]
+    report = run(coco(tmp_path, [("a.png", 64, 48)], bow_ties), tmp_path / "out")
+    assert report["instances"] == {"annotated": 2, "kept": 2, "dropped": 0, "repaired": 2, "clipped": 0}
+    assert {one["instance"] for one in report["problems"] if one["action"] == "repaired"} == {"5", "5 (2)"}
+
+
 def test_overlaps_and_near_duplicates_are_counted(tmp_path):
     photograph(tmp_path / "images/a.png")
     photograph(tmp_path / "images/b.png")
