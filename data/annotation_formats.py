@@ -73,13 +73,14 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
         if reason:
             found.problems.append(Problem(file, "dropped", reason, name, identity or f"#{rank}", category))
             continue
-        times[identity] += 1
-        told = identity or f"#{rank}"
-        if identity and times[identity] > 1:
-            told = f"{identity} ({times[identity]})"
-            reason = f"another annotation has its id: it is called {told}"
+        times[owner, identity] += 1
+        again = f" ({times[owner, identity]})" if times[owner, identity] > 1 else ""
+        told = f"{identity}{again}" if identity else f"#{rank}"
+        if identity in seen:
+            reason = f"another annotation has its id{': it is called ' + told if again else ''}"
             found.problems.append(Problem(file, "noted", reason, name, told, category))
-        seen[identity] = annotation
+        if identity:
+            seen[identity] = annotation
         instances[owner].append(coco_instance(annotation, told, category, rank))
     whole = [instance for its in instances.values() for instance in its]
     if whole and all(instance.crowd for instance in whole):

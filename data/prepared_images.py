@@ -14,7 +14,7 @@ from data import rasters
 from data.instances import Annotated, Instance, Problem
 from data.parts import likeness
 from toolkit.core import ToolkitError
-from toolkit.images import check_header, quiet, read_bytes
+from toolkit.images import checked_header, quiet, read_bytes
 from toolkit.tasks.objects import IGNORE
 
 MOST_INSTANCES = 65535  # in a mask of 16 bits
@@ -90,13 +90,10 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
         if one.instance.crowd and not (labels[one.where][one.pixels] == IGNORE).any():
             remark("noted", "a crowd that lies wholly under others", one.instance)
     picture, mask, instances, place = fitted(image, labels, numbers, options)
-    if instances is not None:  # of objects that share a pixel each may have less of it than what lies around, and together more
-        owners = np.array([0, *(plan.indices[one.instance.category] for one in order)], np.uint8)
-        mask = np.where(instances > 0, owners[instances], np.where(mask == IGNORE, mask, 0))
     if instances is not None and len(order) > MOST_INSTANCES:
         remark("noted", f"it has {len(order)} instances: those beyond {MOST_INSTANCES} are not told apart")
-    shown_as = [plan.indices[one.instance.category] if instances is None else k + 1 for k, one in enumerate(order)]
-    shown = mask if instances is None else instances
+    indices = [plan.indices[one.instance.category] for one in order]
+    shown, shown_as = (mask, indices) if instances is None else (instances, list(range(1, len(order) + 1)))
     given = lone_pixels(order, numbers, shown, shown_as, place)
     outside, clear = set(), well_seen(numbers, shown, shown_as, place)
     for k, one in enumerate(order):
@@ -105,12 +102,14 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
         visible = numbers[one.where] == k + 1
         told = "it lies wholly under others"
         if visible.any():
-            told = seen_as(one, visible, k + 1, plan.indices[one.instance.category], mask, instances, place, given)
+            told = seen_as(one, visible, shown, shown_as[k], place, given)
         if told == OUTSIDE:
             outside.add(id(one))
             remark("dropped", told, one.instance)
         elif told:
             remark("noted", told, one.instance)
+    if instances is not None:  # of objects that share a pixel each may have less of it than what lies around, and together more
+        mask = np.where(instances > 0, np.array([0, *indices], np.uint8)[instances], np.where(mask == IGNORE, mask, 0))
     counts = rasters.pixels_of_values(mask)
     checked(picture, mask, counts, plan)
     files = {f"images/{item.name}.jpg": encoded(".jpg", picture), f"masks/{item.name}.png": encoded(".png", mask)}
@@ -133,7 +132,7 @@ def read_turned(options: Options, item: Item, remark: Any) -> tuple[np.ndarray, 
     EXIF orientation shows it, or no size, mean that one; any other size is refused.
     """
     data = read_bytes(options.images / item.source)
-    header = check_header(data, "it")
+    header = checked_header(data, "it")
     if header is None:
         raise ToolkitError("it is no image that can be read", "")
     stored = header.size
@@ -210,20 +209,12 @@ def fitted(
     return placed(picture, SURROUND), placed(mask, IGNORE), placed(instances, 0) if instances is not None else None, place
 
 
-def seen_as(
-    one: rasters.Painted,
-    visible: np.ndarray,
-    number: int,
-    index: int,
-    mask: np.ndarray,
-    instances: np.ndarray | None,
-    place: tuple,
-    given: set[int],
-) -> str:
-    """What is to be noted of how an instance is seen in the mask: nothing, when it is; that it lies OUTSIDE; or that it had
-    vanished, and was given the pixel where most of it lies, unless all such pixels were `given` to others."""
+def seen_as(one: rasters.Painted, visible: np.ndarray, mask: np.ndarray, value: int, place: tuple, given: set[int]) -> str:
+    """What is to be noted of how an instance is seen in a mask, of classes or of instances, where its value is this: nothing, when
+    it is; that it lies OUTSIDE; or that it had vanished, and was given the pixel where most of it lies, unless all such pixels were
+    `given` to others."""
     rows, columns = landed(one, visible, mask.shape, place)
-    if (mask[rows, columns] == index if instances is None else instances[rows, columns] == number).any():
+    if (mask[rows, columns] == value).any():
         return ""
     if not len(rows):
         return OUTSIDE
@@ -234,13 +225,11 @@ def seen_as(
     pixel = int(flat[free][counts[free].argmax()])
     given.add(pixel)
     row, column = divmod(pixel, mask.shape[1])
-    mask[row, column] = index
-    if instances is not None:
-        instances[row, column] = number
+    mask[row, column] = value
     return "so small that it is kept as one pixel"
 
 
-def well_seen(numbers: np.ndarray, shown: np.ndarray, shown_as: list[int], place: tuple) -> np.ndarray:
+def well_seen(numbers: np.ndarray, mask: np.ndarray, shown_as: list[int], place: tuple) -> np.ndarray:
     """Whether each instance shows in a mask, of classes or of instances, as the value that it is `shown_as` in at least SMALL of
     the pixels of a lattice, so many that none need be given to it."""
     scales, offsets = place
@@ -248,10 +237,10 @@ def well_seen(numbers: np.ndarray, shown: np.ndarray, shown_as: list[int], place
     lattice = numbers[:: steps[1], :: steps[0]]
     for axis in (0, 1):
         at = np.floor((np.arange(lattice.shape[axis]) * steps[1 - axis] + 0.5) * scales[1 - axis] + offsets[1 - axis]).astype(int)
-        inside = (at >= 0) & (at < shown.shape[axis])
-        lattice, shown = lattice.compress(inside, axis), shown.take(at[inside], axis)
+        inside = (at >= 0) & (at < mask.shape[axis])
+        lattice, mask = lattice.compress(inside, axis), mask.take(at[inside], axis)
     values = np.array([-1, *shown_as])
-    return np.bincount(lattice[values.take(lattice) == shown], minlength=len(values))[1:] >= SMALL
+    return np.bincount(lattice[values.take(lattice) == mask], minlength=len(values))[1:] >= SMALL
 
 
 def landed(one: rasters.Painted, visible: np.ndarray, shape: tuple[int, int], place: tuple) -> tuple[np.ndarray, np.ndarray]:

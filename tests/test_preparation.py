@@ -335,10 +335,13 @@ def test_two_runs_do_not_write_to_one_output(scene_options, tmp_path):
 
 def test_two_objects_of_one_id_are_told_apart(tmp_path):
     photograph(tmp_path / "images/a.png")
-    bow_ties = [(0, [[x, 5, x + 20, 25, x + 20, 5, x, 25]], {"id": 5}) for x in (5, 35)]
-    report = run(coco(tmp_path, [("a.png", 64, 48)], bow_ties), tmp_path / "out")
-    assert report["instances"] == {"annotated": 2, "kept": 2, "dropped": 0, "repaired": 2, "clipped": 0}
-    assert {one["instance"] for one in report["problems"] if one["action"] == "repaired"} == {"5", "5 (2)"}
+    photograph(tmp_path / "images/b.png", seed=1)
+    bow_ties = [(image, [[x, 5, x + 20, 25, x + 20, 5, x, 25]], {"id": 5}) for image, x in ((0, 5), (0, 35), (1, 5))]
+    report = run(coco(tmp_path, [("a.png", 64, 48), ("b.png", 64, 48)], bow_ties), tmp_path / "out")
+    assert report["instances"] == {"annotated": 3, "kept": 3, "dropped": 0, "repaired": 3, "clipped": 0}
+    repaired = {(one["image"], one["instance"]) for one in report["problems"] if one["action"] == "repaired"}
+    assert repaired == {("a.png", "5"), ("a.png", "5 (2)"), ("b.png", "5")}
+    assert reasons(report, "noted") == ["another annotation has its id: it is called 5 (2)", "another annotation has its id"]
 
 
 def test_overlaps_and_near_duplicates_are_counted(tmp_path):

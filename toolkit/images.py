@@ -62,7 +62,7 @@ def decoded(data: bytes, name: str, flags: int = cv2.IMREAD_COLOR_RGB) -> np.nda
         raise ToolkitError(
             f"{name} is not an image: it begins with {data[:8]!r}.", "Give JPEG, PNG, TIFF, BMP or WebP files, or leave it out."
         )
-    check_header(data, name)
+    checked_header(data, name)
     try:
         with quiet():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -92,7 +92,7 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-def check_header(data: bytes, name: str) -> Image.Image | None:
+def checked_header(data: bytes, name: str) -> Image.Image | None:
     """What an image file tells of itself, its pixels not decoded, None when that cannot be read. ToolkitError when it is too large,
     or of several pages or frames; what its header hides, the decoder finds."""
     try:
