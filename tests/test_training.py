@@ -14,7 +14,7 @@ from safetensors.torch import load_file  # noqa: E402
 from data.fragments import heaps  # noqa: E402
 from deep.training import export  # noqa: E402
 from deep.training import run as begin  # noqa: E402
-from deep.training.loop import learning_rate_share, train  # noqa: E402
+from deep.training.loop import Batches, batches, learning_rate_share, train  # noqa: E402
 from deep.training.models.fragments import Blocks, FragmentNetwork, gradient_dissimilarity, inverse3, side_strips  # noqa: E402
 from deep.training.recipes import fragments as recipe  # noqa: E402
 from toolkit.core import ToolkitError  # noqa: E402
@@ -189,6 +189,15 @@ def test_a_batch_depends_on_seed_and_step_alone_and_covers_every_shape():
     assert sum(share for share, *_ in recipe.SHAPES) == pytest.approx(1)
     assert all(grid * fragment <= 64 and images <= 40 for _, images, grid, fragment in recipe.SHAPES)
     assert {recipe.batch(data, step, 0)[0].inputs.turned for step in range(40)} == {False, True}
+
+
+def test_batches_made_ahead_by_others_are_those_made_when_needed():
+    source = Batches(recipe.batch, np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), np.uint8), 1)
+    steps = range(3, 12, 2)
+    ahead, needed = list(batches(source, steps, 2)), [source[step] for step in steps]
+    for one, other in zip(ahead, needed, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a.inputs.fragments, b.inputs.fragments)
 
 
 def test_the_learning_rate_warms_up_and_falls_to_a_hundredth():

@@ -5,18 +5,20 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+import cv2
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from toolkit.core import ToolkitError, data_errors
 from toolkit.outputs import write_bytes
@@ -51,6 +53,28 @@ class Recipe:
     picture: Callable[[nn.Module, Any], np.ndarray] | None = None  # uint8 (H, W, 3): how a network does on validation data
 
 
+@dataclass(frozen=True)
+class Batches:
+    """Batches of a recipe by their step."""
+
+    batch: Callable[[Any, int, int], Any]
+    examples: Any
+    seed: int
+
+    def __getitem__(self, step: int) -> Any:
+        return self.batch(self.examples, step, self.seed)
+
+
+def batches(source: Batches, steps: range, workers: int) -> Iterator[Any]:
+    """Batches of some steps, made ahead by so many processes, or when they are needed by none."""
+    return iter(DataLoader(source, None, sampler=steps, num_workers=workers, worker_init_fn=one_thread, collate_fn=list))
+
+
+def one_thread(worker: int) -> None:
+    """What OpenCV takes in a process that makes batches."""
+    cv2.setNumThreads(1)
+
+
 def train(
     recipe: Recipe,
     data: Path,
@@ -64,7 +88,7 @@ def train(
 ) -> Path:
     """Train to `folder/best.safetensors` and return its path; `history.jsonl`, `curves.png` and TensorBoard events lie beside it.
 
-    It learns on a graphics processor when torch sees one. Started by `torchrun`, several processes take a batch each and learn from
+    It learns on a graphics processor when torch sees one, which as many processes as `threads` feed with batches. Started by `torchrun`, several processes take a batch each and learn from
     their mean; the first of them validates and writes. `report(step, scalars)` is called after every step. With `resume` the run
     goes on from `folder/state.pt` when it is there. With `weights`, a safetensors file of this network, the run starts from these
     and takes smaller steps; a last layer of more or fewer classes begins anew.
@@ -110,15 +134,17 @@ def train(
         forget(folder / "history.jsonl", start)
     learner = nn.parallel.DistributedDataParallel(network) if processes > 1 else network
     events = SummaryWriter(folder / "events", purge_step=start) if rank == 0 else None
+    shown = range((behind + start) * processes + rank, (behind + steps) * processes, processes)
+    made = batches(Batches(recipe.batch, examples, seed), shown, threads if graphics else 0)
     with open(folder / "history.jsonl", "a") as history:
         for step in range(start, steps):
             began = time.perf_counter()
             rate = highest_rate * learning_rate_share(step, steps, min(recipe.warm_up, steps // 5))
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["speed"]
-            batch = recipe.batch(examples, (behind + step) * processes + rank, seed)
+            batch = [p.to(device) if isinstance(p, Tensor) else p for p in next(made)]
             with device, torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-                loss, scalars_now = recipe.loss(learner, [p.to(device) if isinstance(p, Tensor) else p for p in batch])
+                loss, scalars_now = recipe.loss(learner, batch)
             optimizer.zero_grad()
             loss.backward()
             norm = nn.utils.clip_grad_norm_(network.parameters(), 1.0)
