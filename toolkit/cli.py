@@ -446,7 +446,13 @@ def prepare_lines(images: int, out: Path, seed: int, workers: int) -> None:
 @click.option("--steps", type=click.IntRange(1), help="Optimiser steps.  [default: the recipe's]")
 @click.option("--epochs", type=click.IntRange(1), help="Times that every image is shown, instead of --steps; objects alone.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of weights and batches.")
-@click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Processor threads.")
+@click.option(
+    "--threads",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Processor threads; where a graphics processor learns, processes that make its batches.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the last validation in --out.")
 @click.option("--weights", type=PATH, help="Start from these: checkpoints/TASK.safetensors, say.  [default: from scratch]")
 def train(

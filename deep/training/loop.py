@@ -88,10 +88,11 @@ def train(
 ) -> Path:
     """Train to `folder/best.safetensors` and return its path; `history.jsonl`, `curves.png` and TensorBoard events lie beside it.
 
-    It learns on a graphics processor when torch sees one, which as many processes as `threads` feed with batches. Started by `torchrun`, several processes take a batch each and learn from
-    their mean; the first of them validates and writes. `report(step, scalars)` is called after every step. With `resume` the run
-    goes on from `folder/state.pt` when it is there. With `weights`, a safetensors file of this network, the run starts from these
-    and takes smaller steps; a last layer of more or fewer classes begins anew.
+    It learns on a graphics processor when torch sees one, and as many processes as `threads` feed it with batches. Started by
+    `torchrun`, several processes take a batch each and learn from their mean; the first of them validates and writes.
+    `report(step, scalars)` is called after every step. With `resume` the run goes on from `folder/state.pt` when it is there. With
+    `weights`, a safetensors file of this network, the run starts from these and takes smaller steps; a last layer of more or fewer
+    classes begins anew.
     """
     from torch.utils.tensorboard import SummaryWriter
 
