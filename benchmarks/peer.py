@@ -1,4 +1,4 @@
-"""The network of `lines` beside one as large as peers use, both trained on the same images for the same time.
+"""The network of `lines` beside one as large as peers use, both trained on the same images for about the same time.
 
 `python -m benchmarks.peer OURS.onnx PEER.onnx DATA`, exported from runs of `toolkit train lines` and `lines-peer`, writes
 benchmarks/results/peer.json.

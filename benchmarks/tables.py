@@ -166,7 +166,8 @@ def peer_study(found: dict[str, Any]) -> tuple[str, str, list[str], list[list[st
         rows.append([name, *scores, f"{its['scores']['milliseconds']['median']:.1f}", *size])
     header = ["method", "psnr_db", "psnr_missing_db", "ssim", "median ms", "parameters", "MB", "steps", "hours to its best"]
     rows.append(["compact - peer", bold(found["gain"]), *[""] * (len(header) - 2)])
-    told = f"Trained on the same generated heads for the same time; {found['samples']} samples of {found['data']}, the task's mask."
+    told = "Trained on the same generated heads, as long as its hours tell; "
+    told += f"{found['samples']} samples of {found['data']}, the task's mask."
     return "lines: a compact network beside one of the size of peers", told, header, rows
 
 
