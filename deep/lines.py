@@ -9,7 +9,7 @@ from toolkit.scans import filled_by_mask
 from toolkit.tasks.lines import Filled, Scans
 
 VIEWS = 1, -1  # as it is, and in a mirror that swaps left and right, which training showed as well
-AT_ONCE = 1 << 17  # pixels that the network fills at once, to bound its memory
+AT_ONCE = 1 << 14  # pixels that the network fills at once: its memory stays small, and the first answer comes sooner
 
 
 @dataclass(frozen=True)
