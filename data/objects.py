@@ -10,22 +10,19 @@ import numpy as np
 from data.scenes import CLASSES, generated
 from toolkit.core import Sample
 from toolkit.object_files import check_known, data_set, read_pair
-from toolkit.tasks.objects import SMALLEST, Conditions, Labelled, Picture
+from toolkit.tasks.objects import Conditions, Labelled, Picture, resized
 
 
 def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterator[Sample]:
     """At most `count` pictures, in random order: of a folder, or generated when `data` is "builtin"."""
     for sample in pictures(data, count, seed):
-        yield sample if conditions.size is None else resized(sample, conditions.size)
+        yield sample if conditions.size is None else brought(sample, conditions.size)
 
 
-def resized(sample: Sample, size: int) -> Sample:
-    """A sample whose longer side has `size` pixels: the picture by area, or linearly when it grows, the mask by nearest pixel."""
-    image, mask = sample.inputs.image, sample.target.mask
-    factor = size / max(mask.shape)
-    shape = tuple(max(SMALLEST, round(n * factor)) for n in mask.shape[::-1])
-    image = cv2.resize(image, shape, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-    mask = cv2.resize(mask, shape, interpolation=cv2.INTER_NEAREST_EXACT)
+def brought(sample: Sample, size: int) -> Sample:
+    """A sample whose longer side has `size` pixels, the mask by nearest pixel."""
+    image = resized(sample.inputs.image, size)
+    mask = cv2.resize(sample.target.mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     return replace(sample, inputs=replace(sample.inputs, image=image), target=replace(sample.target, mask=mask))
 
 

@@ -1,13 +1,14 @@
-"""Pictures larger than the network is shown at once."""
+"""Pictures larger than the network is shown at once, and pictures answered at another size than their own."""
 
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 
 from deep import objects as deep
 from toolkit.core import ToolkitError
-from toolkit.tasks.objects import Picture
+from toolkit.tasks.objects import Labelled, Picture, Told, read, resized_mask, write
 
 
 class Shades:
@@ -44,3 +45,36 @@ def test_a_checkpoint_of_other_classes_is_refused(monkeypatch):
     with pytest.raises(ToolkitError, match="knows the classes red") as refusal:
         deep.Network("some.onnx").predict(Picture(np.zeros((8, 8, 3), np.uint8), ("a", "b")))
     assert refusal.value.status == 3
+
+
+@pytest.mark.parametrize(("size", "shape"), [(60, (40, 60)), (300, (200, 300)), (8, (8, 8))])
+def test_an_answer_at_another_size_is_written_at_that_of_the_picture(size, shape, tmp_path):
+    picture = np.zeros((80, 120, 3), np.uint8)
+    picture[20:60, 30:90] = 255
+    cv2.imwrite(str(tmp_path / "picture.png"), picture)
+    inputs = read(tmp_path / "picture.png", Told(size=size))
+    assert inputs.image.shape[:2] == shape
+    answer = Labelled((inputs.image[..., 0] > 127).astype(np.uint8), ("dark", "light"))
+    record = write(answer, inputs, tmp_path)
+    mask = cv2.imread(str(tmp_path / "mask.png"), cv2.IMREAD_UNCHANGED)
+    overlay = cv2.imread(str(tmp_path / "overlay.png"))
+    assert mask.shape[:2] == overlay.shape[:2] == picture.shape[:2]
+    light = (mask != mask[0, 0]).any(2)
+    if size > 8:
+        assert (light == (picture[..., 0] > 0)).mean() > 0.99 and record["fractions"]["light"] == pytest.approx(0.25, abs=0.01)
+
+
+def test_a_mask_grows_with_straight_edges_and_shrinks_by_majority():
+    mask = np.add.outer(np.arange(40), np.arange(40)) // 20 % 3
+    grown = resized_mask(mask.astype(np.uint8), (400, 400))
+    exact = (np.add.outer(np.arange(400), np.arange(400)) - 4) // 200 % 3
+    blocks = np.kron(mask, np.ones((10, 10), int))
+    assert (grown != exact).mean() < (blocks != exact).mean() / 2
+    np.testing.assert_array_equal(resized_mask(blocks.astype(np.uint8), (40, 40)), mask)
+
+
+@pytest.mark.parametrize("size", [7, 8193])
+def test_a_size_out_of_range_is_refused(size):
+    with pytest.raises(ToolkitError, match=f"size is {size}") as refusal:
+        Told(size=size)
+    assert refusal.value.status == 2

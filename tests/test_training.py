@@ -147,6 +147,16 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_weights(small, tm
     assert steps == [3, 6]
 
 
+def test_a_history_that_no_run_wrote_is_refused_with_its_remedy(small, tmp_path):
+    trained(small, tmp_path, 4)
+    before = (tmp_path / "history.jsonl").read_bytes()
+    for line in (b"no record\n", b"[]\n", b"{}\n"):
+        (tmp_path / "history.jsonl").write_bytes(before + line)
+        with pytest.raises(ToolkitError, match="a line that is no record of a run") as refusal:
+            trained(small, tmp_path, 6, resume=True)
+        assert refusal.value.status == 5 and (tmp_path / "history.jsonl").read_bytes() == before + line
+
+
 def test_a_run_from_weights_goes_on_where_they_were(small, tmp_path):
     start = trained(small, tmp_path / "first", 6)
     gentle = replace(small, learning_rate=1e-12, weight_decay=0.0)

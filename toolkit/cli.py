@@ -68,7 +68,8 @@ HIDING_OPTIONS = [
     )
 ]
 CLASS_OPTIONS = [
-    click.option("--classes", help="Classes to find, those of a shipped network: background,person, say.  [default: street scenes]")
+    click.option("--classes", help="Classes to find, of a shipped network: background,person, say.  [default: street scenes]"),
+    click.option("--size", type=int, help="Longer side, in pixels, that pictures are answered at.  [default: their own]"),
 ]
 SIZE_OPTIONS = [click.option("--size", type=int, help="Longer side of pictures, in pixels.  [default: as they are]")]
 INPUT_OPTIONS = {"fragments": HEAP_OPTIONS, "grains": SCALE_OPTIONS, "lines": MASK_OPTIONS, "objects": CLASS_OPTIONS}

@@ -202,7 +202,11 @@ def train(
 def forget(history: Path, step: int) -> None:
     """Take from a history what came after a step, which is taken again, and a line that was cut short."""
     lines = history.read_bytes().splitlines(keepends=True) if history.exists() else []
-    kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+    try:
+        kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+    except (ValueError, TypeError, KeyError) as error:
+        reason = f"{history} holds a line that is no record of a run."
+        raise ToolkitError(reason, "Remove that line, or train to another folder.", status=5) from error
     if kept != lines:
         write_bytes(history, b"".join(kept))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from toolkit import pictures
@@ -22,9 +23,14 @@ LARGEST = 8192  # pixels along a side that samples are brought to
 
 @dataclass(frozen=True)
 class Told:
-    """What is known of pictures: the names of the classes to find, separated by commas; None: those that the method knows."""
+    """What is known of pictures: the names of the classes to find, separated by commas (None: those that the method knows); `size`
+    is the longer side in pixels that they are answered at (None: their own)."""
 
     classes: str | None = None
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        check_size(self.size)
 
 
 @dataclass(frozen=True)
@@ -34,17 +40,24 @@ class Conditions:
     size: int | None = None
 
     def __post_init__(self) -> None:
-        if self.size is not None and not SMALLEST <= self.size <= LARGEST:
-            raise ToolkitError(f"size is {self.size}.", f"Give --size from {SMALLEST} to {LARGEST}.", status=2)
+        check_size(self.size)
+
+
+def check_size(size: int | None) -> None:
+    """ToolkitError with status 2 for a longer side that pictures are not brought to."""
+    if size is not None and not SMALLEST <= size <= LARGEST:
+        raise ToolkitError(f"size is {size}.", f"Give --size from {SMALLEST} to {LARGEST}.", status=2)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Input, kept as a read-only view: a picture, and the classes to find (None: those that the method knows). Raises ToolkitError
-    unless methods can answer it."""
+    """Input, kept as a read-only view: a picture, and the classes to find (None: those that the method knows). `original` is the
+    picture before it was brought to this size (None: it was not), and what the answer is written for. Raises ToolkitError unless
+    methods can answer it."""
 
     image: np.ndarray
     classes: tuple[str, ...] | None = None
+    original: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         image = self.image
@@ -119,16 +132,43 @@ METRICS = (
 
 
 def read(path: Path, told: Told) -> Picture:
-    """The picture in a file."""
+    """The picture in a file, at the size told."""
     classes = tuple(name.strip() for name in told.classes.split(",")) if told.classes else None
-    return Picture(read_image(path), classes)
+    image = read_image(path)
+    return Picture(image, classes) if told.size is None else Picture(resized(image, told.size), classes, image)
+
+
+def resized(image: np.ndarray, size: int) -> np.ndarray:
+    """A picture (H, W, 3) whose longer side has `size` pixels: by area, or linearly when it grows."""
+    factor = size / max(image.shape)
+    shape = tuple(max(SMALLEST, round(n * factor)) for n in image.shape[1::-1])
+    return cv2.resize(image, shape, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+
+
+def resized_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask of this shape: every pixel has the class that covers most of it or, when the mask grows, of what lies around it."""
+    found, most = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    for value in np.unique(mask):
+        share = cv2.resize(
+            np.where(mask == value, np.uint8(255), np.uint8(0)),
+            shape[::-1],
+            interpolation=cv2.INTER_AREA if shape[0] < mask.shape[0] else cv2.INTER_LINEAR,
+        )
+        more = share > most
+        found[more], most[more] = value, share[more]
+    return found
 
 
 def write(prediction: Labelled, inputs: Picture, folder: Path) -> dict[str, Any]:
-    """A mask of indexed colours, the picture overlaid with it, and the share of each class in the record."""
-    write_indexed_png(folder / "mask.png", prediction.mask, pictures.palette())
-    write_png(folder / "overlay.png", pictures.overlaid(inputs.image, prediction.mask, prediction.classes))
-    shares = np.bincount(prediction.mask.ravel(), minlength=len(prediction.classes)) / prediction.mask.size
+    """A mask of indexed colours, the picture overlaid with it, both at the size of the picture's file, and the share of each class
+    in the record."""
+    image, mask = inputs.image, prediction.mask
+    if inputs.original is not None:
+        image = inputs.original
+        mask = resized_mask(mask, image.shape[:2])
+    write_indexed_png(folder / "mask.png", mask, pictures.palette())
+    write_png(folder / "overlay.png", pictures.overlaid(image, mask, prediction.classes))
+    shares = np.bincount(mask.ravel(), minlength=len(prediction.classes)) / mask.size
     fractions = {name: round(float(share), 4) for name, share in zip(prediction.classes, shares, strict=False)}
     return {"outputs": ["mask.png", "overlay.png"], "classes": list(prediction.classes), "fractions": fractions}
 
