@@ -46,11 +46,21 @@ def test_a_batch_depends_on_seed_and_step_alone_and_shows_every_image_once_an_ep
     for first, second in zip(recipe.batch(examples, 3, 1), recipe.batch(examples, 3, 1), strict=True):
         assert torch.equal(first, second)
     images, masks, weights = recipe.batch(examples, 0, 0)
-    assert images.shape == (recipe.BATCH, 3, 128, 128) and masks.shape == (recipe.BATCH, 128, 128)
+    assert images.shape == (recipe.BATCH, 3, *masks.shape[1:]) and len(masks) == recipe.BATCH
     assert images.min() >= 0 and images.max() <= 1 and set(masks.unique().tolist()) <= {*range(len(CLASSES)), IGNORE}
     assert len(weights) == len(CLASSES) and weights[0] == weights.min()
     order = [np.random.default_rng([0, 1, epoch]).permutation(16) for epoch in range(2)]
     assert sorted(order[0]) == list(range(16)) and not (order[0] == order[1]).all()
+
+
+def test_half_of_the_batches_show_everything_at_half_its_size(folder):
+    examples = recipe.data(folder, "train")
+    sides = [recipe.batch(examples, step, 0)[1].shape[1:] for step in range(12)]
+    assert set(sides) == {(128, 128), (64, 64)}
+    image, mask, _ = generated(0, 0)
+    small, labels = recipe.halved(image, mask)
+    assert np.abs(small - image.reshape(64, 2, 64, 2, 3).mean((1, 3))).max() <= 0.5
+    assert (labels == mask[::2, ::2]).all()
 
 
 def test_some_pictures_are_shown_as_they_will_be_met(folder):
@@ -208,6 +218,17 @@ def test_a_run_ends_when_validation_has_not_improved_for_long(folder, tmp_path, 
     train(hopeless, folder, tmp_path, 50, 0, 1, False, None, lambda step, scalars: None)
     steps = [json.loads(line)["step"] for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3] and "ended at step 3 of 50" in capsys.readouterr().err
+
+
+def test_a_deeper_network_begins_as_the_one_it_grew_from():
+    torch.manual_seed(0)
+    before, after = ObjectNetwork(list("ab")).eval(), ObjectNetwork(list("ab"), deeper=(0, 1, 2, 0, 1)).eval()
+    grown = after.load_state_dict(before.state_dict(), strict=False)
+    assert not grown.unexpected_keys and all(name.startswith("deeper") for name in grown.missing_keys)
+    image = torch.rand(1, 3, 64, 96)
+    assert torch.equal(before(image), after(image))
+    torch.nn.init.ones_(after.deeper[2][1].second_norm.weight)
+    assert not torch.allclose(before(image), after(image))
 
 
 def test_weights_of_other_classes_are_a_start(folder, tmp_path, capsys):

@@ -4,7 +4,7 @@
 `toolkit prepare objects --annotations scenes/annotations.json --images scenes/images --priority order --size 128 --out prepared`
 `toolkit train objects-scenes --data prepared --out runs/objects-scenes`
 
-The shipped weights learned without the loss of IoU, which the recipe has since.
+The shipped weights learned without the loss of IoU and without frames of half the size, which the recipe has since.
 """
 
 from dataclasses import replace
