@@ -1,9 +1,9 @@
 """Images prepared a second, beside the loop that people write around pycocotools.
 
 `python -m benchmarks.preparation ANNOTATIONS IMAGES [COUNT]`: COCO JSON and its images, repeated under other names up to COUNT,
-since processes take their time to start; 256 x 256; the ways take turns, medians of rounds, to
-benchmarks/results/preparation.json. The loop draws every annotation on a full canvas, lets the highest category win, and writes PNG
-by OpenCV.
+since processes take their time to start; 256 x 256; prepared by one process and by one a core; the ways take turns, medians of
+rounds, to benchmarks/results/preparation.json. The loop draws every annotation on a full canvas, lets the highest category win,
+and writes PNG by OpenCV.
 """
 
 import itertools
@@ -59,7 +59,10 @@ def repeated(annotations: Path, images: Path, count: int, out: Path) -> tuple[Pa
 
 
 def main(annotations: Path, images: Path, distinct: int) -> None:
-    coco, rates = COCO(annotations), {"usual loop": [], "prepare, 1 process": [], "prepare, 2 processes": []}
+    told = {name: environment()[name] for name in ("processor", "cores", "load", "commit")}
+    coco, rates = COCO(annotations), {"usual loop": [], "prepare, 1 process": []}
+    if told["cores"] > 1:
+        rates[f"prepare, {told['cores']} processes"] = []
     for _ in range(ROUNDS):
         for name, found in rates.items():
             with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +75,6 @@ def main(annotations: Path, images: Path, distinct: int) -> None:
                 found.append(count / (time.perf_counter() - began))
     usual = median(rates["usual loop"])
     ways = {name: {"images_per_second": median(found), "times": median(found) / usual} for name, found in rates.items()}
-    told = {name: environment()[name] for name in ("processor", "cores", "load", "commit")}
     found = {"images": count, "instances": len(coco.anns), "distinct": distinct, "rounds": ROUNDS, **told, "ways": ways}
     write_bytes(RESULTS / "preparation.json", (json.dumps(rounded(found), indent=1) + "\n").encode())
     for name, its in ways.items():
