@@ -64,6 +64,14 @@ def test_an_answer_at_another_size_is_written_at_that_of_the_picture(size, shape
         assert (light == (picture[..., 0] > 0)).mean() > 0.99 and record["fractions"]["light"] == pytest.approx(0.25, abs=0.01)
 
 
+@pytest.mark.parametrize(("shape", "size", "noted"), [((8, 1025), None, True), ((8, 1024), None, False), ((8, 1025), 256, False)])
+def test_a_large_picture_answered_at_its_own_size_is_noted(shape, size, noted, tmp_path):
+    cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((*shape, 3), np.uint8))
+    inputs = read(tmp_path / "picture.png", Told(size=size))
+    record = write(Labelled(np.zeros(inputs.image.shape[:2], np.uint8), ("a", "b")), inputs, tmp_path)
+    assert ("--size" in record.get("note", "")) == noted
+
+
 def test_a_mask_grows_with_straight_edges_and_shrinks_by_majority():
     mask = np.add.outer(np.arange(40), np.arange(40)) // 20 % 3
     grown = resized_mask(mask.astype(np.uint8), (400, 400))

@@ -18,7 +18,9 @@ from toolkit.images import image_files, read_image, write_indexed_png, write_png
 IGNORE = 255  # in masks: a pixel that belongs to no class, or of which none is known
 BACKGROUND = "background"
 SMALLEST = 8  # pixels along a side
-LARGEST = 8192  # pixels along a side that samples are brought to
+LARGEST = 8192  # pixels along a side that pictures are brought to
+UNUSUAL = 1024  # pixels along a side: larger pictures than methods are trained on
+NOTE = "Answered at its own size, larger than what methods learn from: large objects may be seen better with --size 256."
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def resized_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def write(prediction: Labelled, inputs: Picture, folder: Path) -> dict[str, Any]:
     """A mask of indexed colours, the picture overlaid with it, both at the size of the picture's file, and the share of each class
-    in the record."""
+    in the record, with a note for what was answered larger than usual."""
     image, mask = inputs.image, prediction.mask
     if inputs.original is not None:
         image = inputs.original
@@ -170,7 +172,8 @@ def write(prediction: Labelled, inputs: Picture, folder: Path) -> dict[str, Any]
     write_png(folder / "overlay.png", pictures.overlaid(image, mask, prediction.classes))
     shares = np.bincount(mask.ravel(), minlength=len(prediction.classes)) / mask.size
     fractions = {name: round(float(share), 4) for name, share in zip(prediction.classes, shares, strict=False)}
-    return {"outputs": ["mask.png", "overlay.png"], "classes": list(prediction.classes), "fractions": fractions}
+    note = {"note": NOTE} if inputs.original is None and max(mask.shape) > UNUSUAL else {}
+    return {"outputs": ["mask.png", "overlay.png"], "classes": list(prediction.classes), "fractions": fractions, **note}
 
 
 def draw(sample: Sample, predictions: dict[str, Labelled]) -> np.ndarray:
