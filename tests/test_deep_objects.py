@@ -64,6 +64,16 @@ def test_an_answer_at_another_size_is_written_at_that_of_the_picture(size, shape
         assert (light == (picture[..., 0] > 0)).mean() > 0.99 and record["fractions"]["light"] == pytest.approx(0.25, abs=0.01)
 
 
+def test_a_picture_of_one_pixel_can_be_answered_larger(tmp_path):
+    cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((1, 1, 3), np.uint8))
+    with pytest.raises(ToolkitError, match="1 x 1"):
+        read(tmp_path / "picture.png", Told())
+    inputs = read(tmp_path / "picture.png", Told(size=64))
+    assert inputs.image.shape == (64, 64, 3)
+    record = write(Labelled(np.ones((64, 64), np.uint8), ("a", "b")), inputs, tmp_path)
+    assert record["fractions"] == {"a": 0.0, "b": 1.0}
+
+
 @pytest.mark.parametrize(("shape", "size", "noted"), [((8, 1025), None, True), ((8, 1024), None, False), ((8, 1025), 256, False)])
 def test_a_large_picture_answered_at_its_own_size_is_noted(shape, size, noted, tmp_path):
     cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((*shape, 3), np.uint8))

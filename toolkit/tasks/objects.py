@@ -142,7 +142,7 @@ def read(path: Path, told: Told) -> Picture:
 
 def resized(image: np.ndarray, size: int) -> np.ndarray:
     """A picture (H, W, 3) whose longer side has `size` pixels: by area, or linearly when it grows."""
-    factor = size / max(image.shape)
+    factor = size / max(image.shape[:2])
     shape = tuple(max(SMALLEST, round(n * factor)) for n in image.shape[1::-1])
     return cv2.resize(image, shape, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
 

@@ -2,7 +2,7 @@
 
 A U-Net (Ronneberger, Fischer & Brox, MICCAI 2015) of residual blocks (He et al., CVPR 2016), whose skips are added; a strided
 convolution first and a narrow one last at full resolution, where pixels are many, keep it fast. Where it is to be deeper, it has
-separable blocks (Chollet, Xception, CVPR 2017) on its way down, which do the most for their time.
+separable blocks (Chollet, Xception, CVPR 2017) on its way down, which cost little.
 """
 
 from itertools import pairwise
