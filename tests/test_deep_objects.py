@@ -47,7 +47,7 @@ def test_a_checkpoint_of_other_classes_is_refused(monkeypatch):
     assert refusal.value.status == 3
 
 
-@pytest.mark.parametrize(("size", "shape"), [(60, (40, 60)), (300, (200, 300)), (8, (8, 8))])
+@pytest.mark.parametrize(("size", "shape"), [(60, (40, 60)), (300, (200, 300)), (12, (8, 12))])
 def test_an_answer_at_another_size_is_written_at_that_of_the_picture(size, shape, tmp_path):
     picture = np.zeros((80, 120, 3), np.uint8)
     picture[20:60, 30:90] = 255
@@ -60,8 +60,7 @@ def test_an_answer_at_another_size_is_written_at_that_of_the_picture(size, shape
     overlay = cv2.imread(str(tmp_path / "overlay.png"))
     assert mask.shape[:2] == overlay.shape[:2] == picture.shape[:2]
     light = (mask != mask[0, 0]).any(2)
-    if size > 8:
-        assert (light == (picture[..., 0] > 0)).mean() > 0.99 and record["fractions"]["light"] == pytest.approx(0.25, abs=0.01)
+    assert (light == (picture[..., 0] > 0)).mean() > 0.95 and record["fractions"]["light"] == pytest.approx(light.mean(), abs=1e-4)
 
 
 def test_a_picture_of_one_pixel_can_be_answered_larger(tmp_path):

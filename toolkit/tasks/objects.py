@@ -19,8 +19,8 @@ IGNORE = 255  # in masks: a pixel that belongs to no class, or of which none is 
 BACKGROUND = "background"
 SMALLEST = 8  # pixels along a side
 LARGEST = 8192  # pixels along a side that pictures are brought to
-UNUSUAL = 1024  # pixels along a side: larger pictures than methods are trained on
-NOTE = "Answered at its own size, larger than what methods learn from: large objects may be seen better with --size 256."
+UNUSUAL = 1024  # pixels along a side: more than pictures usually have that methods learn from
+NOTE = "Answered at its own size: with --size of the pictures learned from (256 for shipped networks) more may be found."
 
 
 @dataclass(frozen=True)
