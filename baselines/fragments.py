@@ -11,10 +11,12 @@ import numpy as np
 from hdbscan import HDBSCAN
 from scipy.special import logsumexp
 
-from toolkit.assembly import arranged, arrangement, in_any_order
-from toolkit.tasks.fragments import Arrangement, Heap
+from hvd.toolkit.tasks.fragments.assembly import arranged, arrangement, in_any_order
+from hvd.toolkit.tasks.fragments.types import Arrangement, Heap
 
-REGULARISATION = 1.0  # added to gradient variances: flat sides would have none; in squared CIELAB units
+REGULARISATION = (
+    1.0  # added to gradient variances: flat sides would have none; in squared CIELAB units
+)
 
 
 def lab(fragments: np.ndarray) -> np.ndarray:
@@ -53,10 +55,21 @@ def side_dissimilarity(pixels: np.ndarray) -> np.ndarray:
     precision = np.linalg.inv(covariance)
     expected = edge + mean
     weighted = expected @ precision
-    query = [precision.reshape(4, count, 9), -2 * weighted.reshape(4, count, -1), (weighted * expected).sum((2, 3))[..., None]]
+    query = [
+        precision.reshape(4, count, 9),
+        -2 * weighted.reshape(4, count, -1),
+        (weighted * expected).sum((2, 3))[..., None],
+    ]
     squares = edge.swapaxes(2, 3) @ edge
-    key = [squares.reshape(4, count, 9), edge[:, :, ::-1].reshape(4, count, -1), np.ones((4, count, 1))]
-    one_way = np.concatenate(query, -1).reshape(4 * count, -1) @ np.concatenate(key, -1).reshape(4 * count, -1).T
+    key = [
+        squares.reshape(4, count, 9),
+        edge[:, :, ::-1].reshape(4, count, -1),
+        np.ones((4, count, 1)),
+    ]
+    one_way = (
+        np.concatenate(query, -1).reshape(4 * count, -1)
+        @ np.concatenate(key, -1).reshape(4 * count, -1).T
+    )
     both = np.maximum(one_way + one_way.T, 0).reshape(4, count, 4, count)
     index = np.arange(count)
     both[:, index, :, index] = np.inf
@@ -67,7 +80,12 @@ def side_dissimilarity(pixels: np.ndarray) -> np.ndarray:
 def mutual_ratio(dissimilarity: np.ndarray) -> np.ndarray:
     """(4, 4, n, n): dissimilarity over the second best of either side, geometric mean; below 1 for mutual best partners."""
     side = np.arange(4)
-    second = np.partition(dissimilarity.transpose(0, 2, 1, 3).reshape(4, dissimilarity.shape[2], -1), 1, -1)[..., 1] + 1e-6
+    second = (
+        np.partition(
+            dissimilarity.transpose(0, 2, 1, 3).reshape(4, dissimilarity.shape[2], -1), 1, -1
+        )[..., 1]
+        + 1e-6
+    )
     other = second[(side[:, None] + 2 + side) % 4]  # (4, 4, n)
     return dissimilarity / np.sqrt(second[:, None, :, None] * other[:, :, None])
 
@@ -101,9 +119,13 @@ class Gradient:
     def predict(self, inputs: Heap) -> Arrangement:
         pixels = lab(inputs.fragments)
         ratio = mutual_ratio(side_dissimilarity(pixels))
-        steep = 1 / (1 + ratio**16)  # near 1/2 where a partner ties with the second best: all that noise leaves
+        steep = 1 / (
+            1 + ratio**16
+        )  # near 1/2 where a partner ties with the second best: all that noise leaves
         sides = np.maximum(1 - ratio, 0) + 0.1 * steep
-        affinity = colour_similarity(pixels, self.bins, self.blur) ** self.contrast + self.edge * sides.max((0, 1))
+        affinity = colour_similarity(
+            pixels, self.bins, self.blur
+        ) ** self.contrast + self.edge * sides.max((0, 1))
         np.fill_diagonal(affinity, 0)
         logits = self.slope * np.log(walked(affinity, self.steps) + 1e-4) + self.offset
         return arrangement(1 / (1 + np.exp(-logits)), steep[:, : 4 if inputs.turned else 1], inputs)
@@ -128,12 +150,17 @@ def closing_loops(touching: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         around = (p[(side + 1) % 4] @ p @ p[(side + 3) % 4])[:, None]
         return around, around[(side + 2) % 4].swapaxes(2, 3)
     count = touching.shape[2]
-    relative = (side[None] - side[:, None] - 2) % 4  # the turn at which side b of j meets side a of i
+    relative = (
+        side[None] - side[:, None] - 2
+    ) % 4  # the turn at which side b of j meets side a of i
     crossed = touching[side[:, None], relative].transpose(0, 2, 1, 3)  # (a, i, b, j)
     step = np.roll(crossed, -1, 0).reshape(4 * count, -1)
     around = np.roll((step @ step @ step).reshape(4, count, 4, count), 1, 2)
     opposite = (side[:, None] + 2 + side) % 4
-    return tuple(w.transpose(0, 2, 1, 3)[side[:, None], opposite] for w in (around, around.transpose(2, 3, 0, 1)))
+    return tuple(
+        w.transpose(0, 2, 1, 3)[side[:, None], opposite]
+        for w in (around, around.transpose(2, 3, 0, 1))
+    )
 
 
 @dataclass(frozen=True)
@@ -160,7 +187,9 @@ class Loops:
         pixels = lab(inputs.fragments)
         dissimilarity = side_dissimilarity(pixels)
         ratio = np.clip(np.log(mutual_ratio(dissimilarity)[:, :turns] + 1e-6), -2.5, 2.5)
-        start = -self.ratio * ratio - self.gradient * np.log(dissimilarity[:, :turns] / pixels.shape[1] + 1e-3)
+        start = -self.ratio * ratio - self.gradient * np.log(
+            dissimilarity[:, :turns] / pixels.shape[1] + 1e-3
+        )
         touching = touching_probability(start, self.none)
         for _ in range(self.rounds):
             closed = sum(np.log1p(way / self.floor) for way in closing_loops(touching))
@@ -181,7 +210,10 @@ class Colour:
 
     @in_any_order
     def predict(self, inputs: Heap) -> Arrangement:
-        logits = self.slope * colour_similarity(lab(inputs.fragments), self.bins, self.blur) + self.offset
+        logits = (
+            self.slope * colour_similarity(lab(inputs.fragments), self.bins, self.blur)
+            + self.offset
+        )
         return arrangement(1 / (1 + np.exp(-logits)), None, inputs)
 
 
@@ -197,7 +229,9 @@ class Density:
     @in_any_order
     def predict(self, inputs: Heap) -> Arrangement:
         similarity = colour_similarity(lab(inputs.fragments), self.bins, self.blur)
-        labels = HDBSCAN(metric="precomputed", min_cluster_size=self.smallest).fit_predict(1 - similarity)
+        labels = HDBSCAN(metric="precomputed", min_cluster_size=self.smallest).fit_predict(
+            1 - similarity
+        )
         found = labels.max() + 1
         if found == 0:
             labels = np.zeros(len(labels), int)

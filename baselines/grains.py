@@ -1,12 +1,13 @@
 """`grains` without a network: local normalisation, edge-preserving smoothing, dark lines and steps, then the shared closure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-from toolkit.boundaries import Closure, drawn, partition, tilewise
-from toolkit.tasks.grains import Boundaries, Micrograph
+from hvd.toolkit.core import Sample, SearchSpace
+from hvd.toolkit.tasks.grains.boundaries import Closure, drawn, partition, tilewise
+from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph, drawing
 
 CLOSURE = Closure(blur=0.314, inside=0.199, smallest=0.446, weakest=0.442)
 
@@ -15,12 +16,15 @@ CLOSURE = Closure(blur=0.314, inside=0.199, smallest=0.446, weakest=0.442)
 class Watershed:
     """Boundary strength by handcrafted filters, closed by the watershed that the network uses too.
 
-    Lengths are in pixels, strengths in local standard deviations. The defaults were found by `python -m benchmarks.search grains
-    baseline ../shared/data/grains/steel/train`, but for the pen's width.
+    Lengths are in pixels, strengths in local standard deviations. The defaults were found by
+    `python -m hvd.benchmarks.search grains baseline ../shared/data/grains/steel/train`, but for the
+    pen's width.
     """
 
     window: float = 73.6  # deviation of the Gaussian that local mean and contrast are taken over
-    smoothing: float = 0.34  # bilateral filter (Tomasi & Manduchi, 1998): tones closer than this are averaged
+    smoothing: float = (
+        0.34  # bilateral filter (Tomasi & Manduchi, 1998): tones closer than this are averaged
+    )
     line: int = 41  # widest dark line that bottom-hat filtering finds
     ridge: float = 1.88  # weight of lines
     step: float = 0.577  # weight of the gradient between tones
@@ -33,13 +37,23 @@ class Watershed:
     def probability(self, grey: np.ndarray) -> np.ndarray:
         """Boundary probability float32 (H, W) of grey float32 (H, W), about 0 to 1."""
         mean = cv2.GaussianBlur(grey, (0, 0), self.window)
-        deviation = np.sqrt(np.maximum(cv2.GaussianBlur(grey * grey, (0, 0), self.window) - mean * mean, 0))
+        deviation = np.sqrt(
+            np.maximum(cv2.GaussianBlur(grey * grey, (0, 0), self.window) - mean * mean, 0)
+        )
         score = np.clip((grey - mean) / (deviation + 0.01), -4, 4)
         score = cv2.bilateralFilter(score, 7, self.smoothing, 2)
         size = self.line | 1  # odd, so that the disc has a middle
-        lines = cv2.morphologyEx(score, cv2.MORPH_BLACKHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-        steps = np.hypot(cv2.Scharr(score, cv2.CV_32F, 1, 0), cv2.Scharr(score, cv2.CV_32F, 0, 1)) / 32  # tones a pixel
-        strength = self.ridge * lines + self.step * cv2.GaussianBlur(steps, (0, 0), 1.5) - self.darkness * score
+        lines = cv2.morphologyEx(
+            score, cv2.MORPH_BLACKHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+        )
+        steps = (
+            np.hypot(cv2.Scharr(score, cv2.CV_32F, 1, 0), cv2.Scharr(score, cv2.CV_32F, 0, 1)) / 32
+        )  # tones a pixel
+        strength = (
+            self.ridge * lines
+            + self.step * cv2.GaussianBlur(steps, (0, 0), 1.5)
+            - self.darkness * score
+        )
         return 1 / (1 + np.exp(np.clip(self.sharpness * (self.level - strength), -30, 30)))
 
     def predict(self, inputs: Micrograph) -> Boundaries:
@@ -47,17 +61,35 @@ class Watershed:
         return Boundaries(drawn(labels, self.pen), labels)
 
 
-RANGES = {  # of the search, drawn evenly on a logarithmic scale
-    "window": (20.0, 80.0),
-    "smoothing": (0.1, 1.5),
-    "line": (7, 41),
-    "ridge": (0.2, 2.0),
-    "step": (0.1, 4.0),
-    "darkness": (0.1, 2.0),
-    "level": (0.3, 3.0),
-    "sharpness": (1.0, 5.0),
-    "closure.blur": (0.1, 0.8),
-    "closure.inside": (0.05, 0.6),
-    "closure.smallest": (0.1, 3.0),
-    "closure.weakest": (0.05, 0.7),
-}
+SIDE = 700  # pixels: the middle of a micrograph is enough to search by
+
+
+def middle(sample: Sample) -> Sample:
+    """The middle of a large micrograph with a drawing, at most SIDE pixels a side."""
+    image = sample.inputs.image
+    if max(image.shape) <= SIDE:
+        return sample
+    starts = [max(0, (length - SIDE) // 2) for length in image.shape]
+    part = tuple(slice(start, start + SIDE) for start in starts)
+    target = drawing(sample.target.mask[part], sample.target.tolerance)
+    return replace(sample, inputs=replace(sample.inputs, image=image[part]), target=target)
+
+
+SEARCH = SearchSpace(
+    ranges={
+        "window": (20.0, 80.0),
+        "smoothing": (0.1, 1.5),
+        "line": (7, 41),
+        "ridge": (0.2, 2.0),
+        "step": (0.1, 4.0),
+        "darkness": (0.1, 2.0),
+        "level": (0.3, 3.0),
+        "sharpness": (1.0, 5.0),
+        "closure.blur": (0.1, 0.8),
+        "closure.inside": (0.05, 0.6),
+        "closure.smallest": (0.1, 3.0),
+        "closure.weakest": (0.05, 0.7),
+    },
+    weights={"boundary_iou": 1.0, "boundary_f1": 1.0, "diameter_error": -0.5},
+    cut=middle,
+)

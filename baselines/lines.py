@@ -16,11 +16,11 @@ from scipy.sparse import csr_array, diags_array, eye_array, kron
 from scipy.sparse.linalg import splu
 from sklearn.utils.extmath import randomized_svd
 
-from toolkit.core import ToolkitError
-from toolkit.images import read_array
-from toolkit.outputs import write_bytes
-from toolkit.scans import filled_by_mask
-from toolkit.tasks.lines import Filled, Scans
+from hvd.toolkit.core import SearchSpace, ToolkitError
+from hvd.toolkit.images import read_array
+from hvd.toolkit.outputs import write_bytes
+from hvd.toolkit.tasks.lines.filling import filled_by_mask
+from hvd.toolkit.tasks.lines.types import Filled, Scans
 
 
 def answer(scans: Scans, fill: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Filled:
@@ -50,20 +50,26 @@ def smooth(images: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def surface(mask: bytes, shape: tuple[int, int]) -> tuple[Callable[[np.ndarray], np.ndarray], csr_array]:
+def surface(
+    mask: bytes, shape: tuple[int, int]
+) -> tuple[Callable[[np.ndarray], np.ndarray], csr_array]:
     """For a mask, what solves the biharmonic equation in its gaps, and what known pixels add to the right-hand side."""
     down, along = (second_difference(length) for length in shape)
     laplacian = kron(down, eye_array(shape[1])) + kron(eye_array(shape[0]), along)
     gaps = np.frombuffer(mask, bool)
     rows = (laplacian @ laplacian).tocsr()[gaps]
-    return splu(rows[:, gaps].tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve, rows[:, ~gaps]
+    return splu(
+        rows[:, gaps].tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}
+    ).solve, rows[:, ~gaps]
 
 
 def second_difference(length: int) -> csr_array:
     """Second difference along an axis, mirrored at its ends."""
     middle = np.full(length, -2.0)
     middle[[0, -1]] = -1
-    return diags_array([np.ones(length - 1), middle, np.ones(length - 1)], offsets=[-1, 0, 1]).tocsr()
+    return diags_array(
+        [np.ones(length - 1), middle, np.ones(length - 1)], offsets=[-1, 0, 1]
+    ).tocsr()
 
 
 # --- along rows or columns
@@ -107,7 +113,9 @@ def along_rows(images: np.ndarray, missing: np.ndarray, degree: int) -> np.ndarr
         gaps = missing[row]
         filled[:, row, gaps] = filled[:, row, ~gaps] @ spline_weights(gaps.tobytes(), degree)
     if empty.any():
-        filled[:, empty] = np.swapaxes(np.swapaxes(filled[:, ~empty], 1, 2) @ spline_weights(empty.tobytes(), degree), 1, 2)
+        filled[:, empty] = np.swapaxes(
+            np.swapaxes(filled[:, ~empty], 1, 2) @ spline_weights(empty.tobytes(), degree), 1, 2
+        )
     return filled
 
 
@@ -120,7 +128,9 @@ def spline_weights(mask: bytes, degree: int) -> np.ndarray:
     if len(places) == 1:
         return np.ones((1, len(where)))
     cubic = degree == 3 and len(places) > 2
-    spline = make_interp_spline(places, np.eye(len(places)), k=3 if cubic else 1, bc_type="natural" if cubic else None)
+    spline = make_interp_spline(
+        places, np.eye(len(places)), k=3 if cubic else 1, bc_type="natural" if cubic else None
+    )
     return spline(np.clip(where, places[0], places[-1])).T
 
 
@@ -134,7 +144,9 @@ class NavierStokes:
     radius: float = 3.0
 
     def predict(self, inputs: Scans) -> Filled:
-        return answer(inputs, lambda images, missing: inpainted(images, missing, self.radius, cv2.INPAINT_NS))
+        return answer(
+            inputs, lambda images, missing: inpainted(images, missing, self.radius, cv2.INPAINT_NS)
+        )
 
 
 @dataclass(frozen=True)
@@ -144,12 +156,17 @@ class Telea:
     radius: float = 3.0
 
     def predict(self, inputs: Scans) -> Filled:
-        return answer(inputs, lambda images, missing: inpainted(images, missing, self.radius, cv2.INPAINT_TELEA))
+        return answer(
+            inputs,
+            lambda images, missing: inpainted(images, missing, self.radius, cv2.INPAINT_TELEA),
+        )
 
 
 def inpainted(images: np.ndarray, missing: np.ndarray, radius: float, method: int) -> np.ndarray:
     levels = np.rint(images * 65535).astype(np.uint16)
-    return np.stack([cv2.inpaint(image, missing.astype(np.uint8), radius, method) for image in levels]) / np.float32(65535)
+    return np.stack(
+        [cv2.inpaint(image, missing.astype(np.uint8), radius, method) for image in levels]
+    ) / np.float32(65535)
 
 
 # --- kriging
@@ -158,7 +175,7 @@ def inpainted(images: np.ndarray, missing: np.ndarray, radius: float, method: in
 @dataclass(frozen=True)
 class Kriging:
     """Ordinary kriging (Matheron, 1963) from the measured pixels nearby, with the covariance exp(-(distance / `reach`)^`power`),
-    and `nugget` for what is noise; found on the training heads by `python -m benchmarks.search lines kriging FILE`."""
+    and `nugget` for what is noise; found on the training heads by `python -m hvd.benchmarks.search lines kriging FILE`."""
 
     reach: float = 30.0
     power: float = 1.85
@@ -168,9 +185,15 @@ class Kriging:
         return answer(inputs, lambda images, missing: kriged(images, missing, self))
 
 
-RANGES = {"reach": (2.0, 30.0), "power": (0.8, 1.95), "nugget": (1e-6, 0.05)}
+SEARCH = SearchSpace(
+    ranges={"reach": (2.0, 30.0), "power": (0.8, 1.95), "nugget": (1e-6, 0.05)},
+    weights={"psnr_missing_db": 1.0},
+)
 MOST = 700  # measured pixels that a block is filled from
-BLOCK, NEAR = 16, 8  # pixels: missing ones are filled block by block, from measured ones within this much of the block
+BLOCK, NEAR = (
+    16,
+    8,
+)  # pixels: missing ones are filled block by block, from measured ones within this much of the block
 
 
 def kriged(images: np.ndarray, missing: np.ndarray, model: Kriging) -> np.ndarray:
@@ -189,21 +212,32 @@ def kriging_weights(mask: bytes, shape: tuple[int, int], model: Kriging) -> list
     known, found = ~missing, []
 
     def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.exp(-((np.linalg.norm(a[:, None] - b[None], axis=2) / model.reach) ** model.power))
+        return np.exp(
+            -((np.linalg.norm(a[:, None] - b[None], axis=2) / model.reach) ** model.power)
+        )
 
     for top in range(0, shape[0], BLOCK):
         for left in range(0, shape[1], BLOCK):
-            gaps = np.argwhere(missing[top : top + BLOCK, left : left + BLOCK]) + np.array([top, left])
+            gaps = np.argwhere(missing[top : top + BLOCK, left : left + BLOCK]) + np.array(
+                [top, left]
+            )
             if not len(gaps):
                 continue
             margin = NEAR
             while True:
                 low = max(0, top - margin), max(0, left - margin)
-                sources = np.argwhere(known[low[0] : top + BLOCK + margin, low[1] : left + BLOCK + margin]) + low
+                sources = (
+                    np.argwhere(
+                        known[low[0] : top + BLOCK + margin, low[1] : left + BLOCK + margin]
+                    )
+                    + low
+                )
                 if len(sources) >= 16 or len(sources) == known.sum():
                     break
                 margin *= 2
-            nearest = np.argsort(np.abs(sources - (top + BLOCK / 2, left + BLOCK / 2)).max(1), kind="stable")[:MOST]
+            nearest = np.argsort(
+                np.abs(sources - (top + BLOCK / 2, left + BLOCK / 2)).max(1), kind="stable"
+            )[:MOST]
             sources = sources[nearest]
             factor = cho_factor(covariance(sources, sources) + model.nugget * np.eye(len(sources)))
             weights = cho_solve(factor, covariance(sources, gaps))
@@ -215,8 +249,11 @@ def kriging_weights(mask: bytes, shape: tuple[int, int], model: Kriging) -> list
 
 # --- linear minimum mean square error
 
-COVARIANCE = "lmmse.npz"  # beside this file: written by `python -m baselines.lines FILE` from training heads
-COMPONENTS, FAR = 200, 12  # what is common to heads, and the pixels over which the rest goes together
+COVARIANCE = "lmmse.npz"  # beside this file: written by `python -m hvd.baselines.lines FILE` from training heads
+COMPONENTS, FAR = (
+    200,
+    12,
+)  # what is common to heads, and the pixels over which the rest goes together
 
 
 @dataclass(frozen=True)
@@ -227,7 +264,9 @@ class Lmmse:
     def predict(self, inputs: Scans) -> Filled:
         if inputs.images.shape[1:] != (64, 64):
             height, width = inputs.images.shape[1:]
-            raise ToolkitError(f"lmmse knows scans of 64 x 64, this is {width} x {height}.", "Use another method.")
+            raise ToolkitError(
+                f"lmmse knows scans of 64 x 64, this is {width} x {height}.", "Use another method."
+            )
         return answer(inputs, expected)
 
 
@@ -244,17 +283,24 @@ def expected(images: np.ndarray, missing: np.ndarray) -> np.ndarray:
 def lmmse_weights(mask: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Mean head (4096,), and what each measured pixel adds to each missing one."""
     gaps = np.frombuffer(mask, bool)
-    with np.load(io.BytesIO(files("baselines").joinpath(COVARIANCE).read_bytes())) as stored:
+    with np.load(io.BytesIO(files("hvd.baselines").joinpath(COVARIANCE).read_bytes())) as stored:
         mean, components, deviation, together = (
             stored[k].astype(np.float64) for k in ("mean", "components", "deviation", "together")
         )
     rows, columns = np.divmod(np.arange(len(mean)), 64)
 
     def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        near = np.abs(np.subtract.outer(rows[a], rows[b])), np.subtract.outer(columns[a], columns[b])
+        near = (
+            np.abs(np.subtract.outer(rows[a], rows[b])),
+            np.subtract.outer(columns[a], columns[b]),
+        )
         near = near[0], near[1] * np.where(np.subtract.outer(rows[a], rows[b]) < 0, -1, 1)
         within = (near[0] <= 2 * FAR) & (np.abs(near[1]) <= 2 * FAR)
-        rest = np.where(within, together[np.minimum(near[0], 2 * FAR), np.clip(near[1], -2 * FAR, 2 * FAR) + 2 * FAR], 0)
+        rest = np.where(
+            within,
+            together[np.minimum(near[0], 2 * FAR), np.clip(near[1], -2 * FAR, 2 * FAR) + 2 * FAR],
+            0,
+        )
         return components[:, a].T @ components[:, b] + rest * np.outer(deviation[a], deviation[b])
 
     noise = 1e-3 * np.mean(deviation**2)
@@ -273,7 +319,9 @@ def learned_covariance(heads: np.ndarray) -> dict[str, np.ndarray]:
     waves = np.abs(np.fft.rfft2((rest / deviation).reshape(-1, 64, 64), (128, 128))) ** 2
     pairs = np.fft.irfft2(np.abs(np.fft.rfft2(np.ones((64, 64)), (128, 128))) ** 2, (128, 128))
     reach = np.arange(-2 * FAR, 2 * FAR + 1)
-    correlation = (np.fft.irfft2(waves.mean(0), (128, 128)) / np.maximum(pairs, 1))[np.ix_(np.arange(2 * FAR + 1), reach)]
+    correlation = (np.fft.irfft2(waves.mean(0), (128, 128)) / np.maximum(pairs, 1))[
+        np.ix_(np.arange(2 * FAR + 1), reach)
+    ]
     taper = np.exp(-(np.hypot(np.arange(2 * FAR + 1)[:, None], reach) ** 2) / FAR**2)
     components = (right * (singular / np.sqrt(len(flat)))[:, None]).astype(np.float16)
     return {

@@ -1,6 +1,6 @@
 """Classes of pixels without a network: colour, texture and place, and a random forest (Breiman, 2001).
 
-`python -m baselines.objects DATA NAME` learns one from DATA/train and writes `forest-NAME.npz` beside this file.
+`python -m hvd.baselines.objects DATA NAME` learns one from DATA/train and writes `forest-NAME.npz` beside this file.
 """
 
 import io
@@ -15,11 +15,11 @@ import numpy as np
 from skimage.feature import multiscale_basic_features
 from sklearn.ensemble import RandomForestClassifier
 
-from toolkit.core import ToolkitError
-from toolkit.object_files import data_set, read_pair
-from toolkit.outputs import write_bytes
-from toolkit.tasks.objects import BACKGROUND, IGNORE, Labelled, Picture
-from toolkit.tiles import Window, tiles
+from hvd.toolkit.core import Floor
+from hvd.toolkit.outputs import write_bytes
+from hvd.toolkit.tasks.objects.dataset import data_set, read_pair
+from hvd.toolkit.tasks.objects.types import BACKGROUND, IGNORE, Labelled, Picture, choose_network
+from hvd.toolkit.tiles import Window, tiles
 
 TREES, LEAVES = 40, 600
 PIXELS = 300_000  # that a forest is learned from
@@ -59,19 +59,33 @@ class Forest:
         return total / len(self.feature)
 
 
+STREET = "forest-street.npz"
+
+
+@lru_cache(maxsize=1)
+def forest_classes() -> dict[str, tuple[str, ...]]:
+    """The classes of the shipped forests by their file names."""
+    names = sorted(p.name for p in files("hvd.baselines").iterdir() if p.name.startswith("forest-"))
+    known = {}
+    for name in sorted(names, key=lambda name: name != STREET):
+        with np.load(io.BytesIO(files("hvd.baselines").joinpath(name).read_bytes())) as stored:
+            known[name] = tuple(stored["classes"].tolist())
+    return known
+
+
 @lru_cache(maxsize=4)
-def forest(classes: tuple[str, ...] | None) -> Forest:
-    """The shipped forest that knows the classes; None: that of street scenes."""
-    shipped = sorted(path.name for path in files("baselines").iterdir() if path.name.startswith("forest-"))
-    known = []
-    for name in ("forest-street.npz", *shipped):
-        with np.load(io.BytesIO(files("baselines").joinpath(name).read_bytes())) as stored:
-            known.append(tuple(stored["classes"].tolist()))
-            if classes in (None, known[-1]):
-                arrays = {key: stored[key] for key in ("feature", "threshold", "left", "right", "pixels")}
-                return Forest(**arrays, chances=stored["chances"].astype(np.float32) / 255, classes=known[-1])
-    there = "; ".join(", ".join(names) for names in dict.fromkeys(known))
-    raise ToolkitError(f"No forest knows the classes {', '.join(classes)}.", f"Those shipped know: {there}.")
+def forest(name: str) -> Forest:
+    """The shipped forest of that file name."""
+    with np.load(io.BytesIO(files("hvd.baselines").joinpath(name).read_bytes())) as stored:
+        arrays = {key: stored[key] for key in ("feature", "threshold", "left", "right", "pixels")}
+        chances = stored["chances"].astype(np.float32) / 255
+        return Forest(**arrays, chances=chances, classes=tuple(stored["classes"].tolist()))
+
+
+def choose_forest(picture: Picture) -> Forest:
+    """The shipped forest that knows the classes of a picture, that of street scenes when it names
+    none."""
+    return forest(choose_network(picture, forest_classes(), STREET))
 
 
 @dataclass(frozen=True)
@@ -79,26 +93,29 @@ class Texture:
     """Colour, edges and texture at several scales, and place, by a random forest."""
 
     def predict(self, inputs: Picture) -> Labelled:
-        learned = forest(inputs.classes)
+        learned = choose_forest(inputs)
         mask = np.empty(inputs.image.shape[:2], np.uint8)
         for core, wide, inner in tiles(mask.shape, TILE, MARGIN):
             described = features(inputs.image, wide)
             rows, columns, count = described.shape
             chances = learned.probability(described.reshape(-1, count)).reshape(rows, columns, -1)
             size = wide[1].stop - wide[1].start, wide[0].stop - wide[0].start
-            planes = [cv2.resize(np.ascontiguousarray(chances[..., k]), size) for k in range(chances.shape[2])]
+            planes = [
+                cv2.resize(np.ascontiguousarray(chances[..., k]), size)
+                for k in range(chances.shape[2])
+            ]
             mask[core] = np.argmax(planes, 0)[inner]
         return Labelled(mask, learned.classes)
 
 
 @dataclass(frozen=True)
-class MostFrequent:
+class MostFrequent(Floor):
     """The class that most pixels of the training images have, everywhere."""
 
     def predict(self, inputs: Picture) -> Labelled:
         classes = inputs.classes
         if classes is None or BACKGROUND not in classes:
-            learned = forest(classes)
+            learned = choose_forest(inputs)
             classes, most = learned.classes, int(learned.pixels.argmax())
         else:
             most = classes.index(BACKGROUND)
@@ -110,15 +127,24 @@ def features(image: np.ndarray, window: Window) -> np.ndarray:
     five scales, row and column as shares of the picture."""
     colours = cv2.cvtColor(image[window].astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / 100
     low, high = SCALES
-    seen = multiscale_basic_features(colours, sigma_min=low, sigma_max=high, workers=1, channel_axis=2)[::STEP, ::STEP]
-    rows, columns = np.mgrid[tuple(slice(part.start, part.stop, STEP) for part in window)].astype(np.float32)
+    seen = multiscale_basic_features(
+        colours, sigma_min=low, sigma_max=high, workers=1, channel_axis=2
+    )[::STEP, ::STEP]
+    rows, columns = np.mgrid[tuple(slice(part.start, part.stop, STEP) for part in window)].astype(
+        np.float32
+    )
     place = rows / image.shape[0], columns / image.shape[1]
     return np.dstack([seen, *place]).astype(np.float32)
 
 
-def learned(pairs: list[tuple[np.ndarray, np.ndarray]], classes: tuple[str, ...], seed: int = 0) -> Forest:
+def learned(
+    pairs: list[tuple[np.ndarray, np.ndarray]], classes: tuple[str, ...], seed: int = 0
+) -> Forest:
     """A forest from pictures and their masks; classes weigh by the root of how rare they are."""
-    rng, share = np.random.default_rng(seed), PIXELS / sum(mask[::STEP, ::STEP].size for _, mask in pairs)
+    rng, share = (
+        np.random.default_rng(seed),
+        PIXELS / sum(mask[::STEP, ::STEP].size for _, mask in pairs),
+    )
     seen, truth, pixels = [], [], np.zeros(len(classes), np.int64)
     for image, mask in pairs:
         known = mask[::STEP, ::STEP] != IGNORE
@@ -128,7 +154,9 @@ def learned(pairs: list[tuple[np.ndarray, np.ndarray]], classes: tuple[str, ...]
         pixels += np.bincount(mask[mask != IGNORE], minlength=len(classes))
     seen, truth = np.concatenate(seen), np.concatenate(truth)
     weight = 1 / np.sqrt(np.maximum(1, np.bincount(truth, minlength=len(classes))))
-    found = RandomForestClassifier(TREES, max_leaf_nodes=LEAVES, min_samples_leaf=5, n_jobs=2, random_state=seed)
+    found = RandomForestClassifier(
+        TREES, max_leaf_nodes=LEAVES, min_samples_leaf=5, n_jobs=2, random_state=seed
+    )
     found.fit(seen, truth, sample_weight=weight[truth])
     return packed(found, classes, pixels)
 
@@ -147,7 +175,9 @@ def packed(found: RandomForestClassifier, classes: tuple[str, ...], pixels: np.n
     chances = []
     for tree in trees:
         every = np.zeros((tree.node_count, len(classes)))
-        every[:, found.classes_.astype(int)] = tree.value[:, 0] / tree.value[:, 0].sum(1, keepdims=True)
+        every[:, found.classes_.astype(int)] = tree.value[:, 0] / tree.value[:, 0].sum(
+            1, keepdims=True
+        )
         every[tree.feature >= 0] = 0
         chances.append(np.rint(255 * every))
     return Forest(
@@ -164,8 +194,13 @@ def packed(found: RandomForestClassifier, classes: tuple[str, ...], pixels: np.n
 if __name__ == "__main__":
     found = data_set(Path(sys.argv[1]) / "train")
     grown = learned([read_pair(pair, len(found.classes)) for pair in found.pairs], found.classes)
-    stored = {name: getattr(grown, name) for name in ("feature", "threshold", "left", "right", "pixels")}
-    stored |= {"chances": np.rint(255 * grown.chances).astype(np.uint8), "classes": np.array(grown.classes)}
+    stored = {
+        name: getattr(grown, name) for name in ("feature", "threshold", "left", "right", "pixels")
+    }
+    stored |= {
+        "chances": np.rint(255 * grown.chances).astype(np.uint8),
+        "classes": np.array(grown.classes),
+    }
     archive = io.BytesIO()
     np.savez_compressed(archive, **stored)
     write_bytes(Path(__file__).with_name(f"forest-{sys.argv[2]}.npz"), archive.getvalue())

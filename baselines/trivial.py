@@ -4,14 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.assembly import arranged, in_any_order
-from toolkit.tasks.fragments import Arrangement, Heap
-from toolkit.tasks.grains import Boundaries, Micrograph
-from toolkit.tasks.lines import Filled, Scans
+from hvd.toolkit.core import Floor
+from hvd.toolkit.tasks.fragments.assembly import arranged, in_any_order
+from hvd.toolkit.tasks.fragments.types import Arrangement, Heap
+from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
+from hvd.toolkit.tasks.lines.types import Filled, Scans
 
 
 @dataclass(frozen=True)
-class OneGroup:
+class OneGroup(Floor):
     """All fragments in one group, in reading order."""
 
     @in_any_order
@@ -21,7 +22,7 @@ class OneGroup:
 
 
 @dataclass(frozen=True)
-class NoBoundary:
+class NoBoundary(Floor):
     """No boundary: the whole micrograph is one grain."""
 
     def predict(self, inputs: Micrograph) -> Boundaries:
@@ -30,7 +31,7 @@ class NoBoundary:
 
 
 @dataclass(frozen=True)
-class AllBoundary:
+class AllBoundary(Floor):
     """Boundary everywhere, no grain: its IoU is the share of pixels drawn as boundary, the floor of that metric."""
 
     def predict(self, inputs: Micrograph) -> Boundaries:
@@ -39,7 +40,7 @@ class AllBoundary:
 
 
 @dataclass(frozen=True)
-class Zeros:
+class Zeros(Floor):
     """Missing pixels stay 0."""
 
     def predict(self, inputs: Scans) -> Filled:

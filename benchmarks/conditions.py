@@ -1,17 +1,15 @@
 """What is measured: fixed conditions, sweeps of one condition, and sizes, for each task."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from toolkit import registry
-from toolkit.core import Sample
+from hvd.toolkit import registry
+from hvd.toolkit.core import Sample
 
 SEED = 7
-TEST_PART = {
+TEST_PART = {  # of real data, by task; of others TASK/test
     "fragments": "fragments/test.zip",
     "grains": "grains/steel/test",
     "lines": "lines/test.npy",
@@ -22,9 +20,19 @@ MAIN = "baseline", "deep"  # the methods that sweeps and sizes compare
 
 @dataclass(frozen=True)
 class Condition:
-    """Samples made with `options`: `builtin` of what is built in, 0 to leave it out there, `real` of real data. Of a sweep, or of
-    sizes, `series` is what it is called and `value` the place along its axis. With `side`, pictures are repeated up to a square of
-    that width. With `part`, of real data alone, samples come from this part of the data instead of the task's."""
+    """Samples that methods are compared on.
+
+    Parameters
+    ----------
+    name, options : what it is called, and the options that samples are made with.
+    builtin, real : the number of samples of what is built in, 0 to leave it out there, and of
+        real data.
+    series, value : of a sweep, or of sizes, what it is called and the place along its axis.
+    methods : the methods compared; all when empty.
+    side : repeat pictures up to a square of that width, to be timed.
+    part : of real data alone, the part that samples come from instead of the task's.
+    pictured : draw its samples for the page, instead of those of the task's first condition.
+    """
 
     name: str
     options: dict[str, Any]
@@ -35,43 +43,49 @@ class Condition:
     methods: tuple[str, ...] = ()
     side: int | None = None
     part: str | None = None
+    pictured: bool = False
 
     def count(self, source: str, quick: bool) -> int:
         """How many samples there are, at most; two when quick."""
-        whole = self.builtin if source == "builtin" else self.real
-        return min(2, whole) if quick else whole
+        count = self.builtin if source == "builtin" else self.real
+        return min(2, count) if quick else count
 
-    def samples(self, task: str, source: str, quick: bool) -> Iterator[Sample]:
+    def samples(self, task_name: str, source: str, quick: bool) -> Iterator[Sample]:
         """The samples, from `builtin` or from the path of real data."""
-        options = registry.task(task).options(**self.options)
-        for sample in registry.loaded(registry.SAMPLERS[task])(source, options, self.count(source, quick), SEED):
-            yield sample if self.side is None else repeated(sample, self.side)
+        task = registry.task(task_name)
+        options = task.options(**self.options)
+        count = self.count(source, quick)
+        for sample in registry.samples(task_name, source, options, count, SEED):
+            if self.side is None or task.enlarge is None:
+                yield sample
+            else:
+                yield Sample(sample.id, task.enlarge(sample.inputs, self.side), None)
 
 
-def repeated(sample: Sample, side: int) -> Sample:
-    """A sample of pictures repeated up to a square of `side` pixels, to be timed."""
-    changes = {}
-    for name in ("image", "images", "missing"):
-        array = getattr(sample.inputs, name, None)
-        if isinstance(array, np.ndarray):
-            first = 0 if name == "image" else 1
-            height, width = array.shape[first : first + 2]
-            times = [1] * array.ndim
-            times[first : first + 2] = -(-side // height), -(-side // width)
-            changes[name] = np.ascontiguousarray(np.tile(array, times)[(slice(None),) * first + (slice(side), slice(side))])
-    return Sample(sample.id, replace(sample.inputs, **changes), None)
-
-
-def sweep(series: str, option: str, values: tuple, builtin: int, real: int, **others: Any) -> tuple[Condition, ...]:
+def sweep(
+    series: str, option: str, values: tuple, builtin: int, real: int, **others: Any
+) -> tuple[Condition, ...]:
     """A condition for each value of an option."""
     return tuple(
-        Condition(f"{series} {value:g}", {**others, option: value}, builtin, real, series, float(value), MAIN) for value in values
+        Condition(
+            f"{series} {value:g}",
+            {**others, option: value},
+            builtin,
+            real,
+            series,
+            float(value),
+            MAIN,
+        )
+        for value in values
     )
 
 
 def masks(series: str, masks: dict[float, str]) -> tuple[Condition, ...]:
     """A condition for each mask of `lines`, by its place along the axis."""
-    return tuple(Condition(f"{series} {value:g}", {"mask": mask}, 10, 40, series, value, MAIN) for value, mask in masks.items())
+    return tuple(
+        Condition(f"{series} {value:g}", {"mask": mask}, 10, 40, series, value, MAIN)
+        for value, mask in masks.items()
+    )
 
 
 def light(name: str, **options: float) -> Condition:
@@ -86,7 +100,7 @@ CONDITIONS = {
         Condition("known nothing", {"known": "nothing"}, 10, 100),
         Condition("noise 20", {"noise": 20.0}, 10, 100),
         Condition("noise 10, turned", {"noise": 10.0, "rotate": True}, 8, 100),
-        Condition("worn by 2", {"worn": 2}, 10, 100),
+        Condition("worn by 2", {"worn": 2}, 10, 100, pictured=True),
         Condition("8-pixel fragments", {"grid": 8, "fragment": 8}, 2, 30),
     ),
     "grains": (
@@ -107,7 +121,13 @@ CONDITIONS = {
         Condition("rows, 2 of 4", {"mask": "2/4@0"}, 20, 112),
         Condition("45 degrees, 2 of 4", {"mask": "2/4@45"}, 20, 112),
         Condition("random rows, 30 %", {"mask": "random:0.3"}, 4, 40),
-        Condition("further columns of test_set.npy, 1 of 8", {"mask": "1/8@90"}, 0, 100, part="lines/test_set.npy"),
+        Condition(
+            "further columns of test_set.npy, 1 of 8",
+            {"mask": "1/8@90"},
+            0,
+            100,
+            part="lines/test_set.npy",
+        ),
     ),
     "objects": (
         Condition("as they are", {}, 40, 233),
@@ -133,7 +153,18 @@ SWEEPS = {
     "fragments": (
         *sweep("noise", "noise", (0.0, 10.0, 20.0, 30.0, 40.0), 5, 20),
         *sweep("noise, turned", "noise", (0.0, 10.0, 20.0, 30.0, 40.0), 5, 20, rotate=True),
-        *(Condition(f"fragment size {s}", {"grid": 64 // s, "fragment": s}, 2, 10, "fragment size", s, MAIN) for s in (8, 16, 32)),
+        *(
+            Condition(
+                f"fragment size {s}",
+                {"grid": 64 // s, "fragment": s},
+                2,
+                10,
+                "fragment size",
+                s,
+                MAIN,
+            )
+            for s in (8, 16, 32)
+        ),
         *sweep("photographs", "images", (2, 5, 10, 20), 5, 20),
         *sweep("missing", "missing", (0.0, 0.1, 0.2, 0.4), 5, 20, known="count"),
     ),
@@ -156,12 +187,23 @@ SIZE = "size"  # the series in which time is measured against size: fragments, o
 
 def sides(*values: int) -> tuple[Condition, ...]:
     """A condition for each width of square pictures."""
-    return tuple(Condition(f"{side} x {side}", {}, 2 * (side <= 1024), 2, SIZE, side**2 / 1e6, MAIN, side) for side in values)
+    return tuple(
+        Condition(f"{side} x {side}", {}, 2 * (side <= 1024), 2, SIZE, side**2 / 1e6, MAIN, side)
+        for side in values
+    )
 
 
 SIZES = {
     "fragments": tuple(
-        Condition(f"{n * grid**2} fragments", {"images": n, "grid": grid, "fragment": 64 // grid}, 2, 2, SIZE, n * grid**2, MAIN)
+        Condition(
+            f"{n * grid**2} fragments",
+            {"images": n, "grid": grid, "fragment": 64 // grid},
+            2,
+            2,
+            SIZE,
+            n * grid**2,
+            MAIN,
+        )
         for n, grid in ((2, 4), (5, 4), (10, 4), (5, 8), (10, 8))
     ),
     "grains": sides(256, 512, 1024, 2048),
@@ -170,9 +212,25 @@ SIZES = {
 }
 
 
+ANY = (Condition("as they are", {}, 10, 100),)  # of a task that none is written for yet
+
+
+def test_part(task: str) -> str:
+    """Where the test part of a task lies in a folder of real data."""
+    return TEST_PART.get(task, f"{task}/test")
+
+
+def fixed(task: str) -> tuple[Condition, ...]:
+    """The fixed conditions of a task; the first is the one that it is introduced by."""
+    return CONDITIONS.get(task, ANY)
+
+
 def every(task: str, real: Path | None) -> tuple[Condition, ...]:
-    """All that is measured of a task on what there is; heaps of more photographs than are built in need real ones."""
-    found = CONDITIONS[task] + SWEEPS[task] + SIZES[task]
+    """All that is measured of a task on what there is.
+
+    Heaps of more photographs than are built in need real ones.
+    """
+    conditions = fixed(task) + SWEEPS.get(task, ()) + SIZES.get(task, ())
     if real:
-        return tuple(c for c in found if c.part is None or (real / c.part).exists())
-    return tuple(c for c in found if c.builtin and c.options.get("images", 0) <= 10)
+        return tuple(c for c in conditions if c.part is None or (real / c.part).exists())
+    return tuple(c for c in conditions if c.builtin and c.options.get("images", 0) <= 10)

@@ -1,9 +1,8 @@
 """The machine that results are measured on: what it is, how fast it multiplies matrices, and what memory a method takes there.
 
-`python -m benchmarks.machine TASK METHOD SOURCE` prints the peak memory, in megabytes, of a process that answers one sample.
+`python -m hvd.benchmarks.machine TASK METHOD SOURCE` prints the peak memory, in megabytes, of a process that answers one sample.
 """
 
-import hashlib
 import os
 import platform
 import resource
@@ -12,21 +11,24 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_info
 
-from benchmarks.conditions import CONDITIONS
-from toolkit import registry
-from toolkit.doctor import PACKAGES
+from hvd.benchmarks.conditions import fixed
+from hvd.toolkit import registry
+from hvd.toolkit.doctor import PACKAGES
+from hvd.toolkit.processes import one_thread
 
 ROOT = Path(__file__).resolve().parent.parent
-PASSING = "load", "commit"  # of an environment, what does not change the answers or their speed on a quiet machine
+PASSING = (
+    "load",
+    "commit",
+)  # of an environment, what does not change the answers or their speed on a quiet machine
 SIDE = 1024  # of the matrices that are multiplied
 
 
@@ -35,7 +37,10 @@ def environment() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return {
-        "processor": next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor()),
+        "processor": next(
+            (line.split(":")[1].strip() for line in lines if "model name" in line),
+            platform.processor(),
+        ),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "threads": 1,
@@ -55,26 +60,24 @@ def commit() -> str:
     git = shutil.which("git")
     if not git or not (ROOT / ".git").exists():
         return ""
-    return subprocess.run([git, "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-
-
-@cache
-def source(task: str) -> str:
-    """SHA-256 of the code and the weights that the answers of a task come from: what other code answered tells nothing of this."""
-    files = (p for name in ("toolkit", "data", "baselines", "deep") for p in (ROOT / name).rglob("*"))
-    answering = [p for p in files if p.suffix in (".py", ".npz") and "training" not in p.parts and p.name != "cli.py"]
-    answering += (ROOT / "checkpoints").glob(f"{task}*.onnx")
-    return hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in sorted(answering))).hexdigest()
+    return subprocess.run(
+        [git, "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    ).stdout.strip()
 
 
 def pinned() -> list[str]:
     """Lines that tell the threads of every library while methods are timed, and whether the machine is busy."""
-    with threadpool_limits(1):
-        pools = sorted({f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()})
+    with one_thread():
+        opencv = cv2.getNumThreads()
+        pools = sorted(
+            {f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()}
+        )
     load, cores = os.getloadavg()[0], os.cpu_count()
-    lines = [f"threads: onnxruntime 1, OpenCV {cv2.getNumThreads()}, {', '.join(pools)}"]
+    lines = [f"threads: onnxruntime 1, OpenCV {opencv}, {', '.join(pools)}"]
     if load > cores:
-        lines.append(f"load {load:.1f} on {cores} cores: other work slows this down; times will be too long")
+        lines.append(
+            f"load {load:.1f} on {cores} cores: other work slows this down; times will be too long"
+        )
     return lines
 
 
@@ -90,15 +93,24 @@ def own_peak_megabytes() -> float:
     """Peak memory of this process; of Linux's own account, since what `getrusage` tells begins with that of the parent."""
     status = Path("/proc/self/status")
     if status.exists():
-        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+        return (
+            next(
+                int(line.split()[1])
+                for line in status.read_text().splitlines()
+                if line.startswith("VmHWM")
+            )
+            / 1024
+        )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1 << 20 if sys.platform == "darwin" else 1 << 10
+    )
 
 
 def peak_megabytes(task: str, methods: tuple[str, ...], source: str) -> dict[str, float | None]:
     """By method: peak memory of a process of its own that makes one sample and answers it; None when that fails."""
 
     def peak(method: str) -> float | None:
-        call = [sys.executable, "-m", "benchmarks.machine", task, method, source]
+        call = [sys.executable, "-m", "hvd.benchmarks.machine", task, method, source]
         found = subprocess.run(call, capture_output=True, text=True)
         return float(found.stdout) if found.returncode == 0 else None
 
@@ -108,6 +120,7 @@ def peak_megabytes(task: str, methods: tuple[str, ...], source: str) -> dict[str
 
 if __name__ == "__main__":
     task_name, method_name, place = sys.argv[1:]
-    sample = next(CONDITIONS[task_name][0].samples(task_name, place, True))
-    registry.method(task_name, method_name).predict(sample.inputs)
+    sample = next(fixed(task_name)[0].samples(task_name, place, True))
+    with one_thread():
+        registry.method(task_name, method_name).predict(sample.inputs)
     print(own_peak_megabytes())

@@ -8,23 +8,26 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from benchmarks.conditions import CONDITIONS, SEED, TEST_PART
-from benchmarks.machine import matrix_rate
-from toolkit import evaluation, registry
-from toolkit.core import Method, Sample
-from toolkit.network import Checkpoint, operations
+from hvd.benchmarks.conditions import SEED, fixed, test_part
+from hvd.benchmarks.machine import matrix_rate
+from hvd.toolkit import evaluation, registry
+from hvd.toolkit.core import Method, Sample
+from hvd.toolkit.network import Checkpoint, operations
+from hvd.toolkit.processes import one_thread
 
 ROUNDS = 9
-CALIBRATION, COMPARED = 8, 20  # samples that ranges of 8-bit integers are taken from, and those that they are scored on
+CALIBRATION, COMPARED = (
+    8,
+    20,
+)  # samples that ranges of 8-bit integers are taken from, and those that they are scored on
 LOST = 0.005  # of the headline metric, that 8-bit integers may lose
 Calls = list[tuple[Checkpoint, dict[str, np.ndarray]]]
 
 
 def quiet_place(data: Path | None, task: str) -> str:
     """Where samples come from that are neither trained nor scored on: those for validation, or generated with another seed."""
-    return str(data / TEST_PART[task].replace("test", "val")) if data else "builtin"
+    return str(data / test_part(task).replace("test", "val")) if data else "builtin"
 
 
 def measured(task: str, source: str, other: str) -> dict[str, Any]:
@@ -43,13 +46,16 @@ def measured(task: str, source: str, other: str) -> dict[str, Any]:
     }
     with tempfile.TemporaryDirectory() as folder:
         if find_spec("torch") and find_spec("onnx"):
-            eager = registry.loaded("deep.training.export:eager")(network.name)
+            eager = registry.loaded(registry.TRAINING["run in torch"])(network.name)
             runs["torch"] = lambda: [eager(**inputs) for _, inputs in calls]
             integers = quantised(task, network, method, other, Path(folder))
             runs["integers"] = lambda: [integers[0].run(**inputs) for _, inputs in calls]
-            found["integers"] = {"bytes": len(integers[0].data), **compared(task, source, integers[1])}
+            found["integers"] = {
+                "bytes": len(integers[0].data),
+                **compared(task, source, integers[1]),
+            }
         rates, seconds = [], {name: [] for name in runs}
-        with threadpool_limits(1):
+        with one_thread():
             for k in range(ROUNDS + 1):
                 rates.append(matrix_rate())
                 for name, run in runs.items():
@@ -71,13 +77,15 @@ def pays(found: dict[str, Any]) -> bool:
     if "integers" not in found:
         return False
     times, its = found["milliseconds"], found["integers"]
-    return times["integers"] < times["onnxruntime"] and its["loss"]["mean"] < LOST * abs(its["deep"])
+    return times["integers"] < times["onnxruntime"] and its["loss"]["mean"] < LOST * abs(
+        its["deep"]
+    )
 
 
 def drawn(task: str, source: str, count: int, seed: int):
     """Samples under a task's first condition."""
-    options = registry.task(task).options(**CONDITIONS[task][0].options)
-    return iter(registry.loaded(registry.SAMPLERS[task])(source, options, count, seed))
+    options = registry.task(task).options(**fixed(task)[0].options)
+    return iter(registry.samples(task, source, options, count, seed))
 
 
 def heard(method: Method, sample: Sample) -> Calls:
@@ -96,10 +104,16 @@ def heard(method: Method, sample: Sample) -> Calls:
     return calls
 
 
-def quantised(task: str, network: Checkpoint, method: Method, other: str, folder: Path) -> tuple[Checkpoint, Method]:
+def quantised(
+    task: str, network: Checkpoint, method: Method, other: str, folder: Path
+) -> tuple[Checkpoint, Method]:
     """The network in 8-bit integers, and the method that asks it."""
-    shown = [inputs for sample in drawn(task, other, CALIBRATION, SEED + 1) for _, inputs in heard(method, sample)]
-    data = registry.loaded("deep.training.export:quantised")(network, shown)
+    shown = [
+        inputs
+        for sample in drawn(task, other, CALIBRATION, SEED + 1)
+        for _, inputs in heard(method, sample)
+    ]
+    data = registry.loaded(registry.TRAINING["quantise"])(network, shown)
     path = folder / network.name
     path.write_bytes(data)
     return Checkpoint(data, network.name, task), registry.method(task, "deep", str(path))
@@ -112,4 +126,8 @@ def compared(task: str, source: str, other: Method) -> dict[str, Any]:
     records = list(evaluation.evaluate(kind, methods, drawn(task, source, COMPARED, SEED)))
     scores = evaluation.summary(records, kind.metrics)
     means = {name: scores[name]["metrics"][metric.name]["mean"] for name in methods}
-    return {"metric": metric.name, **means, "loss": evaluation.difference(records, metric, "deep", "integers")}
+    return {
+        "metric": metric.name,
+        **means,
+        "loss": evaluation.difference(records, metric, "deep", "integers"),
+    }

@@ -1,6 +1,6 @@
 """Images prepared a second, beside the loop that people write around pycocotools.
 
-`python -m benchmarks.preparation ANNOTATIONS IMAGES [COUNT]`: COCO JSON and its images, repeated under other names up to COUNT,
+`python -m hvd.benchmarks.preparation ANNOTATIONS IMAGES [COUNT]`: COCO JSON and its images, repeated under other names up to COUNT,
 since processes take their time to start; 256 x 256; prepared by one process and by one a core; the ways take turns, medians of
 rounds, to benchmarks/results/preparation.json. The loop draws every annotation on a full canvas, lets the highest category win,
 and writes PNG by OpenCV.
@@ -19,10 +19,11 @@ import cv2
 import numpy as np
 from pycocotools.coco import COCO
 
-from benchmarks.machine import environment
-from benchmarks.run import RESULTS, rounded
-from data.preparation import Options, prepared
-from toolkit.outputs import write_bytes
+from hvd.benchmarks.machine import environment
+from hvd.benchmarks.run import RESULTS, rounded
+from hvd.data.preparation.options import PrepareOptions
+from hvd.data.preparation.run import prepared
+from hvd.toolkit.outputs import write_bytes
 
 SIDE, ROUNDS = 256, 3
 
@@ -36,7 +37,10 @@ def loop(coco: COCO, images: Path, out: Path) -> int:
         for annotation in coco.loadAnns(coco.getAnnIds(imgIds=k)):
             mask = np.maximum(mask, coco.annToMask(annotation) * annotation["category_id"])
         cv2.imwrite(str(out / f"{k}.png"), cv2.resize(image, (SIDE, SIDE)))
-        cv2.imwrite(str(out / f"{k}_mask.png"), cv2.resize(mask, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST))
+        cv2.imwrite(
+            str(out / f"{k}_mask.png"),
+            cv2.resize(mask, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST),
+        )
     return len(coco.getImgIds())
 
 
@@ -53,7 +57,9 @@ def repeated(annotations: Path, images: Path, count: int, out: Path) -> tuple[Pa
         (out / "images" / name).symlink_to((images / image["file_name"]).resolve())
         found["images"].append(image | {"id": k, "file_name": name})
         for annotation in of_image[image["id"]]:
-            found["annotations"].append(annotation | {"id": len(found["annotations"]), "image_id": k})
+            found["annotations"].append(
+                annotation | {"id": len(found["annotations"]), "image_id": k}
+            )
     (out / "annotations.json").write_text(json.dumps(found))
     return out / "annotations.json", out / "images"
 
@@ -71,14 +77,36 @@ def main(annotations: Path, images: Path, distinct: int) -> None:
                     count = loop(coco, images, Path(folder))
                 else:
                     workers = int(name.split()[1])
-                    count = list(prepared(Options(annotations, images), Path(folder) / "out", workers, None, False))[-1][1]
+                    count = list(
+                        prepared(
+                            PrepareOptions(annotations, images),
+                            Path(folder) / "out",
+                            workers,
+                            None,
+                            False,
+                        )
+                    )[-1][1]
                 found.append(count / (time.perf_counter() - began))
     usual = median(rates["usual loop"])
-    ways = {name: {"images_per_second": median(found), "times": median(found) / usual} for name, found in rates.items()}
-    found = {"images": count, "instances": len(coco.anns), "distinct": distinct, "rounds": ROUNDS, **told, "ways": ways}
-    write_bytes(RESULTS / "preparation.json", (json.dumps(rounded(found), indent=1) + "\n").encode())
+    ways = {
+        name: {"images_per_second": median(found), "times": median(found) / usual}
+        for name, found in rates.items()
+    }
+    found = {
+        "images": count,
+        "instances": len(coco.anns),
+        "distinct": distinct,
+        "rounds": ROUNDS,
+        **told,
+        "ways": ways,
+    }
+    write_bytes(
+        RESULTS / "preparation.json", (json.dumps(rounded(found), indent=1) + "\n").encode()
+    )
     for name, its in ways.items():
-        print(f"{name}: {its['images_per_second']:.0f} images a second, {its['times']:.2f} times the usual loop")
+        print(
+            f"{name}: {its['images_per_second']:.0f} images a second, {its['times']:.2f} times the usual loop"
+        )
 
 
 if __name__ == "__main__":

@@ -6,13 +6,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import tables
-from benchmarks.networks import pays
-from benchmarks.scores import Results, TaskResults, picture, preferred, stored, study
-from toolkit.core import ToolkitError
-from toolkit.outputs import write_bytes
+from hvd.benchmarks import tables
+from hvd.benchmarks.networks import pays
+from hvd.benchmarks.reference import reference
+from hvd.benchmarks.scores import Results, TaskResults, picture, preferred, stored, study
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.outputs import write_bytes
 
-BEGIN, END = "<!-- results: `toolkit report` writes between these markers -->", "<!-- end of results -->"
+BEGIN, END = (
+    "<!-- results: `toolkit report` writes between these markers -->",
+    "<!-- end of results -->",
+)
 FOLDER, TEMPLATES = Path("benchmarks"), Path(__file__).parent
 
 
@@ -24,11 +28,18 @@ def written(check: bool = False) -> list[Path]:
     """
     readme = Path("README.md").read_text() if Path("README.md").exists() else ""
     if BEGIN not in readme or END not in readme.split(BEGIN)[1]:
-        raise ToolkitError("There is no README.md with markers for results here.", "Run this in the project's folder.", status=2)
+        raise ToolkitError(
+            "There is no README.md with markers for results here.",
+            "Run this in the project's folder.",
+            status=2,
+        )
     results = stored()
     before, rest = readme.split(BEGIN)
     drawn = {
-        Path("README.md"): f"{before}{BEGIN}\n{tables.short(results[:1])}\n{END}{rest.split(END)[1]}".encode(),
+        Path(
+            "README.md"
+        ): f"{before}{BEGIN}\n{tables.short(results[:1])}\n{END}{rest.split(END)[1]}".encode(),
+        Path("docs/reference.md"): reference().encode(),
         FOLDER / "REPORT.md": tables.report(results).encode(),
         Path("checkpoints/README.md"): tables.cards().encode(),
     }
@@ -36,7 +47,9 @@ def written(check: bool = False) -> list[Path]:
         drawn |= documents(results)
     stale = [path for path, data in drawn.items() if not path.exists() or path.read_bytes() != data]
     if check and stale:
-        raise ToolkitError(f"Stale: {', '.join(map(str, stale))}.", "Run `toolkit report`.", status=1)
+        raise ToolkitError(
+            f"Stale: {', '.join(map(str, stale))}.", "Run `toolkit report`.", status=1
+        )
     for path in stale:
         write_bytes(path, drawn[path])
     return stale
@@ -47,9 +60,11 @@ def documents(results: list[Results]) -> dict[Path, bytes]:
     try:
         import typst
 
-        from benchmarks import plots
+        from hvd.benchmarks import plots
     except ImportError as error:
-        raise ToolkitError(f"Drawing needs {error.name}.", "Install the extra: pip install '.[report]'.", 2) from error
+        raise ToolkitError(
+            f"Drawing needs {error.name}.", "Install the extra: pip install '.[report]'.", 2
+        ) from error
     import matplotlib
 
     first = preferred(results)
@@ -58,12 +73,18 @@ def documents(results: list[Results]) -> dict[Path, bytes]:
         "sweeps.svg": plots.sweeps(list(first.tasks.values()), columns=3, width=7, height=1.55),
         "sizes.svg": plots.sizes(first, columns=4, width=7, height=1.6),
         "sizes-slide.svg": plots.sizes(first, columns=4, width=7.6, height=1.9),
-        "fragments-slide.svg": plots.sweeps([first.tasks["fragments"]], columns=2, width=4.6, height=1.28),
+        "fragments-slide.svg": plots.sweeps(
+            [first.tasks["fragments"]], columns=2, width=4.6, height=1.28
+        ),
         "grains-slide.svg": plots.sweeps([first.tasks["grains"]], columns=2, width=4.4, height=1.7),
         "lines-slide.svg": plots.figure([plots.quality(first.tasks["lines"])], 1, 4.4, 3.3),
         "objects-slide.svg": plots.figure([plots.quality(first.tasks["objects"])], 1, 4.4, 2.0),
     }
-    examples = {its["file"]: picture(its["file"]) for task in results[-1].tasks.values() for its in task.found.get("pictures", ())}
+    examples = {
+        its["file"]: picture(its["file"])
+        for task in results[-1].tasks.values()
+        for its in task.found.get("pictures", ())
+    }
     drawn = {FOLDER / "index.html": page(results, plots).encode()}
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +105,9 @@ class Quoted:
     def __init__(self, results: Results):
         self.tasks = results.tasks
 
-    def mean(self, task: str, condition: str, method: str, metric: str = "", digits: int = 3) -> str:
+    def mean(
+        self, task: str, condition: str, method: str, metric: str = "", digits: int = 3
+    ) -> str:
         """Mean of a metric, the headline if none is named."""
         found = self.tasks[task]
         scores = found.scores(found.conditions[condition])
@@ -113,7 +136,9 @@ class Quoted:
 
     def slope(self, task: str, method: str) -> str:
         """Growth of time with size."""
-        return next(f"{slope:.2f}" for name, _, _, slope in self.tasks[task].growth() if name == method)
+        return next(
+            f"{slope:.2f}" for name, _, _, slope in self.tasks[task].growth() if name == method
+        )
 
     def network(self, task: str) -> dict[str, Any]:
         """What the network costs."""
@@ -124,14 +149,28 @@ def template(name: str, quoted: Quoted) -> str:
     """A text beside this module with the numbers that it quotes; a number that is not there is an error."""
     import jinja2
 
-    marks = {"variable_start_string": "<<", "variable_end_string": ">>", "block_start_string": "<%", "block_end_string": "%>"}
-    made = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, **marks)
+    marks = {
+        "variable_start_string": "<<",
+        "variable_end_string": ">>",
+        "block_start_string": "<%",
+        "block_end_string": "%>",
+    }
+    made = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, **marks
+    )
     names = ("mean", "at", "gain", "origin", "milliseconds", "slope", "network")
-    values = {n: getattr(quoted, n) for n in names} | {"tasks": quoted.tasks, "study": study, "pays": pays}
+    values = {n: getattr(quoted, n) for n in names} | {
+        "tasks": quoted.tasks,
+        "study": study,
+        "pays": pays,
+    }
     try:
         return made.from_string((TEMPLATES / name).read_text()).render(values)
     except (KeyError, StopIteration) as error:
-        raise ToolkitError(f"{name} quotes {error}, which was not measured.", "Run `toolkit benchmark` for all tasks.") from error
+        raise ToolkitError(
+            f"{name} quotes {error}, which was not measured.",
+            "Run `toolkit benchmark` for all tasks.",
+        ) from error
 
 
 def page(results: list[Results], plots: Any) -> str:
@@ -143,9 +182,14 @@ def page(results: list[Results], plots: Any) -> str:
         return markupsafe.Markup(svg[svg.index(b"<svg") :].decode())
 
     def shown(task: TaskResults) -> list[dict[str, Any]]:
-        return [its | {"data": base64.b64encode(picture(its["file"])).decode()} for its in task.found.get("pictures", ())]
+        return [
+            its | {"data": base64.b64encode(picture(its["file"])).decode()}
+            for its in task.found.get("pictures", ())
+        ]
 
-    made = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    made = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     return made.from_string((TEMPLATES / "page.html").read_text()).render(
         results=results,
         tables=tables,
@@ -153,5 +197,7 @@ def page(results: list[Results], plots: Any) -> str:
         quality=lambda task: inline(plots.figure([plots.quality(task)], 1, 5.2, 3)),
         sweeps=lambda task: inline(plots.sweeps([task], columns=4, width=10, height=2.1)),
         growth=lambda task: inline(plots.figure([plots.growth(task)], 1, 4.6, 2.8)),
-        errors=lambda task: inline(plots.sweeps([task], 4, 10, 2.1, "diameter_error")) if task.name == "grains" else "",
+        errors=lambda task: (
+            [inline(plots.sweeps([task], 4, 10, 2.1, task.swept[1:]))] if task.swept[1:] else []
+        ),
     )

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from data.photographs import builtin
-from data.photographs import photographs as photographs_at
-from toolkit.core import Sample, ToolkitError
-from toolkit.tasks.fragments import Arrangement, Conditions
+from hvd.data.photographs import builtin
+from hvd.data.photographs import photographs as photographs_at
+from hvd.toolkit.core import Sample, ToolkitError
+from hvd.toolkit.tasks.fragments.options import Conditions
+from hvd.toolkit.tasks.fragments.types import Arrangement, heap_of
 
 
 def cut(photograph: np.ndarray, grid: int, fragment: int) -> np.ndarray:
@@ -38,11 +39,15 @@ def augmented(photograph: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     matrix = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), rng.uniform(-20, 20), 1)
     matrix[:, 2] += rng.uniform(-0.1, 0.1, 2) * size
     photograph = np.ascontiguousarray(photograph)
-    photograph = cv2.warpAffine(photograph, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    photograph = cv2.warpAffine(
+        photograph, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
     return np.clip(photograph + rng.uniform(-0.2, 0.2, 3) * 255, 0, 255).astype(np.uint8)
 
 
-def heap(photographs: np.ndarray, conditions: Conditions, rng: np.random.Generator, id: str = "") -> Sample:
+def heap(
+    photographs: np.ndarray, conditions: Conditions, rng: np.random.Generator, id: str = ""
+) -> Sample:
     """One sample from photographs uint8 (N, grid * fragment, grid * fragment, 3), distorted as `conditions` say.
 
     The target's rows and columns are those of the photograph; `turn` counts the counter-clockwise quarter turns that the
@@ -51,7 +56,9 @@ def heap(photographs: np.ndarray, conditions: Conditions, rng: np.random.Generat
     grid = conditions.grid
     if conditions.augment:
         photographs = np.stack([augmented(photograph, rng) for photograph in photographs])
-    fragments = np.concatenate([cut(photograph, grid, conditions.fragment) for photograph in photographs])
+    fragments = np.concatenate(
+        [cut(photograph, grid, conditions.fragment) for photograph in photographs]
+    )
     fragments = worn(fragments, conditions.worn)
     count = len(fragments)
     turn = np.zeros(count, np.int32)
@@ -69,7 +76,7 @@ def heap(photographs: np.ndarray, conditions: Conditions, rng: np.random.Generat
         turn=turn[order],
         confidence=np.ones(len(order), np.float32),
     )
-    return Sample(id, conditions.heap(np.ascontiguousarray(fragments[order])), target)
+    return Sample(id, heap_of(np.ascontiguousarray(fragments[order]), conditions), target)
 
 
 def present(order: np.ndarray, each: int, missing: float) -> np.ndarray:
@@ -83,7 +90,9 @@ def present(order: np.ndarray, each: int, missing: float) -> np.ndarray:
     return order[~lost]
 
 
-def heaps(photographs: np.ndarray, conditions: Conditions, count: int, seed: int) -> Iterator[Sample]:
+def heaps(
+    photographs: np.ndarray, conditions: Conditions, count: int, seed: int
+) -> Iterator[Sample]:
     """`count` samples, each of `conditions.images` different photographs; sample k depends on (seed, k) alone.
 
     Photographs are uint8 (N, s, s, 3), or (N, crops, s, s, 3) with several crops of each, of which a sample takes one.
@@ -98,11 +107,15 @@ def heaps(photographs: np.ndarray, conditions: Conditions, count: int, seed: int
         rng = np.random.default_rng([seed, k])
         chosen = photographs[rng.choice(len(photographs), conditions.images, replace=False)]
         if chosen.ndim == 5:
-            chosen = chosen[np.arange(conditions.images), rng.integers(0, chosen.shape[1], conditions.images)]
+            chosen = chosen[
+                np.arange(conditions.images), rng.integers(0, chosen.shape[1], conditions.images)
+            ]
         yield heap(chosen, conditions, rng, f"{seed}-{k}")
 
 
 def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterator[Sample]:
     """Samples from the photographs at `data`: a folder, a .zip, an .npy, or "builtin"."""
     size = conditions.grid * conditions.fragment
-    return heaps(builtin(size) if data == "builtin" else photographs_at(data, size), conditions, count, seed)
+    if data == "builtin":
+        return heaps(builtin(size), conditions, count, seed)
+    return heaps(photographs_at(data, size, conditions.max_pixels), conditions, count, seed)

@@ -1,13 +1,22 @@
 """Photographs from a folder, a .zip, an .npy, or those that scikit-image and scikit-learn bundle."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
-from toolkit.core import ToolkitError
-from toolkit.images import decoded, folder_images, read_array, square, zipped_images
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.images import (
+    decoded,
+    folder_images,
+    read_array,
+    signature,
+    square,
+    zipped_images,
+)
+from hvd.toolkit.options import MAX_PIXELS
 
 BUNDLED = (
     ("skimage.data", "astronaut.png"),
@@ -39,24 +48,56 @@ def builtin(size: int) -> np.ndarray:
     return np.stack(crops).reshape(len(BUNDLED), CROPS, size, size, 3)
 
 
+def photographs(path: str, size: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Centre squares uint8 (N, size, size, 3) of the photographs at a path, in the order of names.
+
+    The path is a folder, with its subfolders, a .zip, or an .npy of uint8 (N, H, W, 3).
+    Photographs are averaged over areas, or enlarged when they are smaller.
+    """
+    if not Path(path).exists():
+        raise ToolkitError(f"There are no photographs at {path}.", REMEDY, status=5)
+    return read_photographs(path, size, max_pixels, signature(Path(path)))
+
+
 @lru_cache(maxsize=2)
-def photographs(path: str, size: int) -> np.ndarray:
-    """Centre squares uint8 (N, size, size, 3) of the photographs in a folder and its subfolders, a .zip, or an .npy of uint8
-    (N, H, W, 3), in the order of their names; area-averaged, or enlarged when smaller."""
-    place = Path(path)
-    if place.is_dir():
-        below = sorted(p for p in place.rglob("*") if p.is_dir())
-        folders = [place, *(p for p in below if not any(name.startswith(".") for name in p.relative_to(place).parts))]
-        found = [square(image, size) for folder in folders for _, image in folder_images(folder)]
-    elif place.suffix.lower() == ".zip":
-        found = [square(image, size) for _, image in zipped_images(place)]
-    elif place.suffix.lower() == ".npy":
-        array = read_array(place)
-        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
-            raise ToolkitError(f"{path} holds {array.dtype} {array.shape}.", "Save photographs as uint8 (N, H, W, 3).", status=5)
-        found = [square(image, size) for image in array]
+def read_photographs(path: str, size: int, max_pixels: int, signature: tuple) -> np.ndarray:
+    """The photographs at a path, read again when its signature is another."""
+    squares = [square(image, size) for image in images_at(Path(path), max_pixels)]
+    if not squares:
+        raise ToolkitError(f"{path} holds no image.", REMEDY, status=5)
+    return np.stack(squares)
+
+
+def images_at(path: Path, max_pixels: int) -> Iterator[np.ndarray]:
+    """The photographs at a path, one after the other."""
+    if path.is_dir():
+        for folder in subfolders(path):
+            for _, image in folder_images(folder, max_pixels):
+                yield image
+    elif path.suffix.lower() == ".zip":
+        for _, image in zipped_images(path, max_pixels):
+            yield image
+    elif path.suffix.lower() == ".npy":
+        yield from photograph_array(path)
     else:
         raise ToolkitError(f"There are no photographs at {path}.", REMEDY, status=5)
-    if not found:
-        raise ToolkitError(f"{path} holds no image.", REMEDY, status=5)
-    return np.stack(found)
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """A folder and those below it that are not hidden, in the order of their names."""
+    below = sorted(path for path in folder.rglob("*") if path.is_dir())
+    hidden = [
+        path
+        for path in below
+        if any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    return [folder, *(path for path in below if path not in hidden)]
+
+
+def photograph_array(path: Path) -> np.ndarray:
+    """The photographs of an .npy file, uint8 (N, H, W, 3)."""
+    array = read_array(path)
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
+        reason = f"{path} holds {array.dtype} {array.shape}."
+        raise ToolkitError(reason, "Save photographs as uint8 (N, H, W, 3).", status=5)
+    return array

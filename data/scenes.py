@@ -14,8 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from toolkit.images import write_png
-from toolkit.outputs import whole_folder, write_bytes
+from hvd.data.fields import smooth_noise
+from hvd.toolkit.images import write_png
+from hvd.toolkit.outputs import whole_folder, write_bytes
 
 CLASSES = "background", "disc", "ring", "square", "star", "triangle"
 SIDE = 128  # pixels along a side of a picture
@@ -51,14 +52,20 @@ def scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[Shape]
         image = image + share[..., None] * (skin - image)
         mask[share >= 0.5] = CLASSES.index(one.name)
     light = 1 + rng.uniform(0, 0.12) * field(1.5, rng)
-    image = image * light[..., None] + rng.uniform(0, 0.05) * rng.standard_normal(image.shape, np.float32)
+    image = image * light[..., None] + rng.uniform(0, 0.05) * rng.standard_normal(
+        image.shape, np.float32
+    )
     return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8), mask, shapes
 
 
 def shape(rng: np.random.Generator) -> Shape:
     """A shape somewhere in the picture, perhaps partly outside."""
     name = CLASSES[rng.integers(1, len(CLASSES))]
-    centre, size, turn = rng.uniform(0.1, 0.9, 2) * SIDE, np.exp(rng.uniform(np.log(8), np.log(32))), rng.uniform(0, 2 * np.pi)
+    centre, size, turn = (
+        rng.uniform(0.1, 0.9, 2) * SIDE,
+        np.exp(rng.uniform(np.log(8), np.log(32))),
+        rng.uniform(0, 2 * np.pi),
+    )
     corners = {"disc": VERTICES, "ring": VERTICES, "square": 4, "star": 10, "triangle": 3}[name]
     angle = turn + 2 * np.pi * np.arange(corners) / corners
     reach = np.where(np.arange(corners) % 2, 0.45, 1.0) if name == "star" else np.ones(corners)
@@ -70,16 +77,24 @@ def shape(rng: np.random.Generator) -> Shape:
 def field(period: float, rng: np.random.Generator) -> np.ndarray:
     """Smooth random field float32 of about unit deviation that changes over about `period` of half the picture."""
     cells = int(2 / period) + 4
-    return 1.4 * cv2.resize(rng.standard_normal((cells, cells), np.float32), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    return 1.4 * smooth_noise((cells, cells), rng, (SIDE, SIDE))
 
 
-SKINS = {"disc": "plain", "ring": "striped", "square": "checked", "star": "spotted", "triangle": "rough"}
+SKINS = {
+    "disc": "plain",
+    "ring": "striped",
+    "square": "checked",
+    "star": "spotted",
+    "triangle": "rough",
+}
 
 
 def texture(kind: str, rng: np.random.Generator) -> np.ndarray:
     """A surface in two colours at random; float32 (128, 128, 3) in about [0, 1]."""
     first = rng.uniform(0.1, 0.9, 3).astype(np.float32)
-    second = np.clip(first + rng.choice([-1, 1], 3) * rng.uniform(0.1, 0.4, 3), 0, 1).astype(np.float32)
+    second = np.clip(first + rng.choice([-1, 1], 3) * rng.uniform(0.1, 0.4, 3), 0, 1).astype(
+        np.float32
+    )
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     angle, period = rng.uniform(0, np.pi), rng.uniform(4, 8)
     across = np.sin(2 * np.pi * (columns * np.cos(angle) + rows * np.sin(angle)) / period)
@@ -108,11 +123,16 @@ def prepared(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
         multiprocessing.get_context("spawn").Pool(workers) as pool,
     ):
         images, annotations = [], []
-        for k, (image, _, shapes) in enumerate(pool.imap(partial(generated, seed), range(count), chunksize=20)):
+        for k, (image, _, shapes) in enumerate(
+            pool.imap(partial(generated, seed), range(count), chunksize=20)
+        ):
             name = f"{k:05d}.png"
             write_png(unfinished / "images" / name, image)
             images.append({"id": k + 1, "file_name": name, "width": SIDE, "height": SIDE})
-            annotations += [{"id": len(annotations) + 1 + j, "image_id": k + 1, **described(s)} for j, s in enumerate(shapes)]
+            annotations += [
+                {"id": len(annotations) + 1 + j, "image_id": k + 1, **described(s)}
+                for j, s in enumerate(shapes)
+            ]
             yield k + 1
         categories = [{"id": k, "name": name} for k, name in enumerate(CLASSES) if k]
         whole = {"images": images, "annotations": annotations, "categories": categories}
@@ -123,7 +143,11 @@ def described(one: Shape) -> dict[str, Any]:
     """A shape as COCO annotates it."""
     inside = one.covers() >= 0.5
     rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
-    box = [int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1] if len(rows) else [0, 0, 0, 0]
+    box = (
+        [int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
+        if len(rows)
+        else [0, 0, 0, 0]
+    )
     if len(one.outlines) == 1:
         segmentation = [[round(float(value), 2) for value in one.outlines[0].ravel()]]
     else:

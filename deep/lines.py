@@ -1,41 +1,45 @@
 """`lines` by network: scans and their masks in, filled scans out."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from toolkit.network import checkpoint
-from toolkit.scans import filled_by_mask
-from toolkit.tasks.lines import Filled, Scans
+from hvd.toolkit.network import NetworkMethod
+from hvd.toolkit.tasks.lines.filling import filled_by_mask
+from hvd.toolkit.tasks.lines.types import Filled, Scans
 
 VIEWS = 1, -1  # as it is, and in a mirror that swaps left and right, which training showed as well
-AT_ONCE = 1 << 14  # pixels that the network fills at once: its memory stays small, and the first answer comes sooner
+AT_ONCE = (
+    1 << 14
+)  # pixels that the network fills at once: its memory stays small, and the first answer comes sooner
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(NetworkMethod):
     """Residual U-Net; see `deep/training/models/lines.py`. When uncertainty is asked for, it is how far the answers to the scan and
     to its mirror image lie apart; the answer is the same."""
 
-    checkpoint: str | None = None
-
-    def sha256(self, inputs: Scans) -> str:
-        """Of the checkpoint, for the record of a run."""
-        return checkpoint("lines", self.checkpoint).sha256
+    task: ClassVar[str] = "lines"
 
     def predict(self, inputs: Scans) -> Filled:
         filled = self.seen(inputs, VIEWS[0])
-        return Filled(filled, np.std([filled, self.seen(inputs, VIEWS[1])], 0) if inputs.uncertainty else None)
+        return Filled(
+            filled, np.std([filled, self.seen(inputs, VIEWS[1])], 0) if inputs.uncertainty else None
+        )
 
     def seen(self, inputs: Scans, view: int) -> np.ndarray:
         """Scans filled as they show in a view, turned back."""
-        network = checkpoint("lines", self.checkpoint)
+        network = self.network(inputs)
 
         def fill(images: np.ndarray, missing: np.ndarray) -> np.ndarray:
             known = np.broadcast_to(~missing[:, ::view], images.shape).astype(np.float32)
             images = np.ascontiguousarray(images[:, :, ::view])
             step = max(1, AT_ONCE // missing.size)
-            parts = [network.run(measured=images[k : k + step], known=known[k : k + step])[0] for k in range(0, len(images), step)]
+            parts = [
+                network.run(measured=images[k : k + step], known=known[k : k + step])[0]
+                for k in range(0, len(images), step)
+            ]
             return np.concatenate(parts)[:, :, ::view]
 
         return filled_by_mask(inputs.images, inputs.missing, fill)

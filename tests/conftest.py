@@ -1,10 +1,20 @@
+"""What tests of several wings share; this checkout is the one that is tested, whatever is installed."""
+
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from data.fragments import samples
-from data.grains import generated
-from data.heads import head
-from toolkit.tasks.fragments import Conditions
+import hvd
+from hvd.data.fragments import samples
+from hvd.data.grains import generated
+from hvd.data.heads import head
+from hvd.toolkit.tasks.fragments.options import Conditions
+
+ROOT = Path(__file__).parent.parent
+os.environ["PYTHONPATH"] = str(ROOT)  # the commands that tests start run this checkout as well
+assert Path(hvd.__file__).is_relative_to(ROOT), f"{hvd.__file__} is of another checkout"
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +32,10 @@ def micrograph_sample():
 def wave(rng):
     """A smooth random image (64, 64)."""
     y, x = np.mgrid[:64, :64] / 64
-    return sum(rng.normal() * np.sin(2 * np.pi * (rng.normal() * y + rng.normal() * x + rng.random())) for _ in range(6))
+    return sum(
+        rng.normal() * np.sin(2 * np.pi * (rng.normal() * y + rng.normal() * x + rng.random()))
+        for _ in range(6)
+    )
 
 
 @pytest.fixture(scope="session")

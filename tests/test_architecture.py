@@ -1,7 +1,9 @@
-"""The star of imports, and what the wheel holds."""
+"""The star of imports, the wings, and what is installed."""
 
 import ast
 import configparser
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 OURS = {"toolkit", "data", "baselines", "deep", "benchmarks", "checkpoints"}
+TASKS = {"fragments", "grains", "lines", "objects"}
 ALLOWED = {
+    "hvd": {"toolkit"},
     "toolkit": {"toolkit"},
     "data": {"data", "toolkit"},
     "baselines": {"baselines", "toolkit"},
@@ -19,40 +23,175 @@ ALLOWED = {
     "benchmarks": {"benchmarks", "data", "toolkit"},
     "checkpoints": set(),
 }
-MODULES = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py"))
+PLACE = re.compile(r"hvd\.(\w+)(\.\w+)*(:\w+)?")
+REGISTRY = Path("toolkit/registry.py")  # names methods as strings
+COMPOSITION_ROOT = Path("toolkit/cli.py")  # imports others inside of functions
 
 
-def imported(path):
-    """(top-level package, whether inside a function) of every import."""
-    tree = ast.parse(path.read_text())
+def modules(root):
+    """The Python files of the tree, relative to it."""
+    for folder in (*sorted(OURS), "hvd"):
+        for path in sorted((root / folder).rglob("*.py")):
+            if not any(part.is_symlink() for part in path.parents):
+                yield path.relative_to(root)
+
+
+def imported(tree):
+    """The module of every import, and whether it stands inside a function."""
     outer = {id(node) for node in ast.iter_child_nodes(tree)}
     for node in ast.walk(tree):
-        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module] if isinstance(node, ast.ImportFrom) else []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
         for name in names:
-            yield name.split(".")[0], id(node) not in outer
+            yield name, id(node) not in outer
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_a_module_imports_only_what_its_place_in_the_star_allows(path):
-    place = path.relative_to(ROOT)
-    folder = "deep/training" if place.parts[:2] == ("deep", "training") else place.parts[0]
-    for name, inside in imported(path):
-        if name in OURS:
-            root = place == Path("toolkit/cli.py") and inside
-            assert name in ALLOWED[folder] or root, f"{place} imports {name}"
-        assert name != "torch" or folder == "deep/training", f"{place} imports torch"
-        runs = place == Path("toolkit/network.py") or folder == "deep/training"  # whose export asks its quantiser
-        assert name != "onnxruntime" or runs, f"{place} imports onnxruntime"
+def named(tree):
+    """Our modules that are named as strings, such as "hvd.deep.lines:Network"."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found = PLACE.fullmatch(node.value)
+            if found and found[1] in OURS and (found[2] or found[3]):
+                yield node.value
+
+
+def violations(root):
+    """Everything in a tree that breaks the rules of DESIGN: the star and the wings."""
+    for place in modules(root):
+        tree = ast.parse((root / place).read_text())
+        training = place.parts[:2] == ("deep", "training")
+        folder = "deep/training" if training else place.parts[0]
+        for name, inside in imported(tree):
+            yield from broken_import(place, folder, name, inside)
+        if place != REGISTRY:
+            for name in named(tree):
+                if name.split(".")[1].split(":")[0] not in ALLOWED[folder]:
+                    yield f"{place} names {name}"
+        for task in compared(tree):
+            if task not in place.parts and place.stem.partition("_")[0] != task:
+                yield f"{place} asks whether a task is {task}"
+
+
+def broken_import(place, folder, name, inside):
+    """What is wrong with an import."""
+    parts = name.split(".")
+    if parts[0] in OURS:
+        yield f"{place} imports {name}, not hvd.{name}"
+    if parts[0] == "torch" and folder != "deep/training":
+        yield f"{place} imports torch"
+    runs = place == Path("toolkit/network.py") or folder == "deep/training"  # which quantises
+    if parts[0] == "onnxruntime" and not runs:
+        yield f"{place} imports onnxruntime"
+    if parts[0] != "hvd" or len(parts) < 2 or parts[1] not in OURS:
+        return
+    root = place == COMPOSITION_ROOT and inside
+    if parts[1] not in ALLOWED[folder] and not root:
+        yield f"{place} imports {name}"
+    if parts[1:3] == ["toolkit", "tasks"] and len(parts) > 3:
+        yield from broken_wing(place, folder, name, parts[3])
+
+
+def broken_wing(place, folder, name, task):
+    """What is wrong with an import of a wing: only that wing, and what belongs to it, may."""
+    if folder == "toolkit" and place.parts[1:2] != ("tasks",):
+        yield f"{place}, which serves all tasks, imports {name}"
+    if folder == "toolkit" and place.parts[1:2] == ("tasks",) and place.parts[2] != task:
+        yield f"{place} imports another wing, {name}"
+    own = place.stem.partition("_")[0]
+    if folder in ("baselines", "deep") and own in TASKS and own != task:
+        yield f"{place} imports another wing, {name}"
+
+
+def compared(tree):
+    """The tasks that something is compared with, as in `if task == "grains"`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            for side in (node.left, *node.comparators):
+                if isinstance(side, ast.Constant) and side.value in TASKS:
+                    yield side.value
+
+
+def test_the_tree_keeps_to_the_star_and_the_wings():
+    assert [*violations(ROOT)] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "line", "words"),
+    [
+        ("baselines/lines.py", "from hvd.deep.lines import Network", "imports hvd.deep"),
+        ("baselines/lines.py", 'PLACE = "hvd.deep.lines:Network"', "names hvd.deep"),
+        ("toolkit/evaluation.py", 'PLACE = "hvd.baselines.lines:Linear"', "names hvd.baselines"),
+        ("benchmarks/run.py", 'PLACE = "hvd.deep.training.export:eager"', "names hvd.deep"),
+        ("data/lines.py", "import toolkit.images", "not hvd.toolkit"),
+        ("toolkit/images.py", "from hvd.toolkit.tasks.lines import masks", "serves all tasks"),
+        (
+            "toolkit/tasks/lines/files.py",
+            "from hvd.toolkit.tasks.grains import scale",
+            "another wing",
+        ),
+        ("deep/lines.py", "from hvd.toolkit.tasks.grains.types import Boundaries", "another wing"),
+        ("benchmarks/tables.py", 'ODD = task == "grains"', "asks whether a task is grains"),
+        ("toolkit/network.py", "import torch", "imports torch"),
+    ],
+)
+def test_a_planted_violation_is_found(tmp_path, place, line, words):
+    for folder in (*OURS, "hvd"):
+        shutil.copytree(
+            ROOT / folder,
+            tmp_path / folder,
+            symlinks=True,
+            ignore=lambda folder, names: [
+                n for n in names if ("." in n and not n.endswith(".py")) or n == "__pycache__"
+            ],
+        )
+    with open(tmp_path / place, "a") as file:
+        file.write(f"\n{line}\n")
+    found = [*violations(tmp_path)]
+    assert len(found) >= 1 and all(place in one for one in found)
+    assert any(words in one for one in found)
+
+
+def test_tests_import_by_hvd_names():
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for name, _ in imported(ast.parse(path.read_text())):
+            assert name.split(".")[0] not in OURS, f"{path} imports {name}"
+
+
+def test_every_wing_has_the_same_files():
+    common = {"__init__", "options", "types", "metrics", "files", "drawing", "task"}
+    for task in TASKS:
+        names = {path.stem for path in (ROOT / "toolkit/tasks" / task).glob("*.py")}
+        assert names >= common, task
 
 
 def test_every_package_is_listed_by_name():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     listed = set(config["options"]["packages"].split())
-    assert listed == {".".join(p.parent.relative_to(ROOT).parts) for p in MODULES if p.name == "__init__.py"}
+    folders = {path.parent for path in modules(ROOT) if path.name == "__init__.py"} - {Path("hvd")}
+    assert listed == {"hvd"} | {".".join(("hvd", *folder.parts)) for folder in folders}
 
 
-def test_help_loads_neither_numpy_nor_a_task():
-    code = "import sys, toolkit.cli; sys.exit(any(m in sys.modules for m in ('numpy', 'cv2', 'toolkit.tasks')))"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+def test_the_links_lead_to_the_folders_beside_them():
+    links = {path.name for path in (ROOT / "hvd").iterdir() if path.is_symlink()}
+    assert links == OURS
+    assert all((ROOT / "hvd" / name).resolve() == ROOT / name for name in links)
+
+
+def test_help_loads_neither_numpy_nor_a_wing_but_its_options():
+    code = """if True:
+        import sys
+        from click.testing import CliRunner
+        from hvd.toolkit.cli import cli
+        for call in (["--help"], ["predict", "--help"], ["evaluate", "grains", "--help"]):
+            assert CliRunner().invoke(cli, call).exit_code == 0
+        heavy = [m for m in sys.modules if m.split(".")[0] in ("numpy", "cv2", "torch", "onnxruntime")]
+        wings = [m for m in sys.modules if m.startswith("hvd.toolkit.tasks.") and m.count(".") == 4]
+        sys.exit(f"{heavy} {wings}" if heavy or any(not m.endswith(".options") for m in wings) else 0)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

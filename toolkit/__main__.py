@@ -1,5 +1,6 @@
-"""`python -m toolkit`: the command line, as `torchrun -m toolkit train` starts it."""
+"""`python -m hvd.toolkit`: the command line, as `torchrun -m hvd.toolkit train` starts it."""
 
-from toolkit.cli import main
+from hvd.toolkit.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -11,9 +11,17 @@ from typing import NamedTuple
 
 from threadpoolctl import threadpool_info
 
-from toolkit import registry
+from hvd.toolkit import registry
 
-PACKAGES = ("numpy", "scipy", "scikit-learn", "scikit-image", "opencv-python-headless", "hdbscan", "onnxruntime")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "scikit-image",
+    "opencv-python-headless",
+    "hdbscan",
+    "onnxruntime",
+)
 OTHER_OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
 EXTRAS = {"train": "torch", "prepare": "shapely", "mri": "nibabel", "report": "typst"}
 AGAIN = "Install the toolkit again: pip install --force-reinstall ."
@@ -38,7 +46,10 @@ def findings() -> Iterator[Finding]:
             yield Finding(name, installed(name), remedy)
     for extra, name in EXTRAS.items():
         yield Finding(
-            f"extra [{extra}]", "installed" if installed(name) else f"not installed: pip install '.[{extra}]' when needed"
+            f"extra [{extra}]",
+            "installed"
+            if installed(name)
+            else f"not installed: pip install '.[{extra}]' when needed",
         )
     yield processor()
     yield writable(Path(tempfile.gettempdir()))
@@ -58,9 +69,14 @@ def installed(name: str) -> str:
 def processor() -> Finding:
     """Cores, load and threads."""
     cores, load = os.cpu_count(), os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    pools = ", ".join(sorted({f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()}))
+    pools = ", ".join(
+        sorted({f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()})
+    )
     busy = ", busy with other work" if load > cores else ""
-    return Finding("processor", f"{cores} cores, load {load:.1f}{busy}; answers take one thread each ({pools} otherwise)")
+    return Finding(
+        "processor",
+        f"{cores} cores, load {load:.1f}{busy}; answers take one thread each ({pools} otherwise)",
+    )
 
 
 def writable(folder: Path) -> Finding:
@@ -69,36 +85,41 @@ def writable(folder: Path) -> Finding:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"1")
     except OSError as error:
-        return Finding("temporary files", f"{folder}: {error.strerror}", "Set TMPDIR to a folder that can be written.")
+        return Finding(
+            "temporary files",
+            f"{folder}: {error.strerror}",
+            "Set TMPDIR to a folder that can be written.",
+        )
     return Finding("temporary files", f"{folder} can be written")
 
 
 def checkpoints() -> Iterator[Finding]:
     """Every shipped network, checked; imports here, since what they import may be what is broken."""
     try:
-        from toolkit.core import ToolkitError
-        from toolkit.network import index, shipped
+        from hvd.toolkit.core import ToolkitError
+        from hvd.toolkit.network import index, shipped
     except Exception as error:  # whatever it is, it is what was to be found out
         yield Finding("checkpoints", f"{type(error).__name__}: {error}", AGAIN)
         return
     for name, entry in index().items():
         try:
-            yield Finding(f"checkpoint {name}", f"sound, SHA-256 {shipped(name, entry['task']).sha256}")
+            yield Finding(
+                f"checkpoint {name}", f"sound, SHA-256 {shipped(name, entry['task']).sha256}"
+            )
         except ToolkitError as error:
             yield Finding(f"checkpoint {name}", error.reason, error.remedy)
 
 
 def answered(task: str) -> Finding:
-    """One generated or bundled sample, answered by the network and scored."""
+    """One built-in sample, answered by the default method and scored."""
     try:
         kind = registry.task(task)
-        sample = next(iter(registry.loaded(registry.SAMPLERS[task])("builtin", kind.options(), 1, 7)))
+        sample = next(iter(registry.samples(task, "builtin", kind.options(), 1, 7)))
         began = time.perf_counter()
-        prediction = registry.method(task, "deep").predict(sample.inputs)
+        prediction = registry.method(task, kind.method).predict(sample.inputs)
         milliseconds = 1000 * (time.perf_counter() - began)
         metric = next(m for m in kind.metrics if not m.pool)
-        return Finding(
-            task, f"answered in {milliseconds:.0f} ms, {metric.name} {float(metric.score(sample.target, prediction)):.3f}"
-        )
+        score = float(metric.score(sample.target, prediction))
+        return Finding(task, f"answered in {milliseconds:.0f} ms, {metric.name} {score:.3f}")
     except Exception as error:  # whatever it is, it is what was to be found out
         return Finding(task, f"{type(error).__name__}: {error}", AGAIN)

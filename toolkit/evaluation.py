@@ -3,69 +3,155 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from toolkit.core import Method, Metric, Sample, Task, ToolkitError
+from hvd.toolkit import registry
+from hvd.toolkit.core import Method, Metric, Sample, Task, ToolkitError, data_errors
+from hvd.toolkit.processes import one_thread
 
 RESAMPLES = 2000
+Progress = Callable[..., Iterable[Any]]  # called as progress(iterable, total=count)
+
+
+def score(
+    task_name: str,
+    methods: dict[str, Method],
+    data: str,
+    options: Any,
+    count: int,
+    seed: int,
+    leave_out: bool = False,
+    progress: Progress = lambda items, total: items,
+) -> dict[str, Any]:
+    """Score methods on the samples of a task: what `toolkit evaluate --json` prints.
+
+    Parameters
+    ----------
+    data : "builtin", or the path of a data set.
+    options : the conditions under which samples are made.
+    count, seed : the number of samples at most, and their seed.
+    leave_out : leave out methods that refuse such samples, and say why, instead of failing.
+    progress : wraps the records as they come, such as `tqdm.tqdm`.
+    """
+    task = registry.task(task_name)
+    with data_errors():
+        samples = iter(registry.samples(task_name, data, options, count, seed))
+        refusals: dict[str, str] = {}
+        if leave_out:
+            first = next(samples, None)
+            if first is None:
+                raise ToolkitError(f"{data} holds no sample.", "Give other --data.")
+            methods, refusals = split_by_ability(methods, first.inputs)
+            samples = chain([first], samples)
+        records = list(progress(evaluate(task, methods, samples), total=count * len(methods)))
+
+    return {
+        "task": task_name,
+        "data": data,
+        "samples": len(records) // len(methods),
+        "seed": seed,
+        "methods": summary(records, task.metrics),
+        "options": options.as_dict(),
+        "left_out": refusals,
+    }
 
 
 def evaluate(
-    task: Task, methods: dict[str, Method], samples: Iterable[Sample], failures: dict[str, str] | None = None
+    task: Task,
+    methods: dict[str, Method],
+    samples: Iterable[Sample],
+    failures: dict[str, str] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """A record for each sample and method: `sample`, `method`, `metrics` (numbers, or counts of those with `pool`), `milliseconds`.
+    """A record for each sample and method: `sample`, `method`, `metrics`, `milliseconds`.
 
-    Methods take turns on every sample, on one thread, so that a busy moment of the machine meets all of them; each runs once
-    before it is timed. With `failures` given, a method that fails is left out from there on and its reason put there.
+    Methods take turns on every sample, on one thread, so that a busy moment of the machine meets
+    all of them; each runs once before it is timed. With `failures`, a method that fails is left
+    out from there on and its reason put there.
     """
     methods = dict(methods)
-    with threadpool_limits(1):
+    with one_thread():
         for k, sample in enumerate(samples):
             for name, method in list(methods.items()):
                 try:
-                    if k == 0:
-                        method.predict(sample.inputs)
-                    began = time.perf_counter()
-                    prediction = method.predict(sample.inputs)
-                    milliseconds = (time.perf_counter() - began) * 1000
-                    metrics = {metric.name: np.asarray(metric.score(sample.target, prediction)).tolist() for metric in task.metrics}
+                    yield score_sample(task, name, method, sample, warm_up=k == 0)
                 except Exception as error:
                     if failures is None:
                         raise
                     failures[name] = f"{type(error).__name__}: {error}"
                     del methods[name]
-                    continue
-                yield {"sample": sample.id, "method": name, "metrics": metrics, "milliseconds": milliseconds}
 
 
-def able(methods: dict[str, Method], inputs: Any) -> tuple[dict[str, Method], dict[str, str]]:
-    """Of `methods`, those that answer inputs like these, and why others refuse them."""
-    found, refusals = {}, {}
-    with threadpool_limits(1):
+def score_sample(
+    task: Task, name: str, method: Method, sample: Sample, warm_up: bool
+) -> dict[str, Any]:
+    """The record of one method on one sample; metrics are numbers, or counts of those with `pool`."""
+    if warm_up:
+        method.predict(sample.inputs)
+    began = time.perf_counter()
+    prediction = method.predict(sample.inputs)
+    milliseconds = (time.perf_counter() - began) * 1000
+
+    task.finish(prediction, sample.inputs)  # a prediction that does not fit is not scored
+    metrics = {
+        metric.name: np.asarray(metric.score(sample.target, prediction)).tolist()
+        for metric in task.metrics
+    }
+    return {
+        "sample": sample.id,
+        "method": name,
+        "metrics": metrics,
+        "milliseconds": milliseconds,
+    }
+
+
+def split_by_ability(
+    methods: dict[str, Method], inputs: Any
+) -> tuple[dict[str, Method], dict[str, str]]:
+    """Split methods into those that accept this input and the reasons the others gave."""
+    able, refusals = {}, {}
+    with one_thread():
         for name, method in methods.items():
             try:
                 method.predict(inputs)
-                found[name] = method
+                able[name] = method
             except ToolkitError as error:
-                if error.status != 1:
+                if error.status not in (1, 2):
                     raise
                 refusals[name] = error.reason
-    return found, refusals
+    if not able:
+        remedy = "Name one with --method to see what it says."
+        raise ToolkitError("No method can answer these samples.", remedy)
+    return able, refusals
 
 
-def interval(values: np.ndarray, pool: Callable[[np.ndarray], float] | None = None, seed: int = 0) -> dict[str, float]:
-    """Mean of (n,) values, or what `pool` makes of the sum of (n, ...) counts, with a 95 % bootstrap interval over them (percentile
-    method, Efron & Tibshirani, 1993)."""
+def interval(
+    values: np.ndarray | list[Any],
+    pool: Callable[[np.ndarray], float] | None = None,
+    seed: int = 0,
+) -> dict[str, float | None]:
+    """Mean of (n,) values, or what `pool` makes of the sum of (n, ...) counts, with a 95 % bootstrap
+    interval over them (percentile method, Efron & Tibshirani, 1993); one value has no interval.
+
+    >>> interval([0.5])
+    {'mean': 0.5, 'low': None, 'high': None}
+    """
     values = np.asarray(values, np.float64)
+    if len(values) == 1:
+        mean = values[0] if pool is None else pool(values[0])
+        return {"mean": float(mean), "low": None, "high": None}
+
     chosen = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
     if pool is None:
         mean, resampled = values.mean(), values[chosen].mean(1)
     else:
         times = np.stack([np.bincount(row, minlength=len(values)) for row in chosen])
-        mean, resampled = pool(values.sum(0)), [pool(total) for total in np.tensordot(times, values, 1)]
+        mean, resampled = (
+            pool(values.sum(0)),
+            [pool(total) for total in np.tensordot(times, values, 1)],
+        )
     low, high = np.percentile(resampled, [2.5, 97.5])
     return {"mean": float(mean), "low": float(low), "high": float(high)}
 
@@ -75,15 +161,27 @@ def summary(records: Iterable[dict[str, Any]], metrics: tuple[Metric, ...]) -> d
     by_method = defaultdict(list)
     for record in records:
         by_method[record["method"]].append(record)
-    found = {}
+    scores = {}
     for name, group in by_method.items():
-        scores = {metric.name: interval([r["metrics"][metric.name] for r in group], metric.pool) for metric in metrics}
-        median, p95 = np.percentile([r["milliseconds"] for r in group], [50, 95])
-        found[name] = {"metrics": scores, "milliseconds": {"median": float(median), "p95": float(p95)}}
-    return found
+        median, p95 = np.percentile([record["milliseconds"] for record in group], [50, 95])
+        scores[name] = {
+            "metrics": {metric.name: mean_of(group, metric) for metric in metrics},
+            "milliseconds": {"median": float(median), "p95": float(p95)},
+        }
+    return scores
 
 
-def difference(records: list[dict[str, Any]], metric: Metric, method: str, other: str) -> dict[str, float]:
+def mean_of(records: list[dict[str, Any]], metric: Metric) -> dict[str, float | None] | None:
+    """Mean and interval of a metric over records; None when one was made before there was such a
+    metric."""
+    if any(metric.name not in record["metrics"] for record in records):
+        return None
+    return interval([record["metrics"][metric.name] for record in records], metric.pool)
+
+
+def difference(
+    records: list[dict[str, Any]], metric: Metric, method: str, other: str
+) -> dict[str, float]:
     """`method` minus `other`, paired by sample, with its interval."""
     scores = {(r["method"], r["sample"]): np.array(r["metrics"][metric.name]) for r in records}
     samples = dict.fromkeys(r["sample"] for r in records)

@@ -17,7 +17,9 @@ NAMES = """
     Resize Round Shape Sigmoid Slice Softmax Softplus SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh Tile TopK Transpose Unsqueeze
     Where
 """
-ALLOWED = frozenset(NAMES.split())  # arithmetic on arrays: no loops, no branches, no files, no strings, no randomness
+ALLOWED = frozenset(
+    NAMES.split()
+)  # arithmetic on arrays: no loops, no branches, no files, no strings, no randomness
 
 
 def strange_operators(model: bytes) -> set[str]:
@@ -29,7 +31,10 @@ def strange_operators(model: bytes) -> set[str]:
         elif number == GRAPH:
             for node in (node for kind, node in fields(value) if kind == NODE):
                 parts = list(fields(node))
-                domain, operator = (b"".join(bytes(v) for n, v in parts if n == wanted) for wanted in (DOMAIN, OPERATOR))
+                domain, operator = (
+                    b"".join(bytes(v) for n, v in parts if n == wanted)
+                    for wanted in (DOMAIN, OPERATOR)
+                )
                 name = operator.decode(errors="replace")
                 if domain not in (b"", b"ai.onnx") or name not in ALLOWED:
                     found.add(name)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import math
 import os
+import time
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -12,19 +13,24 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import tifffile
 from PIL import Image
 
-from toolkit.core import Found, ToolkitError
-from toolkit.outputs import write_bytes
+from hvd.toolkit.core import InputFile, ToolkitError
+from hvd.toolkit.options import MAX_PIXELS
+from hvd.toolkit.outputs import write_bytes
 
-cv2.setNumThreads(1)  # images are small: threads cost more than they save, and timings stay comparable
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\x00", b"MM\x00*", b"BM")
+TIFF = b"II*\x00", b"MM\x00*"
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", *TIFF, b"BM")
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
-Image.MAX_IMAGE_PIXELS = None  # of Pillow's own: the limit is LARGEST_IMAGE
 LARGEST_FILE = 1 << 30
-LARGEST_IMAGE = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"])  # pixels; `--max-pixels` sets it for a command
-MOST_ENTRIES, LARGEST_ARCHIVE, LARGEST_RATIO = 100_000, 4 << 30, 1000  # of a .zip: files, bytes unpacked, and these of those packed
+SETTLED = 2.0  # seconds after which the time of a change tells one change from the next
+MOST_ENTRIES, LARGEST_ARCHIVE, LARGEST_RATIO = (
+    100_000,
+    4 << 30,
+    1000,
+)  # of a .zip: files, bytes unpacked, and these of those packed
 PASSED_OVER = {"__macosx", "thumbs.db", "desktop.ini"}  # left in folders by operating systems
 
 
@@ -37,7 +43,25 @@ def read_bytes(path: Path) -> bytes:
             raise ToolkitError(f"{path} is larger than 1 GiB.", "Split it into smaller files.")
         return path.read_bytes()
     except OSError as error:
-        raise ToolkitError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
+        raise ToolkitError(
+            f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions."
+        ) from error
+
+
+def signature(path: Path) -> tuple:
+    """What changes when a file, or any file in a folder and its subfolders, is replaced or edited.
+
+    Caches of what was read from a path are keyed by it, so that nothing stale can answer. A file
+    that changed within the last seconds may change again without its time telling: its signature
+    is never the same twice.
+    """
+    files = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
+    states = [(str(file), file.stat()) for file in files]
+    fresh = any(time.time() - state.st_ctime < SETTLED for _, state in states)
+    return (
+        *((f, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for f, s in states),
+        time.monotonic_ns() if fresh else None,
+    )
 
 
 def digest(path: Path) -> str:
@@ -50,28 +74,39 @@ def digest(path: Path) -> str:
     return whole.hexdigest()
 
 
-def decoded(data: bytes, name: str, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
+def decoded(
+    data: bytes, name: str, flags: int = cv2.IMREAD_COLOR_RGB, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
     """Pixels of a JPEG, PNG, TIFF, BMP or WebP file, by its first bytes, whatever its name.
 
-    EXIF orientation is applied, grey, palette and CMYK become RGB, 16 bits are scaled to 8, transparency is dropped. Files
-    of several pages or frames are refused, and so are those with more pixels than LARGEST_IMAGE, before they are decoded.
+    EXIF orientation is applied, grey, palette and CMYK become RGB, 16 bits are scaled to 8,
+    transparency is dropped. Files of several pages or frames are refused, and so are those of
+    more than `max_pixels`, before they are decoded.
     """
     if not data:
         raise ToolkitError(f"{name} is empty.", "Copy the file again.")
     if not (data.startswith(MAGIC) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")):
         raise ToolkitError(
-            f"{name} is not an image: it begins with {data[:8]!r}.", "Give JPEG, PNG, TIFF, BMP or WebP files, or leave it out."
+            f"{name} is not an image: it begins with {data[:8]!r}.",
+            "Give JPEG, PNG, TIFF, BMP or WebP files, or leave it out.",
         )
-    checked_header(data, name)
+
+    known = read_header(data, name, max_pixels) or read_tiff_size(data, name, max_pixels)
+    damaged = ToolkitError(
+        f"{name} is damaged or cut short, or holds floating-point colours.",
+        "Copy it again, or save it with 8 or 16 bits.",
+    )
+    if not known:  # its size would only show when its pixels are in memory
+        raise damaged
+
     try:
         with quiet():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise ToolkitError(f"{name} cannot be decoded: {error.err}.", "Copy the file again, or leave it out.") from error
+        reason = f"{name} cannot be decoded: {error.err}."
+        raise ToolkitError(reason, "Copy the file again, or leave it out.") from error
     if image is None:
-        raise ToolkitError(
-            f"{name} is damaged or cut short, or holds floating-point colours.", "Copy it again, or save it with 8 or 16 bits."
-        )
+        raise damaged
     return image
 
 
@@ -92,62 +127,117 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-def checked_header(data: bytes, name: str) -> Image.Image | None:
-    """What an image file tells of itself, its pixels not decoded, None when that cannot be read. ToolkitError when it is too large,
-    or of several pages or frames; what its header hides, the decoder finds."""
+@contextmanager
+def any_size() -> Iterator[None]:
+    """Let Pillow open headers of any size inside: the caller checks the size itself."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
     try:
-        with warnings.catch_warnings(action="ignore"):
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image | None:
+    """What an image file says of itself, its pixels not decoded; None when Pillow cannot read it.
+
+    Raises ToolkitError when the image is too large, or of several pages or frames.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"), any_size():
             header = Image.open(io.BytesIO(data), formats=FORMATS)
-            frames = 1 if header.format == "MPO" else getattr(header, "n_frames", 1)  # a camera's JPEG and its previews
-            size = header.size
+            # of MPO, a camera's JPEG, the further frames are previews
+            frames = 1 if header.format == "MPO" else getattr(header, "n_frames", 1)
     except Exception:  # Pillow's errors share no base class
         return None
-    if size[0] * size[1] > LARGEST_IMAGE:
-        raise ToolkitError(f"{name} has more than {LARGEST_IMAGE:,} pixels.", "Make it smaller, or allow more by --max-pixels.")
+
+    check_size(header.size[0] * header.size[1], name, max_pixels)
     if frames > 1:
-        raise ToolkitError(f"{name} holds {frames} pages or frames.", "Save each as a file of its own.")
+        remedy = "Save each as a file of its own."
+        raise ToolkitError(f"{name} holds {frames} pages or frames.", remedy)
     return header
 
 
-def decoded_grey(data: bytes, name: str) -> np.ndarray:
-    """Grey values uint8 or uint16 (H, W) of an image file; any other numbers are spread over uint16, least to greatest."""
-    image = decoded(data, name, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+def read_tiff_size(data: bytes, name: str, max_pixels: int) -> bool:
+    """Whether the size of a TIFF that Pillow does not know could be read, and is not too large."""
+    if not data.startswith(TIFF):
+        return False
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            height, width = file.pages[0].shape[:2]
+            several = has_page(file, 1)
+    except Exception:  # garbled tags fail in a dozen ways
+        return False
+
+    check_size(height * width, name, max_pixels)
+    if several:
+        remedy = "Save each as a file of its own."
+        raise ToolkitError(f"{name} holds several pages.", remedy)
+    return True
+
+
+def has_page(file: tifffile.TiffFile, number: int) -> bool:
+    """Whether a TIFF has a page of that number; not all are looked at, as they may go in a circle."""
+    try:
+        return file.pages[number] is not None
+    except IndexError:
+        return False
+
+
+def check_size(pixels: int, name: str, max_pixels: int) -> None:
+    """Raise ToolkitError for an image of more pixels than allowed."""
+    if pixels > max_pixels:
+        remedy = "Make it smaller, or allow more by --max-pixels."
+        raise ToolkitError(f"{name} has more than {max_pixels:,} pixels.", remedy)
+
+
+def decoded_grey(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Grey values uint8 or uint16 (H, W) of an image file."""
+    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+    return grey_levels(decoded(data, name, flags, max_pixels), name)
+
+
+def grey_levels(image: np.ndarray, name: str) -> np.ndarray:
+    """An image (H, W) as uint8 or uint16: other numbers are spread over uint16, least to greatest."""
     if image.dtype in (np.uint8, np.uint16):
         return image
     if not np.isfinite(image).all():
-        raise ToolkitError(f"{name} holds values that are no numbers.", "Replace NaN and infinite values.")
+        remedy = "Replace NaN and infinite values."
+        raise ToolkitError(f"{name} holds values that are no numbers.", remedy)
     image = image.astype(np.float64)
     spread = image.max() - image.min()
     return np.rint((image - image.min()) * (65535 / spread if spread else 0)).astype(np.uint16)
 
 
-def read_grey(path: Path) -> np.ndarray:
+def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Grey values uint8 or uint16 (H, W) of an image file."""
-    return decoded_grey(read_bytes(path), str(path))
+    return decoded_grey(read_bytes(path), str(path), max_pixels)
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """uint8 RGB (H, W, 3) of an image file."""
-    return decoded(read_bytes(path), str(path))
+    return decoded(read_bytes(path), str(path), max_pixels=max_pixels)
 
 
-def folder_images(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
+def folder_images(folder: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[str, np.ndarray]]:
     """Name and pixels of every image in a folder, not its subfolders, in the order of their names; hidden files are passed over,
     others refused."""
     try:
         found = sorted(path for path in folder.iterdir() if not path.is_dir())
     except OSError as error:
-        raise ToolkitError(f"{folder} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
+        raise ToolkitError(
+            f"{folder} cannot be read: {error.strerror}.", "Check the path and its permissions."
+        ) from error
     for path in found:
         if wanted(path.name, str(path)):
-            yield path.name, read_image(path)
+            yield path.name, read_image(path, max_pixels)
 
 
-def image_files(path: Path) -> Iterator[Found]:
+def image_files(path: Path) -> Iterator[InputFile]:
     """The images that a path names: itself, or the files in a folder and its subfolders, in any order; hidden ones are passed over
     without a word, with one what is no image by its name, no plain file, or a link."""
     if not path.is_dir():
-        yield Found(path)
+        yield InputFile(path)
         return
     folders = [path]
     while folders:
@@ -155,7 +245,7 @@ def image_files(path: Path) -> Iterator[Found]:
         try:
             entries = os.scandir(folder)
         except OSError:
-            yield Found(folder)  # reading it tells why it cannot be
+            yield InputFile(folder)  # reading it tells why it cannot be
             continue
         with entries:
             for entry in entries:
@@ -163,19 +253,21 @@ def image_files(path: Path) -> Iterator[Found]:
                 if entry.name.startswith(".") or entry.name.lower() in PASSED_OVER:
                     continue
                 if entry.is_symlink():
-                    yield Found(found, "It is a link, which is not followed.")
+                    yield InputFile(found, "It is a link, which is not followed.")
                 elif entry.is_dir():
                     below.append(found)
                 elif not entry.is_file():
-                    yield Found(found, "It is no plain file.")
+                    yield InputFile(found, "It is no plain file.")
                 elif found.suffix.lower() not in SUFFIXES:
-                    yield Found(found, f"It is no image by its name: those end in {', '.join(SUFFIXES)}.")
+                    yield InputFile(
+                        found, f"It is no image by its name: those end in {', '.join(SUFFIXES)}."
+                    )
                 else:
-                    yield Found(found)
+                    yield InputFile(found)
         folders += sorted(below, reverse=True)
 
 
-def zipped_images(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+def zipped_images(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[str, np.ndarray]]:
     """As folder_images, of a .zip with its folders; nothing is unpacked to disk."""
     try:
         with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
@@ -183,29 +275,46 @@ def zipped_images(path: Path) -> Iterator[tuple[str, np.ndarray]]:
             for entry in sorted(archive.infolist(), key=lambda e: e.filename):
                 if entry.is_dir() or not wanted(entry.filename, f"{path}:{entry.filename}"):
                     continue
-                yield entry.filename, decoded(archive.read(entry), f"{path}:{entry.filename}")
+                place = f"{path}:{entry.filename}"
+                yield entry.filename, decoded(archive.read(entry), place, max_pixels=max_pixels)
     except ToolkitError:
         raise
     except Exception as error:  # a garbled archive fails in a dozen ways
-        raise ToolkitError(f"{path} is not a readable .zip: {error}.", "Pack it again, without a password.") from error
+        raise ToolkitError(
+            f"{path} is not a readable .zip: {error}.", "Pack it again, without a password."
+        ) from error
 
 
 def check_archive(entries: list[zipfile.ZipInfo], path: Path) -> None:
     """ToolkitError when an archive holds too many files, or unpacks to far more than it should."""
-    unpacked, packed = (sum(getattr(entry, name) for entry in entries) for name in ("file_size", "compress_size"))
+    unpacked, packed = (
+        sum(getattr(entry, name) for entry in entries) for name in ("file_size", "compress_size")
+    )
     too_much = unpacked > LARGEST_ARCHIVE or unpacked > LARGEST_RATIO * packed + (1 << 20)
-    if len(entries) > MOST_ENTRIES or too_much or any(entry.file_size > LARGEST_FILE for entry in entries):
+    if (
+        len(entries) > MOST_ENTRIES
+        or too_much
+        or any(entry.file_size > LARGEST_FILE for entry in entries)
+    ):
         reason = f"{path} holds {len(entries):,} files, {unpacked:,} bytes that are packed into {packed:,}."
-        raise ToolkitError(reason, f"Give at most {MOST_ENTRIES:,} files and {LARGEST_ARCHIVE >> 30} GiB, images as they are.")
+        raise ToolkitError(
+            reason,
+            f"Give at most {MOST_ENTRIES:,} files and {LARGEST_ARCHIVE >> 30} GiB, images as they are.",
+        )
 
 
 def wanted(name: str, place: str) -> bool:
     """Whether a file is an image by its name; ToolkitError when it is neither that nor hidden."""
     parts = Path(name).parts
-    if PASSED_OVER.intersection(part.lower() for part in parts) or any(part.startswith(".") for part in parts):
+    if PASSED_OVER.intersection(part.lower() for part in parts) or any(
+        part.startswith(".") for part in parts
+    ):
         return False
     if Path(name).suffix.lower() not in SUFFIXES:
-        raise ToolkitError(f"{place} is not an image that can be read.", f"Take it out; images end in {', '.join(SUFFIXES)}.")
+        raise ToolkitError(
+            f"{place} is not an image that can be read.",
+            f"Take it out; images end in {', '.join(SUFFIXES)}.",
+        )
     return True
 
 
@@ -218,11 +327,18 @@ def read_array(path: Path) -> np.ndarray:
     try:
         file = io.BytesIO(data)
         version = np.lib.format.read_magic(file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        header = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
         shape, _, dtype = header(file)
         told, there = math.prod(shape) * dtype.itemsize, len(data) - file.tell()
         if told > there and not dtype.hasobject:
-            raise ToolkitError(f"{path} should hold {told:,} bytes of numbers and holds {there:,}.", "Copy the file again.")
+            raise ToolkitError(
+                f"{path} should hold {told:,} bytes of numbers and holds {there:,}.",
+                "Copy the file again.",
+            )
         return np.load(io.BytesIO(data), allow_pickle=False)
     except ToolkitError:
         raise
@@ -252,4 +368,6 @@ def square(image: np.ndarray, size: int) -> np.ndarray:
     image = image[row : row + side, column : column + side]
     if side == size:
         return image
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
+    return cv2.resize(
+        image, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+    )

@@ -10,33 +10,37 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from toolkit.core import ToolkitError
-from toolkit.outputs import made_folder, unwritable
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.outputs import made_folder, unwritable
 
 MANIFEST = "manifest.jsonl"
 LOCK = ".lock"
 UNFINISHED = ".unfinished"
 HELD = 1000  # records in memory before they are laid aside, sorted
 
-Share = tuple[int, int] | None
+Shard = tuple[int, int] | None
 
 
-def share_name(share: Share) -> str:
-    """The file that a run, or the i-th of n shares of it, leaves its records in."""
-    return MANIFEST if share is None else f"manifest-{share[0]}-of-{share[1]}.jsonl"
+def shard_name(shard: Shard) -> str:
+    """The file that a run, or the i-th of n shards of it, leaves its records in."""
+    return MANIFEST if shard is None else f"manifest-{shard[0]}-of-{shard[1]}.jsonl"
 
 
-def shares(out: Path) -> list[Path]:
-    """The manifests of all shares of a run; ToolkitError with status 5 when one is missing."""
+def shard_manifests(out: Path) -> list[Path]:
+    """The manifests of all shards of a run; ToolkitError with status 5 when one is missing."""
     found = sorted(out.glob("manifest-*-of-*.jsonl"))
     counts = {path.stem.rpartition("-")[2] for path in found}
     if len(counts) != 1 or not (count := next(iter(counts))).isdecimal():
-        reason = f"{out} holds shares of several runs." if found else f"{out} holds no shares of a run."
+        reason = (
+            f"{out} holds shards of several runs." if found else f"{out} holds no shards of a run."
+        )
         raise ToolkitError(reason, "Give the --out of `toolkit predict --shard I/N`.", status=5)
-    wanted = [out / share_name((k + 1, int(count))) for k in range(int(count))]
+    wanted = [out / shard_name((k + 1, int(count))) for k in range(int(count))]
     missing = [path.name for path in wanted if path not in found]
     if missing:
-        raise ToolkitError(f"{out} lacks {', '.join(missing)}.", "Run the other shares first.", status=5)
+        raise ToolkitError(
+            f"{out} lacks {', '.join(missing)}.", "Run the other shards first.", status=5
+        )
     return wanted
 
 
@@ -84,23 +88,25 @@ class Manifest:
                 try:
                     yield json.loads(line)
                 except ValueError as error:
-                    raise ToolkitError(f"Line {number} of {path} is damaged.", "Run that share again.", status=5) from error
+                    raise ToolkitError(
+                        f"Line {number} of {path} is damaged.", "Run that shard again.", status=5
+                    ) from error
 
 
 @contextmanager
-def locked(out: Path, share: Share) -> Iterator[Path]:
-    """Keep other runs from writing to `out`, but for other shares of the same run; gives an empty folder for what is unfinished,
+def locked(out: Path, shard: Shard) -> Iterator[Path]:
+    """Keep other runs from writing to `out`, but for other shards of the same run; gives an empty folder for what is unfinished,
     which is gone afterwards, as is that of a run that was killed.
 
     Raises ToolkitError with status 4 when another run writes there.
     """
     made_folder(out)
-    ending = "" if share is None else f"-{share[0]}-of-{share[1]}"
+    ending = "" if shard is None else f"-{shard[0]}-of-{shard[1]}"
     with ExitStack() as stack:
-        if share is not None:
+        if shard is not None:
             hold(stack, out / LOCK, shared=True)
         hold(stack, out / f"{LOCK}{ending}", shared=False)
-        if share is None:
+        if shard is None:
             for left in out.glob(f"{UNFINISHED}*"):
                 shutil.rmtree(left, ignore_errors=True)
         work = out / f"{UNFINISHED}{ending}"
@@ -119,7 +125,9 @@ def hold(stack: ExitStack, path: Path, shared: bool) -> None:
                 file.seek(0)
                 holder = file.read().strip() or "of another process"
                 remedy = "Wait for it, or choose another --out."
-                raise ToolkitError(f"Another run, {holder}, writes to {path.parent}.", remedy, status=4)
+                raise ToolkitError(
+                    f"Another run, {holder}, writes to {path.parent}.", remedy, status=4
+                )
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break  # else the run before took the file away with its lock
         except OSError as error:

@@ -7,17 +7,18 @@ another file; shipped checkpoints must match `checkpoints/index.json` as well.
 import hashlib
 import json
 import tempfile
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from toolkit.core import ToolkitError
-from toolkit.graph import strange_operators
-from toolkit.images import read_bytes
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.graph import strange_operators
+from hvd.toolkit.images import read_bytes, signature
 
 LARGEST = 256 << 20
 LARGE_INPUT = 4 << 20  # bytes: a tile of a micrograph is one, a heap of fragments is none
@@ -39,13 +40,21 @@ class Checkpoint:
         if len(data) > LARGEST or not seal.startswith(SEAL):
             raise ToolkitError(f"{name} is not a checkpoint of this toolkit.", remedy, status=3)
         if seal[len(SEAL) :] != hashlib.sha256(body).hexdigest().encode():
-            raise ToolkitError(f"{name} is damaged: its bytes do not match its seal.", "Copy or export it again.", status=3)
+            raise ToolkitError(
+                f"{name} is damaged: its bytes do not match its seal.",
+                "Copy or export it again.",
+                status=3,
+            )
         try:
             strange = strange_operators(body)
         except ValueError as error:
             raise ToolkitError(f"{name} is no network: {error}.", remedy, status=3) from error
         if strange:
-            raise ToolkitError(f"{name} holds what no network here needs: {', '.join(sorted(strange))}.", remedy, status=3)
+            raise ToolkitError(
+                f"{name} holds what no network here needs: {', '.join(sorted(strange))}.",
+                remedy,
+                status=3,
+            )
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -54,7 +63,9 @@ class Checkpoint:
         self.giving_back = onnxruntime.RunOptions()
         self.giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
-            self.session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(
+                data, options, providers=["CPUExecutionProvider"]
+            )
             self.card = json.loads(self.session.get_modelmeta().custom_metadata_map["card"])
         except Exception as error:  # onnxruntime's errors share no base class
             raise ToolkitError(f"{name} cannot be loaded: {error}", remedy, status=3) from error
@@ -62,7 +73,9 @@ class Checkpoint:
             raise ToolkitError(f"{name} tells nothing of itself.", remedy, status=3)
         if self.card.get("task") != task:
             raise ToolkitError(
-                f"{name} is a network for {self.card.get('task')}, not {task}.", f"Give a checkpoint of {task}.", status=3
+                f"{name} is a network for {self.card.get('task')}, not {task}.",
+                f"Give a checkpoint of {task}.",
+                status=3,
             )
 
     def run(self, **inputs: np.ndarray) -> list[np.ndarray]:
@@ -73,11 +86,19 @@ class Checkpoint:
         try:
             return self.session.run(None, inputs, self.giving_back if large else None)
         except Exception as error:  # onnxruntime's errors share no base class
-            fits = {i.name for i in self.session.get_inputs()} == inputs.keys() and "INVALID_ARGUMENT" not in str(error)
+            fits = {
+                i.name for i in self.session.get_inputs()
+            } == inputs.keys() and "INVALID_ARGUMENT" not in str(error)
             told = str(error).splitlines()[0][:200]
             if fits:
-                raise ToolkitError(f"{self.name} could not answer: {told}", "Give a smaller input, or more memory.") from error
-            raise ToolkitError(f"{self.name} does not take what {self.card['task']} asks: {told}", "Export it again.", 3) from error
+                raise ToolkitError(
+                    f"{self.name} could not answer: {told}", "Give a smaller input, or more memory."
+                ) from error
+            raise ToolkitError(
+                f"{self.name} does not take what {self.card['task']} asks: {told}",
+                "Export it again.",
+                3,
+            ) from error
 
 
 def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
@@ -91,7 +112,9 @@ def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
     options.log_severity_level = 4
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "run")
-        session = onnxruntime.InferenceSession(network.data, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            network.data, options, providers=["CPUExecutionProvider"]
+        )
         session.run(None, inputs)
         events = json.loads(Path(session.end_profiling()).read_text())
     total = 0
@@ -109,37 +132,72 @@ def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
     return total
 
 
+def checkpoint(task: str, path: str | None = None, name: str | None = None) -> Checkpoint:
+    """The network at `path`, or the shipped one of that file name, TASK.onnx when None.
+
+    Raises ToolkitError with status 3 when it is missing, corrupt or not ours.
+    """
+    if path is None:
+        return shipped(name or f"{task}.onnx", task)
+    try:
+        return read_checkpoint(task, path, signature(Path(path)))
+    except FileNotFoundError as error:
+        raise ToolkitError(
+            f"There is no checkpoint {path}.", "Check the path.", status=3
+        ) from error
+    except OSError as error:
+        reason = f"{path} cannot be read: {error.strerror}."
+        raise ToolkitError(reason, "Check its permissions.", status=3) from error
+
+
 @lru_cache(maxsize=4)
-def checkpoint(task: str, path: str | None = None, classes: tuple[str, ...] | None = None) -> Checkpoint:
-    """The network at `path`, or the one shipped for `task`, of several that which knows `classes`; ToolkitError with status 3 when
-    missing, corrupt or not ours, with status 1 when none knows them."""
-    if path is not None:
-        if not Path(path).is_file():
-            raise ToolkitError(f"There is no checkpoint {path}.", "Check the path.", status=3)
-        try:
-            return Checkpoint(read_bytes(Path(path)), path, task)
-        except ToolkitError as error:
-            raise ToolkitError(error.reason, error.remedy, status=3) from error
-    known = {name: tuple(entry.get("classes", ())) for name, entry in index().items() if entry["task"] == task}
-    name = next((name for name, its in known.items() if its == classes), None) if classes else f"{task}.onnx"
-    if name is None:
-        there = "; ".join(", ".join(its) for its in known.values())
-        raise ToolkitError(f"No shipped network knows the classes {', '.join(classes)}.", f"Those shipped know: {there}.")
-    return shipped(name, task)
+def read_checkpoint(task: str, path: str, signature: tuple) -> Checkpoint:
+    """The network at `path`, read again when the file's signature is another."""
+    if not Path(path).is_file():
+        raise ToolkitError(f"There is no checkpoint {path}.", "Check the path.", status=3)
+    try:
+        return Checkpoint(read_bytes(Path(path)), path, task)
+    except ToolkitError as error:
+        raise ToolkitError(error.reason, error.remedy, status=3) from error
+
+
+@dataclass(frozen=True)
+class NetworkMethod:
+    """Base of methods with a network: `checkpoint` is the path of one, None the one shipped."""
+
+    task: ClassVar[str]
+    checkpoint: str | None = None
+
+    def network(self, inputs: Any) -> Checkpoint:
+        """The network that answers such inputs."""
+        return checkpoint(self.task, self.checkpoint)
+
+    def sha256(self, inputs: Any) -> str:
+        """SHA-256 of the network that answers such inputs, for the record."""
+        return self.network(inputs).sha256
 
 
 def index() -> dict[str, dict[str, Any]]:
     """What is shipped, by file name: the task, the SHA-256, the size, and the classes that a network knows."""
-    file = files("checkpoints").joinpath("index.json")
+    file = files("hvd.checkpoints").joinpath("index.json")
     return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def shipped(name: str, task: str) -> Checkpoint:
     """The shipped network of that file name."""
-    entry, file = index().get(name), files("checkpoints").joinpath(name)
+    folder = files("hvd.checkpoints")
+    entry, file = index().get(name), folder.joinpath(name)
     if entry is None or not file.is_file():
-        raise ToolkitError(f"No checkpoint for {task} is installed.", "Install the toolkit again or give --checkpoint.", status=3)
-    data = file.read_bytes()
-    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-        raise ToolkitError(f"checkpoints/{name} is not the file that was shipped.", "Install the toolkit again.", status=3)
+        reason = f"No checkpoint for {task} is installed."
+        raise ToolkitError(reason, "Install the toolkit again or give --checkpoint.", status=3)
+    return read_shipped(name, task, entry["sha256"], signature(Path(str(file))))
+
+
+@lru_cache(maxsize=4)
+def read_shipped(name: str, task: str, sha256: str, signature: tuple) -> Checkpoint:
+    """The shipped network of that file name, whose bytes must have the SHA-256 of the index."""
+    data = files("hvd.checkpoints").joinpath(name).read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        reason = f"checkpoints/{name} is not the file that was shipped."
+        raise ToolkitError(reason, "Install the toolkit again.", status=3)
     return Checkpoint(data, name, task)

@@ -1,15 +1,17 @@
 """Outputs that are whole or absent: written beside their place, then renamed into it."""
 
 import errno
+import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from toolkit.core import ToolkitError
+from hvd.toolkit.core import ToolkitError
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -33,7 +35,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def cell(value: Any) -> Any:
     """A value for a table that spreadsheets open: text that they would take for a formula gets an apostrophe in front."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return (
+        f"'{value}"
+        if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+        else value
+    )
 
 
 def made_folder(path: Path) -> Path:
@@ -52,9 +58,13 @@ def whole_folder(path: Path, replaces: set[str], work: Path | None = None) -> It
     A folder that is there already is replaced when all that it holds is named in `replaces`; any other is left as it is, with a
     ToolkitError of status 4.
     """
-    if path.is_symlink() or (path.exists() and not (path.is_dir() and {p.name for p in path.iterdir()} <= replaces)):
+    if path.is_symlink() or (
+        path.exists() and not (path.is_dir() and {p.name for p in path.iterdir()} <= replaces)
+    ):
         raise ToolkitError(
-            f"{path} holds files that no earlier result accounts for.", "Move it, or choose another --out.", status=4
+            f"{path} holds files that no earlier result accounts for.",
+            "Move it, or choose another --out.",
+            status=4,
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,9 +87,66 @@ def whole_folder(path: Path, replaces: set[str], work: Path | None = None) -> It
         shutil.rmtree(old, ignore_errors=True)
 
 
+# --- files of a whole run, of which a later run may replace only what an earlier one wrote
+
+RUN = "run.json"  # names the files that a run wrote beside its manifest, with their SHA-256
+
+
+def recorded_files(folder: Path) -> dict[str, str]:
+    """The SHA-256 of the files of an earlier run in a folder, by their names."""
+    try:
+        files = json.loads((folder / RUN).read_text())["files"]
+        return {str(name): str(sha256) for name, sha256 in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def check_replaceable(folder: Path, names: Iterable[str]) -> None:
+    """Refuse to overwrite run files that we did not write: ToolkitError with status 4."""
+    names = tuple(names)
+    if not names:
+        return
+    ours = recorded_files(folder)
+    strange = [name for name in names if not is_ours(folder / name, ours)]
+    if (folder / RUN).exists() and not ours:
+        strange.append(RUN)
+    if strange:
+        reason = f"{folder} holds {', '.join(strange)}, which no earlier run has left as it is."
+        raise ToolkitError(reason, "Move it, or choose another --out.", status=4)
+
+
+def is_ours(path: Path, ours: dict[str, str]) -> bool:
+    """Whether a file is absent, or as an earlier run wrote it."""
+    if not path.exists() and not path.is_symlink():
+        return True
+    if not path.is_file() or path.is_symlink() or path.name not in ours:
+        return False
+    return hashlib.sha256(path.read_bytes()).hexdigest() == ours[path.name]
+
+
+def replace_files(folder: Path, contents: dict[str, bytes]) -> None:
+    """Write the files of a run, take away those of the run before, and record what was written."""
+    ours = recorded_files(folder)
+    if not contents and not ours:
+        return
+    check_replaceable(folder, contents)
+
+    stale = [name for name in ours if name not in contents and is_ours(folder / name, ours)]
+    written = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    record = json.dumps({"files": ours | written}, indent=1).encode()
+    write_bytes(folder / RUN, record)  # first, so that a run that is cut short can be run again
+    for name, data in contents.items():
+        write_bytes(folder / name, data)
+    for name in stale:
+        (folder / name).unlink(missing_ok=True)
+    write_bytes(folder / RUN, json.dumps({"files": written}, indent=1).encode())
+
+
 def unwritable(path: Path, error: OSError) -> ToolkitError:
     """What to tell of an output that the system refused: that a name is too long concerns one input alone."""
     if error.errno == errno.ENAMETOOLONG:
-        return ToolkitError(f"{path} cannot be written: {error.strerror}.", "Give the input a shorter name.")
+        return ToolkitError(
+            f"{path} cannot be written: {error.strerror}.", "Give the input a shorter name."
+        )
     remedy = "Check that --out is a folder, its permissions and the free space."
     return ToolkitError(f"{path} cannot be written: {error.strerror}.", remedy, status=4)

@@ -1,7 +1,8 @@
-"""Predicting over inputs that someone else made: one record each, outputs whole or absent, inputs never touched.
+"""Predicting over inputs that someone else made: one record each, outputs whole or absent.
 
-Inputs are walked, not listed, and each leaves a folder that is whole, with its record: a run that was cut short goes on where it
-was, and shares of a run end in the same bytes as one. Memory does not grow with their number.
+Inputs are walked, not listed, and each leaves a folder that is whole, with its record: a run that
+was cut short goes on where it was, and shards of a run end in the same bytes as one. Memory does
+not grow with their number, and no input is ever changed.
 """
 
 import hashlib
@@ -14,29 +15,34 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
+import hvd
+from hvd.toolkit import registry
+from hvd.toolkit.core import FAULT, Method, Result, Task, ToolkitError, debugging
+from hvd.toolkit.images import SUFFIXES, digest
+from hvd.toolkit.manifest import MANIFEST, Manifest, locked, shard_manifests, shard_name
+from hvd.toolkit.network import NetworkMethod, index
+from hvd.toolkit.outputs import check_replaceable, replace_files, whole_folder, write_bytes
+from hvd.toolkit.processes import one_thread, pool
 
-import toolkit
-from toolkit import registry
-from toolkit.core import DEBUG, FAULT, Method, Task, ToolkitError
-from toolkit.images import SUFFIXES, digest
-from toolkit.manifest import MANIFEST, Manifest, locked, share_name, shares
-from toolkit.network import index
-from toolkit.outputs import whole_folder, write_bytes
-from toolkit.processes import pool
-
-RECORD = "record.json"  # in every folder of results: it names the files that a later run may replace
-ENDINGS = {"." + "".join(its) for suffix in SUFFIXES for its in itertools.product(*({c, c.upper()} for c in suffix[1:]))}
+RECORD = (
+    "record.json"  # in every folder of results: it names the files that a later run may replace
+)
+ENDINGS = {
+    "." + "".join(letters)
+    for suffix in SUFFIXES
+    for letters in itertools.product(*({c, c.upper()} for c in suffix[1:]))
+}
 AHEAD = 4  # inputs for each process that are under way or waiting
 KILLED = "The process that answered it was killed: most likely it needs more memory than there is."
 
 
 @dataclass(frozen=True)
 class Job:
-    """An input, where its results go, and why it is passed over if it is."""
+    """An input, where its results go, and the reason for skipping it; empty when it is not."""
 
     path: Path
     folder: Path
@@ -45,12 +51,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Run:
-    """What every input of a run is answered by; `key` tells all that answers depend on besides the input."""
+    """What every input of a run is answered by; `key` names all that answers depend on besides.
+
+    Tasks and methods are loaded by name in every process, so that a run can be sent to workers.
+    """
 
     task_name: str
     method_name: str
-    method: Method
-    told: Any
+    checkpoint: str | None
+    options: Any
     work: Path
     resume: bool
     key: str
@@ -59,70 +68,128 @@ class Run:
     def task(self) -> Task:
         return registry.task(self.task_name)
 
+    @property
+    def method(self) -> Method:
+        return load_method(self.key, self.task_name, self.method_name, self.checkpoint)
+
+
+@lru_cache(maxsize=2)
+def load_method(key: str, task: str, name: str, checkpoint: str | None) -> Method:
+    """The method of a run, loaded once in every process; `key` changes with its code."""
+    return registry.method(task, name, checkpoint)
+
+
+def answer(task: Task, method: Method, inputs: Any) -> Result:
+    """The answer to one input, on one thread, with what is measured on it."""
+    with one_thread():
+        prediction = method.predict(inputs)
+        if not isinstance(prediction, task.prediction):
+            kind = type(prediction).__name__
+            reason = f"{type(method).__name__} returned {kind}, not {task.prediction.__name__}."
+            raise ToolkitError(reason, f"Return {task.prediction.__name__} from predict().")
+
+        finished = task.finish(prediction, inputs)
+        values, notes = task.measure(finished, inputs)
+    return Result(finished, values, notes, inputs)
+
 
 def predicted(
     task: Task,
     name: str,
     method: Method,
-    given: tuple[Path, ...],
+    inputs: tuple[Path, ...],
     out: Path,
-    told: Any,
+    options: Any,
     workers: int = 1,
-    share: tuple[int, int] | None = None,
+    shard: tuple[int, int] | None = None,
     resume: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Answer every input by the method called `name` into `out/INPUT`, a file's name without its suffix unless two have the same;
-    yield its record. Folders of images are walked with their subfolders, and beside other inputs answered in a folder of their own.
-    `out/manifest.jsonl` holds all records in the order of the inputs' names, written when all is done.
+    """Answer every input by the method called `name` into `out/INPUT`; yield its record.
 
-    With `share` (i, n) only every input whose name falls to the i-th of n shares is answered, and `merged` puts them together.
-    With `resume` inputs that were answered alike before are not answered again. Raises ToolkitError with status 2 before anything
-    is written when no input exists or results would meet an input, with status 4 when another run writes to `out`.
+    A folder of results has the name of its input, without the suffix unless two would have the
+    same. Folders of images are walked with their subfolders, and beside other inputs answered in a
+    folder of their own. `out/manifest.jsonl` holds all records in the order of the inputs' names,
+    written when all is done.
+
+    With `shard` (i, n) only every input whose name falls to the i-th of n shards is answered, and
+    `merged` puts them together. With `resume` inputs that were answered alike before are not
+    answered again. Raises ToolkitError with status 2 before anything is written when no input
+    exists or results would meet an input, with status 4 when another run writes to `out` or files
+    lie there that no run has written.
     """
-    if not any(path.exists() for path in given):
-        raise ToolkitError(f"No input exists: {', '.join(map(str, given))}.", "Check the paths.", status=2)
-    tops = places(given, out)
-    if all(job.skipped for job in jobs(task, given, tops)):
-        raise ToolkitError(f"There is no input in {', '.join(map(str, given))}.", "Check the paths.", status=2)
-    with locked(out, share) as work:
-        claimed(out)
-        run = Run(task.name, name, method, told, work, resume, circumstances(task.name, name, method, told))
-        mine = (job for job in jobs(task, given, tops) if share is None or falls_to(job, share))
+    if not any(path.exists() for path in inputs):
+        raise ToolkitError(
+            f"No input exists: {', '.join(map(str, inputs))}.", "Check the paths.", status=2
+        )
+    tops = places(inputs, out)
+    if all(job.skipped for job in jobs(task, inputs, tops)):
+        raise ToolkitError(
+            f"There is no input in {', '.join(map(str, inputs))}.", "Check the paths.", status=2
+        )
+
+    with locked(out, shard) as work:
+        check_manifest(out)
+        check_replaceable(out, task.run_files)
+        checkpoint = method.checkpoint if isinstance(method, NetworkMethod) else None
+        key = circumstances(task.name, name, method, options)
+        run = Run(task.name, name, checkpoint, options, work, resume, key)
+        mine = (job for job in jobs(task, inputs, tops) if shard is None or falls_to(job, shard))
+
         manifest = Manifest(work)
         with closing(answers(run, out, mine, workers)) as records:
             for record in records:
-                manifest.add({name: value for name, value in record.items() if name != "seconds"})
+                manifest.add({k: value for k, value in record.items() if k != "seconds"})
                 yield record
-        manifest.finish(out / share_name(share))
-        if share is None:
-            task.conclude(lambda: Manifest.read(out / MANIFEST), out)
+        manifest.finish(out / shard_name(shard))
+        if shard is None:
+            conclude(task, out, work)
 
 
-def claimed(out: Path) -> None:
-    """ToolkitError with status 4 when files lie where a run's own go that none has left: they are not to be lost."""
+def check_manifest(out: Path) -> None:
+    """Refuse to overwrite a manifest that we did not write: ToolkitError with status 4."""
+    path = out / MANIFEST
+    if not path.exists():
+        return
     try:
-        first = next(Manifest.read(out / MANIFEST), None) if (out / MANIFEST).exists() else None
-        ours = not (out / MANIFEST).exists() or first is None or {"task", "input", "status"} <= first.keys()
+        first = next(Manifest.read(path), None)
+        ours = first is None or {"task", "input", "status"} <= first.keys()
     except (ToolkitError, AttributeError, UnicodeDecodeError):
         ours = False
-    if not ours or (first is None and any((out / name).exists() for name in ("summary.csv", "batches.csv", "batches.png"))):
-        raise ToolkitError(f"{out} holds files that no earlier result accounts for.", "Move them, or choose another --out.", 4)
+    if not ours:
+        reason = f"{path} is not the manifest of a run."
+        raise ToolkitError(reason, "Move it, or choose another --out.", 4)
 
 
-def circumstances(task: str, name: str, method: Method, told: Any) -> str:
-    """SHA-256 of all that answers depend on besides the input: version, method, networks and options."""
+def conclude(task: Task, out: Path, work: Path) -> None:
+    """Write what a task says of a whole run, in the place of what an earlier run said."""
+    folder = work / "run"
+    folder.mkdir()
+    names = task.conclude(lambda: Manifest.read(out / MANIFEST), folder)
+    replace_files(out, {name: (folder / name).read_bytes() for name in names})
+
+
+def circumstances(task: str, name: str, method: Method, options: Any) -> str:
+    """SHA-256 of all that answers depend on besides the input: version, method, networks, options."""
     parameters = asdict(method)
     own = parameters.get("checkpoint")
     networks = digest(Path(own)) if own and Path(own).is_file() else index()
-    options = asdict(told)
-    named = {key: digest(Path(value)) for key, value in options.items() if isinstance(value, str) and os.path.isfile(value)}
-    depends = [toolkit.__version__, task, name, parameters, options, named, networks]
+    values = options.as_dict()
+    files = {
+        key: digest(Path(value))
+        for key, value in values.items()
+        if isinstance(value, str) and os.path.isfile(value)
+    }
+    depends = [hvd.__version__, task, name, parameters, values, files, networks]
+    place = name.rpartition(":")[0]
+    if place.endswith(".py"):
+        depends.append(digest(Path(place)))
     return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def merged(out: Path) -> Path:
-    """Put the manifests of all shares in `out` together, as one run would have left them; returns the manifest's path."""
-    parts = shares(out)
+    """Put the manifests of all shards in `out` together, as one run would have left them; returns
+    the manifest's path."""
+    parts = shard_manifests(out)
     with locked(out, None) as work:
         manifest = Manifest(work)
         for part in parts:
@@ -131,7 +198,7 @@ def merged(out: Path) -> Path:
         manifest.finish(out / MANIFEST)
         first = next(Manifest.read(out / MANIFEST), None)
         if first:
-            registry.task(first["task"]).conclude(lambda: Manifest.read(out / MANIFEST), out)
+            conclude(registry.task(first["task"]), out, work)
         for part in parts:
             part.unlink()
     return out / MANIFEST
@@ -140,58 +207,73 @@ def merged(out: Path) -> Path:
 # --- inputs and where their results go
 
 
-def places(given: tuple[Path, ...], out: Path) -> list[Path]:
-    """Where in `out` the results of each path that was given go: that of a single folder of images is `out` itself."""
-    whole = [path.resolve() for path in given]
-    stems = Counter(path.name if path.is_dir() else path.stem for path in whole)
-    tops = [Path(path.name if path.is_dir() or stems[path.stem] > 1 else path.stem) for path in whole]
+def places(inputs: tuple[Path, ...], out: Path) -> list[Path]:
+    """Where in `out` the results of each input go: those of a single folder of images in `out` itself."""
+    resolved = [path.resolve() for path in inputs]
+    stems = Counter(path.name if path.is_dir() else path.stem for path in resolved)
+    tops = [
+        Path(path.name if path.is_dir() or stems[path.stem] > 1 else path.stem) for path in resolved
+    ]
     for top, count in Counter(tops).items():
         if count > 1:
-            raise ToolkitError(f"Two inputs would be answered in {out / top}.", "Predict them into different folders.", status=2)
+            raise ToolkitError(
+                f"Two inputs would be answered in {out / top}.",
+                "Predict them into different folders.",
+                status=2,
+            )
     target = out.resolve()
-    for path, top in zip(whole, tops, strict=True):
+    for path, top in zip(resolved, tops, strict=True):
         folder = target / top
         if target.is_relative_to(path) or folder == path or path.is_relative_to(folder):
-            raise ToolkitError(f"The results in {folder} would meet the input {path}.", "Choose another --out.", status=2)
+            raise ToolkitError(
+                f"The results in {folder} would meet the input {path}.",
+                "Choose another --out.",
+                status=2,
+            )
     return tops
 
 
-def jobs(task: Task, given: tuple[Path, ...], tops: list[Path]) -> Iterator[Job]:
+def jobs(task: Task, inputs: tuple[Path, ...], tops: list[Path]) -> Iterator[Job]:
     """Inputs as they are found, one after the other."""
-    several = len(given) > 1
-    for path, top in zip(given, tops, strict=True):
-        for found in task.found_in(path):
-            if found.path == path:
-                yield Job(path, top, found.skipped)
+    several = len(inputs) > 1
+    for path, top in zip(inputs, tops, strict=True):
+        for file in task.find_inputs(path):
+            if file.path == path:
+                yield Job(path, top, file.skipped)
             else:
-                within = found.path.relative_to(path)
-                yield Job(found.path, (top if several else Path()) / within.parent / named(found.path), found.skipped)
+                within = file.path.relative_to(path)
+                folder = (top if several else Path()) / within.parent / named(file.path)
+                yield Job(file.path, folder, file.skipped)
 
 
 def named(path: Path) -> str:
     """The name of a file's results: without its suffix, unless another image or a folder beside it would or could have the same."""
     if path.stem.lower().endswith(SUFFIXES) or path.with_name(path.stem).is_dir():
         return path.name
-    return path.name if any(path.with_name(path.stem + ending).exists() for ending in ENDINGS - {path.suffix}) else path.stem
+    return (
+        path.name
+        if any(path.with_name(path.stem + ending).exists() for ending in ENDINGS - {path.suffix})
+        else path.stem
+    )
 
 
-def falls_to(job: Job, share: tuple[int, int]) -> bool:
-    """Whether a job is one of the i-th of n shares, by its results' place alone."""
-    found = hashlib.sha256(str(job.folder).encode(errors="surrogateescape")).digest()
-    return int.from_bytes(found[:8], "big") % share[1] == share[0] - 1
+def falls_to(job: Job, shard: tuple[int, int]) -> bool:
+    """Whether a job is one of the i-th of n shards, by its results' place alone."""
+    place = hashlib.sha256(str(job.folder).encode(errors="surrogateescape")).digest()
+    return int.from_bytes(place[:8], "big") % shard[1] == shard[0] - 1
 
 
 # --- answers
 
 
-def answers(run: Run, out: Path, found: Iterator[Job], workers: int) -> Iterator[dict[str, Any]]:
+def answers(run: Run, out: Path, todo: Iterator[Job], workers: int) -> Iterator[dict[str, Any]]:
     """The record of every job, in their order. When a process is killed, those under way are answered again, each alone."""
     if workers == 1:
-        yield from (answered(run, job, out) for job in found)
+        yield from (answered(run, job, out) for job in todo)
         return
     processes, under_way = pool(workers), deque()
     try:
-        for job in itertools.chain(found, itertools.repeat(None)):
+        for job in itertools.chain(todo, itertools.repeat(None)):
             first = future = None
             try:
                 if job is not None:
@@ -231,53 +313,99 @@ def answered(run: Run, job: Job, out: Path) -> dict[str, Any]:
 
 
 def recorded(run: Run, job: Job, folder: Path) -> dict[str, Any]:
-    """The record of one input, answered in `folder`; a failure that only concerns this input is told there."""
+    """The record of one input, answered in `folder`, or of its failure when only it is concerned."""
     if job.skipped:
-        return {"task": run.task_name, "input": str(job.path), "status": "skipped", "outputs": [], "reason": job.skipped}
+        return {
+            "task": run.task_name,
+            "input": str(job.path),
+            "status": "skipped",
+            "outputs": [],
+            "reason": job.skipped,
+        }
     try:
-        before = state(job.path)
-        sha256 = digest(job.path)
-        if run.resume and (record := finished(folder, run.key, sha256)):
-            return record
-        record = {"task": run.task_name, "input": str(job.path), "status": "ok", "sha256": sha256, "run": run.key}
-        inputs = run.task.read(job.path, run.told)
-        with threadpool_limits(1), whole_folder(folder, earlier(folder), run.work) as unfinished:
-            record |= run.task.write(run.method.predict(inputs), inputs, unfinished)
-            record["outputs"] = [str(folder / output) for output in record["outputs"]]
-            record["method"] = run.method_name
-            if hasattr(run.method, "sha256"):
-                record["checkpoint"] = run.method.sha256(inputs)
-            if state(job.path) != before:
-                raise ToolkitError(f"{job.path} changed while it was read.", "Predict it again when it is complete.")
-            write_bytes(unfinished / RECORD, (json.dumps(record) + "\n").encode())
+        return record_of(run, job, folder)
     except ToolkitError as error:
         if error.status != 1:
             raise
         return unanswered(run, job, error.reason, error.remedy)
     except OSError as error:
-        return unanswered(run, job, f"{error.filename or job.path} cannot be read: {error.strerror}.", "Check its permissions.")
+        reason = f"{error.filename or job.path} cannot be read: {error.strerror}."
+        return unanswered(run, job, reason, "Check its permissions.")
     except MemoryError:
-        return unanswered(run, job, f"{job.path} needs more memory than there is.", "Give it in smaller parts.")
+        reason = f"{job.path} needs more memory than there is."
+        return unanswered(run, job, reason, "Give it in smaller parts.")
     except Exception as error:  # one input must not end the run
-        if DEBUG in os.environ:
+        if debugging():
             raise
-        return unanswered(run, job, f"{type(error).__name__}: {error}.", FAULT)
+        own = ":" in run.method_name
+        remedy = f"Mend {run.method_name}; `toolkit --debug ...` shows where." if own else FAULT
+        return unanswered(run, job, f"{type(error).__name__}: {error}.", remedy)
+
+
+def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
+    """Answer one input into `folder`, unless that was done before, and return its record."""
+    before = state(job.path)
+    sha256 = digest(job.path)
+    if run.resume and (record := finished(folder, run.key, sha256)):
+        return record
+
+    inputs = run.task.read(job.path, run.options)
+    with whole_folder(folder, earlier(folder), run.work) as unfinished:
+        network = network_of(run, inputs)
+        result = answer(run.task, run.method, inputs)
+        with one_thread():
+            names = run.task.write(result.prediction, inputs, result.measured, unfinished)
+
+        record = {
+            "task": run.task_name,
+            "input": str(job.path),
+            "status": "ok",
+            "sha256": sha256,
+            "run": run.key,
+            "outputs": [str(folder / name) for name in names],
+            **result.measured,
+            "notes": result.notes,
+            "method": run.method_name,
+            **network,
+        }
+        if state(job.path) != before:
+            remedy = "Predict it again when it is complete."
+            raise ToolkitError(f"{job.path} changed while it was read.", remedy)
+        if network_of(run, inputs) != network:
+            reason = f"{run.checkpoint} changed while {job.path} was answered."
+            raise ToolkitError(reason, "Predict it again.")
+        write_bytes(unfinished / RECORD, (json.dumps(record) + "\n").encode())
     return record
+
+
+def network_of(run: Run, inputs: Any) -> dict[str, str]:
+    """The SHA-256 of the network that answers, as records name it; nothing without a network."""
+    if not isinstance(run.method, NetworkMethod):
+        return {}
+    return {"checkpoint": run.method.sha256(inputs)}
 
 
 def unanswered(run: Run, job: Job, reason: str, remedy: str) -> dict[str, Any]:
     """The record of an input that failed."""
-    told = {"task": run.task_name, "input": str(job.path), "status": "failed", "method": run.method_name}
-    return told | {"outputs": [], "reason": reason, "remedy": remedy}
+    return {
+        "task": run.task_name,
+        "input": str(job.path),
+        "status": "failed",
+        "method": run.method_name,
+        "outputs": [],
+        "reason": reason,
+        "remedy": remedy,
+    }
 
 
 def state(path: Path) -> tuple[int, int]:
     """Size and time of change of an input."""
     try:
-        found = path.stat()
+        state = path.stat()
     except OSError as error:
-        raise ToolkitError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
-    return found.st_size, found.st_mtime_ns
+        reason = f"{path} cannot be read: {error.strerror}."
+        raise ToolkitError(reason, "Check the path and its permissions.") from error
+    return state.st_size, state.st_mtime_ns
 
 
 def finished(folder: Path, key: str, sha256: str) -> dict[str, Any] | None:
@@ -285,7 +413,9 @@ def finished(folder: Path, key: str, sha256: str) -> dict[str, Any] | None:
     try:
         record = json.loads((folder / RECORD).read_text())
         same = record["run"] == key and record["sha256"] == sha256
-        return record if same and all(Path(output).is_file() for output in record["outputs"]) else None
+        return (
+            record if same and all(Path(output).is_file() for output in record["outputs"]) else None
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

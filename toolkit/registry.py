@@ -1,53 +1,61 @@
-"""The one table of tasks and methods; modules are imported when they are asked for."""
+"""The one table of tasks and methods; modules are imported when they are asked for.
 
+A task NAME has a wing `hvd.toolkit.tasks.NAME`, its samples in `hvd.data.NAME`, and the methods
+that are listed here. This is the only place that names modules of other packages as strings.
+"""
+
+import hashlib
+import sys
 from collections.abc import Iterable
+from dataclasses import fields
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any
 
-from toolkit.core import Method, Task, ToolkitError
-
-TASKS = {
-    "fragments": "toolkit.tasks.fragments:TASK",
-    "grains": "toolkit.tasks.grains:TASK",
-    "lines": "toolkit.tasks.lines:TASK",
-    "objects": "toolkit.tasks.objects:TASK",
-}
+from hvd.toolkit.core import Method, Task, ToolkitError, debugging
 
 METHODS = {
     "fragments": {
-        "trivial": "baselines.trivial:OneGroup",
-        "colour": "baselines.fragments:Colour",
-        "hdbscan": "baselines.fragments:Density",
-        "baseline": "baselines.fragments:Gradient",
-        "loops": "baselines.fragments:Loops",
-        "deep": "deep.fragments:Network",
+        "trivial": "hvd.baselines.trivial:OneGroup",
+        "colour": "hvd.baselines.fragments:Colour",
+        "hdbscan": "hvd.baselines.fragments:Density",
+        "baseline": "hvd.baselines.fragments:Gradient",
+        "loops": "hvd.baselines.fragments:Loops",
+        "deep": "hvd.deep.fragments:Network",
     },
     "grains": {
-        "trivial": "baselines.trivial:NoBoundary",
-        "everywhere": "baselines.trivial:AllBoundary",
-        "baseline": "baselines.grains:Watershed",
-        "deep": "deep.grains:Network",
+        "trivial": "hvd.baselines.trivial:NoBoundary",
+        "everywhere": "hvd.baselines.trivial:AllBoundary",
+        "baseline": "hvd.baselines.grains:Watershed",
+        "deep": "hvd.deep.grains:Network",
     },
     "lines": {
-        "trivial": "baselines.trivial:Zeros",
-        "linear": "baselines.lines:Linear",
-        "cubic": "baselines.lines:Cubic",
-        "navier-stokes": "baselines.lines:NavierStokes",
-        "telea": "baselines.lines:Telea",
-        "kriging": "baselines.lines:Kriging",
-        "lmmse": "baselines.lines:Lmmse",
-        "baseline": "baselines.lines:Biharmonic",
-        "deep": "deep.lines:Network",
-        "flips": "deep.lines:Flipped",
+        "trivial": "hvd.baselines.trivial:Zeros",
+        "linear": "hvd.baselines.lines:Linear",
+        "cubic": "hvd.baselines.lines:Cubic",
+        "navier-stokes": "hvd.baselines.lines:NavierStokes",
+        "telea": "hvd.baselines.lines:Telea",
+        "kriging": "hvd.baselines.lines:Kriging",
+        "lmmse": "hvd.baselines.lines:Lmmse",
+        "baseline": "hvd.baselines.lines:Biharmonic",
+        "deep": "hvd.deep.lines:Network",
+        "flips": "hvd.deep.lines:Flipped",
     },
     "objects": {
-        "trivial": "baselines.objects:MostFrequent",
-        "baseline": "baselines.objects:Texture",
-        "deep": "deep.objects:Network",
+        "trivial": "hvd.baselines.objects:MostFrequent",
+        "baseline": "hvd.baselines.objects:Texture",
+        "deep": "hvd.deep.objects:Network",
     },
 }
+TASKS = tuple(METHODS)
+SAMPLERS = {name: f"hvd.data.{name}:samples" for name in TASKS}
 
-SAMPLERS = {name: f"data.{name}:samples" for name in TASKS}
+# The door from the benchmark to training, which is there when the extra [train] is installed.
+TRAINING = {
+    "run in torch": "hvd.deep.training.export:eager",
+    "quantise": "hvd.deep.training.export:quantised",
+}
 
 
 def loaded(place: str) -> Any:
@@ -57,29 +65,119 @@ def loaded(place: str) -> Any:
 
 
 def check_task(name: str) -> None:
-    """ToolkitError when there is no task of that name."""
-    if name not in TASKS:
-        raise ToolkitError(f"There is no task {name!r}.", f"Choose one of: {', '.join(TASKS)}.", status=2)
+    """Raise ToolkitError when there is no task of that name."""
+    if name not in METHODS:
+        remedy = f"Choose one of: {', '.join(METHODS)}."
+        raise ToolkitError(f"There is no task {name!r}.", remedy, status=2)
 
 
 def task(name: str) -> Task:
     """The task of that name."""
     check_task(name)
-    return loaded(TASKS[name])
+    return loaded(f"hvd.toolkit.tasks.{name}.task:TASK")
+
+
+def task_options(name: str) -> Any:
+    """The module with the options of a task, which imports nothing heavy."""
+    check_task(name)
+    return import_module(f"hvd.toolkit.tasks.{name}.options")
+
+
+def make_options(kind: type, values: dict[str, Any]) -> Any:
+    """Options of a kind; ToolkitError with status 2 for a name that it does not have."""
+    known = [field.name for field in fields(kind)]
+    strange = [name for name in values if name not in known]
+    if strange:
+        reason = f"There is no option {', '.join(strange)}."
+        raise ToolkitError(reason, f"Choose among: {', '.join(known)}.", status=2)
+    return kind(**values)
+
+
+def samples(task: str, data: str, options: Any, count: int, seed: int) -> Iterable[Any]:
+    """At most `count` samples of a task, from "builtin" or from a path."""
+    check_task(task)
+    return loaded(SAMPLERS[task])(data, options, count, seed)
 
 
 def method(task: str, name: str, checkpoint: str | None = None) -> Method:
-    """The method of that name; `checkpoint` replaces the network that a method with a network ships with."""
+    """The method of that name; `checkpoint` replaces the network that it ships with.
+
+    A name with a colon is a method of one's own: `module:Class`, importable, or `FILE.py:Class`.
+    """
     check_task(task)
-    if name not in METHODS[task]:
-        raise ToolkitError(f"{task} has no method {name!r}.", f"Choose one of: {', '.join(METHODS[task])}.", status=2)
-    found = loaded(METHODS[task][name])
-    return found(checkpoint=checkpoint) if checkpoint is not None and hasattr(found, "checkpoint") else found()
+    if ":" in name:
+        kind = own_method(name)
+    elif name in METHODS[task]:
+        kind = loaded(METHODS[task][name])
+    else:
+        remedy = f"Choose one of: {', '.join(METHODS[task])}; or module:Class or FILE.py:Class."
+        raise ToolkitError(f"{task} has no method {name!r}.", remedy, status=2)
+
+    if checkpoint is not None and has_network(kind):
+        return kind(checkpoint=checkpoint)
+    return kind()
 
 
 def methods(task: str, names: Iterable[str], checkpoint: str | None = None) -> dict[str, Method]:
-    """Methods by name, all of the task's when none is named; a checkpoint that none of them takes is refused."""
-    found = {name: method(task, name, checkpoint) for name in tuple(names) or tuple(METHODS[task])}
-    if checkpoint is not None and not any(hasattr(one, "checkpoint") for one in found.values()):
-        raise ToolkitError(f"No method of {', '.join(found)} has a network.", "Leave --checkpoint out, or add deep.", status=2)
-    return found
+    """Methods by name, all of the task's when none is named.
+
+    Raises ToolkitError when a checkpoint is given that none of them takes.
+    """
+    check_task(task)
+    chosen = {name: method(task, name, checkpoint) for name in tuple(names) or METHODS[task]}
+    if checkpoint is not None and not any(has_network(type(one)) for one in chosen.values()):
+        reason = f"No method of {', '.join(chosen)} has a network."
+        raise ToolkitError(reason, "Leave --checkpoint out, or add deep.", status=2)
+    return chosen
+
+
+def has_network(kind: type) -> bool:
+    """Whether methods of a class have a network."""
+    from hvd.toolkit.network import NetworkMethod
+
+    return issubclass(kind, NetworkMethod)
+
+
+def own_method(name: str) -> type:
+    """The class of a user's own method, at `module:Class` or `FILE.py:Class`."""
+    place, _, class_name = name.rpartition(":")
+    try:
+        module = load_file(Path(place)) if place.endswith(".py") else import_module(place)
+    except ToolkitError:
+        raise
+    except Exception as error:  # whatever a user's file raises
+        if debugging():
+            raise
+        reason = f"{place} cannot be loaded: {type(error).__name__}: {error}."
+        remedy = "Mend it; `toolkit --debug ...` shows where it fails."
+        raise ToolkitError(reason, remedy, status=2) from error
+
+    kind = getattr(module, class_name, None)
+    if not isinstance(kind, type) or not callable(getattr(kind, "predict", None)):
+        reason = f"{place} has no class {class_name!r} with a method predict(inputs)."
+        raise ToolkitError(reason, "Give module:Class or FILE.py:Class.", status=2)
+    return kind
+
+
+def own_file(name: str) -> Path:
+    """The file that a user's own method is read from."""
+    return Path(sys.modules[own_method(name).__module__].__file__)
+
+
+def load_file(path: Path) -> Any:
+    """The module in a file; the folder that it lies in is not put on the import path."""
+    if not path.is_file():
+        raise ToolkitError(f"There is no {path}.", "Give FILE.py:Class.", status=2)
+
+    content = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()
+    name = f"hvd_own_method_{content[:16]}"
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, path)
+        module = module_from_spec(spec)
+        sys.modules[name] = module  # where dataclasses look for it
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]

@@ -1,35 +1,100 @@
-"""Results as tables, for a terminal and for Markdown."""
+"""Results as tables for a terminal."""
 
 import io
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from hvd.toolkit.core import Task
 
-def rows(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of one evaluation: a method a row, a metric a column, then milliseconds."""
-    metrics = list(next(iter(result["methods"].values()))["metrics"])
-    header = ["method", *metrics, "median ms", "p95 ms"]
-    body = []
-    for name, found in result["methods"].items():
-        cells = [f"{m['mean']:.3f}" for m in found["metrics"].values()]
-        first = next(iter(found["metrics"].values()))
-        cells[0] += f" [{first['low']:.3f}, {first['high']:.3f}]"
-        body.append([name, *cells, f"{found['milliseconds']['median']:.0f}", f"{found['milliseconds']['p95']:.0f}"])
-    return header, body
+MOST_ROWS = 50  # of a run; the manifest holds all
+
+
+def draw_table(header: list[str], rows: list[list[str]], text_columns: int = 1) -> str:
+    """A table without frames; the first columns are text, the others numbers."""
+    table = Table(box=None, pad_edge=False)
+    for k, title in enumerate(header):
+        table.add_column(title, justify="right" if k >= text_columns else "left")
+    for row in rows:
+        table.add_row(*row)
+
+    console = Console(file=io.StringIO(), width=200, markup=False, emoji=False, highlight=False)
+    console.print(table)
+    return console.file.getvalue()
 
 
 def text(result: dict[str, Any]) -> str:
-    """A table for a terminal, with what was measured below it."""
-    header, body = rows(result)
-    table = Table(box=None, pad_edge=False)
-    for k, name in enumerate(header):
-        table.add_column(name.replace("_", " "), justify="right" if k else "left")
-    for row in body:
-        table.add_row(*row)
-    console = Console(file=io.StringIO(), width=200)
-    console.print(table)
+    """The scores of one evaluation, with what was measured below them."""
+    metrics = list(next(iter(result["methods"].values()))["metrics"])
+    rows = []
+    for name, scores in result["methods"].items():
+        cells = [f"{mean['mean']:.3f}" for mean in scores["metrics"].values()]
+        headline = scores["metrics"][metrics[0]]
+        if headline["low"] is not None:
+            cells[0] += f" [{headline['low']:.3f}, {headline['high']:.3f}]"
+        times = [f"{scores['milliseconds'][key]:.0f}" for key in ("median", "p95")]
+        rows.append([name, *cells, *times])
+
+    titles = [metric.replace("_", " ") for metric in metrics]
+    table = draw_table(["method", *titles, "median ms", "p95 ms"], rows)
     options = ", ".join(f"{name} {value}" for name, value in result["options"].items())
-    note = f"means [95 % interval], samples {result['samples']}, seed {result['seed']}, one thread; {options}"
-    return f"{console.file.getvalue()}\n{result['task']}, {result['data']}: {note}"
+    kind = "means [95 % interval]" if result["samples"] > 1 else "one sample, which has no interval"
+    note = f"{kind}, samples {result['samples']}, seed {result['seed']}, one thread; {options}"
+    return f"{table}\n{result['task']}, {result['data']}: {note}"
+
+
+class RunTable:
+    """A short table of a run of `predict`, with a closing sentence."""
+
+    def __init__(self, task: Task, out: Path):
+        self.task = task
+        self.out = out
+        self.counts: Counter[str] = Counter()
+        self.rows: list[tuple[str, list[str]]] = []
+        self.failed: list[str] = []
+        self.notes: dict[str, int] = {}
+        self.first = ""
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Take the record of an input."""
+        name, status = record["input"], record["status"]
+        self.counts[status] += 1
+        if status == "failed":
+            self.failed.append(name)
+        if status == "skipped":
+            return
+
+        cells = [""] * len(self.task.columns)
+        if status == "ok":
+            cells = [column.cell(record) for column in self.task.columns]
+            for note in record["notes"]:
+                self.notes[note] = self.notes.get(note, 0) + 1
+            pictures = [path for path in record["outputs"] if path.endswith(".png")]
+            self.first = self.first or next(iter(pictures or record["outputs"]), "")
+        self.rows.append((name, [name, status, *cells]))
+
+    def text(self) -> str:
+        """The table in the order of names, then what was answered, what failed, what to open."""
+        rows = [row for _, row in sorted(self.rows)]
+        header = ["input", "status", *(column.title for column in self.task.columns)]
+        lines = [draw_table(header, rows[:MOST_ROWS], text_columns=2)]
+        if len(rows) > MOST_ROWS:
+            lines.append(f"... and {len(rows) - MOST_ROWS} more.")
+        lines += [f"Note on {count}: {note}" for note, count in self.notes.items()]
+        lines.append(self.sentence())
+        return "\n".join(lines)
+
+    def sentence(self) -> str:
+        """What was answered, what failed, and what to open first."""
+        total = sum(self.counts.values())
+        sentence = f"Answered {self.counts['ok']} of {total} in {self.out}"
+        if self.counts["skipped"]:
+            sentence += f", skipped {self.counts['skipped']}"
+        if self.failed:
+            more = " and others" if len(self.failed) > 3 else ""
+            sentence += f"; failed: {', '.join(sorted(self.failed)[:3])}{more}"
+        sentence += f". All records: {self.out / 'manifest.jsonl'}."
+        return f"{sentence} Open first: {self.first}" if self.first else sentence

@@ -7,7 +7,6 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -20,60 +19,82 @@ from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
-from deep.training.run import RECIPES, recipe
-from toolkit.core import ToolkitError
-from toolkit.network import Checkpoint, sealed, shipped
-from toolkit.outputs import write_bytes
+from hvd.deep.training.run import recipe
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.network import Checkpoint, sealed, shipped
+from hvd.toolkit.outputs import write_bytes
 
 TOLERANCE = 1e-4
 
 
 def export_task(task: str, run: Path, out: Path) -> Path:
     """Write `TASK.onnx`, `TASK.safetensors` and the index in `out`; fail unless torch and ONNX agree to 1e-4 on every example."""
-    chosen, module = recipe(task), import_module(RECIPES[task])
+    chosen = recipe(task)
     weights = run / "best.safetensors"
     for path in (weights, run / "run.json"):
         if not path.is_file():
-            raise ToolkitError(f"There is no {path}.", "Give --run the folder that `toolkit train` wrote.", status=2)
+            raise ToolkitError(
+                f"There is no {path}.",
+                "Give --run the folder that `toolkit train` wrote.",
+                status=2,
+            )
     described = json.loads((run / "run.json").read_text())
     if described["task"] != task:
-        raise ToolkitError(f"{run} holds a run of {described['task']}, not of {task}.", f"Export {described['task']}.", status=2)
+        raise ToolkitError(
+            f"{run} holds a run of {described['task']}, not of {task}.",
+            f"Export {described['task']}.",
+            status=2,
+        )
     with safe_open(weights, "pt") as file:
         best = json.loads(file.metadata()["record"])
     arguments = described.get("arguments", {})
     network = chosen.network(**arguments)
     network.load_state_dict(load_file(weights))
-    graph = module.Graph(network).eval()
-    examples = module.examples()
+    graph = chosen.export.graph(network).eval()
+    examples = chosen.export.examples()
     with without_advice():
         program = torch.onnx.export(
             graph,
             tuple(torch.from_numpy(array) for array in examples[0].values()),
             dynamo=True,
             input_names=list(examples[0]),
-            output_names=module.OUTPUTS,
-            dynamic_shapes=module.DYNAMIC,
+            output_names=chosen.export.outputs,
+            dynamic_shapes=chosen.export.dynamic,
             external_data=False,
             verbose=False,
         )
     model = program.model_proto
     card = {
         "task": chosen.task,
-        **module.CARD,
+        **chosen.export.card,
         **arguments,
-        "data": module.DATA.get(described["data"][chosen.files[0]], "a data set of one's own: licence not known here"),
+        "data": chosen.export.sources.get(
+            described["data"][chosen.files[0]], "a data set of one's own: licence not known here"
+        ),
         "parameters": sum(p.numel() for p in network.parameters()),
-        "training": described | {"best_step": best["step"], "hours": round(best["seconds"] / 3600, 2)},
-        "validation": {name: round(best[name], 4) for name in ("score", *module.VALIDATION) if name in best},
+        "training": described
+        | {"best_step": best["step"], "hours": round(best["seconds"] / 3600, 2)},
+        "validation": {
+            name: round(best[name], 4) for name in ("score", *chosen.reported) if name in best
+        },
         "exported_with": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
     }
     onnx.helper.set_model_props(model, {"card": json.dumps(card)})
     onnx.checker.check_model(model)
     data = sealed(model.SerializeToString())
-    worst = np.max([difference(graph, Checkpoint(data, f"{task}.onnx", chosen.task), example) for example in examples])
+    worst = np.max(
+        [
+            difference(graph, Checkpoint(data, f"{task}.onnx", chosen.task), example)
+            for example in examples
+        ]
+    )
     click.echo(f"largest difference between torch and ONNX: {worst:.2g}", err=True)
     if not worst <= TOLERANCE:
-        raise ToolkitError(f"torch and ONNX differ by {worst:.2g}.", f"The export must agree to {TOLERANCE}.", status=3)
+        raise ToolkitError(
+            f"torch and ONNX differ by {worst:.2g}.",
+            f"The export must agree to {TOLERANCE}.",
+            status=3,
+        )
     index_path = out / "index.json"
     index = json.loads(index_path.read_text()) if index_path.exists() else {}
     entry = {"task": chosen.task, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
@@ -95,20 +116,33 @@ def without_advice() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def difference(graph: torch.nn.Module, checkpoint: Checkpoint, example: dict[str, np.ndarray]) -> float:
+def difference(
+    graph: torch.nn.Module, checkpoint: Checkpoint, example: dict[str, np.ndarray]
+) -> float:
     """Largest absolute difference of any output; NaN when one is."""
     with torch.inference_mode():
         wanted = graph(*(torch.from_numpy(array) for array in example.values()))
-    return float(np.max([np.abs(w.numpy() - f).max() for w, f in zip(wanted, checkpoint.run(**example), strict=True)]))
+    return float(
+        np.max(
+            [
+                np.abs(w.numpy() - f).max()
+                for w, f in zip(wanted, checkpoint.run(**example), strict=True)
+            ]
+        )
+    )
 
 
 def eager(name: str) -> Callable[..., None]:
-    """The network of the shipped checkpoint NAME.onnx in torch as it was trained, on one thread: to be timed beside it."""
+    """The network of the shipped checkpoint NAME.onnx in torch as it was trained, on one thread: to
+    be timed beside it."""
     stem = Path(name).stem
-    network = recipe(stem).network(**shipped(name, recipe(stem).task).card["training"].get("arguments", {}))
-    network.load_state_dict(load_file(str(files("checkpoints").joinpath(f"{stem}.safetensors"))))
-    module = import_module(RECIPES[stem])
-    graph, order = module.Graph(network).eval(), list(module.examples()[0])
+    chosen = recipe(stem)
+    arguments = shipped(name, chosen.task).card["training"].get("arguments", {})
+    network = chosen.network(**arguments)
+    weights = files("hvd.checkpoints").joinpath(f"{stem}.safetensors")
+    network.load_state_dict(load_file(str(weights)))
+    graph = chosen.export.graph(network).eval()
+    order = list(chosen.export.examples()[0])
 
     def run(**inputs: np.ndarray) -> None:
         torch.set_num_threads(1)
@@ -135,7 +169,13 @@ def quantised(network: Checkpoint, inputs: list[dict[str, np.ndarray]]) -> bytes
     with tempfile.TemporaryDirectory() as folder:
         after = Path(folder) / "integers.onnx"
         with without_advice():
-            quantize_static(model, after, Shown(inputs), per_channel=True, op_types_to_quantize=["Conv", "MatMul", "Gemm"])
+            quantize_static(
+                model,
+                after,
+                Shown(inputs),
+                per_channel=True,
+                op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+            )
         found = onnx.load(after)
     onnx.helper.set_model_props(found, {"card": json.dumps(network.card)})
     return sealed(found.SerializeToString())

@@ -12,45 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import click
-import cv2
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from toolkit.core import ToolkitError, data_errors
-from toolkit.outputs import write_bytes
+from hvd.deep.training.recipe import Recipe
+from hvd.toolkit.core import ToolkitError, data_errors
+from hvd.toolkit.outputs import write_bytes
 
 FINE_TUNING = 0.5  # share of the learning rate when a run starts from trained weights: they are to be improved, not replaced
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a task teaches: `batch(data, step, seed)` depends on its arguments alone, so a resumed run repeats nothing and
-    misses nothing; `files` are what `data` reads, and `arguments(folder)` those of `network` that the data tell; `validate` returns
-    scores by name, among them `score`, of which the highest is kept."""
-
-    task: str
-    network: Callable[..., nn.Module]
-    files: tuple[str, ...]
-    data: Callable[[Path, str], Any]
-    batch: Callable[[Any, int, int], Any]
-    loss: Callable[[nn.Module, Any], tuple[Tensor, dict[str, float]]]
-    validate: Callable[[nn.Module, Any], dict[str, float]]
-    steps: int
-    learning_rate: float = 1e-3
-    arguments: Callable[[Path], dict[str, Any]] = lambda folder: {}
-    last: str = ""  # the layer whose size the data tell, which is learned anew when trained weights are of other data
-    warm_up: int = 200
-    taught: int = 0  # steps that trained weights have behind them, for a recipe in stages: a run that starts from them skips these
-    weight_decay: float = 0.01
-    average: float = 0.999
-    validate_every: int = 500
-    patience: int | None = None  # validations without a better score after which a run ends
-    epoch: Callable[[Path], int] | None = None  # steps in which every example of a folder is shown once
-    picture: Callable[[nn.Module, Any], np.ndarray] | None = None  # uint8 (H, W, 3): how a network does on validation data
 
 
 @dataclass(frozen=True)
@@ -66,13 +38,12 @@ class Batches:
 
 
 def batches(source: Batches, steps: range, workers: int) -> Iterator[Any]:
-    """Batches of some steps, made ahead by so many processes, or when they are needed by none."""
-    return iter(DataLoader(source, None, sampler=steps, num_workers=workers, worker_init_fn=one_thread, collate_fn=list))
+    """Batches of some steps, made ahead by so many processes, or when they are needed by none.
 
-
-def one_thread(worker: int) -> None:
-    """What OpenCV takes in a process that makes batches."""
-    cv2.setNumThreads(1)
+    Processes are forked, and OpenCV's threads do not survive that: have it compute on one thread.
+    """
+    loader = DataLoader(source, None, sampler=steps, num_workers=workers, collate_fn=list)
+    return iter(loader)
 
 
 def train(
@@ -99,7 +70,11 @@ def train(
     torch.set_num_threads(threads)
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     graphics = torch.cuda.is_available()
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if graphics else torch.device("cpu")
+    device = (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        if graphics
+        else torch.device("cpu")
+    )
     if processes > 1:
         torch.distributed.init_process_group("nccl" if graphics else "gloo")
     # on other processors bfloat16 is slower than float32, at times by hundreds
@@ -108,19 +83,32 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     with data_errors():
         examples, validation = recipe.data(data, "train"), recipe.data(data, "val")
-    network = recipe.network(**recipe.arguments(data)).to(device, memory_format=torch.channels_last)  # a fifth faster on processors
+    network = recipe.network(**recipe.arguments(data)).to(
+        device, memory_format=torch.channels_last
+    )  # a fifth faster on processors
     if weights:
         try:
             network.load_state_dict(fitting(load_file(weights), network, recipe.last))
         except (OSError, RuntimeError, SafetensorError) as error:
-            reason = f"{weights} holds no weights of this network: {' '.join(str(error).split())[:300]}"
-            raise ToolkitError(reason, f"Give the {recipe.task}.safetensors of `toolkit export`.", status=2) from error
+            reason = (
+                f"{weights} holds no weights of this network: {' '.join(str(error).split())[:300]}"
+            )
+            raise ToolkitError(
+                reason, f"Give the {recipe.task}.safetensors of `toolkit export`.", status=2
+            ) from error
     highest_rate = recipe.learning_rate * (FINE_TUNING if weights else 1)
-    averaged = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=partial(average, recipe.average), use_buffers=True)
+    averaged = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=partial(average, recipe.average), use_buffers=True
+    )
     matrices = [p for p in network.parameters() if p.numel() > 4]
-    scalars = [p for p in network.parameters() if p.numel() <= 4]  # gates and scales: alone in what they do, they may move faster
+    scalars = [
+        p for p in network.parameters() if p.numel() <= 4
+    ]  # gates and scales: alone in what they do, they may move faster
     optimizer = torch.optim.AdamW(
-        [{"params": matrices, "speed": 1, "weight_decay": recipe.weight_decay}, {"params": scalars, "speed": 10, "weight_decay": 0}]
+        [
+            {"params": matrices, "speed": 1, "weight_decay": recipe.weight_decay},
+            {"params": scalars, "speed": 10, "weight_decay": 0},
+        ]
     )
     behind = recipe.taught if weights else 0
     start, best, since, seconds = 0, -math.inf, 0, 0.0
@@ -130,7 +118,12 @@ def train(
         network.load_state_dict(saved["network"])
         averaged.load_state_dict(saved["averaged"])
         optimizer.load_state_dict(saved["optimizer"])
-        start, best, since, seconds = saved["step"], saved["best"], saved.get("since", 0), saved["seconds"]
+        start, best, since, seconds = (
+            saved["step"],
+            saved["best"],
+            saved.get("since", 0),
+            saved["seconds"],
+        )
     if rank == 0:
         forget(folder / "history.jsonl", start)
     learner = nn.parallel.DistributedDataParallel(network) if processes > 1 else network
@@ -155,7 +148,12 @@ def train(
             optimizer.step()
             averaged.update_parameters(network)
             seconds += time.perf_counter() - began
-            scalars_now = {"loss": loss.item(), **scalars_now, "gradient_norm": norm.item(), "learning_rate": rate}
+            scalars_now = {
+                "loss": loss.item(),
+                **scalars_now,
+                "gradient_norm": norm.item(),
+                "learning_rate": rate,
+            }
             if (step + 1) % 20 == 0 and rank == 0:
                 for name, value in scalars_now.items():
                     events.add_scalar(f"train/{name}", value, step + 1)
@@ -170,16 +168,32 @@ def train(
                 history.flush()
                 draw_curves(folder)
                 if recipe.picture:
-                    events.add_image("validation/samples", recipe.picture(candidate, validation), step + 1, dataformats="HWC")
+                    events.add_image(
+                        "validation/samples",
+                        recipe.picture(candidate, validation),
+                        step + 1,
+                        dataformats="HWC",
+                    )
                 since += 1
                 if scores["score"] > best:
                     best, since = scores["score"], 0
-                    kept = {"record": json.dumps(record)}  # in the file, so that scores and weights cannot part
-                    weights_now = {name: value.contiguous() for name, value in candidate.state_dict().items()}
+                    kept = {
+                        "record": json.dumps(record)
+                    }  # in the file, so that scores and weights cannot part
+                    weights_now = {
+                        name: value.contiguous() for name, value in candidate.state_dict().items()
+                    }
                     save_file(weights_now, folder / "best.safetensors.tmp", metadata=kept)
                     os.replace(folder / "best.safetensors.tmp", folder / "best.safetensors")
-                saved = {"network": network.state_dict(), "averaged": averaged.state_dict(), "optimizer": optimizer.state_dict()}
-                torch.save({**saved, "step": step + 1, "best": best, "since": since, "seconds": seconds}, folder / "state.pt.tmp")
+                saved = {
+                    "network": network.state_dict(),
+                    "averaged": averaged.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                }
+                torch.save(
+                    {**saved, "step": step + 1, "best": best, "since": since, "seconds": seconds},
+                    folder / "state.pt.tmp",
+                )
                 os.replace(folder / "state.pt.tmp", state)
                 scalars_now = record
             if rank == 0:
@@ -190,7 +204,10 @@ def train(
                 since = int(told)
             if recipe.patience and since >= recipe.patience:
                 if rank == 0:
-                    click.echo(f"No better score in {since} validations: ended at step {step + 1} of {steps}.", err=True)
+                    click.echo(
+                        f"No better score in {since} validations: ended at step {step + 1} of {steps}.",
+                        err=True,
+                    )
                 break
     if rank == 0:
         events.close()
@@ -206,15 +223,25 @@ def forget(history: Path, step: int) -> None:
         kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
     except (ValueError, TypeError, KeyError) as error:
         reason = f"{history} holds a line that is no record of a run."
-        raise ToolkitError(reason, "Remove that line, or train to another folder.", status=5) from error
+        raise ToolkitError(
+            reason, "Remove that line, or train to another folder.", status=5
+        ) from error
     if kept != lines:
         write_bytes(history, b"".join(kept))
 
 
 def fitting(weights: dict[str, Tensor], network: nn.Module, last: str) -> dict[str, Tensor]:
     """Trained weights, but those of the last layer as they are in the network when their sizes differ."""
-    own = {name: value for name, value in network.state_dict().items() if last and name.startswith(f"{last}.")}
-    anew = {name: value for name, value in own.items() if name in weights and weights[name].shape != value.shape}
+    own = {
+        name: value
+        for name, value in network.state_dict().items()
+        if last and name.startswith(f"{last}.")
+    }
+    anew = {
+        name: value
+        for name, value in own.items()
+        if name in weights and weights[name].shape != value.shape
+    }
     if anew:
         click.echo(f"The weights are of more or fewer classes: {last} begins anew.", err=True)
     return weights | anew
@@ -222,7 +249,9 @@ def fitting(weights: dict[str, Tensor], network: nn.Module, last: str) -> dict[s
 
 def average(highest: float, averages: list[Tensor], current: list[Tensor], count: int) -> None:
     """Move averages towards what is current, in place: faster at first, when the network changes fast."""
-    torch.optim.swa_utils.get_ema_multi_avg_fn(min(highest, (1 + count) / (10 + count)))(averages, current, count)
+    torch.optim.swa_utils.get_ema_multi_avg_fn(min(highest, (1 + count) / (10 + count)))(
+        averages, current, count
+    )
 
 
 def draw_curves(folder: Path) -> None:
@@ -231,8 +260,12 @@ def draw_curves(folder: Path) -> None:
 
     records = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, name, title in zip(figure.subplots(1, 2), ("loss", "score"), ("training loss", "validation score"), strict=True):
-        axes.plot([record["step"] for record in records], [record[name] for record in records], ".-")
+    for axes, name, title in zip(
+        figure.subplots(1, 2), ("loss", "score"), ("training loss", "validation score"), strict=True
+    ):
+        axes.plot(
+            [record["step"] for record in records], [record[name] for record in records], ".-"
+        )
         axes.set(xlabel="optimiser steps", title=title)
         axes.grid(alpha=0.3)
     figure.savefig(folder / "curves.png", dpi=100)

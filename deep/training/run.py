@@ -1,24 +1,36 @@
 """Training a task by its recipe, with a record of what went in."""
 
 import json
+import math
 import os
 import sys
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import click
 
-from deep.training.loop import Recipe
-from deep.training.loop import train as run_loop
-from toolkit.core import ToolkitError
-from toolkit.images import digest
-from toolkit.outputs import write_bytes
+from hvd.deep.training.loop import train as run_loop
+from hvd.deep.training.options import TrainOptions
+from hvd.deep.training.recipe import Recipe
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.images import digest
+from hvd.toolkit.outputs import write_bytes
+from hvd.toolkit.processes import one_opencv_thread
 
 RECIPES = {
-    name: f"deep.training.recipes.{name.replace('-', '_')}"
-    for name in ("fragments", "grains", "lines", "lines-peer", "objects", "objects-person", "objects-scenes")
+    name: f"hvd.deep.training.recipes.{name.replace('-', '_')}"
+    for name in (
+        "fragments",
+        "grains",
+        "lines",
+        "lines-peer",
+        "objects",
+        "objects-person",
+        "objects-scenes",
+    )
 }
 RECORDED = ("torch", "numpy", "opencv-python-headless")
 
@@ -26,63 +38,40 @@ RECORDED = ("torch", "numpy", "opencv-python-headless")
 def recipe(task: str) -> Recipe:
     """The recipe of a task."""
     if task not in RECIPES:
-        raise ToolkitError(f"There is no recipe for {task!r}.", f"Choose one of: {', '.join(RECIPES)}.", status=2)
+        raise ToolkitError(
+            f"There is no recipe for {task!r}.", f"Choose one of: {', '.join(RECIPES)}.", status=2
+        )
     return import_module(RECIPES[task]).RECIPE
 
 
-def train_task(
-    task: str,
-    data: Path,
-    out: Path,
-    steps: int | None,
-    seed: int,
-    threads: int,
-    resume: bool,
-    weights: Path | None = None,
-    epochs: int | None = None,
-) -> Path:
-    """Train into the folder `out`, from `weights` or from scratch, for `steps` or `epochs` or as the recipe says, and return the
-    path of the best weights.
+def train_task(task: str, options: TrainOptions) -> Path:
+    """Train as the options and the recipe say; returns the path of the best weights.
 
-    Raises ToolkitError when data are missing (status 5), or when `out` holds a run that is not to be resumed, or another run than
-    this (status 2).
+    Raises ToolkitError when data are missing (status 5), or when `options.out` holds a run that is
+    not to be resumed, or another run than this (status 2).
     """
     chosen = recipe(task)
-    for name in chosen.files:
-        if not (data / name).exists():
-            raise ToolkitError(f"There is no {data / name}.", f"--data needs {', '.join(chosen.files)}.", status=5)
-    if weights and not weights.is_file():
-        raise ToolkitError(f"There is no {weights}.", "Give --weights a .safetensors file.", status=2)
-    if epochs and (steps or not chosen.epoch):
-        raise ToolkitError(f"{task} cannot be trained by epochs here.", "Give --steps alone.", status=2)
-    if epochs:
-        epoch = -(-chosen.epoch(data) // int(os.environ.get("WORLD_SIZE", 1)))  # torchrun's processes take a batch each
-        often = min(chosen.validate_every, epoch)
-        patience = chosen.patience and -(-chosen.patience * chosen.validate_every // often)  # as many steps as before
-        steps, chosen = epochs * epoch, replace(chosen, validate_every=often, patience=patience)
+    check_options(task, chosen, options)
+    steps = options.steps or chosen.steps
+    if options.epochs:
+        chosen, steps = count_epochs(chosen, options)
+
     described = {
         "task": task,
-        "steps": steps or chosen.steps,
-        "seed": seed,
-        "arguments": chosen.arguments(data),
-        "data": {name: digest(data / name) for name in chosen.files},
-        "weights": digest(weights) if weights else None,
+        "steps": steps,
+        "seed": options.seed,
+        "arguments": chosen.arguments(options.data),
+        "data": {name: digest(options.data / name) for name in chosen.files},
+        "weights": digest(options.weights) if options.weights else None,
         "versions": {name: version(name) for name in RECORDED},
     }
-    record, first = out / "run.json", os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
-    if not first:
-        pass
-    elif record.exists():
-        earlier = json.loads(record.read_text())
-        if not resume:
-            raise ToolkitError(f"{out} holds a run already.", "Give --resume, or another --out.", status=2)
-        for name in ("task", "steps", "seed", "data", "weights"):
-            if earlier.get(name) != described[name]:
-                reason = f"The run in {out} has {name} {earlier.get(name)}, not {described[name]}."
-                raise ToolkitError(reason, "Resume it as it was begun, or give another --out.", status=2)
-    else:
-        write_bytes(record, (json.dumps(described, indent=2) + "\n").encode())
-    with click.progressbar(length=described["steps"], file=sys.stderr, hidden=not (first and sys.stderr.isatty())) as bar:
+    record = options.out / "run.json"
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    if first:
+        begin_run(record, described, options)
+
+    hidden = not (first and sys.stderr.isatty())
+    with click.progressbar(length=steps, file=sys.stderr, hidden=hidden) as bar:
 
         def report(step: int, scalars: dict[str, float]) -> None:
             bar.update(step - bar.pos)
@@ -90,8 +79,63 @@ def train_task(
                 click.echo("  ".join(f"{k} {v:.4g}" for k, v in scalars.items()), err=True)
 
         try:
-            return run_loop(chosen, data, out, described["steps"], seed, threads, resume, weights, report)
+            with one_opencv_thread():
+                return run_loop(
+                    chosen,
+                    options.data,
+                    options.out,
+                    steps,
+                    options.seed,
+                    options.threads,
+                    options.resume,
+                    options.weights,
+                    report,
+                )
         except ToolkitError:
-            if first and not (out / "history.jsonl").exists():  # refused before it began: `out` is as free as it was
-                record.unlink()
+            if first and not (options.out / "history.jsonl").exists():
+                record.unlink()  # refused before it began: the folder is as free as it was
             raise
+
+
+def check_options(task: str, recipe: Recipe, options: TrainOptions) -> None:
+    """Raise ToolkitError for files that are missing, and for options that the recipe does not know."""
+    for name in recipe.files:
+        if not (options.data / name).exists():
+            remedy = f"--data needs {', '.join(recipe.files)}."
+            raise ToolkitError(f"There is no {options.data / name}.", remedy, status=5)
+    if options.weights and not options.weights.is_file():
+        remedy = "Give --weights a .safetensors file."
+        raise ToolkitError(f"There is no {options.weights}.", remedy, status=2)
+    if options.epochs and (options.steps or not recipe.epoch):
+        reason = f"{task} cannot be trained by epochs here."
+        raise ToolkitError(reason, "Give --steps alone.", status=2)
+
+
+def count_epochs(recipe: Recipe, options: TrainOptions) -> tuple[Recipe, int]:
+    """The recipe with a validation every epoch at least, and the steps of the epochs asked for."""
+    processes = int(os.environ.get("WORLD_SIZE", 1))  # of torchrun, which take a batch each
+    epoch = math.ceil(recipe.epoch(options.data) / processes)
+    often = min(recipe.validate_every, epoch)
+    patience = recipe.patience
+    if patience:  # as many steps as before
+        patience = math.ceil(patience * recipe.validate_every / often)
+    return replace(recipe, validate_every=often, patience=patience), options.epochs * epoch
+
+
+def begin_run(record: Path, described: dict[str, Any], options: TrainOptions) -> None:
+    """Write down what goes into a run, or check that a run that is resumed is the same."""
+    if not record.exists():
+        write_bytes(record, (json.dumps(described, indent=2) + "\n").encode())
+        return
+
+    if not options.resume:
+        remedy = "Give --resume, or another --out."
+        raise ToolkitError(f"{options.out} holds a run already.", remedy, status=2)
+    earlier = json.loads(record.read_text())
+    for name in ("task", "steps", "seed", "data", "weights"):
+        if earlier.get(name) != described[name]:
+            before, now = earlier.get(name), described[name]
+            reason = f"The run in {options.out} has {name} {before}, not {now}."
+            raise ToolkitError(
+                reason, "Resume it as it was begun, or give another --out.", status=2
+            )

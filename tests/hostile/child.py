@@ -31,8 +31,10 @@ def toolkit(*arguments, cwd=None, limits=(), **others):
         for kind, value in ((resource.RLIMIT_AS, ADDRESSES), *limits):
             resource.setrlimit(kind, (value, value))
 
-    command = [sys.executable, "-m", "toolkit", *map(os.fspath, arguments)]
-    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=bound, **others) as process:
+    command = [sys.executable, "-m", "hvd.toolkit", *map(os.fspath, arguments)]
+    with subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=bound, **others
+    ) as process:
         out, err = (text.decode(errors="replace") for text in process.communicate(timeout=SECONDS))
     assert process.returncode >= 0, (process.returncode, err)
     assert "Traceback" not in err, err

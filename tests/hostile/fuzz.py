@@ -16,18 +16,26 @@ from pathlib import Path
 
 import numpy as np
 
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.images import decoded, decoded_grey, read_array, zipped_images
+from hvd.toolkit.network import Checkpoint, sealed
+from hvd.toolkit.tasks.lines.files import read_scans
+from hvd.toolkit.tasks.objects.dataset import class_names
 from tests.hostile.test_images import coded, tiff
-from toolkit.core import ToolkitError
-from toolkit.images import decoded, decoded_grey, read_array, zipped_images
-from toolkit.network import Checkpoint, sealed
-from toolkit.object_files import class_names
-from toolkit.scan_files import read_scans
 
 SEED = 0
 GREY = np.random.default_rng(1).integers(0, 256, (24, 32), np.uint8)
 COCO = {
     "images": [{"id": 1, "file_name": "a.png", "width": 64, "height": 40}],
-    "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[1, 1, 9, 1, 9, 9]], "iscrowd": 0}],
+    "annotations": [
+        {
+            "id": 1,
+            "image_id": 1,
+            "category_id": 1,
+            "segmentation": [[1, 1, 9, 1, 9, 9]],
+            "iscrowd": 0,
+        }
+    ],
     "categories": [{"id": 1, "name": "thing"}],
 }
 VOC = """<annotation><filename>a.png</filename><size><width>64</width><height>40</height></size><object><name>thing</name>
@@ -52,16 +60,17 @@ def volume():
     import nibabel
 
     return nibabel.Nifti1Image(
-        np.where(np.arange(20)[:, None, None] % 2, 0, GREY[:20, :20, None] + 1.0) * np.ones(3), np.eye(4)
+        np.where(np.arange(20)[:, None, None] % 2, 0, GREY[:20, :20, None] + 1.0) * np.ones(3),
+        np.eye(4),
     ).to_bytes()
 
 
 def shipped():
-    return files("checkpoints").joinpath("objects-scenes.onnx").read_bytes()
+    return files("hvd.checkpoints").joinpath("objects-scenes.onnx").read_bytes()
 
 
 def annotations(path):
-    from data.annotations import read
+    from hvd.data.preparation.annotations import read
 
     return read(path)
 
@@ -82,11 +91,19 @@ FORMATS = {  # by name: a sound file's suffix and bytes, and its reader, of a pa
     "jpeg": (".jpg", lambda: coded(".jpg"), lambda path: decoded(path.read_bytes(), path.name)),
     "bmp": (".bmp", lambda: coded(".bmp"), lambda path: decoded(path.read_bytes(), path.name)),
     "webp": (".webp", lambda: coded(".webp"), lambda path: decoded(path.read_bytes(), path.name)),
-    "tiff": (".tif", lambda: tiff(GREY, compression="zlib"), lambda path: decoded_grey(path.read_bytes(), path.name)),
+    "tiff": (
+        ".tif",
+        lambda: tiff(GREY, compression="zlib"),
+        lambda path: decoded_grey(path.read_bytes(), path.name),
+    ),
     "npy": (".npy", array, read_array),
     "zip": (".zip", packed, lambda path: list(zipped_images(path))),
     "onnx": (".onnx", shipped, network),
-    "classes": (".json", lambda: json.dumps({"classes": ["background", "thing"], "ignore": 255}).encode(), class_names),
+    "classes": (
+        ".json",
+        lambda: json.dumps({"classes": ["background", "thing"], "ignore": 255}).encode(),
+        class_names,
+    ),
     "coco": (".json", lambda: json.dumps(COCO).encode(), annotations),
     "voc": (".xml", VOC.encode, annotations),
     "scans": (".npy", damaged_scans, lambda path: read_scans(path, None, None)),

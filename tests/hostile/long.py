@@ -19,7 +19,20 @@ from tests.hostile.test_images import coded
 
 COUNT, BAD, KILLS = 10_000, 100, 10
 GROWTH = 8  # megabytes that nine times as many pictures may add: what the allocator leaves
-COMMAND = [sys.executable, "-m", "toolkit", "predict", "objects", "in", "--out", "out", "--method", "trivial", "--workers", "2"]
+COMMAND = [
+    sys.executable,
+    "-m",
+    "hvd.toolkit",
+    "predict",
+    "objects",
+    "in",
+    "--out",
+    "out",
+    "--method",
+    "trivial",
+    "--workers",
+    "2",
+]
 
 
 def made(folder, count):
@@ -27,14 +40,18 @@ def made(folder, count):
     folder.mkdir(parents=True)
     data = coded(".png")
     for k in range(count):
-        (folder / f"{k:05d}.png").write_bytes(data if k % (COUNT // BAD) else data[:200] + bytes([k // 256 % 256, k % 256]))
+        (folder / f"{k:05d}.png").write_bytes(
+            data if k % (COUNT // BAD) else data[:200] + bytes([k // 256 % 256, k % 256])
+        )
 
 
 def digest(folder):
     """SHA-256 of all files below a folder, with their names."""
     whole = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        whole.update(f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+        whole.update(
+            f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest()
+        )
     return whole.hexdigest()
 
 
@@ -42,8 +59,14 @@ def peak(folder):
     """Exit status, records and peak memory, in megabytes, of a run by one process."""
     code = "import sys; from benchmarks.machine import own_peak_megabytes as peak; from toolkit.cli import cli;"
     code += "status = cli.main(sys.argv[1:], standalone_mode=False); print(peak(), file=sys.stderr); sys.exit(status)"
-    found = subprocess.run([sys.executable, "-c", code, *COMMAND[3:-2]], cwd=folder, capture_output=True, text=True)
-    return found.returncode, [json.loads(line) for line in found.stdout.splitlines()], float(found.stderr.split()[-1])
+    found = subprocess.run(
+        [sys.executable, "-c", code, *COMMAND[3:-2]], cwd=folder, capture_output=True, text=True
+    )
+    return (
+        found.returncode,
+        [json.loads(line) for line in found.stdout.splitlines()],
+        float(found.stderr.split()[-1]),
+    )
 
 
 def main():
@@ -56,7 +79,9 @@ def main():
         began = time.perf_counter()
         status, records, megabytes = peak(whole)
         counts = {name: sum(r["status"] == name for r in records) for name in ("ok", "failed")}
-        print(f"{COUNT} pictures: {counts}, status {status}, peak memory {megabytes:.0f} MB, {time.perf_counter() - began:.0f} s")
+        print(
+            f"{COUNT} pictures: {counts}, status {status}, peak memory {megabytes:.0f} MB, {time.perf_counter() - began:.0f} s"
+        )
         assert (status, counts) == (1, {"ok": COUNT - BAD, "failed": BAD})
         assert megabytes < before + GROWTH
         assert all(r["reason"] and r["input"] for r in records if r["status"] == "failed")
@@ -64,7 +89,12 @@ def main():
         (killed / "in").symlink_to(whole / "in")
         rng = np.random.default_rng(0)
         for _ in range(KILLS):
-            process = subprocess.Popen([*COMMAND, "--resume"], cwd=killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                [*COMMAND, "--resume"],
+                cwd=killed,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
             time.sleep(rng.uniform(2, 8))
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -10,7 +10,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "trust.md"
 MODULES = (
     "tests.hostile.test_images",
     "tests.hostile.test_files",
-    "tests.test_prediction",
+    "tests.toolkit.test_prediction",
     "tests.hostile.test_networks",
     "tests.hostile.test_data",
     "tests.hostile.test_fuzz",
@@ -45,7 +45,9 @@ def document():
     """The text of docs/trust.md."""
     for name in MODULES:
         importlib.import_module(name)
-    return HEAD + "".join(text for name in MODULES for (module, _), text in ROWS.items() if module == name)
+    return HEAD + "".join(
+        text for name in MODULES for (module, _), text in ROWS.items() if module == name
+    )
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ import zipfile
 import numpy as np
 import pytest
 
+from hvd.toolkit.images import image_files
 from tests.hostile.child import toolkit
 from tests.hostile.rows import row
 from tests.hostile.test_images import coded
-from toolkit.images import image_files
 
 PREDICT = "predict", "objects", "in", "--out", "out", "--method", "trivial"
 
@@ -36,7 +36,9 @@ def statuses(ended):
 @row("input named `-x.png`", "answered after `--`; a folder that holds it needs nothing")
 def test_leading_dash(place):
     (place / "-x.png").write_bytes(coded(".png"))
-    ended = toolkit("predict", "objects", "--out", "out", "--method", "trivial", "--", "-x.png", cwd=place)
+    ended = toolkit(
+        "predict", "objects", "--out", "out", "--method", "trivial", "--", "-x.png", cwd=place
+    )
     assert ended.status == 0 and statuses(ended) == {"-x.png": "ok"}
 
 
@@ -45,7 +47,9 @@ def test_links(place):
     for name, to in (("loop", "."), ("dangling.png", "nowhere"), ("out.png", "/etc/passwd")):
         (place / "in" / name).symlink_to(to)
     ended = toolkit(*PREDICT, cwd=place)
-    assert ended.status == 0 and sum(status == "skipped" for status in statuses(ended).values()) == 3
+    assert (
+        ended.status == 0 and sum(status == "skipped" for status in statuses(ended).values()) == 3
+    )
 
 
 @row("FIFO or socket in the folder", "passed over, with a record; nothing waits for it")
@@ -62,7 +66,11 @@ def test_permission(place):
     (place / "in/closed").mkdir(mode=0)
     ended = toolkit(*PREDICT, cwd=place)
     found = statuses(ended)
-    assert ended.status == 1 and found["in/a.png"] == found["in/closed"] == "failed" and found["in/b.png"] == "ok"
+    assert (
+        ended.status == 1
+        and found["in/a.png"] == found["in/closed"] == "failed"
+        and found["in/b.png"] == "ok"
+    )
 
 
 @row("40,000 names in a folder", "walked, not listed: memory of the walk stays below 8 MB")
@@ -80,7 +88,12 @@ def test_many_names(tmp_path):
 def test_stems(place):
     (place / "in/a.jpg").write_bytes(coded(".jpg"))
     ended = toolkit(*PREDICT, cwd=place)
-    assert ended.status == 0 and {p.name for p in (place / "out").iterdir()} == {"a.jpg", "a.png", "b", "manifest.jsonl"}
+    assert ended.status == 0 and {p.name for p in (place / "out").iterdir()} == {
+        "a.jpg",
+        "a.png",
+        "b",
+        "manifest.jsonl",
+    }
     (place / "in/a.png.jpg").write_bytes(coded(".jpg"))
     (place / "in/a.Jpg").write_bytes(coded(".jpg"))
     assert toolkit(*PREDICT, "--out", "again", cwd=place).status == 0
@@ -107,28 +120,53 @@ def test_disk_full(place):
 @row("output that cannot be written", "status 4")
 def test_read_only(place):
     for out in ("/proc/out", "in/a.png/out", "/dev/null"):
-        assert toolkit("predict", "objects", "in/b.png", "--out", out, "--method", "trivial", cwd=place).status == 4
+        assert (
+            toolkit(
+                "predict", "objects", "in/b.png", "--out", out, "--method", "trivial", cwd=place
+            ).status
+            == 4
+        )
 
 
-@row("array of objects (a pickle), array whose header claims 3.6 TiB", "fails before anything is unpickled or allocated")
+@row(
+    "array of objects (a pickle), array whose header claims 3.6 TiB",
+    "fails before anything is unpickled or allocated",
+)
 def test_arrays(place):
     np.save(place / "objects.npy", np.array([{}, []], object))
     np.save(place / "huge.npy", np.zeros((2, 8, 8, 3), np.uint8))
     data = (place / "huge.npy").read_bytes()
     (place / "huge.npy").write_bytes(claimed(data))
-    ended = toolkit("predict", "fragments", "objects.npy", "huge.npy", "--out", "out", "--method", "trivial", cwd=place)
+    ended = toolkit(
+        "predict",
+        "fragments",
+        "objects.npy",
+        "huge.npy",
+        "--out",
+        "out",
+        "--method",
+        "trivial",
+        cwd=place,
+    )
     first, second = ended.records
-    assert ended.status == 1 and "objects.npy" in first["reason"] and "should hold" in second["reason"]
+    assert (
+        ended.status == 1 and "objects.npy" in first["reason"] and "should hold" in second["reason"]
+    )
 
 
 def claimed(data):
     """An .npy whose header claims far more than it holds."""
     file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (10**10, 8, 8, 3)})
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "|u1", "fortran_order": False, "shape": (10**10, 8, 8, 3)}
+    )
     return file.getvalue() + data[-100:]
 
 
-@row("archive with `..` or absolute names", "read without unpacking: nothing is written outside of --out; a .tar fails")
+@row(
+    "archive with `..` or absolute names",
+    "read without unpacking: nothing is written outside of --out; a .tar fails",
+)
 def test_archives(place):
     with zipfile.ZipFile(place / "up.zip", "w") as archive:
         for name in ("../../evil.png", "/tmp/evil.png", "fine.png", "C:\\evil.png"):
@@ -138,17 +176,35 @@ def test_archives(place):
     call = ("--out", "out", "--method", "colour", "--images", "1")
     ended = toolkit("predict", "fragments", "up.zip", "packed.tar", *call, cwd=place)
     assert [record["status"] for record in ended.records] == ["ok", "failed"]
-    assert not (place.parent / "evil.png").exists() and {p.name for p in place.iterdir()} == {"in", "out", "packed.tar", "up.zip"}
+    assert not (place.parent / "evil.png").exists() and {p.name for p in place.iterdir()} == {
+        "in",
+        "out",
+        "packed.tar",
+        "up.zip",
+    }
 
 
-@row("archive that unpacks to 1,000 times its size, or of 100,000 files and more", "fails before it is unpacked")
+@row(
+    "archive that unpacks to 1,000 times its size, or of 100,000 files and more",
+    "fails before it is unpacked",
+)
 def test_zip_bomb(place):
     with zipfile.ZipFile(place / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.png", bytes(50 << 20))
     with zipfile.ZipFile(place / "many.zip", "w") as archive:
         for k in range(100_001):
             archive.writestr(f"{k}.png", b"")
-    ended = toolkit("predict", "fragments", "bomb.zip", "many.zip", "--out", "out", "--method", "trivial", cwd=place)
+    ended = toolkit(
+        "predict",
+        "fragments",
+        "bomb.zip",
+        "many.zip",
+        "--out",
+        "out",
+        "--method",
+        "trivial",
+        cwd=place,
+    )
     assert ended.status == 1 and all("packed into" in record["reason"] for record in ended.records)
 
 
@@ -156,16 +212,22 @@ def test_zip_bomb(place):
 def test_poor_surroundings(place):
     poor = {"PATH": os.environ["PATH"], "LANG": "C", "LC_ALL": "C", "TMPDIR": "/nowhere"}
     one = {min(os.sched_getaffinity(0))}
-    command = [sys.executable, "-m", "toolkit", *PREDICT]
+    command = [sys.executable, "-m", "hvd.toolkit", *PREDICT]
     (place / "in/\N{SNOWMAN}.png").write_bytes(coded(".png"))
-    ended = subprocess.run(command, cwd=place, env=poor, capture_output=True, preexec_fn=lambda: os.sched_setaffinity(0, one))
+    ended = subprocess.run(
+        command,
+        cwd=place,
+        env=poor,
+        capture_output=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, one),
+    )
     assert ended.returncode == 0 and ended.stdout.count(b'"ok"') == 3, ended.stderr
 
 
 @row("stdin closed, stdout a pipe that is closed", "ends without a word")
 def test_closed_pipe(place):
     process = subprocess.Popen(
-        [sys.executable, "-m", "toolkit", *PREDICT],
+        [sys.executable, "-m", "hvd.toolkit", *PREDICT],
         cwd=place,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

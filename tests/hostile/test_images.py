@@ -34,10 +34,17 @@ def png_header(width, height):
     """A PNG that tells its size and holds next to nothing."""
 
     def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + head
+        + chunk(b"IDAT", zlib.compress(b"\0" * 100))
+        + chunk(b"IEND", b"")
+    )
 
 
 def tiff(array, **options):
@@ -116,11 +123,16 @@ def answered(run, *names):
         assert run[1][name]["status"] == "ok", run[1][name]
 
 
-@row("any folder of these", "one record for each; status 1; no traceback; the pictures themselves unchanged")
+@row(
+    "any folder of these",
+    "one record for each; status 1; no traceback; the pictures themselves unchanged",
+)
 def test_all(run):
     ended, records, place = run
     assert ended.status == 1 and set(records) == set(corpus())
-    assert all(line.startswith("Error: ") for line in ended.err.replace("new\nline", "").splitlines()), ended.err
+    assert all(
+        line.startswith("Error: ") for line in ended.err.replace("new\nline", "").splitlines()
+    ), ended.err
     assert all((place / "in" / name).read_bytes() == data for name, data in corpus().items())
 
 
@@ -155,15 +167,17 @@ def test_header(run):
     failed(run, "header.png", "100,000,000 pixels")
 
 
-@row("PNG of 20,000 x 20,000 zeros, 389 KB", "fails by its header; reading it takes less than 50 MB")
+@row(
+    "PNG of 20,000 x 20,000 zeros, 389 KB", "fails by its header; reading it takes less than 50 MB"
+)
 def test_bomb(run, tmp_path):
     failed(run, "bomb.png", "100,000,000 pixels")
     (tmp_path / "bomb.png").write_bytes(corpus()["bomb.png"])
     script = """if True:
         import sys
-        from benchmarks.machine import own_peak_megabytes
-        from toolkit.core import ToolkitError
-        from toolkit.images import read_image
+        from hvd.benchmarks.machine import own_peak_megabytes
+        from hvd.toolkit.core import ToolkitError
+        from hvd.toolkit.images import read_image
         from pathlib import Path
         before = own_peak_megabytes()
         try:
@@ -171,7 +185,9 @@ def test_bomb(run, tmp_path):
         except ToolkitError:
             print(own_peak_megabytes() - before)
     """
-    found = subprocess.run([sys.executable, "-c", script, tmp_path / "bomb.png"], capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "bomb.png"], capture_output=True, text=True
+    )
     assert float(found.stdout) < 50, found.stderr
 
 
@@ -190,7 +206,9 @@ def test_deep(run):
     answered(run, "deep.png")
 
 
-@row("floating-point TIFF with NaN", "fails: pictures have 8 or 16 bits; micrographs must be finite")
+@row(
+    "floating-point TIFF with NaN", "fails: pictures have 8 or 16 bits; micrographs must be finite"
+)
 def test_nan(run):
     failed(run, "nan.tif", "floating-point")
 
@@ -223,12 +241,23 @@ def test_other_formats(run):
 @row("JPEG with HTML behind its end", "answered; only pixels are ever written again")
 def test_trailing(run):
     answered(run, "trailing.jpg")
-    assert not any(b"alert" in path.read_bytes() for path in (run[2] / "out/trailing").iterdir() if path.suffix == ".png")
+    assert not any(
+        b"alert" in path.read_bytes()
+        for path in (run[2] / "out/trailing").iterdir()
+        if path.suffix == ".png"
+    )
 
 
-@row("file names with HTML, newline, `=`, leading `-`, emoji, 200 letters, bytes that are not UTF-8", "answered, told as JSON")
+@row(
+    "file names with HTML, newline, `=`, leading `-`, emoji, 200 letters, bytes that are not UTF-8",
+    "answered, told as JSON",
+)
 def test_names(run):
-    odd = [name for name in corpus() if not name.isascii() or set(name) & set("<\n=") or name[0] == "-" or len(name) > 99]
+    odd = [
+        name
+        for name in corpus()
+        if not name.isascii() or set(name) & set("<\n=") or name[0] == "-" or len(name) > 99
+    ]
     assert len(odd) == 7
     answered(run, *odd)
     assert len((run[2] / "out/manifest.jsonl").read_text().splitlines()) == len(corpus())

@@ -9,10 +9,10 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
+from hvd.toolkit.network import sealed
 from tests.hostile.child import toolkit
 from tests.hostile.rows import row
 from tests.hostile.test_images import coded
-from toolkit.network import sealed
 
 
 class Evil:
@@ -32,9 +32,11 @@ def asked(place, name, data):
     return toolkit("predict", "objects", "a.png", "--out", "out", "--checkpoint", name, cwd=place)
 
 
-@row("network that is empty, text, HTML, or cut short", "status 3: not a checkpoint of this toolkit")
+@row(
+    "network that is empty, text, HTML, or cut short", "status 3: not a checkpoint of this toolkit"
+)
 def test_no_network(place):
-    whole = files("checkpoints").joinpath("objects.onnx").read_bytes()
+    whole = files("hvd.checkpoints").joinpath("objects.onnx").read_bytes()
     for data in (b"", b"weights", b"<html></html>", whole[: len(whole) // 2]):
         ended = asked(place, "some.onnx", data)
         assert ended.status == 3 and "some.onnx is not a checkpoint" in ended.err
@@ -42,7 +44,7 @@ def test_no_network(place):
 
 @row("one byte changed", "status 3: its bytes do not match its seal")
 def test_changed(place):
-    whole = bytearray(files("checkpoints").joinpath("objects.onnx").read_bytes())
+    whole = bytearray(files("hvd.checkpoints").joinpath("objects.onnx").read_bytes())
     whole[5000] ^= 1
     ended = asked(place, "some.onnx", bytes(whole))
     assert ended.status == 3 and "seal" in ended.err
@@ -60,7 +62,7 @@ def test_pickles(place):
 
 @row("network of another task", "status 3: names the task that it is for")
 def test_other_task(place):
-    ended = asked(place, "some.onnx", files("checkpoints").joinpath("lines.onnx").read_bytes())
+    ended = asked(place, "some.onnx", files("hvd.checkpoints").joinpath("lines.onnx").read_bytes())
     assert ended.status == 3 and "for lines, not objects" in ended.err
 
 
@@ -71,7 +73,9 @@ def model(nodes, inputs=("image",), shape=("n",), weights=()):
     given = [helper.make_tensor_value_info(name, number, list(shape)) for name in inputs]
     found = helper.make_tensor_value_info("y", number, list(shape))
     made = helper.make_model(
-        helper.make_graph([helper.make_node(*n[:3]) for n in nodes], "one", given, [found], list(weights)),
+        helper.make_graph(
+            [helper.make_node(*n[:3]) for n in nodes], "one", given, [found], list(weights)
+        ),
         opset_imports=[helper.make_opsetid("", 17)],
     )
     made.ir_version = 8
@@ -88,20 +92,28 @@ def test_wrong_inputs(place):
         assert ended.status == 3 and "some.onnx" in ended.err
 
 
-@row("network whose weights lie in another file: `..`, absolute, a hard link", "status 3: only its own bytes are read")
+@row(
+    "network whose weights lie in another file: `..`, absolute, a hard link",
+    "status 3: only its own bytes are read",
+)
 def test_external_data(place):
     onnx = pytest.importorskip("onnx", reason="making a graph needs the extra [train]")
     (place / "secret").write_bytes(np.ones(4, np.float32).tobytes())
     os.link(place / "secret", place / "linked")
     for location in ("../secret", str(place / "secret"), "linked"):
-        weights = onnx.TensorProto(name="w", dims=[4], data_type=1, data_location=onnx.TensorProto.EXTERNAL)
+        weights = onnx.TensorProto(
+            name="w", dims=[4], data_type=1, data_location=onnx.TensorProto.EXTERNAL
+        )
         weights.external_data.add(key="location", value=location)
         made = model([("Add", ["image", "w"], ["y"])], weights=[weights])
         ended = asked(place, "some.onnx", sealed(made.SerializeToString()))
         assert ended.status == 3 and "cannot be loaded" in ended.err, ended.err
 
 
-@row("network with a loop, a branch, operators of its own, or functions", "status 3 before it is loaded (tests/test_network.py)")
+@row(
+    "network with a loop, a branch, operators of its own, or functions",
+    "status 3 before it is loaded (tests/test_network.py)",
+)
 def test_operators(place):
     made = model([("RandomNormalLike", ["image"], ["y"])])
     ended = asked(place, "some.onnx", sealed(made.SerializeToString()))

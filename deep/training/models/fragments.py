@@ -24,16 +24,28 @@ class Blocks:
 
     def __init__(self, turns: Tensor):
         self.count = turns.shape[0]
-        count = torch.ones_like(turns).sum()  # a tensor: the exporter knows no remainder by a symbolic size
-        batches = 5 - count  # loops multiply one 4n x 4n matrix when turned, four n x n matrices when upright
+        count = torch.ones_like(
+            turns
+        ).sum()  # a tensor: the exporter knows no remainder by a symbolic size
+        batches = (
+            5 - count
+        )  # loops multiply one 4n x 4n matrix when turned, four n x n matrices when upright
         side = torch.arange(4, device=turns.device)[:, None]
-        self.opposite = (side + 2 + turns[None]) % 4  # (4, O): the side of j that touches side a of i
-        self.mirror = (self.opposite * count + (4 - turns[None]) % count).reshape(-1)  # block of the transposed pair
+        self.opposite = (
+            side + 2 + turns[None]
+        ) % 4  # (4, O): the side of j that touches side a of i
+        self.mirror = (self.opposite * count + (4 - turns[None]) % count).reshape(
+            -1
+        )  # block of the transposed pair
         x = torch.arange(5 - self.count, device=turns.device)
         t, u = turns[None, :, None], turns[None, None, :]
-        self.step = ((x[:, None, None] + t + 1) % 4) * count + ((u - t + 5) % 4) % count  # (X, O, O): cross side a + 1
+        self.step = ((x[:, None, None] + t + 1) % 4) * count + (
+            (u - t + 5) % 4
+        ) % count  # (X, O, O): cross side a + 1
         self.next = (x + 3) % batches
-        self.corner = ((side % batches) * count + side // batches) * count + ((side + 1 + turns[None]) % 4) % count
+        self.corner = ((side % batches) * count + side // batches) * count + (
+            (side + 1 + turns[None]) % 4
+        ) % count
 
     def transposed(self, blocks: Tensor) -> Tensor:
         """Blocks (B, 4O, n, n) with i and j exchanged: equal to the blocks themselves when they are symmetric."""
@@ -55,7 +67,12 @@ def side_strips(fragments: Tensor) -> Tensor:
     """(m, 3, s, s) -> (m, 4, 3, DEPTH, s): the four sides, each turned to the top."""
     rows = torch.arange(DEPTH, device=fragments.device).clamp(max=fragments.shape[2] - 1)
     across = fragments.transpose(2, 3)
-    turned = [fragments, across.flip(2), fragments.flip(2, 3), across.flip(3)]  # np.rot90 by 0, 1, 2, 3
+    turned = [
+        fragments,
+        across.flip(2),
+        fragments.flip(2, 3),
+        across.flip(3),
+    ]  # np.rot90 by 0, 1, 2, 3
     return torch.stack([t[:, :, rows] for t in turned], 1)
 
 
@@ -63,7 +80,14 @@ def inverse3(m: Tensor) -> Tensor:
     """Closed-form inverse of symmetric positive definite (..., 3, 3)."""
     a, b, c = m[..., 0, 0], m[..., 0, 1], m[..., 0, 2]
     d, e, f = m[..., 1, 1], m[..., 1, 2], m[..., 2, 2]
-    rows = [d * f - e * e, c * e - b * f, b * e - c * d, a * f - c * c, b * c - a * e, a * d - b * b]
+    rows = [
+        d * f - e * e,
+        c * e - b * f,
+        b * e - c * d,
+        a * f - c * c,
+        b * c - a * e,
+        a * d - b * b,
+    ]
     determinant = a * rows[0] + b * rows[1] + c * rows[2]
     adjugate = torch.stack([rows[k] for k in (0, 1, 2, 1, 3, 4, 2, 4, 5)], -1)
     return (adjugate / determinant[..., None]).reshape(m.shape)
@@ -80,14 +104,20 @@ def gradient_dissimilarity(strips: Tensor, blocks: Blocks) -> Tensor:
     gradient = edge - inner
     mean = gradient.mean(-1, keepdim=True)
     centred = gradient - mean
-    covariance = centred @ centred.transpose(-1, -2) / size + 1e-4 * torch.eye(3, device=strips.device).double()  # (2.5 / 255)^2
+    covariance = (
+        centred @ centred.transpose(-1, -2) / size
+        + 1e-4 * torch.eye(3, device=strips.device).double()
+    )  # (2.5 / 255)^2
     precision = inverse3(covariance)
     expected = edge + mean
     weighted = precision @ expected
     constant = (weighted * expected).sum((-1, -2))[..., None]
     query = torch.cat([precision.flatten(3), -2 * weighted.flatten(3), constant], -1)
     reverse = edge.flip(-1)
-    key = torch.cat([(edge @ edge.transpose(-1, -2)).flatten(3), reverse.flatten(3), torch.ones_like(constant)], -1)
+    key = torch.cat(
+        [(edge @ edge.transpose(-1, -2)).flatten(3), reverse.flatten(3), torch.ones_like(constant)],
+        -1,
+    )
     one_way = products(query, key, blocks)
     return ((one_way + blocks.transposed(one_way)).clamp(min=1e-3) / size).float()
 
@@ -96,7 +126,11 @@ def products(query: Tensor, key: Tensor, blocks: Blocks) -> Tensor:
     """All blocks of inner products of side codes: two (B, n, 4, d) -> (B, 4O, n, n)."""
     heaps, n, _, d = query.shape
     keys = key.transpose(1, 2)[:, blocks.opposite.reshape(-1)]
-    queries = query.transpose(1, 2)[:, :, None].expand(-1, -1, blocks.count, -1, -1).reshape(heaps, -1, n, d)
+    queries = (
+        query.transpose(1, 2)[:, :, None]
+        .expand(-1, -1, blocks.count, -1, -1)
+        .reshape(heaps, -1, n, d)
+    )
     return queries @ keys.transpose(-1, -2)
 
 
@@ -121,17 +155,27 @@ class SideEncoder(nn.Module):
         x = functional.relu(x + context.reshape(heaps * n * 4, -1, 1))
         for layer in self.middle:
             x = x + functional.relu(layer(x))
-        with torch.autocast(x.device.type, enabled=False):  # differences of near-equal sums need all of float32
+        with torch.autocast(
+            x.device.type, enabled=False
+        ):  # differences of near-equal sums need all of float32
             x = x.float()
             codes = self.shown, self.expected, self.certainty
-            weight, bias = (torch.cat([getattr(code, name) for code in codes]) for name in ("weight", "bias"))
-            shown, expected, certainty = functional.conv1d(x, weight, bias, padding=1).chunk(3, 1)  # at once: faster
+            weight, bias = (
+                torch.cat([getattr(code, name) for code in codes]) for name in ("weight", "bias")
+            )
+            shown, expected, certainty = functional.conv1d(x, weight, bias, padding=1).chunk(
+                3, 1
+            )  # at once: faster
             shown, certainty = shown.flip(-1), functional.softplus(certainty)
             weighted = certainty * expected
             constant = (weighted * expected).sum((1, 2))[:, None]
             query = torch.cat([2 * weighted.flatten(1), -certainty.flatten(1), -constant], 1)
-            key = torch.cat([shown.flatten(1), shown.square().flatten(1), torch.ones_like(constant)], 1)
-            one_way = products(query.reshape(heaps, n, 4, -1), key.reshape(heaps, n, 4, -1), blocks) * (self.scale / s)
+            key = torch.cat(
+                [shown.flatten(1), shown.square().flatten(1), torch.ones_like(constant)], 1
+            )
+            one_way = products(
+                query.reshape(heaps, n, 4, -1), key.reshape(heaps, n, 4, -1), blocks
+            ) * (self.scale / s)
             return one_way + blocks.transposed(one_way)
 
 
@@ -141,8 +185,12 @@ class FragmentEncoder(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.fine = nn.Conv2d(3, 32, 3, padding=1)
-        self.middle = nn.Sequential(nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(), nn.Conv2d(64, 64, 3, 1, 1), nn.ReLU())
-        self.coarse = nn.Sequential(nn.Conv2d(64, 128, 3, 2, 1), nn.ReLU(), nn.Conv2d(128, 128, 3, 1, 1), nn.ReLU())
+        self.middle = nn.Sequential(
+            nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(), nn.Conv2d(64, 64, 3, 1, 1), nn.ReLU()
+        )
+        self.coarse = nn.Sequential(
+            nn.Conv2d(64, 128, 3, 2, 1), nn.ReLU(), nn.Conv2d(128, 128, 3, 1, 1), nn.ReLU()
+        )
         self.out = nn.Linear(2 * (32 + 64 + 128), width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -163,12 +211,18 @@ class Attention(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.bias = nn.Linear(channels, heads)
-        self.mix = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.mix = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
 
     def forward(self, x: Tensor, pairs: Tensor) -> Tensor:
         heaps, n, width = x.shape
-        q, k, v = self.qkv(self.norm1(x)).reshape(heaps, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        scores = q @ k.transpose(-1, -2) / math.sqrt(width // self.heads) + self.bias(pairs).permute(0, 3, 1, 2)
+        q, k, v = (
+            self.qkv(self.norm1(x)).reshape(heaps, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        )
+        scores = q @ k.transpose(-1, -2) / math.sqrt(width // self.heads) + self.bias(
+            pairs
+        ).permute(0, 3, 1, 2)
         x = x + self.out((scores.softmax(-1) @ v).transpose(1, 2).reshape(heaps, n, width))
         return x + self.mix(self.norm2(x))
 
@@ -192,17 +246,36 @@ class Round(nn.Module):
             for linear in (self.left, self.right):
                 linear.weight.mul_(0.1)
 
-    def forward(self, x: Tensor, sides: Tensor, touching: Tensor, affinity: Tensor, none: Tensor, blocks: Blocks):
+    def forward(
+        self,
+        x: Tensor,
+        sides: Tensor,
+        touching: Tensor,
+        affinity: Tensor,
+        none: Tensor,
+        blocks: Blocks,
+    ):
         """Tokens (B, n, w), side logits and touching probabilities (B, 4O, n, n), affinity logits (B, n, n): sharpened."""
         apart = 1 - torch.eye(x.shape[1], device=x.device)
-        closed = torch.log(blocks.loops(touching).float() + torch.exp(self.loop_floor)) - self.loop_floor
-        sides = sides + self.from_loops * (closed + blocks.transposed(closed)) + self.from_affinity * affinity[:, None]
+        closed = (
+            torch.log(blocks.loops(touching).float() + torch.exp(self.loop_floor)) - self.loop_floor
+        )
+        sides = (
+            sides
+            + self.from_loops * (closed + blocks.transposed(closed))
+            + self.from_affinity * affinity[:, None]
+        )
         touching = touching_probability(sides, none, blocks)
         walk = (torch.eye(x.shape[1], device=x.device) + touching.sum(1) / 4) / 2
         walk4 = (walk @ walk) @ (walk @ walk)
         walk16 = (walk4 @ walk4) @ (walk4 @ walk4)
         adjacency = log_sum_exp(sides, 1).clamp(-15, 15)
-        channels = [adjacency / 4, torch.log(walk4.float() + WALK_FLOOR), torch.log(walk16.float() + WALK_FLOOR), affinity / 4]
+        channels = [
+            adjacency / 4,
+            torch.log(walk4.float() + WALK_FLOOR),
+            torch.log(walk16.float() + WALK_FLOOR),
+            affinity / 4,
+        ]
         pairs = torch.stack(channels, -1) * apart[:, :, None]
         for layer in self.layers:
             x = layer(x, pairs)
@@ -244,7 +317,9 @@ class FragmentNetwork(nn.Module):
         self.none = nn.Parameter(torch.tensor(-1.0))
         self.rounds = nn.ModuleList(Round(width, heads, layers) for _ in range(rounds))
 
-    def forward(self, fragments: Tensor, turns: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    def forward(
+        self, fragments: Tensor, turns: Tensor
+    ) -> tuple[list[Tensor], list[Tensor], Tensor]:
         heaps, n, s = fragments.shape[:3]
         blocks = Blocks(turns)
         pixels = fragments.reshape(heaps * n, s, s, 3).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -252,15 +327,27 @@ class FragmentNetwork(nn.Module):
         strips = side_strips(pixels).reshape(heaps, n, 4, 3, DEPTH, s)
         with torch.autocast(pixels.device.type, enabled=False), torch.no_grad():
             same = torch.eye(n, device=pixels.device)
-            gradient = torch.log(gradient_dissimilarity(strips / 2, blocks)) + 30 * same  # a fragment is not its own neighbour
-            rows = gradient.reshape(heaps, 4, blocks.count, n, n).transpose(2, 3).reshape(heaps, 4, n, -1)
+            gradient = (
+                torch.log(gradient_dissimilarity(strips / 2, blocks)) + 30 * same
+            )  # a fragment is not its own neighbour
+            rows = (
+                gradient.reshape(heaps, 4, blocks.count, n, n)
+                .transpose(2, 3)
+                .reshape(heaps, 4, n, -1)
+            )
             second = rows.topk(2, -1, largest=False).values[..., 1]
             other = second[:, blocks.opposite.reshape(-1)]
             own = second[:, :, None].expand(-1, -1, blocks.count, -1).reshape(heaps, -1, n)
             ratio = (own[..., :, None] + other[..., None, :] - 2 * gradient).clamp(-5, 5)
-        ratio_gate, gradient_gate, learned_gate = functional.softplus(self.gates(x.mean(1)).float())[..., None, None].unbind(1)
+        ratio_gate, gradient_gate, learned_gate = functional.softplus(
+            self.gates(x.mean(1)).float()
+        )[..., None, None].unbind(1)
         sides = self.sides(strips, x, blocks)
-        sides = learned_gate[:, None] * sides + ratio_gate[:, None] * ratio - gradient_gate[:, None] * gradient.clamp(max=8)
+        sides = (
+            learned_gate[:, None] * sides
+            + ratio_gate[:, None] * ratio
+            - gradient_gate[:, None] * gradient.clamp(max=8)
+        )
         sides = sides - 1e4 * same
         touching = touching_probability(sides, self.none, blocks)
         affinity = torch.zeros_like(sides[:, 0])

@@ -4,9 +4,13 @@ A U-Net (Ronneberger et al., MICCAI 2015) at half resolution, entered and left b
 local z-score that takes light and contrast away.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from hvd.deep.training.models.unet import descend_and_rise, enlarge, normalised
 
 WIDTHS = 16, 32, 64, 96, 96  # at a half, a quarter ... of the resolution
 WINDOW = 17  # cells of 8 pixels: local mean and deviation over 136 pixels
@@ -16,16 +20,16 @@ QUIET = 0.01  # least deviation, of the range of grey: a flat image stays flat
 def local_score(image: Tensor) -> Tensor:
     """Image (B, 1, H, W) less its local mean, by its local deviation, within [-4, 4]."""
     height, width = image.shape[-2:]
-    cells = functional.avg_pool2d(torch.cat([image, image.square()], 1), 8, ceil_mode=True, count_include_pad=False)
+    cells = functional.avg_pool2d(
+        torch.cat([image, image.square()], 1), 8, ceil_mode=True, count_include_pad=False
+    )
     cells = functional.avg_pool2d(cells, WINDOW, 1, WINDOW // 2, count_include_pad=False)
-    cells = functional.interpolate(cells, scale_factor=8.0, mode="bilinear", align_corners=False)[:, :, :height, :width]
+    cells = functional.interpolate(cells, scale_factor=8.0, mode="bilinear", align_corners=False)[
+        :, :, :height, :width
+    ]
     mean, square = cells[:, :1], cells[:, 1:]
     deviation = (square - mean.square()).clamp(min=0).sqrt()
     return ((image - mean) / (deviation + QUIET)).clamp(-4, 4)
-
-
-def convolution(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 class GrainNetwork(nn.Module):
@@ -36,23 +40,30 @@ class GrainNetwork(nn.Module):
         self.enter = nn.Conv2d(1, WIDTHS[0], 4, 2, 1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for before, width in zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False):
-            self.down.append(nn.Sequential(convolution(before, width), convolution(width, width)))
+            self.down.append(nn.Sequential(normalised(before, width), normalised(width, width)))
         for below, width in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True):
-            self.up.append(nn.Sequential(convolution(below + width, width), convolution(width, width)))
+            self.up.append(
+                nn.Sequential(normalised(below + width, width), normalised(width, width))
+            )
         self.leave = nn.Conv2d(WIDTHS[0], 4, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         with torch.autocast(image.device.type, enabled=False):
             x = local_score(image.float())
-        x = self.enter(functional.pad(x, (0, 1, 0, 1), "replicate"))  # one more, so that an odd last row or column is seen
-        skips = []
-        for k, block in enumerate(self.down):
-            x = block(functional.max_pool2d(x, 2, ceil_mode=True) if k else x)
-            skips.append(x)
-        skips.pop()
-        for block in self.up:
-            skip = skips.pop()
-            x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = block(torch.cat([skip, x[:, :, : skip.shape[2], : skip.shape[3]]], 1))
+        x = self.enter(
+            functional.pad(x, (0, 1, 0, 1), "replicate")
+        )  # one more, so that an odd last row or column is seen
+        shrink = [lambda x: functional.max_pool2d(x, 2, ceil_mode=True)] * len(self.up)
+        x = descend_and_rise(x, self.down, shrink, map(joining, self.up))
         return functional.pixel_shuffle(self.leave(x), 2)[:, :, :height, :width]
+
+
+def joining(block: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """A step back that sets what comes from below, cut to its size, beside the skip."""
+
+    def rise(x: Tensor, skip: Tensor) -> Tensor:
+        x = enlarge(x, "bilinear")[:, :, : skip.shape[2], : skip.shape[3]]
+        return block(torch.cat([skip, x], 1))
+
+    return rise

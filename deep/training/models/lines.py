@@ -9,21 +9,36 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hvd.deep.training.models.unet import (
+    Residual,
+    Separable,
+    adding,
+    descend_and_rise,
+    pad_to_multiple,
+)
+
 WIDTHS, BLOCKS = (16, 64, 128), (3, 2, 8)  # at full, half and quarter resolution
 COARSENINGS = 5  # gaps up to some 60 pixels wide are bridged by the prior
 
 
 def prior(measured: Tensor, known: Tensor) -> Tensor:
     """Measured pixels (B, 1, H, W), zero where unknown, with gaps filled by weighted means of what lies around them."""
-    halving, spreading = (kernel(taps).to(measured.device) for taps in ([1.0, 3.0, 3.0, 1.0], [1.0, 4.0, 6.0, 4.0, 1.0]))
+    halving, spreading = (
+        kernel(taps).to(measured.device)
+        for taps in ([1.0, 3.0, 3.0, 1.0], [1.0, 4.0, 6.0, 4.0, 1.0])
+    )
     levels = [torch.cat([measured, known], 1)]
     for _ in range(COARSENINGS):
-        levels.append(functional.conv2d(functional.pad(levels[-1], (1, 2, 1, 2)), halving, stride=2, groups=2))
+        levels.append(
+            functional.conv2d(functional.pad(levels[-1], (1, 2, 1, 2)), halving, stride=2, groups=2)
+        )
     mean = measured.sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
     filled = (levels[-1][:, :1] + 1e-3 * mean) / (levels[-1][:, 1:] + 1e-3)
     for level in levels[-2::-1]:
         spread = functional.conv2d(functional.pad(level, (2, 2, 2, 2)), spreading, groups=2)
-        coarse = functional.interpolate(filled, scale_factor=2.0, mode="bilinear", align_corners=False)
+        coarse = functional.interpolate(
+            filled, scale_factor=2.0, mode="bilinear", align_corners=False
+        )
         coarse = coarse[:, :, : level.shape[2], : level.shape[3]]
         filled = (spread[:, :1] + 0.02 * coarse) / (spread[:, 1:] + 0.02)
     return torch.where(known > 0.5, measured, filled)
@@ -35,35 +50,6 @@ def kernel(taps: list[float]) -> Tensor:
     return (line[:, None] * line)[None, None].repeat(2, 1, 1, 1)
 
 
-class Block(nn.Module):
-    """Two convolutions around a rectifier, added to what came in."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.first, self.second = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(functional.relu(self.first(x)))
-
-
-class Separable(nn.Module):
-    """A block of a quarter of the work for its width: each channel looks around by itself, then every pixel mixes its channels."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.around = nn.Conv2d(width, width, 5, padding=2, groups=width)
-        self.first, self.second = nn.Conv2d(width, 2 * width, 1), nn.Conv2d(2 * width, width, 1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # in bfloat16 processors learn this at a third of the speed
-            around = self.around(x.float())
-        return x + self.second(functional.relu(self.first(around)))
-
-
 class LineNetwork(nn.Module):
     """`forward(measured, known)`: float32 (B, 1, H, W) each, images in [0, 1] with zeros where `known` is 0; H and W from 8 ->
     filled images (B, 1, H, W), not clipped, the measured pixels as they came."""
@@ -73,29 +59,29 @@ class LineNetwork(nn.Module):
         self.enter = nn.Conv2d(3, widths[0], 3, padding=1)
         self.down, self.narrow, self.widen, self.up = (nn.ModuleList() for _ in range(4))
         for k, (width, count) in enumerate(zip(widths, blocks, strict=True)):
-            block = Separable if k else Block  # channels are few at full resolution, where all of them look around together
-            self.down.append(nn.Sequential(*(block(width) for _ in range(count))))
+            # channels are few at full resolution, where all of them look around together
+            block = Separable if k else Residual
+            self.down.append(nn.Sequential(*(block(width, normalise=False) for _ in range(count))))
             if k + 1 < len(widths):
                 self.widen.append(nn.Conv2d(width, widths[k + 1], 2, 2))
                 self.narrow.append(nn.Conv2d(widths[k + 1], width, 1))
-                self.up.append(nn.Sequential(*(block(width) for _ in range(count))))
+                self.up.append(
+                    nn.Sequential(*(block(width, normalise=False) for _ in range(count)))
+                )
         self.leave = nn.Conv2d(widths[0], 1, 3, padding=1)
 
     def forward(self, measured: Tensor, known: Tensor) -> Tensor:
         height, width = measured.shape[-2:]
-        with torch.autocast(measured.device.type, enabled=False):  # what is left as it is needs all of float32
+        with torch.autocast(
+            measured.device.type, enabled=False
+        ):  # what is left as it is needs all of float32
             first = prior(measured, known)
         x = torch.cat([measured, first, known], 1)
-        size = 2 ** len(self.widen)
-        x = self.enter(functional.pad(x, (0, -width % size, 0, -height % size), "replicate"))
-        skips = []
-        for k, block in enumerate(self.down):
-            x = block(x)
-            if k < len(self.widen):
-                skips.append(x)
-                x = self.widen[k](x)
-        for narrow, block in zip(reversed(self.narrow), reversed(self.up), strict=True):
-            x = functional.interpolate(narrow(x), scale_factor=2.0, mode="nearest")
-            x = block(x + skips.pop())
+        x = self.enter(pad_to_multiple(x, 2 ** len(self.widen)))
+        rise = [
+            adding(narrow, block, "nearest")
+            for narrow, block in zip(reversed(self.narrow), reversed(self.up), strict=True)
+        ]
+        x = descend_and_rise(x, self.down, self.widen, rise)
         filled = first + self.leave(x)[:, :, :height, :width]
         return torch.where(known > 0.5, measured, filled)

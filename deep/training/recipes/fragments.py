@@ -14,13 +14,14 @@ from sklearn.metrics import adjusted_rand_score
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data.fragments import heap, heaps, samples
-from data.photographs import photographs
-from deep.training.loop import Recipe
-from deep.training.models.fragments import Blocks, FragmentNetwork, touching_probability
-from toolkit.clustering import groups
-from toolkit.core import Sample, ToolkitError
-from toolkit.tasks.fragments import STEPS, Arrangement, Conditions
+from hvd.data.fragments import heap, heaps, samples
+from hvd.data.photographs import photographs
+from hvd.deep.training.models.fragments import Blocks, FragmentNetwork, touching_probability
+from hvd.deep.training.recipe import Export, Recipe
+from hvd.toolkit.core import Sample, ToolkitError
+from hvd.toolkit.tasks.fragments.clustering import groups
+from hvd.toolkit.tasks.fragments.options import Conditions
+from hvd.toolkit.tasks.fragments.types import STEPS, Arrangement
 
 # Share of steps, photographs, grid, fragment; crops smaller than the photograph start anywhere, so that fragment borders do not
 # keep step with the 16-pixel blocks of subsampled JPEG colour.
@@ -51,7 +52,11 @@ def varied(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
     row, column = rng.integers(0, full - side + 1, 2)
     photograph = photograph[row : row + side, column : column + side]
     if side != size:
-        photograph = cv2.resize(photograph, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
+        photograph = cv2.resize(
+            photograph,
+            (size, size),
+            interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR,
+        )
     if rng.random() < 0.5:
         photograph = photograph[:, ::-1]
     if rng.random() < 0.3:
@@ -62,7 +67,10 @@ def varied(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
 
 def enough(folder: Path, part: str) -> np.ndarray:
     """The photographs of a part, uint8 (N, 64, 64, 3), of which a heap needs some that differ."""
-    found, most = photographs(str(folder / f"{part}.zip"), 64), max(images for _, images, _, _ in SHAPES)
+    found, most = (
+        photographs(str(folder / f"{part}.zip"), 64),
+        max(images for _, images, _, _ in SHAPES),
+    )
     if len(found) < most:
         reason = f"{folder / part}.zip holds {len(found)} photographs."
         raise ToolkitError(reason, f"Give {most} or more: so many make a heap.", status=5)
@@ -80,9 +88,13 @@ def batch(photographs: np.ndarray, step: int, seed: int) -> list[Sample]:
     found = []
     for _ in range(max(1, (320 if turned else 640) // fragments)):
         noise = 0.0 if rng.random() < clean else rng.uniform(1, NOISE_LIMIT)
-        conditions = Conditions(images=images, grid=grid, fragment=fragment, noise=noise, rotate=turned, worn=worn)
+        conditions = Conditions(
+            images=images, grid=grid, fragment=fragment, noise=noise, rotate=turned, worn=worn
+        )
         chosen = photographs[rng.choice(len(photographs), images, replace=False)]
-        found.append(heap(np.stack([varied(p, grid * fragment, rng) for p in chosen]), conditions, rng))
+        found.append(
+            heap(np.stack([varied(p, grid * fragment, rng) for p in chosen]), conditions, rng)
+        )
     return found
 
 
@@ -105,7 +117,9 @@ def loss(network: nn.Module, samples: list[Sample]) -> tuple[Tensor, dict[str, f
     none; later rounds count more."""
     turned = samples[0].inputs.turned
     turns = torch.arange(4 if turned else 1)
-    affinities, sides, none = network(torch.as_tensor(np.stack([s.inputs.fragments for s in samples])), turns)
+    affinities, sides, none = network(
+        torch.as_tensor(np.stack([s.inputs.fragments for s in samples])), turns
+    )
     heaps_, n, _ = affinities[0].shape
     groups = torch.as_tensor(np.stack([s.target.group for s in samples]))
     apart = ~torch.eye(n, dtype=torch.bool)
@@ -123,9 +137,15 @@ def loss(network: nn.Module, samples: list[Sample]) -> tuple[Tensor, dict[str, f
     for weight, logits in zip(torch.tensor([0.5, 0.4, 0.6, 1.0]) / 2.5, sides, strict=True):
         rows = logits.reshape(heaps_, 4, len(turns), n, n).transpose(2, 3).reshape(heaps_, 4, n, -1)
         rows = torch.cat([rows, none.expand(heaps_, 4, n, 1)], -1)
-        side_loss = side_loss + weight * functional.cross_entropy(rows.reshape(-1, rows.shape[-1]), truth.reshape(-1))
+        side_loss = side_loss + weight * functional.cross_entropy(
+            rows.reshape(-1, rows.shape[-1]), truth.reshape(-1)
+        )
     total = 2 * pair_loss + 0.25 * contrast + 0.3 * side_loss
-    return total, {"pairs": pair_loss.item(), "contrast": contrast.item(), "sides": side_loss.item()}
+    return total, {
+        "pairs": pair_loss.item(),
+        "contrast": contrast.item(),
+        "sides": side_loss.item(),
+    }
 
 
 VALIDATION = {
@@ -146,7 +166,9 @@ def validate(network: nn.Module, photographs: np.ndarray) -> dict[str, float]:
         found = []
         for sample in heaps(photographs, conditions, count, seed=1):
             turns = torch.arange(4 if conditions.rotate else 1)
-            affinities, _, _ = network(torch.from_numpy(sample.inputs.fragments.copy())[None], turns)
+            affinities, _, _ = network(
+                torch.from_numpy(sample.inputs.fragments.copy())[None], turns
+            )
             affinity = affinities[-1][0].sigmoid().numpy()
             labels = groups(affinity, conditions.images, equal=True)
             found.append(adjusted_rand_score(sample.target.group, labels))
@@ -171,29 +193,22 @@ class Graph(nn.Module):
         return affinities[-1][0].sigmoid(), neighbours.reshape(4, turns.shape[0], count, count)
 
 
-DYNAMIC = {"fragments": dict.fromkeys((0, 1, 2), torch.export.Dim.DYNAMIC), "turns": {0: torch.export.Dim.DYNAMIC}}
-OUTPUTS = ["affinity", "neighbours"]
-
-
 def examples() -> list[dict[str, np.ndarray]]:
     """Noise, which has no axis of length 1, to trace the graph; then heaps of photographs of three sizes, upright and turned."""
     noise = np.random.default_rng(0).integers(0, 256, (24, 12, 12, 3), np.uint8)
-    cases = Conditions(), Conditions(images=5, grid=3, fragment=9, noise=10), Conditions(images=4, fragment=12, rotate=True)
+    cases = (
+        Conditions(),
+        Conditions(images=5, grid=3, fragment=9, noise=10),
+        Conditions(images=4, fragment=12, rotate=True),
+    )
     heaps_ = [next(samples("builtin", conditions, 1, 0)).inputs for conditions in cases]
     shown = [(noise, True), *((heap.fragments, heap.turned) for heap in heaps_)]
-    return [{"fragments": fragments.copy(), "turns": np.arange(4 if turned else 1)} for fragments, turned in shown]
+    return [
+        {"fragments": fragments.copy(), "turns": np.arange(4 if turned else 1)}
+        for fragments, turned in shown
+    ]
 
 
-CARD = {
-    "recipe": "deep/training/recipes/fragments.py",
-    "inputs": "fragments uint8 (n, s, s, 3) RGB, s >= 4; turns int64 [0] for upright heaps, [0, 1, 2, 3] for turned ones",
-    "outputs": "affinity (n, n): probability of one photograph; neighbours (4, turns, n, n): probability that two sides touch",
-}
-DATA = {  # by the SHA-256 of train.zip
-    "f1d6689f3985298e2bc60c89df57fcf4a6df0e1de58f241944ee168a64405fa5": (
-        "32,500 photographs of 64 x 64: 28,000 Tiny ImageNet, 4,500 imagenette; ImageNet terms: non-commercial research"
-    ),
-}
 RECIPE = Recipe(
     task="fragments",
     network=FragmentNetwork,
@@ -202,5 +217,27 @@ RECIPE = Recipe(
     batch=batch,
     loss=loss,
     validate=validate,
+    reported=tuple(VALIDATION),
+    export=Export(
+        graph=Graph,
+        examples=examples,
+        outputs=["affinity", "neighbours"],
+        dynamic={
+            "fragments": dict.fromkeys((0, 1, 2), torch.export.Dim.DYNAMIC),
+            "turns": {0: torch.export.Dim.DYNAMIC},
+        },
+        card={
+            "recipe": "deep/training/recipes/fragments.py",
+            "inputs": "fragments uint8 (n, s, s, 3) RGB, s >= 4; turns int64 [0] for upright heaps, "
+            "[0, 1, 2, 3] for turned ones",
+            "outputs": "affinity (n, n): probability of one photograph; neighbours (4, turns, n, n): "
+            "probability that two sides touch",
+        },
+        sources={
+            "f1d6689f3985298e2bc60c89df57fcf4a6df0e1de58f241944ee168a64405fa5": (
+                "32,500 photographs of 64 x 64: 28,000 Tiny ImageNet, 4,500 imagenette; ImageNet terms: non-commercial research"
+            ),
+        },
+    ),
     steps=14200,
 )

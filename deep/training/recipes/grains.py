@@ -13,19 +13,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data.grains import generated, labelled, photographed, polycrystal
-from deep.training.loop import Recipe
-from deep.training.models.grains import GrainNetwork
-from toolkit.boundaries import Closure, drawn, marked, partition
-from toolkit.core import Sample
-from toolkit.tasks.grains import Boundaries, boundary_f1, boundary_iou, diameter_error
+from hvd.data.fields import smooth_noise
+from hvd.data.grains import generated, labelled, photographed, polycrystal
+from hvd.deep.training.models.grains import GrainNetwork
+from hvd.deep.training.recipe import Export, Recipe
+from hvd.toolkit.core import Sample
+from hvd.toolkit.tasks.grains.boundaries import Closure, drawn, marked, partition
+from hvd.toolkit.tasks.grains.metrics import boundary_f1, boundary_iou, diameter_error
+from hvd.toolkit.tasks.grains.types import Boundaries
 
 CROP, BATCH = 512, 4
 POOL, POOL_SIDE = 600, 560  # generated micrographs, of which batches take crops
 BLANK = 0.05  # of generated crops: an even grey, so that light and noise alone make no boundary
 GENERATED_ALONE = 1000  # steps before real micrographs enter
 SHARE_REAL = 0.75
-SHARE_UNCHANGED = 0.5  # of real crops in their own scale and light, which are those of micrographs to come
+SHARE_UNCHANGED = (
+    0.5  # of real crops in their own scale and light, which are those of micrographs to come
+)
 SHARE_FULL = 0.75  # of changed real crops near full resolution; the others are shrunk, so that thinner lines are seen too
 LINES_FROM = 2800  # step from which broken lines cost extra
 LINES_WEIGHT = 0.25
@@ -55,29 +59,48 @@ def data(folder: Path, part: str) -> Examples | list[Sample]:
     pyramids = []
     for sample in real:
         level = sample.inputs.image.astype(np.float32) / 255, sample.target.mask.astype(np.float32)
-        half = tuple(cv2.resize(a, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for a in level)
+        half = tuple(
+            cv2.resize(a, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for a in level
+        )
         pyramids.append([level, half])
     with multiprocessing.get_context("spawn").Pool(2) as workers:
         return Examples(pyramids, workers.map(pooled, range(POOL), chunksize=25))
 
 
-def real_crop(pyramid: list[tuple[np.ndarray, np.ndarray]], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def real_crop(
+    pyramid: list[tuple[np.ndarray, np.ndarray]], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """A crop turned by any angle, at 0.35 to 1.3 of the resolution, mirrored half of the time, and bent a little."""
-    scale = rng.uniform(0.8, 1.3) if rng.random() < SHARE_FULL else np.exp(rng.uniform(np.log(0.35), np.log(0.8)))
+    scale = (
+        rng.uniform(0.8, 1.3)
+        if rng.random() < SHARE_FULL
+        else np.exp(rng.uniform(np.log(0.35), np.log(0.8)))
+    )
     image, mask = pyramid[int(scale < 0.7)]
     scale = scale * 2 if scale < 0.7 else scale
     angle, mirror = rng.uniform(0, 2 * np.pi), rng.choice([-1, 1])
-    across = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([1, mirror]) / scale
+    across = (
+        np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        @ np.diag([1, mirror])
+        / scale
+    )
     reach = np.minimum(CROP * 0.5 / scale, np.array(image.shape) / 2)
     centre = rng.uniform(reach, image.shape - reach)
     grid = np.stack(np.mgrid[:CROP, :CROP], -1).astype(np.float32) - CROP / 2
-    bend = cv2.resize(rng.standard_normal((CROP // 32, CROP // 32, 2), np.float32), (CROP, CROP), interpolation=cv2.INTER_CUBIC)
-    place = (grid + rng.uniform(0, 4) * bend) @ across.T.astype(np.float32) + centre.astype(np.float32)
+    bend = smooth_noise((CROP // 32, CROP // 32, 2), rng, (CROP, CROP))
+    place = (grid + rng.uniform(0, 4) * bend) @ across.T.astype(np.float32) + centre.astype(
+        np.float32
+    )
     rows, columns = np.ascontiguousarray(place[..., 0]), np.ascontiguousarray(place[..., 1])
-    return tuple(cv2.remap(a, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) for a in (image, mask))
+    return tuple(
+        cv2.remap(a, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        for a in (image, mask)
+    )
 
 
-def unchanged_crop(example: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def unchanged_crop(
+    example: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """A crop in one of eight positions."""
     top, left = rng.integers(0, np.array(example[0].shape) - CROP + 1)
     turns, mirror = rng.integers(0, 4), rng.random() < 0.5
@@ -102,11 +125,17 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, flo
             image = mask = np.zeros((CROP, CROP), np.float32)
             image = image + np.float32(rng.uniform(0.1, 0.9))
         else:
-            image, mask = unchanged_crop(examples.generated[rng.integers(len(examples.generated))], rng)
+            image, mask = unchanged_crop(
+                examples.generated[rng.integers(len(examples.generated))], rng
+            )
         images.append(photographed(image, rng) if changed else image)
         masks.append(mask)
     weight = LINES_WEIGHT if step >= LINES_FROM else 0.0
-    return torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(masks))[:, None], weight
+    return (
+        torch.from_numpy(np.stack(images))[:, None],
+        torch.from_numpy(np.stack(masks))[:, None],
+        weight,
+    )
 
 
 def soft_skeleton(mask: Tensor, rounds: int = 6) -> Tensor:
@@ -139,7 +168,9 @@ def broken_lines(probability: Tensor, mask: Tensor) -> Tensor:
     return 1 - 2 * precision * recall / (precision + recall)
 
 
-def loss(network: nn.Module, examples: tuple[Tensor, Tensor, float]) -> tuple[Tensor, dict[str, float]]:
+def loss(
+    network: nn.Module, examples: tuple[Tensor, Tensor, float]
+) -> tuple[Tensor, dict[str, float]]:
     """Cross-entropy and Dice, and the centre-line Dice once it counts."""
     images, masks, weight = examples
     logits = network(images.contiguous(memory_format=torch.channels_last)).float()
@@ -155,9 +186,6 @@ def loss(network: nn.Module, examples: tuple[Tensor, Tensor, float]) -> tuple[Te
     return total, scalars
 
 
-VALIDATION = ("iou", "f1", "diameter_error", "generated_f1")
-
-
 @torch.inference_mode()
 def validate(network: nn.Module, samples: list[Sample]) -> dict[str, float]:
     """IoU, F1 and diameter error on the labelled micrograph, F1 on generated ones; `score` weighs both kinds."""
@@ -170,8 +198,14 @@ def validate(network: nn.Module, samples: list[Sample]) -> dict[str, float]:
         found.append(Boundaries(marked(probability, labels, THRESHOLD), labels))
     network.train()
     real, answer = samples[0].target, found[0]
-    scores = {"iou": boundary_iou(real, answer), "f1": boundary_f1(real, answer), "diameter_error": diameter_error(real, answer)}
-    scores["generated_f1"] = float(np.mean([boundary_f1(s.target, f) for s, f in zip(samples[1:], found[1:], strict=True)]))
+    scores = {
+        "iou": boundary_iou(real, answer),
+        "f1": boundary_f1(real, answer),
+        "diameter_error": diameter_error(real, answer),
+    }
+    scores["generated_f1"] = float(
+        np.mean([boundary_f1(s.target, f) for s, f in zip(samples[1:], found[1:], strict=True)])
+    )
     scores["score"] = (scores["iou"] + scores["f1"]) / 2 + scores["generated_f1"]
     return scores
 
@@ -188,27 +222,15 @@ class Graph(nn.Module):
         return (self.network(image[None, None])[0, 0].sigmoid(),)
 
 
-DYNAMIC = {"image": {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}}
-OUTPUTS = ["probability"]
-
-
 def examples() -> list[dict[str, np.ndarray]]:
     """Generated micrographs of an even and an odd size, the smallest, and a flat one."""
     first = next(generated(1, 0)).inputs.image.astype(np.float32) / 255
-    return [{"image": np.ascontiguousarray(a)} for a in (first[:200, :264], first[:131, :97], first[:16, :16], 0 * first[:64, :64])]
+    return [
+        {"image": np.ascontiguousarray(a)}
+        for a in (first[:200, :264], first[:131, :97], first[:16, :16], 0 * first[:64, :64])
+    ]
 
 
-CARD = {
-    "recipe": "deep/training/recipes/grains.py",
-    "inputs": "image float32 (H, W), grey from 0 to 1, H and W from 16",
-    "outputs": "probability (H, W) that a pixel lies on a drawn grain boundary",
-}
-DATA = {  # by the SHA-256 of train/images
-    "b60e2d9e9d418f059e8ca1255fd0587fe9ff6188bd7dc03cfb04ad2d813bc496": (
-        "4 micrographs of etched 316L steel (IntelligentMat/grain-analysis; Warren et al., arXiv 2307.05911; no licence stated), "
-        "and generated polycrystals"
-    ),
-}
 RECIPE = Recipe(
     task="grains",
     network=GrainNetwork,
@@ -217,6 +239,25 @@ RECIPE = Recipe(
     batch=batch,
     loss=loss,
     validate=validate,
+    reported=("iou", "f1", "diameter_error", "generated_f1"),
+    export=Export(
+        graph=Graph,
+        examples=examples,
+        outputs=["probability"],
+        dynamic={"image": {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}},
+        card={
+            "recipe": "deep/training/recipes/grains.py",
+            "inputs": "image float32 (H, W), grey from 0 to 1, H and W from 16",
+            "outputs": "probability (H, W) that a pixel lies on a drawn grain boundary",
+        },
+        sources={
+            "b60e2d9e9d418f059e8ca1255fd0587fe9ff6188bd7dc03cfb04ad2d813bc496": (
+                "4 micrographs of etched 316L steel (IntelligentMat/grain-analysis; "
+                "Warren et al., arXiv 2307.05911; no licence stated), "
+                "and generated polycrystals"
+            ),
+        },
+    ),
     steps=8000,
     taught=LINES_FROM,
     average=0.99,  # over a longer time, weights and the normalisation's statistics part

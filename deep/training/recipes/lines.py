@@ -17,20 +17,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.heads import SIDE, generated, head
-from deep.training.loop import Recipe
-from deep.training.models.lines import LineNetwork
-from toolkit.core import ToolkitError
-from toolkit.images import read_array
-from toolkit.stripes import TASK_MASK, scattered, stripes
+from hvd.data.heads import SIDE, generated, head
+from hvd.deep.training.models.lines import LineNetwork
+from hvd.deep.training.recipe import Export, Recipe
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.images import read_array
+from hvd.toolkit.tasks.lines.masks import TASK_MASK, scattered, stripes
 
 BATCH = 32
 POOL, POOL_SEED = 12_000, 3_000_017  # generated heads
 SHARE_GENERATED, SHARE_FRAMED = 0.1, 0.35  # the others are slices as they are
-SHARE_TASK, SHARE_TURNED = 0.93, 0.02  # of masks: the task's own as it is, and mirrored and shifted; the others are of all kinds
+SHARE_TASK, SHARE_TURNED = (
+    0.93,
+    0.02,
+)  # of masks: the task's own as it is, and mirrored and shifted; the others are of all kinds
 DARKEST = 1e-3  # grey, of 1: a scan whose brightest pixel is darker is not brightened further
 ROW, COLUMN = np.meshgrid(*[np.linspace(-1, 1, SIDE)] * 2, indexing="ij")
-UNEVEN = np.stack([ROW, COLUMN, ROW * COLUMN, ROW**2, COLUMN**2])  # of which what coils see unevenly is made
+UNEVEN = np.stack(
+    [ROW, COLUMN, ROW * COLUMN, ROW**2, COLUMN**2]
+)  # of which what coils see unevenly is made
 FINEST = 1e-4  # mean squared error below which there is nothing to gain: 40 dB
 
 
@@ -47,7 +52,9 @@ def heads(path: Path) -> np.ndarray:
     """uint8 (n, 64, 64) of an .npy file."""
     array = read_array(path)
     if array.dtype != np.uint8 or array.shape[1:] != (SIDE, SIDE):
-        raise ToolkitError(f"{path} is {array.dtype} {array.shape}.", f"Give uint8 (n, {SIDE}, {SIDE}).", status=5)
+        raise ToolkitError(
+            f"{path} is {array.dtype} {array.shape}.", f"Give uint8 (n, {SIDE}, {SIDE}).", status=5
+        )
     return array
 
 
@@ -60,7 +67,9 @@ def data(folder: Path, part: str) -> Examples | np.ndarray:
     if native.exists():
         with np.load(native) as archive:
             planes = archive["heads"]
-        planes = np.rot90(planes.reshape(-1, *planes.shape[-2:]), axes=(1, 2))  # they lie on their faces
+        planes = np.rot90(
+            planes.reshape(-1, *planes.shape[-2:]), axes=(1, 2)
+        )  # they lie on their faces
     with multiprocessing.get_context("spawn").Pool(2) as workers:
         made_up = np.stack(workers.map(partial(generated, POOL_SEED), range(POOL), chunksize=100))
     return Examples(heads(folder / "train.npy"), made_up, planes)
@@ -70,9 +79,13 @@ def framed(plane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A finer plane (H, W) in a frame of its own: turned, shifted, larger or smaller; float32 (64, 64)."""
     scale, angle = rng.uniform(0.48, 0.7), np.degrees(rng.normal(0, 0.12))
     height, width = plane.shape
-    turn = cv2.getRotationMatrix2D((width / 2 + rng.normal(0, 5), height / 2 + rng.normal(0, 5)), angle, 2 * scale)
+    turn = cv2.getRotationMatrix2D(
+        (width / 2 + rng.normal(0, 5), height / 2 + rng.normal(0, 5)), angle, 2 * scale
+    )
     turn[:, 2] += SIDE - np.array([width, height]) / 2
-    fine = cv2.warpAffine(np.ascontiguousarray(plane, np.float32), turn, (2 * SIDE, 2 * SIDE), flags=cv2.INTER_CUBIC)
+    fine = cv2.warpAffine(
+        np.ascontiguousarray(plane, np.float32), turn, (2 * SIDE, 2 * SIDE), flags=cv2.INTER_CUBIC
+    )
     image = cv2.resize(fine, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return image * (255 / max(1, np.quantile(image, 0.998)))
 
@@ -96,7 +109,9 @@ def scanned(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         image = image * np.exp(np.tensordot(rng.normal(0, 0.15, len(UNEVEN)), UNEVEN, 1))
     if rng.random() < 0.2:
         angle = rng.uniform(0, np.pi / 2)  # faces look to the right
-        image = np.where(COLUMN * np.cos(angle) + ROW * np.sin(angle) > rng.uniform(0.2, 0.8), 0, image)
+        image = np.where(
+            COLUMN * np.cos(angle) + ROW * np.sin(angle) > rng.uniform(0.2, 0.8), 0, image
+        )
     image = image.astype(np.float32)
     kind = rng.random()
     if kind < 0.15:
@@ -141,20 +156,26 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor]:
         image, measured = scanned(image, rng), ~mask(rng)
         images.append(image / max(image[measured].max(), DARKEST))  # as bright as Graph shows them
         known.append(measured)
-    return torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(np.stack(known).astype(np.float32))[:, None]
+    return torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(
+        np.stack(known).astype(np.float32)
+    )[:, None]
 
 
 def squared_error(found: Tensor, images: Tensor, known: Tensor) -> Tensor:
     """Mean squared error of the missing pixels of each image, (B,)."""
     missing = 1 - known
-    return ((found - images).square() * missing).sum((1, 2, 3)) / missing.sum((1, 2, 3)).clamp(min=1)
+    return ((found - images).square() * missing).sum((1, 2, 3)) / missing.sum((1, 2, 3)).clamp(
+        min=1
+    )
 
 
 def loss(network: nn.Module, examples: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
     """Mean logarithm of each image's error: what PSNR measures."""
     images, known = examples
     error = squared_error(network(images * known, known), images, known)
-    return (error + FINEST).log().mean(), {"psnr_missing_db": (-10 * (error + FINEST).log10()).mean().item()}
+    return (error + FINEST).log().mean(), {
+        "psnr_missing_db": (-10 * (error + FINEST).log10()).mean().item()
+    }
 
 
 OTHERS = {  # masks of other kinds, to choose by as well
@@ -163,7 +184,6 @@ OTHERS = {  # masks of other kinds, to choose by as well
     "random_lines": scattered((SIDE, SIDE), 0.3, False, np.random.default_rng(0)),
     "angle_45": stripes((SIDE, SIDE), 2, 4, 45),
 }
-VALIDATION = ("psnr_missing_db", *OTHERS)
 
 
 @torch.inference_mode()
@@ -174,7 +194,9 @@ def validate(network: nn.Module, slices: np.ndarray) -> dict[str, float]:
     for name, missing in {"psnr_missing_db": TASK_MASK, **OTHERS}.items():
         known = torch.from_numpy(~missing).float()[None, None].expand_as(images)
         found = network(images * known, known).clamp(0, 1)
-        scores[name] = float((-10 * squared_error(found, images, known).clamp(min=1e-10).log10()).mean())
+        scores[name] = float(
+            (-10 * squared_error(found, images, known).clamp(min=1e-10).log10()).mean()
+        )
     scores["score"] = (4 * scores["psnr_missing_db"] + sum(scores[name] for name in OTHERS)) / 8
     return scores
 
@@ -199,31 +221,22 @@ class Graph(nn.Module):
 
 
 ANY = torch.export.Dim.DYNAMIC
-DYNAMIC = {name: {0: ANY, 1: ANY, 2: ANY} for name in ("measured", "known")}
-OUTPUTS = ["filled"]
 
 
 def examples() -> list[dict[str, np.ndarray]]:
     """Generated heads under several masks, of several sizes."""
     stack = np.stack([head(np.random.default_rng(k)) for k in range(4)])
     found = []
-    for images, missing in ((stack, TASK_MASK), (stack[:1, :37, :52], TASK_MASK[:37, :52]), (stack[:2, :8, :9], TASK_MASK[:8, :9])):
+    for images, missing in (
+        (stack, TASK_MASK),
+        (stack[:1, :37, :52], TASK_MASK[:37, :52]),
+        (stack[:2, :8, :9], TASK_MASK[:8, :9]),
+    ):
         known = np.broadcast_to(~missing, images.shape).astype(np.float32)
         found.append({"measured": images * known, "known": known})
     return found
 
 
-CARD = {
-    "recipe": "deep/training/recipes/lines.py",
-    "inputs": "measured float32 (B, H, W) in [0, 1], zero where missing; known float32 (B, H, W), 1 where measured; H and W from 8",
-    "outputs": "filled (B, H, W), within the range of each scan's measured pixels, which stay as they came",
-}
-DATA = {  # by the SHA-256 of train.npy
-    "0bfddfd321f427ff4240c33f8984f8a8c9196af0b8fa4bef13f31469ffcf7a8a": (
-        "4,455 slices and 2,295 finer planes of the heads of 135 people (IXI, by way of CBICA/NiChart_Project; CC BY-SA 3.0), "
-        "and generated heads"
-    ),
-}
 RECIPE = Recipe(
     task="lines",
     network=LineNetwork,
@@ -232,6 +245,27 @@ RECIPE = Recipe(
     batch=batch,
     loss=loss,
     validate=validate,
+    reported=("psnr_missing_db", *OTHERS),
+    export=Export(
+        graph=Graph,
+        examples=examples,
+        outputs=["filled"],
+        dynamic={name: {0: ANY, 1: ANY, 2: ANY} for name in ("measured", "known")},
+        card={
+            "recipe": "deep/training/recipes/lines.py",
+            "inputs": "measured float32 (B, H, W) in [0, 1], zero where missing; known float32 (B, H, "
+            "W), 1 where measured; H and W from 8",
+            "outputs": "filled (B, H, W), within the range of each scan's measured pixels, which stay "
+            "as they came",
+        },
+        sources={
+            "0bfddfd321f427ff4240c33f8984f8a8c9196af0b8fa4bef13f31469ffcf7a8a": (
+                "4,455 slices and 2,295 finer planes of the heads of 135 people "
+                "(IXI, by way of CBICA/NiChart_Project; CC BY-SA 3.0), "
+                "and generated heads"
+            ),
+        },
+    ),
     steps=9000,
     learning_rate=2e-3,
     validate_every=300,

@@ -8,11 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from deep.training.models.unet import UNet
-from deep.training.recipes import lines
-from deep.training.recipes.lines import DATA, DYNAMIC, OUTPUTS, VALIDATION, Graph, examples
-
-__all__ = ["CARD", "DATA", "DYNAMIC", "OUTPUTS", "RECIPE", "VALIDATION", "Graph", "examples"]
+from hvd.deep.training.models.unet import UNet
+from hvd.deep.training.recipes import lines
 
 
 class Peer(nn.Module):
@@ -26,5 +23,12 @@ class Peer(nn.Module):
         return torch.where(known > 0.5, measured, self.unet(torch.cat([measured, known], 1)))
 
 
-CARD = lines.CARD | {"recipe": "deep/training/recipes/lines_peer.py"}
-RECIPE = replace(lines.RECIPE, network=Peer, steps=1500, learning_rate=1e-3, validate_every=50)
+CARD = lines.RECIPE.export.card | {"recipe": "deep/training/recipes/lines_peer.py"}
+RECIPE = replace(
+    lines.RECIPE,
+    network=Peer,
+    export=replace(lines.RECIPE.export, card=CARD),
+    steps=1500,
+    learning_rate=1e-3,
+    validate_every=50,
+)

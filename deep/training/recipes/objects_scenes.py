@@ -9,17 +9,18 @@ The shipped weights learned without the loss of IoU and without frames of half t
 
 from dataclasses import replace
 
-from deep.training.recipes import objects
-from deep.training.recipes.objects import DATA, DYNAMIC, OUTPUTS, VALIDATION, Graph, examples
-from toolkit.object_files import data_set
-
-__all__ = ["CARD", "DATA", "DYNAMIC", "OUTPUTS", "RECIPE", "VALIDATION", "Graph", "examples"]
+from hvd.deep.training.recipes import objects
+from hvd.toolkit.tasks.objects.dataset import data_set
 
 WIDTHS = 8, 16, 32, 48, 64
-CARD = objects.CARD | {"recipe": "deep/training/recipes/objects_scenes.py"}
+CARD = objects.RECIPE.export.card | {"recipe": "deep/training/recipes/objects_scenes.py"}
 RECIPE = replace(
     objects.RECIPE,
-    arguments=lambda folder: {"classes": list(data_set(folder / "train").classes), "widths": list(WIDTHS)},
+    export=replace(objects.RECIPE.export, card=CARD),
+    arguments=lambda folder: {
+        "classes": list(data_set(folder / "train").classes),
+        "widths": list(WIDTHS),
+    },
     steps=3000,
     validate_every=200,
 )

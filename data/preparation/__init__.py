@@ -1,0 +1,1 @@
+"""From annotations and images to a data set that a network can be trained on."""

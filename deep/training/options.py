@@ -1,0 +1,41 @@
+"""What can be said of a training and of an export; imports no torch."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from hvd.toolkit.options import Options, option
+
+REQUIRED = dataclasses.MISSING
+
+
+@dataclass(frozen=True)
+class TrainOptions(Options):
+    """How a network is trained."""
+
+    data: Path = option(REQUIRED, "Folder with the task's training and validation parts.")
+    out: Path = option(REQUIRED, "Folder of the run: weights, history, TensorBoard events.")
+    steps: int | None = option(None, "Optimiser steps.", low=1, shown_default="the recipe's")
+    epochs: int | None = option(
+        None, "Times that every image is shown, instead of --steps; objects alone.", low=1
+    )
+    seed: int = option(0, "Seed of weights and batches.", low=0)
+    threads: int = option(
+        2,
+        "Processor threads; where a graphics processor learns, processes that make its batches.",
+        low=1,
+    )
+    resume: bool = option(False, "Go on from the last validation in --out.")
+    weights: Path | None = option(
+        None,
+        "Start from these: checkpoints/TASK.safetensors, say.",
+        shown_default="from scratch",
+    )
+
+
+@dataclass(frozen=True)
+class ExportOptions(Options):
+    """Which run is exported, and where to."""
+
+    run: Path = option(REQUIRED, "Folder that `toolkit train` wrote.")
+    out: Path = option(Path("checkpoints"), "Folder for TASK.onnx, weights and index.")

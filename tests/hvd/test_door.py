@@ -1,0 +1,231 @@
+"""The door for Python users."""
+
+import inspect
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import hvd
+from hvd.toolkit.cli import cli
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.tasks.fragments import Arrangement
+from hvd.toolkit.tasks.grains import Boundaries
+from hvd.toolkit.tasks.lines import Filled
+from hvd.toolkit.tasks.lines.masks import TASK_MASK
+from hvd.toolkit.tasks.objects import Labelled
+
+
+@pytest.fixture
+def arrays(heap_sample, micrograph_sample, heads):
+    """By task: an array, the options to answer it with, and the class of its prediction."""
+    damaged = np.where(TASK_MASK, 0, np.rint(heads * 4000)).astype(np.int16)
+    picture = np.full((40, 56, 3), 120, np.uint8)
+    return {
+        "fragments": (heap_sample.inputs.fragments, {"images": 5}, Arrangement),
+        "grains": (micrograph_sample.inputs.image, {"micrometres_per_pixel": 0.5}, Boundaries),
+        "lines": (damaged, {}, Filled),
+        "objects": (picture, {"classes": "person"}, Labelled),
+    }
+
+
+@pytest.mark.parametrize("task", hvd.tasks())
+def test_an_array_gives_one_typed_result_and_writes_nothing(task, arrays, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    array, options, kind = arrays[task]
+    before = array.copy()
+    result = hvd.predict(task, array, **options)
+    assert isinstance(result.prediction, kind)
+    assert isinstance(result.measured, dict) and isinstance(result.notes, list)
+    np.testing.assert_array_equal(array, before)
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("task", hvd.tasks())
+def test_a_path_gives_what_the_command_line_records(task, arrays, tmp_path):
+    array, options, _ = arrays[task]
+    path = tmp_path / ("in.npy" if task in ("fragments", "lines") else "in.png")
+    if path.suffix == ".npy":
+        np.save(path, array)
+    else:
+        cv2.imwrite(str(path), array)
+    result = hvd.predict(task, path, **options)
+    flags = [part for k, v in options.items() for part in (f"--{k.replace('_', '-')}", str(v))]
+    call = ["predict", task, str(path), "--out", str(tmp_path / "out"), *flags]
+    record = json.loads(CliRunner().invoke(cli, call).stdout)
+    assert record["notes"] == result.notes
+    assert {k: record[k] for k in result.measured} == json.loads(json.dumps(result.measured))
+
+
+def test_lists_and_generators_give_results_in_order():
+    pictures = [np.full((16, 16 + k, 3), k, np.uint8) for k in range(3)]
+    for many in (pictures, (picture for picture in pictures)):
+        results = hvd.predict("objects", many, "trivial")
+        assert not isinstance(results, list)
+        widths = [result.prediction.mask.shape[1] for result in results]
+        assert widths == [16, 17, 18]
+
+
+def test_after_a_failure_an_iterator_goes_on():
+    pictures = [np.zeros((16, 16, 3), np.uint8), np.zeros((2, 2, 3), np.uint8)] * 2
+    results = hvd.predict("objects", pictures, "trivial")
+    next(results)
+    with pytest.raises(ToolkitError, match="2 x 2"):
+        next(results)
+    assert next(results).prediction.mask.shape == (16, 16)
+
+
+def test_filled_scans_have_the_type_and_the_values_of_the_input(arrays):
+    damaged, _, _ = arrays["lines"]
+    result = hvd.predict("lines", damaged)
+    values = result.prediction.values
+    assert values.dtype == damaged.dtype and values.shape == damaged.shape
+    kept = ~result.inputs.missing
+    np.testing.assert_array_equal(values[kept], damaged[kept])
+    assert values[~kept].any() and result.measured["mask"] == "task"
+
+
+def test_a_mask_may_be_an_array(heads):
+    mask = np.zeros((64, 64), bool)
+    mask[10:12] = True
+    result = hvd.predict("lines", heads[:2], "linear", mask=mask)
+    np.testing.assert_array_equal(result.inputs.missing[0], mask)
+
+
+def test_a_mask_at_another_size_comes_back_at_that_of_the_picture():
+    result = hvd.predict("objects", np.zeros((40, 80, 3), np.uint8), size=32)
+    assert result.prediction.mask.shape == (40, 80)
+
+
+def test_what_a_sample_shows_is_an_input(micrograph_sample):
+    result = hvd.predict("grains", micrograph_sample.inputs, "baseline")
+    assert result.inputs is micrograph_sample.inputs
+    assert len(result.prediction.grains.area) == result.measured["grains"]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda: hvd.predict("fragments", np.zeros((4, 8, 8, 3), np.uint8), known="x"),
+            "Give known",
+        ),
+        (lambda: hvd.predict("grains", np.zeros((20, 20)), exclude_bottom=-1), "exclude_bottom"),
+        (lambda: hvd.predict("magic", "x"), "fragments"),
+        (lambda: hvd.predict("lines", np.zeros((2, 2))), "Give"),
+        (lambda: hvd.predict("lines", "nowhere.npy"), "nowhere.npy"),
+        (lambda: hvd.predict("lines", 5), "int"),
+        (lambda: hvd.predict("lines", [5]).__next__(), "int"),
+        (lambda: hvd.predict("objects", "x", size=5, colour=3), "colour"),
+        (lambda: hvd.predict("objects", "x", "magic"), "magic"),
+        (lambda: hvd.evaluate("fragments", images=0), "Give images"),
+        (lambda: hvd.evaluate("fragments", samples=1, worn=9), "Give a larger fragment"),
+        (lambda: hvd.evaluate("fragments", method="colour", checkpoint="x"), "checkpoint"),
+        (lambda: next(hvd.samples("lines", "nowhere.npy")), "nowhere.npy"),
+        (lambda: hvd.samples("lines", masks="task"), "mask"),
+        (lambda: hvd.methods("magic"), "fragments"),
+    ],
+)
+def test_errors_speak_of_keywords_not_flags(call, words):
+    with pytest.raises((ToolkitError, TypeError)) as error:
+        call()
+    assert words in str(error.value) and "--" not in str(error.value)
+
+
+def test_evaluate_returns_what_json_prints():
+    call = [
+        "evaluate",
+        "lines",
+        "--samples",
+        "2",
+        "--method",
+        "linear",
+        "--json",
+        "--mask",
+        "1/2@0",
+    ]
+    printed = json.loads(CliRunner().invoke(cli, call).stdout)
+    returned = hvd.evaluate("lines", method="linear", samples=2, mask="1/2@0")
+    for scores in (printed, returned):
+        scores["methods"]["linear"].pop("milliseconds")
+    assert returned == printed
+
+
+class Grey:
+    def predict(self, inputs):
+        return Filled(np.where(inputs.missing, np.float32(0.5), inputs.images))
+
+
+def test_a_method_of_one_s_own_is_compared():
+    seen = []
+
+    def watched(records, total):
+        seen.append(total)
+        yield from records
+
+    methods = {"grey": Grey(), "other": Grey()}
+    scores = hvd.evaluate("lines", method=methods, samples=2, progress=watched)
+    assert set(scores["methods"]) == {"grey", "other"} and seen == [4]
+    assert hvd.evaluate("lines", method=Grey(), samples=1)["methods"]["Grey"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda scans: scans.images,
+        lambda scans: Filled(scans.images[:, :5]),
+        lambda scans: Filled(np.where(scans.missing, np.nan, scans.images)),
+        lambda scans: Filled(None),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_refused(wrong, heads):
+    method = Grey()
+    method.predict = wrong
+    with pytest.raises(ToolkitError):
+        hvd.predict("lines", np.where(TASK_MASK, 0, heads[:2]), method)
+
+
+def test_one_sample_has_no_interval():
+    scores = hvd.evaluate("lines", method="linear", samples=1)["methods"]["linear"]["metrics"]
+    assert scores["psnr_db"]["low"] is None and scores["psnr_db"]["high"] is None
+    shown = CliRunner().invoke(cli, ["evaluate", "lines", "--samples", "1", "--method", "linear"])
+    assert "[" not in shown.stdout.partition("\n\n")[0] and "no interval" in shown.stdout
+
+
+def test_methods_that_cannot_answer_are_left_out_and_named(tmp_path):
+    np.save(tmp_path / "scans.npy", np.random.default_rng(0).random((2, 40, 48), np.float32))
+    scores = hvd.evaluate("lines", tmp_path / "scans.npy", samples=1, mask="2/4@45")
+    assert "64 x 64" in scores["left_out"]["lmmse"] and "lmmse" not in scores["methods"]
+
+
+def test_importing_changes_nothing_in_the_process():
+    code = """if True:
+        import os
+        import cv2, PIL.Image
+        def state():
+            return cv2.getNumThreads(), PIL.Image.MAX_IMAGE_PIXELS, dict(os.environ)
+        before = state()
+        import hvd
+        from hvd.toolkit.tasks.grains import Micrograph
+        import numpy as np
+        hvd.predict("objects", np.zeros((16, 16, 3), np.uint8))
+        hvd.evaluate("fragments", method="trivial", samples=1, images=2)
+        assert state() == before, (before, state())
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_import_of_the_door_loads_nothing():
+    code = "import sys, hvd; sys.exit(bool({'numpy', 'cv2', 'click'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("name", hvd.__all__)
+def test_the_door_is_explained(name):
+    text = inspect.getdoc(getattr(hvd, name))
+    assert ">>>" in text and len(text.splitlines()) > 2

@@ -1,0 +1,172 @@
+"""A checkpoint is verified before it is run."""
+
+import contextlib
+import hashlib
+import json
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.graph import strange_operators
+from hvd.toolkit.network import SEAL, Checkpoint, checkpoint, operations, sealed
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return files("hvd.checkpoints").joinpath("fragments.onnx").read_bytes()
+
+
+def test_the_shipped_checkpoint_matches_its_index_and_carries_its_card():
+    found = checkpoint("fragments")
+    index = json.loads(files("hvd.checkpoints").joinpath("index.json").read_text())
+    assert index["fragments.onnx"]["sha256"] == found.sha256
+    assert {"task", "training", "validation", "data", "recipe", "parameters"} <= set(found.card)
+
+
+def test_the_seal_is_the_hash_of_all_before_it(shipped):
+    body = shipped[: -64 - len(SEAL)]
+    assert sealed(body) == shipped
+    assert shipped.endswith(hashlib.sha256(body).hexdigest().encode())
+
+
+@pytest.mark.parametrize("place", [0, 1000, -200, -80, -70, -1])
+def test_one_changed_byte_is_found_wherever_it_is(shipped, tmp_path, place):
+    data = bytearray(shipped)
+    data[place] ^= 1
+    (tmp_path / "changed.onnx").write_bytes(data)
+    with pytest.raises(ToolkitError) as error:
+        checkpoint("fragments", str(tmp_path / "changed.onnx"))
+    assert error.value.status == 3
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"<html></html>", b"\x80\x04pickle"])
+def test_what_is_no_checkpoint_is_refused(tmp_path, data):
+    (tmp_path / "model.onnx").write_bytes(data)
+    with pytest.raises(ToolkitError, match="not a checkpoint") as error:
+        checkpoint("fragments", str(tmp_path / "model.onnx"))
+    assert error.value.status == 3
+
+
+def test_a_sealed_file_that_is_no_network_is_refused(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(sealed(b"nonsense"))
+    with pytest.raises(ToolkitError, match="is no network"):
+        checkpoint("fragments", str(tmp_path / "model.onnx"))
+
+
+def test_a_checkpoint_of_another_task_is_refused(tmp_path, shipped):
+    body = shipped[: -64 - len(SEAL)]
+    other = body.replace(b'"task": "fragments"', b'"task": "fragmentz"')
+    assert other != body
+    (tmp_path / "other.onnx").write_bytes(sealed(other))
+    with pytest.raises(ToolkitError, match="network for fragmentz, not fragments") as error:
+        checkpoint("fragments", str(tmp_path / "other.onnx"))
+    assert error.value.status == 3
+
+
+def test_a_missing_checkpoint_is_refused():
+    with pytest.raises(ToolkitError, match="no checkpoint") as error:
+        checkpoint("fragments", "nowhere.onnx")
+    assert error.value.status == 3
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "turns"), [(4, 2, 1), (5, 7, 4), (16, 40, 4), (33, 12, 1)]
+)
+def test_probabilities_come_back_symmetric_for_any_size_and_count(size, count, turns):
+    fragments = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+    affinity, neighbours = checkpoint("fragments").run(fragments=fragments, turns=np.arange(turns))
+    assert affinity.shape == (count, count) and neighbours.shape == (4, turns, count, count)
+    np.testing.assert_allclose(affinity, affinity.T, atol=1e-5)
+    for side in range(4):
+        for turn in range(turns):
+            other = neighbours[(side + 2 + turn) % 4, -turn % turns]
+            np.testing.assert_allclose(neighbours[side, turn], other.T, atol=1e-4)
+    for found in (affinity, neighbours):
+        assert found.min() >= 0 and found.max() <= 1 + 1e-6
+
+
+def test_a_convolution_has_two_operations_for_each_weight_and_place():
+    onnx = pytest.importorskip("onnx", reason="making a graph needs the extra [train]")
+    helper, numbers = onnx.helper, onnx.TensorProto.FLOAT
+    weights = onnx.numpy_helper.from_array(np.ones((8, 3, 3, 3), np.float32), "weights")
+    made = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node(
+                    "Conv", ["image", "weights"], ["found"], strides=[2, 2], pads=[1, 1, 1, 1]
+                )
+            ],
+            "one",
+            [helper.make_tensor_value_info("image", numbers, [1, 3, "h", "w"])],
+            [helper.make_tensor_value_info("found", numbers, [1, 8, "a", "b"])],
+            [weights],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    helper.set_model_props(made, {"card": json.dumps({"task": "objects"})})
+    network = Checkpoint(sealed(made.SerializeToString()), "one.onnx", "objects")
+    found = operations(network, {"image": np.ones((1, 3, 20, 32), np.float32)})
+    assert found == 2 * (8 * 10 * 16) * (3 * 3 * 3)
+
+
+def test_operations_grow_with_the_picture():
+    network = checkpoint(
+        "objects", None, ("background", "disc", "ring", "square", "star", "triangle")
+    )
+    small, large = (
+        operations(network, {"image": np.zeros((1, n, n, 3), np.uint8)}) for n in (64, 128)
+    )
+    assert large == pytest.approx(4 * small, rel=1e-3) and small > 1e7
+
+
+def test_every_shipped_network_is_made_of_allowed_operators_alone():
+    for name in json.loads(files("hvd.checkpoints").joinpath("index.json").read_text()):
+        assert strange_operators(files("hvd.checkpoints").joinpath(name).read_bytes()) == set()
+
+
+def built(nodes):
+    """A serialised model of some nodes."""
+    onnx = pytest.importorskip("onnx", reason="making a graph needs the extra [train]")
+    helper, number = onnx.helper, onnx.TensorProto.FLOAT
+    given, found = (helper.make_tensor_value_info(name, number, ["n"]) for name in ("x", "y"))
+    made = helper.make_model(
+        helper.make_graph(nodes(helper), "one", [given], [found]),
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
+    made.ir_version = 8
+    return made
+
+
+@pytest.mark.parametrize("kind", ["loop", "branch", "random", "foreign", "function"])
+def test_a_sealed_network_with_other_operators_is_refused_before_it_is_loaded(kind, tmp_path):
+    onnx = pytest.importorskip("onnx", reason="making a graph needs the extra [train]")
+    helper = onnx.helper
+    inner = helper.make_graph([helper.make_node("Relu", ["x"], ["z"])], "inner", [], [])
+    node = {
+        "loop": lambda: helper.make_node("Loop", ["", "", "x"], ["y"], body=inner),
+        "branch": lambda: helper.make_node("Relu", ["x"], ["y"], then_branch=inner),
+        "random": lambda: helper.make_node("RandomNormalLike", ["x"], ["y"]),
+        "foreign": lambda: helper.make_node("Relu", ["x"], ["y"], domain="com.evil"),
+        "function": lambda: helper.make_node("Relu", ["x"], ["y"]),
+    }[kind]()
+    model = built(lambda helper: [node])
+    if kind == "function":
+        model.functions.append(
+            helper.make_function("own", "Relu", ["x"], ["y"], [], [helper.make_opsetid("", 17)])
+        )
+    helper.set_model_props(model, {"card": json.dumps({"task": "lines"})})
+    (tmp_path / "strange.onnx").write_bytes(sealed(model.SerializeToString()))
+    with pytest.raises(ToolkitError, match="no network here needs") as error:
+        checkpoint("lines", str(tmp_path / "strange.onnx"))
+    assert error.value.status == 3
+
+
+def test_bytes_of_any_kind_are_read_for_operators_or_refused():
+    rng = np.random.default_rng(0)
+    for length in (0, 1, 2, 5, 20, 300):
+        for _ in range(50):
+            with contextlib.suppress(ValueError):
+                strange_operators(rng.bytes(length))

@@ -1,0 +1,396 @@
+"""Runs over many inputs: resumed, shared, by several processes, beside other runs; whatever lies in the folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from hvd.toolkit import registry
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.manifest import HELD, Manifest, locked
+from hvd.toolkit.prediction import circumstances, merged, predicted
+from hvd.toolkit.tasks.objects.options import InputOptions
+from hvd.toolkit.tasks.objects.types import Labelled
+from tests.hostile.rows import row
+
+COUNT = 24
+
+
+def images(folder, count=COUNT):
+    """Small pictures in a folder and a subfolder, one of them damaged."""
+    rng = np.random.default_rng(0)
+    for k in range(count):
+        place = folder / ("deeper" if k % 3 == 0 else "")
+        place.mkdir(parents=True, exist_ok=True)
+        data = cv2.imencode(".png", rng.integers(0, 256, (16, 20, 3), np.uint8))[1].tobytes()
+        (place / f"{k:03d}.png").write_bytes(data if k != 5 else data[:60])
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder to work in, with pictures in `in`."""
+    monkeypatch.chdir(tmp_path)
+    images(tmp_path / "in")
+    return tmp_path
+
+
+def call(folder, *options):
+    """The command line of a run in a folder."""
+    command = [
+        sys.executable,
+        "-m",
+        "hvd.toolkit",
+        "predict",
+        "objects",
+        "in",
+        "--out",
+        "out",
+        "--method",
+        "trivial",
+        *options,
+    ]
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heeds,
+    )
+
+
+def heeds():
+    """Let Ctrl-C end a process: those that a shell starts in the background ignore it, and all that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def answer(place, *rest, **others):
+    """The records of a run."""
+    method = registry.method("objects", "trivial")
+    return list(
+        predicted(
+            registry.task("objects"),
+            "trivial",
+            method,
+            (place / "in",),
+            place / "out",
+            InputOptions(),
+            *rest,
+            **others,
+        )
+    )
+
+
+def tree(folder):
+    """Every file below a folder with its bytes."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What an undisturbed run leaves."""
+    folder = tmp_path_factory.mktemp("whole")
+    images(folder / "in")
+    process = call(folder)
+    process.communicate()
+    assert process.returncode == 1  # one picture is damaged
+    return tree(folder / "out")
+
+
+def test_every_input_gets_one_record_and_the_manifest_holds_them_by_name(whole):
+    records = [json.loads(line) for line in whole["manifest.jsonl"].decode().splitlines()]
+    assert len(records) == COUNT and [r["input"] for r in records] == sorted(
+        r["input"] for r in records
+    )
+    assert [r["input"] for r in records if r["status"] == "failed"] == ["in/005.png"]
+    assert "deeper/000/mask.png" in whole and "001/mask.png" in whole
+
+
+@row(
+    "killed at any moment",
+    "what is there is whole; the same command with `--resume` ends in the same bytes",
+)
+def test_a_run_killed_again_and_again_ends_in_the_same_bytes(place, whole):
+    rng, killed = np.random.default_rng(1), 0
+    for _ in range(4):
+        process = call(place, "--resume")
+        process.stdout.readline()  # the first record
+        time.sleep(rng.uniform(0, 0.02))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+    assert killed
+    process = call(place, "--resume")
+    out, err = process.communicate()
+    assert process.returncode == 1 and len(out.splitlines()) == COUNT and "Traceback" not in err
+    assert tree(place / "out") == whole
+
+
+def test_an_input_answered_before_is_left_as_it_is_unless_something_differs(place):
+    answer(place)
+    written = (place / "out/001/mask.png").stat().st_mtime_ns
+    answer(place, resume=True)
+    assert (place / "out/001/mask.png").stat().st_mtime_ns == written
+    (place / "in/001.png").write_bytes((place / "in/002.png").read_bytes())
+    (place / "out/002/mask.png").unlink()
+    answer(place, resume=True)
+    assert (place / "out/001/mask.png").stat().st_mtime_ns != written and (
+        place / "out/002/mask.png"
+    ).is_file()
+
+
+@row("run in three shares, put together", "the bytes of one run")
+def test_shares_put_together_are_one_run(place, whole):
+    for share in ("1/3", "3/3", "2/3"):
+        process = call(place, "--shard", share)
+        process.communicate()
+    merge = [sys.executable, "-m", "hvd.toolkit", "merge", place / "out"]
+    status = subprocess.run(merge, cwd=place / "in", capture_output=True).returncode
+    assert status == 0 and tree(place / "out") == whole
+
+
+def test_shares_that_lack_one_are_not_put_together(place):
+    answer(place, share=(1, 2))
+    with pytest.raises(ToolkitError, match="manifest-2-of-2"):
+        merged(place / "out")
+    with pytest.raises(ToolkitError, match="no shares"):
+        merged(place / "in")
+
+
+def test_several_processes_leave_the_bytes_of_one(place, whole):
+    process = call(place, "--workers", "2")
+    process.communicate()
+    assert tree(place / "out") == whole
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """A method that ends its process when it sees a picture whose first pixel is black."""
+
+    def predict(self, inputs):
+        if not inputs.image[0, 0].any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Labelled(np.zeros(inputs.image.shape[:2], np.uint8), ("background", "thing"))
+
+
+@row(
+    "input that kills the process which answers it",
+    "fails alone, with `--workers`; the others are answered",
+)
+def test_an_input_that_kills_its_process_fails_alone(place):
+    image = cv2.imread(str(place / "in/002.png"))
+    image[0, 0] = 0
+    cv2.imwrite(str(place / "in/002.png"), image)
+    records = list(
+        predicted(
+            registry.task("objects"),
+            "deadly",
+            Deadly(),
+            (place / "in",),
+            place / "out",
+            InputOptions(),
+            workers=2,
+        )
+    )
+    assert len(records) == COUNT
+    failed = {
+        r["input"].rpartition("/")[2]: r["reason"] for r in records if r["status"] == "failed"
+    }
+    assert set(failed) == {"002.png", "005.png"} and "killed" in failed["002.png"]
+
+
+@row("two runs on one output", "the second stops with status 4 and names the first")
+def test_a_second_run_on_one_output_stops_with_status_4(place):
+    with locked(place / "out", None):
+        process = call(place)
+        _, err = process.communicate()
+        assert process.returncode == 4 and f"{os.getpid()} on " in err
+        with pytest.raises(ToolkitError), locked(place / "out", (1, 2)):
+            pass
+    with (
+        locked(place / "out", (1, 2)),
+        locked(place / "out", (2, 2)),
+        pytest.raises(ToolkitError),
+        locked(place / "out", None),
+    ):
+        pass
+    assert answer(place)
+
+
+def test_links_pipes_and_other_files_are_passed_over_and_told(place):
+    (place / "in/link.png").symlink_to(place / "in/001.png")
+    (place / "in/loop").symlink_to(place / "in")
+    os.mkfifo(place / "in/pipe.png")
+    (place / "in/notes.txt").write_text("mine")
+    (place / "in/.hidden.png").write_text("")
+    skipped = {
+        r["input"].rpartition("/")[2]: r["reason"]
+        for r in answer(place)
+        if r["status"] == "skipped"
+    }
+    assert set(skipped) == {"link.png", "loop", "pipe.png", "notes.txt"}
+    assert (
+        "link" in skipped["loop"]
+        and "plain" in skipped["pipe.png"]
+        and ".png" in skipped["notes.txt"]
+    )
+
+
+def test_a_file_and_a_folder_of_the_same_name_get_results_of_their_own(place):
+    (place / "in/deeper.png").write_bytes((place / "in/001.png").read_bytes())
+    answer(place)
+    assert (place / "out/deeper.png/mask.png").is_file() and (
+        place / "out/deeper/000/mask.png"
+    ).is_file()
+
+
+@row("file that changes while it is read", "fails: predict it again when it is complete")
+def test_a_picture_that_changes_while_it_is_read_fails(place, monkeypatch):
+    method = registry.method("objects", "trivial")
+    whole = type(method).predict
+
+    def slow(self, inputs):
+        (place / "in/001.png").write_bytes((place / "in/001.png").read_bytes() + b" ")
+        return whole(self, inputs)
+
+    monkeypatch.setattr(type(method), "predict", slow)
+    (record,) = predicted(
+        registry.task("objects"),
+        "trivial",
+        method,
+        (place / "in/001.png",),
+        place / "out",
+        InputOptions(),
+    )
+    assert record["status"] == "failed" and "changed" in record["reason"]
+
+
+def test_names_of_any_kind_are_told_as_json_and_found_again(place):
+    names = [
+        "-rf.png",
+        "=1+1.png",
+        "<img src=x>.png",
+        "new\nline.png",
+        "\N{SNOWMAN}.png",
+        os.fsdecode(b"gef\xfcge.png"),
+    ]
+    for name in names:
+        (place / "in" / name).write_bytes((place / "in/001.png").read_bytes())
+    assert sum(r["status"] == "ok" for r in answer(place)) == COUNT - 1 + len(names)
+    told = {r["input"].rpartition("/")[2] for r in Manifest.read(place / "out/manifest.jsonl")}
+    assert set(names) <= told
+
+
+def test_records_beyond_what_is_held_in_memory_come_out_in_order(tmp_path):
+    manifest = Manifest(tmp_path)
+    order = np.random.default_rng(0).permutation(2 * HELD + 7)
+    for k in order.tolist():
+        manifest.add({"input": f"{k:06d}"})
+    manifest.finish(tmp_path / "all.jsonl")
+    assert [r["input"] for r in Manifest.read(tmp_path / "all.jsonl")] == [
+        f"{k:06d}" for k in range(len(order))
+    ]
+
+
+@row("Ctrl-C", "status 130, and how to go on")
+def test_an_interrupted_run_tells_how_to_go_on(place):
+    images(place / "in", 300)
+    process = call(place)
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130 and "--resume" in err and "Traceback" not in err
+
+
+def test_processes_end_with_the_one_that_started_them(place):
+    images(place / "in", 300)
+    process = call(place, "--workers", "2")
+    process.stdout.readline()
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert children
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while any(running(child) for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def running(process):
+    """Whether a process goes on: it is there, and no zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_file_and_a_folder_of_one_name_within_two_inputs_are_answered_apart(place):
+    (place / "other").mkdir()
+    (place / "other/000.png").write_bytes((place / "in/001.png").read_bytes())
+    method = registry.method("objects", "trivial")
+    given = place / "in/deeper", place / "other/000.png"
+    records = list(
+        predicted(registry.task("objects"), "trivial", method, given, place / "out", InputOptions())
+    )
+    places = [Path(output).parent for record in records for output in record["outputs"][:1]]
+    assert len(set(places)) == len(places) == len(records)
+
+
+def test_another_mask_at_the_same_path_is_another_circumstance(tmp_path):
+    method, mask = registry.method("lines", "linear"), tmp_path / "mask.npy"
+    keys = []
+    for value in (0, 1):
+        np.save(mask, np.full((8, 8), value, np.uint8))
+        keys.append(
+            circumstances("lines", "linear", method, registry.task("lines").told(mask=str(mask)))
+        )
+    assert keys[0] != keys[1]
+
+
+def test_a_text_too_long_to_name_a_file_is_none():
+    method, told = registry.method("objects", "trivial"), registry.task("objects").told
+    names = [",".join(f"class number {k}" for k in range(80, last)) for last in (160, 161)]
+    keys = [circumstances("objects", "trivial", method, told(classes=text)) for text in names]
+    assert keys[0] != keys[1]
+
+
+def test_an_input_that_cannot_be_read_fails_alone(place, monkeypatch):
+    task, method = registry.task("fragments"), registry.method("fragments", "trivial")
+    for name in ("first", "second"):
+        (place / name).mkdir()
+        for k in range(4):
+            cv2.imwrite(str(place / name / f"{k}.png"), np.full((16, 16, 3), k, np.uint8))
+    whole = Path.iterdir
+
+    def refused(path):
+        if path.name == "first":
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    given = place / "first", place / "second"
+    records = list(
+        predicted(task, "trivial", method, given, place / "out", task.told(known="nothing"))
+    )
+    assert [record["status"] for record in records] == [
+        "failed",
+        "ok",
+    ] and "Permission denied" in records[0]["reason"]
+
+
+@pytest.mark.parametrize("name", ["manifest.jsonl", "summary.csv"])
+def test_files_that_no_run_left_are_not_replaced(name, place):
+    (place / "out").mkdir()
+    (place / "out" / name).write_text("mine\n")
+    with pytest.raises(ToolkitError, match="no earlier result accounts for") as refusal:
+        answer(place)
+    assert refusal.value.status == 4 and (place / "out" / name).read_text() == "mine\n"

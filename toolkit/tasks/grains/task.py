@@ -1,0 +1,43 @@
+"""The task `grains`."""
+
+from dataclasses import replace
+
+from hvd.toolkit.core import Task
+from hvd.toolkit.images import image_files
+from hvd.toolkit.tasks.grains.batches import RUN_FILES, conclude
+from hvd.toolkit.tasks.grains.drawing import draw
+from hvd.toolkit.tasks.grains.files import COLUMNS, from_array, measure, read, write
+from hvd.toolkit.tasks.grains.metrics import METRICS
+from hvd.toolkit.tasks.grains.options import Conditions, InputOptions
+from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph, check_fits
+from hvd.toolkit.tiles import repeat_to_square
+
+
+def finish(answer: Boundaries, micrograph: Micrograph) -> Boundaries:
+    """The boundaries, once they fit the micrograph."""
+    check_fits(answer, micrograph)
+    return answer
+
+
+TASK = Task(
+    name="grains",
+    question="where are the grain boundaries in this micrograph, and how large are the grains?",
+    metrics=METRICS,
+    input_options=InputOptions,
+    options=Conditions,
+    inputs=Micrograph,
+    prediction=Boundaries,
+    read=read,
+    from_array=from_array,
+    finish=finish,
+    measure=measure,
+    write=write,
+    draw=draw,
+    columns=COLUMNS,
+    builtin="generated polycrystals, of the kind that the network was trained on",
+    show_seed=0,
+    find_inputs=image_files,
+    conclude=conclude,
+    run_files=RUN_FILES,
+    enlarge=lambda inputs, side: replace(inputs, image=repeat_to_square(inputs.image, side, 0)),
+)

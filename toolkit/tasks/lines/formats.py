@@ -1,0 +1,286 @@
+"""Kinds of files that hold scans: .npy, images and folders of them, NIfTI volumes, DICOM; each read with what writes its like."""
+
+import gzip
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import tifffile
+
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.images import LARGEST_FILE, SUFFIXES, decoded, read_array, read_bytes
+from hvd.toolkit.options import MAX_PIXELS
+from hvd.toolkit.outputs import write_bytes
+
+CAUTION = "Filled pixels are estimates: not for diagnosis."
+DICOM = ".dcm", ".dicom", ".ima"  # suffixes
+Save = Callable[[np.ndarray, Path], list[str]]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a file holds: `values` (N, H, W), or the three axes of a volume, among which `zero` stands for nothing. `save` writes
+    such values in the file's own format into a folder, `save_deviation` a map of deviations float32 of the same shape; both return
+    the names of the files."""
+
+    values: np.ndarray
+    save: Save
+    save_deviation: Save
+    zero: float = 0
+    volume: bool = False
+
+
+def stored(path: Path, max_pixels: int = MAX_PIXELS) -> Stored:
+    """What lies at a path: a folder of images, or a file, whose suffix tells its kind."""
+    name = path.name.lower()
+    if path.is_dir():
+        return image_folder(path, max_pixels)
+    if name.endswith(".npy"):
+        return array_file(path)
+    if name.endswith((".nii", ".nii.gz")):
+        return nifti(path)
+    if name.endswith(tuple(SUFFIXES)):
+        return images([path], max_pixels)
+    if name.endswith(DICOM) or is_dicom(path):
+        return dicom(path)
+    kinds = f".npy, .nii, .nii.gz, .dcm, {', '.join(SUFFIXES)}, or a folder of images"
+    raise ToolkitError(f"{path} is of no kind that can be read.", f"Give {kinds}.")
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file says that it is DICOM: scanners leave out the suffix, or end names in a number."""
+    return read_bytes(path)[128:132] == b"DICM"
+
+
+def saved_array(values: np.ndarray, path: Path) -> list[str]:
+    packed = io.BytesIO()
+    np.save(packed, values)
+    write_bytes(path, packed.getvalue())
+    return [path.name]
+
+
+def stack_of(array: np.ndarray, name: str = "scans") -> Stored:
+    """The scans of an array (N, H, W), (N, 1, H, W) or (H, W)."""
+    stack = array
+    if array.ndim == 2:
+        stack = array[None]
+    elif array.ndim == 4 and array.shape[1] == 1:
+        stack = array[:, 0]
+    return Stored(
+        stack,
+        lambda values, folder: saved_array(
+            values.reshape(array.shape), folder / f"{name}_nogaps.npy"
+        ),
+        lambda values, folder: saved_array(
+            values.reshape(array.shape), folder / f"{name}_uncertainty.npy"
+        ),
+    )
+
+
+def array_file(path: Path) -> Stored:
+    """The scans of an .npy file."""
+    return stack_of(read_array(path), path.name[: -len(".npy")])
+
+
+def image_folder(path: Path, max_pixels: int = MAX_PIXELS) -> Stored:
+    """The images of a folder as one stack, in the order of their names."""
+    files = [
+        p
+        for p in path.iterdir()
+        if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
+    ]
+    files.sort()
+    if not files:
+        raise ToolkitError(
+            f"{path} holds no image.", f"Put images there; they end in {', '.join(SUFFIXES)}."
+        )
+    return images(files, max_pixels)
+
+
+def images(files: list[Path], max_pixels: int = MAX_PIXELS) -> Stored:
+    """Image files as one stack."""
+    read = [levels(file, max_pixels) for file in files]
+    for file, image in zip(files, read, strict=True):
+        if image.shape != read[0].shape or image.dtype != read[0].dtype:
+            reason = f"{file} is {image.dtype} {image.shape}, {files[0].name} {read[0].dtype} {read[0].shape}."
+            raise ToolkitError(
+                reason,
+                "Scans of one folder share a mask: give those of another size as folders of their own.",
+            )
+    return Stored(
+        np.stack(read),
+        lambda values, folder: saved_images(values, files, folder, "nogaps"),
+        lambda values, folder: saved_images(values, files, folder, "uncertainty"),
+    )
+
+
+def levels(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Grey values (H, W) of an image file, of whatever type it holds."""
+    data = read_bytes(path)
+    image = decoded(data, str(path), cv2.IMREAD_UNCHANGED, max_pixels)
+    if image.ndim == 3 and (image[..., :3] == image[..., :1]).all():
+        image = image[..., 0]
+    if image.ndim != 2:
+        raise ToolkitError(f"{path} is in colour.", "Give grey scans.")
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        pages = tifffile.TiffFile(io.BytesIO(data)).pages
+        if len(pages) > 1:
+            raise ToolkitError(
+                f"{path} holds several pages.", "Save them as files of a folder, or as .npy."
+            )
+        turn = pages[0].tags.get("Orientation")
+        if pages[0].photometric == tifffile.PHOTOMETRIC.MINISWHITE or (turn and turn.value != 1):
+            raise ToolkitError(
+                f"{path} is a TIFF to be shown inverted or turned.",
+                "Save it upright, with 0 for black.",
+            )
+    return image
+
+
+def saved_images(values: np.ndarray, files: list[Path], folder: Path, ending: str) -> list[str]:
+    """Scans as TIFF, which keeps any type, when they came so or are in floating point; else as PNG, which keeps 8 and 16 bits."""
+    floating = values.dtype.kind == "f"
+    suffixes = [
+        ".tif" if floating or file.suffix.lower().startswith(".tif") else ".png" for file in files
+    ]
+    written = [
+        f"{file.stem}_{ending}{suffix}" for file, suffix in zip(files, suffixes, strict=True)
+    ]
+    if len(set(written)) < len(written):
+        written = [
+            f"{file.name}_{ending}{suffix}" for file, suffix in zip(files, suffixes, strict=True)
+        ]
+    for name, suffix, image in zip(written, suffixes, values, strict=True):
+        packed = io.BytesIO()
+        if suffix == ".tif":
+            tifffile.imwrite(packed, image, compression="zlib")
+        else:
+            packed.write(cv2.imencode(suffix, image)[1].tobytes())
+        write_bytes(folder / name, packed.getvalue())
+    return written
+
+
+def extra(module: str, path: Path) -> Any:
+    """A library of the extra [mri]."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ToolkitError(
+            f"{path} needs {module}.", "Install the extra: pip install '.[mri]'."
+        ) from error
+
+
+def nifti(path: Path) -> Stored:
+    """A NIfTI volume, its values before the header's scaling."""
+    nibabel = extra("nibabel", path)
+    zipped = path.name.lower().endswith(".gz")
+    suffix = ".nii.gz" if zipped else ".nii"
+    name = path.name[: -len(suffix)]
+    data = read_bytes(path)
+    try:
+        raw = unzipped(data, path) if zipped else data
+        version = nibabel.Nifti2Image if b"n+2" in raw[4:8] else nibabel.Nifti1Image
+        image = version.from_bytes(raw)
+        told = math.prod(image.header.get_data_shape()) * image.header.get_data_dtype().itemsize
+        if told > len(raw):
+            raise ToolkitError(
+                f"{path} should hold {told:,} bytes of values and holds {len(raw):,}.",
+                "Copy the file again.",
+            )
+        volume, start = np.asarray(image.dataobj.get_unscaled()), image.dataobj.offset
+    except ToolkitError:
+        raise
+    except Exception as error:  # nibabel's errors share no base class
+        raise ToolkitError(
+            f"{path} is no NIfTI volume: {error}.", "Copy or convert the file again."
+        ) from error
+    spatial = volume[..., 0] if volume.ndim == 4 and volume.shape[-1] == 1 else volume
+    if spatial.ndim != 3:
+        raise ToolkitError(f"{path} has the shape {volume.shape}.", "Give a single volume.")
+    slope, inter = image.dataobj.slope, image.dataobj.inter
+
+    def written(body: bytes, target: Path) -> list[str]:
+        write_bytes(target, gzip.compress(body, mtime=0) if zipped else body)
+        return [target.name]
+
+    def save(values: np.ndarray, folder: Path) -> list[str]:
+        filled = values.reshape(volume.shape).astype(volume.dtype).tobytes(order="F")
+        body = (
+            raw[:start] + filled + raw[start + len(filled) :]
+        )  # header, extensions and all else as they were
+        return written(body, folder / f"{name}_nogaps{suffix}")
+
+    def save_deviation(values: np.ndarray, folder: Path) -> list[str]:
+        header = image.header.copy()
+        header.set_data_dtype(np.float32)
+        header.set_slope_inter(1, 0)
+        header["cal_min"] = header["cal_max"] = 0
+        scaled = version(values * np.float32(abs(slope)), image.affine, header)
+        return written(scaled.to_bytes(), folder / f"{name}_uncertainty{suffix}")
+
+    zero = float(np.rint(-inter / slope)) if volume.dtype.kind in "ui" else -inter / slope
+    return Stored(spatial, save, save_deviation, zero, volume=True)
+
+
+def unzipped(data: bytes, path: Path) -> bytes:
+    """What a .gz file holds, up to the largest file that is read."""
+    raw = gzip.GzipFile(fileobj=io.BytesIO(data)).read(LARGEST_FILE + 1)
+    if len(raw) > LARGEST_FILE:
+        raise ToolkitError(f"{path} unpacks to more than 1 GiB.", "Split the volume.")
+    return raw
+
+
+def dicom(path: Path) -> Stored:
+    """The slice, or the frames, of a DICOM file; what is changed of it is written as a derived image with an identifier of its
+    own."""
+    pydicom = extra("pydicom", path)
+    try:
+        scan = pydicom.dcmread(io.BytesIO(read_bytes(path)))
+        pixels = scan.pixel_array
+    except Exception as error:  # pydicom's errors share no base class
+        raise ToolkitError(
+            f"{path} is no DICOM image that can be read: {error}.", "Export it uncompressed."
+        ) from error
+    kind = str(scan.get("PhotometricInterpretation", "of no known kind"))
+    if not kind.startswith("MONOCHROME") or pixels.dtype.name not in (
+        "uint8",
+        "int8",
+        "uint16",
+        "int16",
+    ):
+        raise ToolkitError(
+            f"{path} is {kind}, {pixels.dtype}.", "Give a grey scan of 8 or 16 bits."
+        )
+
+    name = path.stem if path.name.lower().endswith(DICOM) else path.name
+
+    def save(values: np.ndarray, folder: Path) -> list[str]:
+        if (values.reshape(pixels.shape) == pixels).all():
+            write_bytes(folder / f"{name}_nogaps.dcm", read_bytes(path))
+            return [f"{name}_nogaps.dcm"]
+        packed = io.BytesIO()
+        try:
+            copy = pydicom.dcmread(io.BytesIO(read_bytes(path)))
+            whole, kind = values.reshape(pixels.shape), scan.PhotometricInterpretation
+            copy.set_pixel_data(whole, kind, scan.BitsStored, generate_instance_uid=True)
+            copy.ImageType = ["DERIVED", "SECONDARY"]
+            copy.DerivationDescription = CAUTION
+            copy.save_as(packed, enforce_file_format=True)
+        except Exception as error:  # pydicom's errors share no base class
+            raise ToolkitError(
+                f"{path} cannot be written again: {error}.",
+                "Export it as little endian, uncompressed.",
+            ) from error
+        write_bytes(folder / f"{name}_nogaps.dcm", packed.getvalue())
+        return [f"{name}_nogaps.dcm"]
+
+    frames = pixels[None] if pixels.ndim == 2 else pixels
+    return Stored(
+        frames, save, lambda values, folder: saved_array(values, folder / f"{name}_uncertainty.npy")
+    )

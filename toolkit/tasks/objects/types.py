@@ -1,0 +1,95 @@
+"""What methods for `objects` are shown, and what they return."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.tasks.objects.options import SMALLEST
+
+IGNORE = 255  # in masks: a pixel that belongs to no class, or of which none is known
+BACKGROUND = "background"
+
+
+def check_rgb(image: np.ndarray) -> None:
+    """Raise ToolkitError for what is no picture uint8 (H, W, 3)."""
+    array = isinstance(image, np.ndarray)
+    if not array or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        kind = f"{image.dtype} {image.shape}" if array else type(image).__name__
+        raise ToolkitError(f"The picture is {kind}.", "Give uint8 (H, W, 3), RGB.")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to answer. Raises ToolkitError unless methods can answer it.
+
+    Attributes
+    ----------
+    image : uint8 RGB (H, W, 3), kept as a read-only view.
+    classes : the classes of the answer, in this order; None: those that the method knows.
+    original : the picture before it was brought to this size, which the answer is written for;
+        None when it is as it came.
+    wanted : classes that must be among those of the answer; None: any.
+    """
+
+    image: np.ndarray
+    classes: tuple[str, ...] | None = None
+    original: np.ndarray | None = None
+    wanted: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        image = self.image
+        check_rgb(image)
+        if min(image.shape[:2]) < SMALLEST:
+            reason = f"The picture is {image.shape[1]} x {image.shape[0]}."
+            raise ToolkitError(reason, f"Give {SMALLEST} pixels a side or more.")
+
+        view = image.view()
+        view.flags.writeable = False
+        object.__setattr__(self, "image", view)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Prediction, or target: a mask uint8 (H, W), and the names of its classes. A prediction leaves no pixel unknown."""
+
+    mask: np.ndarray
+    classes: tuple[str, ...]
+
+
+def check_fits(answer: Labelled, picture: Picture) -> None:
+    """Raise ToolkitError unless every pixel of the picture has one of the answer's classes."""
+    shape = picture.image.shape[:2]
+    mask = answer.mask
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.shape != shape:
+        kind = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
+        raise ToolkitError(f"The answer's mask is {kind}.", f"Return uint8 {shape}.")
+    if mask.max() >= len(answer.classes):
+        reason = f"The answer's mask holds {mask.max()}, of {len(answer.classes)} classes."
+        raise ToolkitError(reason, "Return indices of the classes, from 0.")
+
+
+def choose_network(picture: Picture, known: Mapping[str, tuple[str, ...]], default: str) -> str:
+    """The name of the network, or forest, that answers a picture, of `known` with their classes.
+
+    A picture that names its classes is answered by what knows just these; one that wants some
+    classes by what knows them and the fewest others. Raises ToolkitError with status 2 when
+    nothing does.
+    """
+    if picture.classes is not None:
+        fitting = [name for name, classes in known.items() if classes == picture.classes]
+    elif picture.wanted is not None:
+        wanted = set(picture.wanted)
+        knowing = [name for name, classes in known.items() if wanted <= set(classes)]
+        fitting = sorted(knowing, key=lambda name: len(known[name]))
+    else:
+        fitting = [default]
+    if fitting:
+        return fitting[0]
+
+    asked = ", ".join(picture.classes or picture.wanted or ())
+    there = "; ".join(", ".join(classes) for classes in dict.fromkeys(known.values()))
+    raise ToolkitError(
+        f"Nothing that is shipped knows the classes {asked}.", f"Known are: {there}.", 2
+    )
