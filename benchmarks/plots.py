@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from hvd.benchmarks.conditions import AXES, MAIN
+from hvd.benchmarks.conditions import AXES, MAIN, SIZE
 from hvd.benchmarks.scores import Results, TaskResults
 from hvd.toolkit.core import Metric
 
@@ -185,4 +185,5 @@ def sweeps(
 
 def sizes(results: Results, columns: int, width: float, height: float) -> bytes:
     """Time against size, a panel a task."""
-    return figure([growth(task) for task in results.tasks.values()], columns, width, height)
+    panels = [growth(task) for task in results.tasks.values() if SIZE in task.series]
+    return figure(panels, columns, width, height)

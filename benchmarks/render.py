@@ -159,8 +159,9 @@ def template(name: str, quoted: Quoted) -> str:
         undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, **marks
     )
     names = ("mean", "at", "gain", "origin", "milliseconds", "slope", "network")
-    values = {n: getattr(quoted, n) for n in names} | {
+    values = {name: getattr(quoted, name) for name in names} | {
         "tasks": quoted.tasks,
+        "with_network": [name for name, task in quoted.tasks.items() if "network" in task.found],
         "study": study,
         "pays": pays,
     }

@@ -119,7 +119,7 @@ def test_a_type_error_planted_in_one_wing_is_found(tmp_path):
     second = copied(tmp_path / "second")
     with open(second / "toolkit/tasks/lines/metrics.py", "a") as file:
         file.write("\n\nPLANTED: int = decibels('loud')\n")
-    call = ("-m", "mypy", "-p", "hvd.toolkit.tasks.lines", "--cache-dir", ROOT / ".mypy_cache")
+    call = ("-m", "mypy", "-p", "hvd", "--cache-dir", tmp_path / "cache")
     done = run(*call, cwd=second)
     assert done.returncode == 1 and "metrics.py" in done.stdout, done.stdout + done.stderr
     assert 'Argument 1 to "decibels" has incompatible type "str"' in done.stdout
@@ -288,7 +288,7 @@ def test_a_task_is_a_wing_a_line_of_the_registry_and_its_files(tmp_path):
     ):
         done = run("-m", "hvd.toolkit", *call, cwd=second)
         assert done.returncode == 0, (call, done.stdout, done.stderr)
-    assert "toy: closeness" in (second / "benchmarks/REPORT.md").read_text()
+    assert "## toy: how bright is a picture?" in (second / "benchmarks/REPORT.md").read_text()
     assert "how bright is a picture?" in (second / "benchmarks/index.html").read_text()
     assert "toolkit predict toy" in (second / "docs/reference.md").read_text()
     assert (second / "toy.png").exists() and (

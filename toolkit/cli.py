@@ -80,6 +80,11 @@ def cli(context: click.Context) -> None:
     context.with_resource(command_line())
 
 
+def on_terminal() -> bool:
+    """Whether a person reads what is printed, rather than another program."""
+    return sys.stdout.isatty()
+
+
 def progress_bar(items: Iterable[Any], total: int | None = None) -> Iterator[Any]:
     """Items with a progress bar on stderr, on a terminal only; a count when there is no total."""
     hidden = not sys.stderr.isatty()
@@ -114,7 +119,7 @@ def predict_command(name: str) -> click.Command:
             task, method_name, method, inputs, run.out, options, run.workers, run.shard, run.resume
         )
 
-        table = None if run.json or not sys.stdout.isatty() else tables.RunTable(task, run.out)
+        table = tables.RunTable(task, run.out) if on_terminal() and not run.json else None
         failed = False
         for record in progress_bar(records):
             if table is None:

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -51,14 +51,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Run:
-    """What every input of a run is answered by; `key` names all that answers depend on besides.
-
-    Tasks and methods are loaded by name in every process, so that a run can be sent to workers.
-    """
+    """What every input of a run is answered by; `key` names all that answers depend on besides."""
 
     task_name: str
     method_name: str
-    checkpoint: str | None
+    method: Method
     options: Any
     work: Path
     resume: bool
@@ -68,15 +65,27 @@ class Run:
     def task(self) -> Task:
         return registry.task(self.task_name)
 
-    @property
-    def method(self) -> Method:
-        return load_method(self.key, self.task_name, self.method_name, self.checkpoint)
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(vars(self))
+        if is_file(self.method_name):
+            del state["method"]  # of a class that workers cannot import: they load it from the file
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if "method" not in state:
+            vars(self)["method"] = load_method(self.key, self.task_name, self.method_name)
+
+
+def is_file(method_name: str) -> bool:
+    """Whether a method is one of a user's own, FILE.py:Class."""
+    return method_name.rpartition(":")[0].endswith(".py")
 
 
 @lru_cache(maxsize=2)
-def load_method(key: str, task: str, name: str, checkpoint: str | None) -> Method:
-    """The method of a run, loaded once in every process; `key` changes with its code."""
-    return registry.method(task, name, checkpoint)
+def load_method(key: str, task: str, name: str) -> Method:
+    """A user's own method, loaded once in every process; `key` changes with its code."""
+    return registry.method(task, name)
 
 
 def answer(task: Task, method: Method, inputs: Any) -> Result:
@@ -130,9 +139,8 @@ def predicted(
     with locked(out, shard) as work:
         check_manifest(out)
         check_replaceable(out, task.run_files)
-        checkpoint = method.checkpoint if isinstance(method, NetworkMethod) else None
         key = circumstances(task.name, name, method, options)
-        run = Run(task.name, name, checkpoint, options, work, resume, key)
+        run = Run(task.name, name, method, options, work, resume, key)
         mine = (job for job in jobs(task, inputs, tops) if shard is None or falls_to(job, shard))
 
         manifest = Manifest(work)
@@ -170,7 +178,7 @@ def conclude(task: Task, out: Path, work: Path) -> None:
 
 def circumstances(task: str, name: str, method: Method, options: Any) -> str:
     """SHA-256 of all that answers depend on besides the input: version, method, networks, options."""
-    parameters = asdict(method)
+    parameters = asdict(method) if is_dataclass(method) else {}
     own = parameters.get("checkpoint")
     networks = digest(Path(own)) if own and Path(own).is_file() else index()
     values = options.as_dict()
@@ -180,9 +188,8 @@ def circumstances(task: str, name: str, method: Method, options: Any) -> str:
         if isinstance(value, str) and os.path.isfile(value)
     }
     depends = [hvd.__version__, task, name, parameters, values, files, networks]
-    place = name.rpartition(":")[0]
-    if place.endswith(".py"):
-        depends.append(digest(Path(place)))
+    if is_file(name):
+        depends.append(digest(Path(name.rpartition(":")[0])))
     return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -372,7 +379,7 @@ def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
             remedy = "Predict it again when it is complete."
             raise ToolkitError(f"{job.path} changed while it was read.", remedy)
         if network_of(run, inputs) != network:
-            reason = f"{run.checkpoint} changed while {job.path} was answered."
+            reason = f"The network changed while {job.path} was answered."
             raise ToolkitError(reason, "Predict it again.")
         write_bytes(unfinished / RECORD, (json.dumps(record) + "\n").encode())
     return record

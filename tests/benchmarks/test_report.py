@@ -4,13 +4,15 @@ import json
 import re
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hvd.benchmarks import conditions, machine, render, run, scores, tables
+from hvd.benchmarks import conditions, dependencies, machine, render, run, scores, tables
+from hvd.benchmarks.options import BenchmarkOptions
 from hvd.toolkit import registry
-from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.core import Metric, ToolkitError
 from hvd.toolkit.registry import METHODS
 
 SMALL = {"images": 2, "grid": 2}
@@ -55,7 +57,7 @@ def asked(monkeypatch):
 
 
 def measured(folder, quick=True):
-    return run.measured(("fragments",), None, quick, folder, quiet)
+    return run.measured(("fragments",), BenchmarkOptions(quick=quick, out=folder), quiet)
 
 
 def test_results_hold_a_record_for_each_sample_and_method(tiny, tmp_path):
@@ -100,7 +102,7 @@ def test_every_condition_has_a_place_of_its_own(task):
 def test_what_other_code_answered_is_measured_again(tiny, tmp_path, asked, monkeypatch):
     measured(tmp_path)
     asked.clear()
-    monkeypatch.setattr(machine, "source", lambda task: "another")
+    monkeypatch.setattr(run.dependencies, "fingerprint", lambda *places: "another")
     measured(tmp_path)
     assert asked == [list(METHODS["fragments"])] * 2
 
@@ -133,7 +135,6 @@ def test_costs_that_cannot_be_measured_are_told_and_the_rest_is_there(tiny, tmp_
         raise ValueError("no network today")
 
     monkeypatch.setattr(run.networks, "measured", broken)
-    monkeypatch.setitem(run.pictures.CONDITION, "fragments", "second")
     found = measured(tmp_path, quick=False)
     assert run.failures(found) == ["fragments, network: ValueError: no network today"]
     assert "| network | failed: ValueError: no network today |" in tables.report(
@@ -282,10 +283,126 @@ def test_what_another_run_wrote_meanwhile_stays(tmp_path, monkeypatch):
 
 def test_an_unknown_task_has_no_benchmark():
     with pytest.raises(ToolkitError, match="fragments"):
-        run.measured(("magic",), None, True, Path("nowhere"), quiet)
+        run.measured(("magic",), BenchmarkOptions(quick=True, out=Path("nowhere")), quiet)
 
 
 def test_damaged_results_are_told(tmp_path):
     (tmp_path / "builtin.json").write_text("garbage")
     with pytest.raises(ToolkitError, match="damaged"):
         run.read(tmp_path / "builtin.json")
+
+
+@pytest.fixture
+def new_metric(monkeypatch):
+    """A metric that results were measured without."""
+    task = registry.task("fragments")
+    metric = Metric("groups", lambda target, prediction: 1.0, "always one")
+    monkeypatch.setattr(
+        run.dependencies,
+        "metric_fingerprint",
+        lambda task, name: "new" if name == "groups" else "old",
+    )
+    changed = replace(task, metrics=(*task.metrics, metric))
+    return lambda: monkeypatch.setattr(registry, "task", lambda name: changed)
+
+
+def test_a_new_metric_leaves_a_gap_and_the_command_that_fills_it(tiny, tmp_path, asked, new_metric):
+    measured(tmp_path)
+    old = scores.Results(run.read(tmp_path / "builtin-quick.json"))
+    new_metric()
+    shown = scores.Results(run.read(tmp_path / "builtin-quick.json"))
+    report = tables.report([shown])
+    lines = report.splitlines()
+    first = next(k for k, line in enumerate(lines) if line.startswith("| method | ari"))
+    header, row = lines[first], next(line for line in lines[first:] if line.startswith("| deep | "))
+    column = header.split(" | ").index("groups")
+    assert row.split(" | ")[column] == "-"
+    assert "groups was not measured yet: `toolkit benchmark fragments`" in report
+    assert tables.short([shown]) == tables.short([old])
+    asked.clear()
+    again = scores.Results(measured(tmp_path))
+    assert asked and "was not measured yet" not in tables.report([again])
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch):
+    """A copy of the code that fingerprints are taken of; gives its folder."""
+    root = Path(__file__).parents[2]
+    for name in ("toolkit", "data", "baselines", "deep"):
+        ignore = shutil.ignore_patterns("__pycache__", "training")
+        shutil.copytree(root / name, tmp_path / name, ignore=ignore)
+
+    def place_of(module):
+        path = tmp_path.joinpath(*module.split(".")[1:])
+        return str(
+            path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
+        )
+
+    monkeypatch.setattr(dependencies, "place_of", place_of)
+    dependencies.read_module.cache_clear()
+    yield tmp_path
+    dependencies.read_module.cache_clear()
+
+
+def fingerprints():
+    """The fingerprint of every method."""
+    dependencies.read_module.cache_clear()
+    return {
+        (task, name): dependencies.fingerprint(place, registry.SAMPLERS[task])
+        for task, methods in registry.METHODS.items()
+        for name, place in methods.items()
+    }
+
+
+def changed_by(sources, place, old, new):
+    """The methods whose fingerprint a change of the code changes."""
+    before = fingerprints()
+    path = sources / place
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    after = fingerprints()
+    path.write_text(text)
+    return {key for key in before if before[key] != after[key]}
+
+
+def test_a_method_or_a_line_added_makes_no_other_result_stale(sources):
+    added = "\n\n@dataclass(frozen=True)\nclass Added:\n    def predict(self, inputs):\n        return 1\n"
+    for place in ("baselines/lines.py", "deep/grains.py", "baselines/fragments.py"):
+        end = (sources / place).read_text()[-40:]
+        assert changed_by(sources, place, end, end + added) == set()
+
+
+def test_a_change_makes_stale_what_it_concerns_and_nothing_else(sources):
+    lines = {key for key in fingerprints() if key[0] == "lines"}
+    for place, old, new, concerned in (
+        ("baselines/lines.py", "@dataclass", "SLOW = 1\n\n\n@dataclass", set()),
+        (
+            "toolkit/tasks/lines/filling.py",
+            "TILE, MARGIN = 384",
+            "TILE, MARGIN = 392",
+            lines - {("lines", "trivial")},
+        ),
+        ("data/lines.py", "np.float32(255)", "np.float32(256)", lines),
+        (
+            "baselines/grains.py",
+            "window: float = 73.6",
+            "window: float = 70.0",
+            {("grains", "baseline")},
+        ),
+        ("toolkit/tasks/grains/files.py", "KINDS = ", "OTHER = 1\nKINDS = ", set()),
+    ):
+        assert changed_by(sources, place, old, new) == concerned, place
+
+
+def test_learned_files_count_as_code(sources):
+    before = fingerprints()
+    (sources / "baselines/lmmse.npz").write_bytes(b"other")
+    assert {key for key, its in fingerprints().items() if its != before[key]} == {
+        ("lines", "lmmse")
+    }
+
+
+def test_docstrings_and_comments_do_not_count(sources):
+    old = '"""Scans (N, H, W) with'
+    assert changed_by(sources, "baselines/lines.py", old, '"""Stacks (N, H, W) with') == set()

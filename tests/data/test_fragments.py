@@ -153,5 +153,5 @@ def test_a_share_of_all_fragments_is_left_out_but_two_of_each_photograph_stay(ph
 
 
 def test_photographs_with_missing_fragments_are_not_told_as_equal():
-    with pytest.raises(ToolkitError, match="known count"):
+    with pytest.raises(ToolkitError, match="known as count"):
         Conditions(missing=0.1)

@@ -5,7 +5,7 @@ import pytest
 
 from hvd.baselines.lines import Biharmonic
 from hvd.deep import lines as deep
-from hvd.toolkit import scans as filling
+from hvd.toolkit.tasks.lines import filling
 from hvd.toolkit.tasks.lines.masks import TASK_MASK, scattered, stripes
 from hvd.toolkit.tasks.lines.types import Scans
 

@@ -8,9 +8,10 @@ import pytest
 
 from hvd.deep import objects as deep
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.tasks.objects.files import read, resized_mask, write
+from hvd.toolkit.tasks.objects.files import finish, measure, read, resized_mask, write
 from hvd.toolkit.tasks.objects.options import InputOptions
 from hvd.toolkit.tasks.objects.types import Labelled, Picture
+from hvd.toolkit.tiles import overlapping
 
 
 class Shades:
@@ -35,7 +36,7 @@ def test_parts_are_joined_without_a_trace(shape, monkeypatch):
 
 @pytest.mark.parametrize("length", [1, 1024, 1025, 1792, 1793, 5000])
 def test_parts_cover_a_side_and_overlap(length):
-    parts = deep.parts(length)
+    parts = overlapping(length, deep.LARGEST, deep.OVERLAP)
     assert parts[0][0] == 0 and parts[-1][1] == length
     assert all(stop - start == min(length, deep.LARGEST) for start, stop in parts)
     assert all(after[0] < before[1] and after[0] > before[0] for before, after in pairwise(parts))
@@ -49,6 +50,14 @@ def test_a_checkpoint_of_other_classes_is_refused(monkeypatch):
     assert refusal.value.status == 3
 
 
+def written(answer, inputs, folder):
+    """What is measured on an answer, whose files are written to a folder."""
+    finished = finish(answer, inputs)
+    values, _ = measure(finished, inputs)
+    write(finished, inputs, values, folder)
+    return values
+
+
 @pytest.mark.parametrize(("size", "shape"), [(60, (40, 60)), (300, (200, 300)), (12, (8, 12))])
 def test_an_answer_at_another_size_is_written_at_that_of_the_picture(size, shape, tmp_path):
     picture = np.zeros((80, 120, 3), np.uint8)
@@ -57,12 +66,12 @@ def test_an_answer_at_another_size_is_written_at_that_of_the_picture(size, shape
     inputs = read(tmp_path / "picture.png", InputOptions(size=size))
     assert inputs.image.shape[:2] == shape
     answer = Labelled((inputs.image[..., 0] > 127).astype(np.uint8), ("dark", "light"))
-    record = write(answer, inputs, tmp_path)
+    values = written(answer, inputs, tmp_path)
     mask = cv2.imread(str(tmp_path / "mask.png"), cv2.IMREAD_UNCHANGED)
     overlay = cv2.imread(str(tmp_path / "overlay.png"))
     assert mask.shape[:2] == overlay.shape[:2] == picture.shape[:2]
     light = (mask != mask[0, 0]).any(2)
-    assert (light == (picture[..., 0] > 0)).mean() > 0.95 and record["fractions"][
+    assert (light == (picture[..., 0] > 0)).mean() > 0.95 and values["fractions"][
         "light"
     ] == pytest.approx(light.mean(), abs=1e-4)
 
@@ -73,8 +82,8 @@ def test_a_picture_of_one_pixel_can_be_answered_larger(tmp_path):
         read(tmp_path / "picture.png", InputOptions())
     inputs = read(tmp_path / "picture.png", InputOptions(size=64))
     assert inputs.image.shape == (64, 64, 3)
-    record = write(Labelled(np.ones((64, 64), np.uint8), ("a", "b")), inputs, tmp_path)
-    assert record["fractions"] == {"a": 0.0, "b": 1.0}
+    values = written(Labelled(np.ones((64, 64), np.uint8), ("a", "b")), inputs, tmp_path)
+    assert values["fractions"] == {"a": 0.0, "b": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -84,10 +93,9 @@ def test_a_picture_of_one_pixel_can_be_answered_larger(tmp_path):
 def test_a_large_picture_answered_at_its_own_size_is_noted(shape, size, noted, tmp_path):
     cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((*shape, 3), np.uint8))
     inputs = read(tmp_path / "picture.png", InputOptions(size=size))
-    record = write(
-        Labelled(np.zeros(inputs.image.shape[:2], np.uint8), ("a", "b")), inputs, tmp_path
-    )
-    assert ("--size" in record.get("note", "")) == noted
+    answer = Labelled(np.zeros(inputs.image.shape[:2], np.uint8), ("a", "b"))
+    _, notes = measure(finish(answer, inputs), inputs)
+    assert any("--size" in note for note in notes) == noted
 
 
 def test_a_mask_grows_with_straight_edges_and_shrinks_by_majority():

@@ -148,7 +148,7 @@ def test_numbers(place):
 
 @row(
     "the same picture twice, or nearly",
-    "both in the same part: none is in training and in test (tests/test_preparation.py)",
+    "both in the same part: none is in training and in test (tests/data/preparation/test_run.py)",
 )
 def test_twins(place):
     document = coco()

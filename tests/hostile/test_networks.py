@@ -112,7 +112,7 @@ def test_external_data(place):
 
 @row(
     "network with a loop, a branch, operators of its own, or functions",
-    "status 3 before it is loaded (tests/test_network.py)",
+    "status 3 before it is loaded (tests/toolkit/test_network.py)",
 )
 def test_operators(place):
     made = model([("RandomNormalLike", ["image"], ["y"])])

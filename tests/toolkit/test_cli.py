@@ -8,8 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+import hvd
 from hvd.toolkit import cli
+from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import read_image, write_png
 
 
@@ -319,7 +322,7 @@ def test_scenes_are_generated_prepared_evaluated_and_answered(run, tmp_path):
     [
         (("--size", "0"), "not two numbers"),
         (("--size", "axb"), "not two numbers"),
-        (("--shard", "3/2"), "no share"),
+        (("--shard", "3/2"), "no shard"),
         (("--shard", "0/2"), "not two numbers"),
     ],
 )
@@ -392,7 +395,15 @@ def test_evaluate_json_has_the_contract_s_shape(run):
     )
     result = json.loads(out)
     assert code == 0
-    assert list(result) == ["task", "data", "samples", "seed", "methods", "options"]
+    assert list(result) == [
+        "task",
+        "data",
+        "samples",
+        "seed",
+        "methods",
+        "options",
+        "left_out",
+    ]
     assert result["options"]["images"] == 3
     assert list(result["methods"]) == ["trivial", "baseline"]
     for method in result["methods"].values():
@@ -434,3 +445,41 @@ def test_every_command_and_option_has_help_and_every_verb_is_in_the_readme():
         assert command.help, path
         assert all(p.help for p in command.params if p.param_type_name == "option"), path
         assert f"toolkit {path[0]}" in readme, path
+
+
+def test_max_pixels_is_a_value_of_each_call(tmp_path):
+    write_png(tmp_path / "p.png", np.zeros((40, 40, 3), np.uint8))
+    call = ["predict", "objects", str(tmp_path / "p.png"), "--method", "trivial"]
+    runner = CliRunner()
+    for k, (limit, status) in enumerate((((), 0), (("--max-pixels", "100"), 1), ((), 0))):
+        out = ["--out", str(tmp_path / f"out{k}")]
+        result = runner.invoke(cli.cli, [*call, *out, *limit], standalone_mode=False)
+        assert result.return_value == status
+        assert ("has more than 100 pixels" in result.stdout) == bool(status)
+    with pytest.raises(ToolkitError, match="more than 100 pixels"):
+        hvd.predict("objects", tmp_path / "p.png", "trivial", max_pixels=100)
+
+
+def test_a_terminal_gets_a_table_and_a_closing_sentence(tmp_path, monkeypatch):
+    for name in ("b", "a"):
+        write_png(tmp_path / "in" / f"{name}.png", np.zeros((40, 40, 3), np.uint8))
+    (tmp_path / "in/c.png").write_text("no image")
+    call = ["predict", "objects", str(tmp_path / "in"), "--method", "trivial"]
+    monkeypatch.setattr(cli, "on_terminal", lambda: True)
+    shown = CliRunner().invoke(cli.cli, [*call, "--out", str(tmp_path / "out")]).stdout
+    lines = shown.splitlines()
+    assert [line.split()[0].rpartition("/")[2] for line in lines[1:4]] == [
+        "a.png",
+        "b.png",
+        "c.png",
+    ]
+    assert "Answered 2 of 3" in lines[-1] and "c.png" in lines[-1] and "Open first" in lines[-1]
+    as_json = CliRunner().invoke(cli.cli, [*call, "--out", str(tmp_path / "out"), "--json"])
+    assert len([json.loads(line) for line in as_json.stdout.splitlines()]) == 3
+
+
+def test_a_card_is_named_with_or_without_its_ending():
+    cards = [
+        CliRunner().invoke(cli.cli, ["models", "card", n]).stdout for n in ("grains", "grains.onnx")
+    ]
+    assert cards[0] == cards[1] and json.loads(cards[0])["task"] == "grains"

@@ -7,10 +7,16 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+import hvd
+from hvd.toolkit import network, registry
+from hvd.toolkit.cli import cli
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.graph import strange_operators
+from hvd.toolkit.images import write_png
 from hvd.toolkit.network import SEAL, Checkpoint, checkpoint, operations, sealed
+from hvd.toolkit.tasks.objects import Picture
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +119,7 @@ def test_a_convolution_has_two_operations_for_each_weight_and_place():
 
 
 def test_operations_grow_with_the_picture():
-    network = checkpoint(
-        "objects", None, ("background", "disc", "ring", "square", "star", "triangle")
-    )
+    network = checkpoint("objects", None, "objects-scenes.onnx")
     small, large = (
         operations(network, {"image": np.zeros((1, n, n, 3), np.uint8)}) for n in (64, 128)
     )
@@ -170,3 +174,53 @@ def test_bytes_of_any_kind_are_read_for_operators_or_refused():
         for _ in range(50):
             with contextlib.suppress(ValueError):
                 strange_operators(rng.bytes(length))
+
+
+def test_a_network_that_was_replaced_answers_and_is_named(tmp_path):
+    folder, place = files("hvd.checkpoints"), tmp_path / "own.onnx"
+    picture = Picture(np.zeros((32, 32, 3), np.uint8))
+    for name in ("objects-scenes.onnx", "objects-person.onnx", "objects-scenes.onnx"):
+        place.write_bytes(folder.joinpath(name).read_bytes())
+        method = registry.method("objects", "deep", str(place))
+        assert (
+            list(method.predict(picture).classes)
+            == checkpoint("objects", None, name).card["classes"]
+        )
+        assert method.sha256(picture) == hashlib.sha256(place.read_bytes()).hexdigest()
+
+
+def test_a_shipped_network_that_was_changed_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for name in ("objects-scenes.onnx", "index.json"):
+        (folder / name).write_bytes(files("hvd.checkpoints").joinpath(name).read_bytes())
+    monkeypatch.setattr(network, "files", lambda package: folder)
+    assert network.shipped("objects-scenes.onnx", "objects")
+    data = bytearray((folder / "objects-scenes.onnx").read_bytes())
+    data[1000] ^= 1
+    (folder / "objects-scenes.onnx").write_bytes(data)
+    with pytest.raises(ToolkitError, match="not the file that was shipped"):
+        network.shipped("objects-scenes.onnx", "objects")
+
+
+@pytest.mark.parametrize(
+    ("classes", "answer"),
+    [
+        ("person", ("background", "person")),
+        ("background,person", ("background", "person")),
+        ("star", ("background", "disc", "ring", "square", "star", "triangle")),
+    ],
+)
+@pytest.mark.parametrize("name", ["deep", "baseline"])
+def test_the_network_that_knows_a_class_answers(classes, answer, name):
+    result = hvd.predict("objects", np.zeros((16, 16, 3), np.uint8), name, classes=classes)
+    assert result.prediction.classes == answer
+
+
+def test_a_choice_that_no_network_serves_stops_once_with_status_2(tmp_path):
+    for k in range(3):
+        write_png(tmp_path / "in" / f"{k}.png", np.zeros((16, 16, 3), np.uint8))
+    call = ["predict", "objects", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(cli, [*call, "--classes", "unicorn"], standalone_mode=False)
+    assert result.exception.status == 2 and "unicorn" in str(result.exception)
+    assert "person" in result.exception.remedy and result.stdout == ""

@@ -15,6 +15,7 @@ import pytest
 
 from hvd.toolkit import registry
 from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.images import write_png
 from hvd.toolkit.manifest import HELD, Manifest, locked
 from hvd.toolkit.prediction import circumstances, merged, predicted
 from hvd.toolkit.tasks.objects.options import InputOptions
@@ -159,10 +160,10 @@ def test_shares_put_together_are_one_run(place, whole):
 
 
 def test_shares_that_lack_one_are_not_put_together(place):
-    answer(place, share=(1, 2))
+    answer(place, shard=(1, 2))
     with pytest.raises(ToolkitError, match="manifest-2-of-2"):
         merged(place / "out")
-    with pytest.raises(ToolkitError, match="no shares"):
+    with pytest.raises(ToolkitError, match="no shards"):
         merged(place / "in")
 
 
@@ -351,15 +352,17 @@ def test_another_mask_at_the_same_path_is_another_circumstance(tmp_path):
     for value in (0, 1):
         np.save(mask, np.full((8, 8), value, np.uint8))
         keys.append(
-            circumstances("lines", "linear", method, registry.task("lines").told(mask=str(mask)))
+            circumstances(
+                "lines", "linear", method, registry.task("lines").input_options(mask=str(mask))
+            )
         )
     assert keys[0] != keys[1]
 
 
 def test_a_text_too_long_to_name_a_file_is_none():
-    method, told = registry.method("objects", "trivial"), registry.task("objects").told
+    method, kind = registry.method("objects", "trivial"), registry.task("objects").input_options
     names = [",".join(f"class number {k}" for k in range(80, last)) for last in (160, 161)]
-    keys = [circumstances("objects", "trivial", method, told(classes=text)) for text in names]
+    keys = [circumstances("objects", "trivial", method, kind(classes=text)) for text in names]
     assert keys[0] != keys[1]
 
 
@@ -379,7 +382,9 @@ def test_an_input_that_cannot_be_read_fails_alone(place, monkeypatch):
     monkeypatch.setattr(Path, "iterdir", refused)
     given = place / "first", place / "second"
     records = list(
-        predicted(task, "trivial", method, given, place / "out", task.told(known="nothing"))
+        predicted(
+            task, "trivial", method, given, place / "out", task.input_options(known="nothing")
+        )
     )
     assert [record["status"] for record in records] == [
         "failed",
@@ -387,10 +392,71 @@ def test_an_input_that_cannot_be_read_fails_alone(place, monkeypatch):
     ] and "Permission denied" in records[0]["reason"]
 
 
-@pytest.mark.parametrize("name", ["manifest.jsonl", "summary.csv"])
-def test_files_that_no_run_left_are_not_replaced(name, place):
+def test_a_manifest_that_no_run_left_is_not_replaced(place):
     (place / "out").mkdir()
-    (place / "out" / name).write_text("mine\n")
-    with pytest.raises(ToolkitError, match="no earlier result accounts for") as refusal:
+    (place / "out/manifest.jsonl").write_text("mine\n")
+    with pytest.raises(ToolkitError, match="not the manifest of a run") as refusal:
         answer(place)
-    assert refusal.value.status == 4 and (place / "out" / name).read_text() == "mine\n"
+    assert refusal.value.status == 4
+    assert (place / "out/manifest.jsonl").read_text() == "mine\n"
+
+
+@pytest.fixture
+def micrographs(tmp_path, monkeypatch, micrograph_sample):
+    """Two batches of micrographs, `a` and `b`, of one each."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        write_png(tmp_path / name / "m.png", micrograph_sample.inputs.image)
+    return tmp_path
+
+
+def grains(place, *folders):
+    method = registry.method("grains", "baseline")
+    options = registry.task_options("grains").InputOptions()
+    inputs = tuple(place / folder for folder in folders)
+    task = registry.task("grains")
+    return list(predicted(task, "baseline", method, inputs, place / "out", options))
+
+
+def test_a_file_of_one_s_own_in_the_place_of_a_run_s_is_kept(micrographs):
+    grains(micrographs, "a")
+    (micrographs / "out/batches.csv").write_text("mine")
+    with pytest.raises(ToolkitError, match=r"batches\.csv") as refusal:
+        grains(micrographs, "a")
+    assert refusal.value.status == 4
+    assert (micrographs / "out/batches.csv").read_text() == "mine"
+
+
+def test_a_summary_that_was_edited_is_kept(micrographs):
+    grains(micrographs, "a")
+    with open(micrographs / "out/summary.csv", "a") as file:
+        file.write("my remark\n")
+    with pytest.raises(ToolkitError, match=r"summary\.csv"):
+        grains(micrographs, "a")
+    assert "my remark" in (micrographs / "out/summary.csv").read_text()
+
+
+def test_what_a_run_wrote_is_replaced_and_taken_away(micrographs):
+    grains(micrographs, "a", "b")
+    names = {path.name for path in (micrographs / "out").iterdir()}
+    assert names >= {"summary.csv", "batches.csv", "batches.png", "run.json"}
+    grains(micrographs, "a")
+    names = {path.name for path in (micrographs / "out").iterdir()}
+    assert "summary.csv" in names and not names & {"batches.csv", "batches.png"}
+    assert set(json.loads((micrographs / "out/run.json").read_text())["files"]) == {"summary.csv"}
+
+
+def test_files_that_a_task_does_not_write_are_no_reason_to_refuse(place):
+    (place / "out").mkdir()
+    for name in ("summary.csv", "batches.csv", "run.json"):
+        (place / "out" / name).write_text("mine")
+    assert len(answer(place)) == COUNT
+    assert all((place / "out" / n).read_text() == "mine" for n in ("summary.csv", "run.json"))
+
+
+def test_a_run_json_of_somebody_else_is_kept(micrographs):
+    (micrographs / "out").mkdir()
+    (micrographs / "out/run.json").write_text('{"task": "grains"}')
+    with pytest.raises(ToolkitError, match=r"run\.json"):
+        grains(micrographs, "a")
+    assert (micrographs / "out/run.json").read_text() == '{"task": "grains"}'

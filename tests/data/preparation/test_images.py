@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hvd.data import prepared_images, rasters
+from hvd.data.preparation import images as prepared_images
+from hvd.data.preparation import rasters
 from hvd.data.preparation.instances import Instance
 from tests.data.preparation.test_run import SQUARE, coco, masks, photograph, reasons, run
 

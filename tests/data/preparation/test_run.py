@@ -12,7 +12,9 @@ from PIL import Image
 
 pytest.importorskip("pycocotools", reason="preparing needs the extra [prepare]")
 
-from hvd.data import parts, preparation, scenes
+from hvd.data import scenes
+from hvd.data.preparation import run as preparation
+from hvd.data.preparation import split as parts
 from hvd.data.preparation.options import PrepareOptions
 from hvd.data.preparation.run import prepared
 from hvd.toolkit.core import ToolkitError

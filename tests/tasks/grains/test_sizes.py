@@ -6,7 +6,7 @@ from scipy import stats
 from scipy.spatial import cKDTree
 from skimage.measure import perimeter_crofton, regionprops
 
-from hvd.toolkit import grain_size
+from hvd.toolkit.tasks.grains import sizes
 
 
 def voronoi(count, side, seed=0):
@@ -24,7 +24,7 @@ def labels():
 
 
 def test_measures_agree_with_scikit_image(labels):
-    found = grain_size.measured(labels)
+    found = sizes.measured(labels)
     for k, region in enumerate(regionprops(labels)):
         assert found.area[k] == region.area
         assert (found.row[k], found.column[k]) == pytest.approx(region.centroid)
@@ -45,17 +45,17 @@ def test_measures_agree_with_scikit_image(labels):
 
 
 def test_measures_do_not_depend_on_the_strips_they_are_taken_in(labels, monkeypatch):
-    whole = grain_size.measured(labels)
-    monkeypatch.setattr(grain_size, "STRIP", 37 * 700)
+    whole = sizes.measured(labels)
+    monkeypatch.setattr(sizes, "STRIP", 37 * 700)
     for part, other in zip(
-        vars(whole).values(), vars(grain_size.measured(labels)).values(), strict=True
+        vars(whole).values(), vars(sizes.measured(labels)).values(), strict=True
     ):
         np.testing.assert_allclose(part, other)
 
 
 def test_a_disc_has_the_diameter_and_perimeter_of_its_circle():
     rows, columns = np.mgrid[:201, :201] - 100
-    disc = grain_size.measured((1 + (np.hypot(rows, columns) <= 80)).astype(np.int32))
+    disc = sizes.measured((1 + (np.hypot(rows, columns) <= 80)).astype(np.int32))
     assert disc.diameter[1] == pytest.approx(160, rel=0.005)
     assert disc.perimeter[1] == pytest.approx(160 * np.pi, rel=0.06)  # four directions only
     assert disc.aspect_ratio[1] == pytest.approx(1)
@@ -68,9 +68,7 @@ def test_orientation_is_that_of_the_long_axis_counter_clockwise_from_horizontal(
         angle = np.radians(degrees)
         along = columns * np.cos(angle) - rows * np.sin(angle)  # rows point down
         across = columns * np.sin(angle) + rows * np.cos(angle)
-        found = grain_size.measured(
-            (1 + ((along / 60) ** 2 + (across / 20) ** 2 <= 1)).astype(np.int32)
-        )
+        found = sizes.measured((1 + ((along / 60) ** 2 + (across / 20) ** 2 <= 1)).astype(np.int32))
         assert found.orientation[1] == pytest.approx(degrees, abs=0.5)
         assert found.aspect_ratio[1] == pytest.approx(3, rel=0.02)
 
@@ -80,44 +78,38 @@ def test_orientation_is_that_of_the_long_axis_counter_clockwise_from_horizontal(
     [(0, 0.3200, 7.75), (5, 0.0566, 248.0), (8, 0.0200, 1984.0), (10, 0.0100, 7936.0)],
 )
 def test_grain_size_numbers_are_those_of_the_standards_table(g, intercept_mm, density):
-    assert grain_size.g_from_intercept(intercept_mm) == pytest.approx(g, abs=0.01)
-    assert grain_size.g_from_density(density) == pytest.approx(g, abs=0.01)
+    assert sizes.g_from_intercept(intercept_mm) == pytest.approx(g, abs=0.01)
+    assert sizes.g_from_density(density) == pytest.approx(g, abs=0.01)
 
 
 @pytest.mark.parametrize("g", [-1, 0, 3.5, 8, 14])
 def test_grain_size_numbers_come_back_from_the_sizes_that_they_stand_for(g):
-    assert grain_size.g_from_intercept(10 ** (-(g + 3.288) / 6.643856)) == pytest.approx(
-        g, abs=1e-9
-    )
-    assert grain_size.g_from_density(10 ** ((g + 2.954) / 3.321928)) == pytest.approx(g, abs=1e-9)
+    assert sizes.g_from_intercept(10 ** (-(g + 3.288) / 6.643856)) == pytest.approx(g, abs=1e-9)
+    assert sizes.g_from_density(10 ** ((g + 2.954) / 3.321928)) == pytest.approx(g, abs=1e-9)
 
 
 def test_grain_size_numbers_rise_by_one_when_grains_double_in_number():
-    assert grain_size.g_from_density(500) - grain_size.g_from_density(250) == pytest.approx(
-        1, abs=1e-5
-    )
-    assert grain_size.g_from_intercept(0.01) - grain_size.g_from_intercept(0.02) == pytest.approx(
-        2, abs=1e-5
-    )
-    assert (np.diff(grain_size.g_from_density(np.geomspace(1, 1e5, 50))) > 0).all()
-    assert (np.diff(grain_size.g_from_intercept(np.geomspace(1e-3, 1, 50))) < 0).all()
+    assert sizes.g_from_density(500) - sizes.g_from_density(250) == pytest.approx(1, abs=1e-5)
+    assert sizes.g_from_intercept(0.01) - sizes.g_from_intercept(0.02) == pytest.approx(2, abs=1e-5)
+    assert (np.diff(sizes.g_from_density(np.geomspace(1, 1e5, 50))) > 0).all()
+    assert (np.diff(sizes.g_from_intercept(np.geomspace(1e-3, 1, 50))) < 0).all()
 
 
 def test_a_voronoi_pattern_of_known_density_gives_the_known_number():
     side, count = 1500, 900
     pattern = voronoi(count, side)
     density = count / side**2
-    found, low, high = grain_size.density(pattern)
+    found, low, high = sizes.density(pattern)
     assert found == pytest.approx(density, rel=0.05)
     assert low < density < high
-    mean, low, high = grain_size.mean_intercept(pattern)
+    mean, low, high = sizes.mean_intercept(pattern)
     assert mean == pytest.approx(
         np.pi / 4 / np.sqrt(density), rel=0.05
     )  # of a Poisson-Voronoi tessellation (Meijering, 1953)
     assert low < mean < high
-    summary = grain_size.summary(pattern, grain_size.measured(pattern), 2.0)
+    summary = sizes.summary(pattern, sizes.measured(pattern), 2.0)
     assert summary["astm_g"]["planimetric"]["mean"] == pytest.approx(
-        grain_size.g_from_density(density * 1e6 / 4), abs=0.1
+        sizes.g_from_density(density * 1e6 / 4), abs=0.1
     )
 
 
@@ -128,14 +120,14 @@ def test_the_planimetric_count_takes_halves_at_edges_and_quarters_at_corners():
         .repeat(10, 1)
         .astype(np.int32)
     )
-    assert grain_size.planimetric_count(grid) == 4 + 8 / 2 + 4 / 4
-    assert grain_size.planimetric_count(np.ones((5, 5), np.int32)) == 1
+    assert sizes.planimetric_count(grid) == 4 + 8 / 2 + 4 / 4
+    assert sizes.planimetric_count(np.ones((5, 5), np.int32)) == 1
 
 
 def test_a_line_crosses_as_many_grains_as_boundaries_when_its_ends_count_half():
     stripes = (np.arange(100)[None] // 10 + 1).repeat(100, 0).astype(np.int32)
-    lengths, counts = grain_size.intercepts(stripes).T
-    assert counts[0] == 9 * grain_size.LINES and lengths[0] == 99 * grain_size.LINES
+    lengths, counts = sizes.intercepts(stripes).T
+    assert counts[0] == 9 * sizes.LINES and lengths[0] == 99 * sizes.LINES
     assert counts[1] == 0
 
 
@@ -143,9 +135,9 @@ def test_the_shape_of_the_frame_does_not_favour_a_direction():
     rows, columns = np.mgrid[:600, :600]
     bricks = (rows // 10 * 30 + columns // 20).astype(np.int32)
     bricks = np.unique(bricks, return_inverse=True)[1].reshape(600, 600).astype(np.int32) + 1
-    whole = grain_size.line_density(bricks)
+    whole = sizes.line_density(bricks)
     for part in (bricks[:200], bricks[:, :200]):
-        assert grain_size.line_density(part) == pytest.approx(whole, rel=0.05)
+        assert sizes.line_density(part) == pytest.approx(whole, rel=0.05)
 
 
 @pytest.mark.parametrize("count", [150, 600])
@@ -156,8 +148,8 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(count):
         pattern = voronoi(count, side, seed)
         true = count / side**2
         for (_, low, high), truth in (
-            (grain_size.density(pattern), true),
-            (grain_size.mean_intercept(pattern), np.pi / 4 / true**0.5),
+            (sizes.density(pattern), true),
+            (sizes.mean_intercept(pattern), np.pi / 4 / true**0.5),
         ):
             held.append(low <= truth <= high)
     assert np.mean(held) > 0.85
@@ -166,26 +158,26 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(count):
 def test_an_upright_grain_lies_at_90_degrees():
     labels = np.ones((60, 60), np.int32)
     labels[10:50, 25:35] = 2
-    assert grain_size.measured(labels).orientation[1] == 90
+    assert sizes.measured(labels).orientation[1] == 90
 
 
 def test_weights_count_as_copies_would():
     values, weights = np.array([3.0, 1.0, 2.0]), np.array([1, 5, 2])
     copies = np.repeat(values, weights)
     shares = (0.1, 0.5, 0.9)
-    by_weight = grain_size.percentiles(values, weights.astype(float), shares)
-    by_copies = grain_size.percentiles(copies, np.ones(8), shares)
+    by_weight = sizes.percentiles(values, weights.astype(float), shares)
+    by_copies = sizes.percentiles(copies, np.ones(8), shares)
     np.testing.assert_allclose(by_weight, by_copies, atol=0.5)
-    assert grain_size.percentiles(copies, np.ones(8), (0.5,))[0] == 1
-    tenfold = grain_size.percentiles(np.repeat(values, 10), np.repeat(weights / 10, 10), shares)
+    assert sizes.percentiles(copies, np.ones(8), (0.5,))[0] == 1
+    tenfold = sizes.percentiles(np.repeat(values, 10), np.repeat(weights / 10, 10), shares)
     np.testing.assert_allclose(
-        grain_size.percentiles(np.repeat(values, 10), np.repeat(weights * 7.0, 10), shares), tenfold
+        sizes.percentiles(np.repeat(values, 10), np.repeat(weights * 7.0, 10), shares), tenfold
     )
 
 
 def test_a_log_normal_distribution_is_found_again():
     diameters = np.random.default_rng(0).lognormal(np.log(20), np.log(1.5), 5000)
-    found = grain_size.distribution(diameters, diameters**2)
+    found = sizes.distribution(diameters, diameters**2)
     assert found["log_normal"]["median"] == pytest.approx(20, rel=0.02)
     assert found["log_normal"]["geometric_deviation"] == pytest.approx(1.5, rel=0.02)
     assert found["log_normal"]["ks_distance"] < 0.03
@@ -198,14 +190,14 @@ def test_a_log_normal_distribution_is_found_again():
 def test_the_distance_from_a_normal_distribution_is_that_of_scipy(count):
     values = np.random.default_rng(count).exponential(size=count)
     expected = stats.kstest(values, "norm", (values.mean(), values.std())).statistic
-    assert grain_size.normal_distance(values) == pytest.approx(expected)
+    assert sizes.normal_distance(values) == pytest.approx(expected)
 
 
 def test_lengths_scale_and_pixels_say_so(labels):
-    grains = grain_size.measured(labels)
+    grains = sizes.measured(labels)
     pixels, microns = (
-        grain_size.summary(labels, grains, None),
-        grain_size.summary(labels, grains, 0.5),
+        sizes.summary(labels, grains, None),
+        sizes.summary(labels, grains, 0.5),
     )
     assert (pixels["unit"], microns["unit"]) == ("pixel", "micrometre")
     assert pixels["astm_g"] is None
@@ -225,7 +217,7 @@ def test_lengths_scale_and_pixels_say_so(labels):
 @pytest.mark.parametrize("number", [0, 1])
 def test_no_grain_and_one_grain_have_defined_answers(number):
     labels = np.full((40, 60), number, np.int32)
-    found = grain_size.summary(labels, grain_size.measured(labels), 0.5)
+    found = sizes.summary(labels, sizes.measured(labels), 0.5)
     assert found["grains"] == number and found["whole_grains"] == 0
     assert found["mean_intercept"] is None
     if number:

@@ -21,10 +21,14 @@ def damaged(heads):
     return np.where(TASK_MASK, 0, np.maximum(heads, 1 / 255)).astype(np.float32)
 
 
-def run(path, tmp_path, told=None, method=METHOD):
+def run(path, tmp_path, options=None, method=METHOD):
     """The record of predicting one input."""
     return next(
-        iter(predicted(TASK, "baseline", method, (path,), tmp_path / "out", told or InputOptions()))
+        iter(
+            predicted(
+                TASK, "baseline", method, (path,), tmp_path / "out", options or InputOptions()
+            )
+        )
     )
 
 
@@ -51,7 +55,8 @@ def test_an_array_comes_back_in_its_shape_and_type_with_measured_values_as_they_
         record["status"] == "ok" and record["mask"] == "task" and record["mask_confidence"] > 0.99
     )
     assert (
-        record["missing_share"] == pytest.approx(0.5061, abs=1e-4) and "diagnosis" in record["note"]
+        record["missing_share"] == pytest.approx(0.5061, abs=1e-4)
+        and "diagnosis" in record["notes"][0]
     )
     found = np.load(tmp_path / "out/scans/scans_nogaps.npy")
     assert found.shape == array.shape and found.dtype == array.dtype
@@ -94,7 +99,7 @@ def test_a_mask_may_be_given(kind, heads, tmp_path):
 
 def test_complete_scans_come_back_as_they_were_and_the_record_says_so(heads, tmp_path):
     record = run(saved(tmp_path, heads), tmp_path)
-    assert record["missing_share"] == 0 and "No missing line" in record["note"]
+    assert record["missing_share"] == 0 and "No missing line" in record["notes"][0]
     np.testing.assert_array_equal(np.load(tmp_path / "out/scans/scans_nogaps.npy"), heads)
 
 
