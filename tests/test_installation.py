@@ -210,6 +210,7 @@ TASK = Task(
     measure=lambda prediction, inputs: ({"level": round(prediction.level, 3)}, []),
     write=write,
     draw=draw,
+    look_at="level.txt",
     columns=(Column("level", lambda record: f"{record['level']:.2f}"),),
     builtin="even pictures",
 )

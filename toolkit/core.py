@@ -195,6 +195,7 @@ class Column(NamedTuple):
 
     title: str
     cell: Callable[[dict[str, Any]], str]  # of the record of an input
+    is_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,7 @@ class Task:
     write : `write(prediction, inputs, values, folder) -> names of the files`.
     draw : `draw(sample, predictions by method) -> one RGB picture of all and the truth`.
     columns : what the table of a run shows of a record.
+    look_at : how the name of the file ends that a user opens first.
     builtin : what the built-in samples are.
     method : the default method.
     find_inputs : the inputs below a path, one after the other.
@@ -242,6 +244,7 @@ class Task:
     write: Callable[[Any, Any, dict[str, Any], Path], list[str]]
     draw: Callable[[Sample, dict[str, Any]], Any]
     columns: tuple[Column, ...]
+    look_at: str
     builtin: str
     method: str = "deep"
     find_inputs: Callable[[Path], Iterable[InputFile]] = lambda path: [InputFile(path)]

@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -100,9 +100,12 @@ def locked(out: Path, shard: Shard) -> Iterator[Path]:
 
     Raises ToolkitError with status 4 when another run writes there.
     """
+    fresh = not out.exists()
     made_folder(out)
     ending = "" if shard is None else f"-{shard[0]}-of-{shard[1]}"
     with ExitStack() as stack:
+        if fresh:  # a run that is refused leaves nothing
+            stack.callback(remove_if_empty, out)
         if shard is not None:
             hold(stack, out / LOCK, shared=True)
         hold(stack, out / f"{LOCK}{ending}", shared=False)
@@ -113,6 +116,12 @@ def locked(out: Path, shard: Shard) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
         stack.callback(shutil.rmtree, work, ignore_errors=True)
         yield made_folder(work)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder that holds nothing."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def hold(stack: ExitStack, path: Path, shared: bool) -> None:

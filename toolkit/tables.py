@@ -13,11 +13,11 @@ from hvd.toolkit.core import Task
 MOST_ROWS = 50  # of a run; the manifest holds all
 
 
-def draw_table(header: list[str], rows: list[list[str]], text_columns: int = 1) -> str:
-    """A table without frames; the first columns are text, the others numbers."""
+def draw_table(header: list[str], rows: list[list[str]], is_text: list[bool]) -> str:
+    """A table without frames; columns of text are aligned to the left, others to the right."""
     table = Table(box=None, pad_edge=False)
-    for k, title in enumerate(header):
-        table.add_column(title, justify="right" if k >= text_columns else "left")
+    for title, left in zip(header, is_text, strict=True):
+        table.add_column(title, justify="left" if left else "right")
     for row in rows:
         table.add_row(*row)
 
@@ -39,7 +39,8 @@ def text(result: dict[str, Any]) -> str:
         rows.append([name, *cells, *times])
 
     titles = [metric.replace("_", " ") for metric in metrics]
-    table = draw_table(["method", *titles, "median ms", "p95 ms"], rows)
+    header = ["method", *titles, "median ms", "p95 ms"]
+    table = draw_table(header, rows, [title == "method" for title in header])
     options = ", ".join(f"{name} {value}" for name, value in result["options"].items())
     kind = "means [95 % interval]" if result["samples"] > 1 else "one sample, which has no interval"
     note = f"{kind}, samples {result['samples']}, seed {result['seed']}, one thread; {options}"
@@ -56,7 +57,7 @@ class RunTable:
         self.rows: list[tuple[str, list[str]]] = []
         self.failed: list[str] = []
         self.notes: dict[str, int] = {}
-        self.first = ""
+        self.pictures: list[str] = []
 
     def add(self, record: dict[str, Any]) -> None:
         """Take the record of an input."""
@@ -72,18 +73,19 @@ class RunTable:
             cells = [column.cell(record) for column in self.task.columns]
             for note in record["notes"]:
                 self.notes[note] = self.notes.get(note, 0) + 1
-            pictures = [path for path in record["outputs"] if path.endswith(".png")]
-            self.first = self.first or next(iter(pictures or record["outputs"]), "")
+            ending = self.task.look_at
+            self.pictures += [path for path in record["outputs"] if path.endswith(ending)][:1]
         self.rows.append((name, [name, status, *cells]))
 
     def text(self) -> str:
         """The table in the order of names, then what was answered, what failed, what to open."""
         rows = [row for _, row in sorted(self.rows)]
         header = ["input", "status", *(column.title for column in self.task.columns)]
-        lines = [draw_table(header, rows[:MOST_ROWS], text_columns=2)]
+        is_text = [True, True, *(column.is_text for column in self.task.columns)]
+        lines = [draw_table(header, rows[:MOST_ROWS], is_text)]
         if len(rows) > MOST_ROWS:
             lines.append(f"... and {len(rows) - MOST_ROWS} more.")
-        lines += [f"Note on {count}: {note}" for note, count in self.notes.items()]
+        lines += [f"Note on {count} of {len(rows)}: {note}" for note, count in self.notes.items()]
         lines.append(self.sentence())
         return "\n".join(lines)
 
@@ -97,4 +99,4 @@ class RunTable:
             more = " and others" if len(self.failed) > 3 else ""
             sentence += f"; failed: {', '.join(sorted(self.failed)[:3])}{more}"
         sentence += f". All records: {self.out / 'manifest.jsonl'}."
-        return f"{sentence} Open first: {self.first}" if self.first else sentence
+        return f"{sentence} Open first: {min(self.pictures)}" if self.pictures else sentence

@@ -224,3 +224,4 @@ def test_a_choice_that_no_network_serves_stops_once_with_status_2(tmp_path):
     result = CliRunner().invoke(cli, [*call, "--classes", "unicorn"], standalone_mode=False)
     assert result.exception.status == 2 and "unicorn" in str(result.exception)
     assert "person" in result.exception.remedy and result.stdout == ""
+    assert not (tmp_path / "out").exists()

@@ -29,6 +29,7 @@ TASK = Task(
     write=write,
     draw=draw,
     columns=COLUMNS,
+    look_at="groups.png",
     builtin="the photographs that scikit-image and scikit-learn bundle",
     size_label="fragments in a heap",
 )

@@ -100,7 +100,7 @@ def diameters_by_batch(
                 "Merge in the folder that the shares were predicted from.",
                 status=2,
             )
-        grains = np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2)
+        grains = read_table(path)
         folder = Path(record["input"]).absolute().parent
         if grains.size:
             found.setdefault(folder.name if by_name else str(folder), []).append(
@@ -112,6 +112,12 @@ def diameters_by_batch(
         if sum(map(len, parts))
     }
     return whole, units.total() - units[unit], unit == "pixel"
+
+
+def read_table(path: str) -> np.ndarray:
+    """The numbers of a table of grains (n, columns); none when it has a header alone."""
+    lines = Path(path).read_text().splitlines()[1:]
+    return np.genfromtxt(lines, delimiter=",", ndmin=2) if lines else np.zeros((0, 0))
 
 
 def compared(batches: dict[str, np.ndarray]) -> str:

@@ -38,7 +38,7 @@ def astm_cell(record: dict[str, Any]) -> str:
     """The ASTM E112 number by count, with its interval."""
     number = record["astm_g"] and record["astm_g"]["planimetric"]
     if not number:
-        return "no scale"
+        return "-"
     ends = [f"{number[end]:.1f}" if number[end] is not None else "?" for end in ("low", "high")]
     return f"{number['mean']:.1f} [{', '.join(ends)}]"
 
@@ -46,8 +46,8 @@ def astm_cell(record: dict[str, Any]) -> str:
 COLUMNS = (
     Column("grains", lambda record: str(record["grains"])),
     Column("mean diameter", diameter_cell),
-    Column("ASTM G", astm_cell),
-    Column("scale", lambda record: record["scale_source"]),
+    Column("ASTM G [95 %]", astm_cell),
+    Column("scale", lambda record: record["scale_source"], is_text=True),
 )
 
 

@@ -34,6 +34,7 @@ TASK = Task(
     write=write,
     draw=draw,
     columns=COLUMNS,
+    look_at="overlay.png",
     builtin="generated polycrystals, of the kind that the network was trained on",
     show_seed=0,
     find_inputs=image_files,

@@ -27,7 +27,7 @@ FEW = 0.01  # NaN as rare may be pixels that are lost besides those of lines
 COLUMNS = (
     Column("scans", lambda record: str(record["scans"])),
     Column("missing", lambda record: f"{record['missing_share']:.1%}"),
-    Column("mask", lambda record: record["mask"]),
+    Column("mask", lambda record: record["mask"], is_text=True),
     Column("mask confidence", lambda record: f"{record['mask_confidence']:.2f}"),
 )
 

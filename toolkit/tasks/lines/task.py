@@ -32,6 +32,7 @@ TASK = Task(
     write=write,
     draw=draw,
     columns=COLUMNS,
+    look_at="contact-sheet.png",
     builtin="generated heads, of the kind that the network was trained on besides real ones",
     show_seed=2,
     enlarge=enlarge,

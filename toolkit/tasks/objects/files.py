@@ -25,7 +25,7 @@ def largest_classes(record: dict[str, Any]) -> str:
 
 COLUMNS = (
     Column("classes", lambda record: str(len(record["classes"]))),
-    Column("share of the picture", largest_classes),
+    Column("share of the picture", largest_classes, is_text=True),
 )
 
 

@@ -26,6 +26,7 @@ TASK = Task(
     write=write,
     draw=draw,
     columns=COLUMNS,
+    look_at="overlay.png",
     builtin="generated scenes, of the kind that the network was trained on",
     show_seed=5,
     find_inputs=image_files,
