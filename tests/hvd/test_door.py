@@ -1,7 +1,9 @@
 """The door for Python users."""
 
+import copy
 import inspect
 import json
+import pickle
 import subprocess
 import sys
 
@@ -43,6 +45,14 @@ def test_an_array_gives_one_typed_result_and_writes_nothing(task, arrays, tmp_pa
     assert isinstance(result.measured, dict) and isinstance(result.notes, list)
     np.testing.assert_array_equal(array, before)
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("task", hvd.tasks())
+def test_a_result_can_be_sent_to_another_process(task, arrays):
+    array, options, _ = arrays[task]
+    result = hvd.predict(task, array, "baseline", **options)
+    again = pickle.loads(pickle.dumps(copy.deepcopy(result)))
+    assert again.measured == result.measured and type(again.prediction) is type(result.prediction)
 
 
 @pytest.mark.parametrize("task", hvd.tasks())

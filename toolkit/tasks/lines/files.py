@@ -4,7 +4,7 @@ Whatever a file holds, its measured values come back to the last bit: only missi
 replaced, in the file's own type.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from hvd.toolkit.core import Column, ToolkitError
 from hvd.toolkit.images import read_array, write_png
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.tasks.lines.drawing import contact_sheet
-from hvd.toolkit.tasks.lines.formats import CAUTION, Save, Stored, levels, stack_of, stored
+from hvd.toolkit.tasks.lines.formats import CAUTION, Stored, Writer, levels, stack_of, stored
 from hvd.toolkit.tasks.lines.masks import UNDESCRIBED, Recognised, described, recognised
 from hvd.toolkit.tasks.lines.options import InputOptions
 from hvd.toolkit.tasks.lines.types import MOST_PIXELS, SMALLEST, Filled, Origin, Scans, check_fits
@@ -81,16 +81,24 @@ def scans_of(
     return prepared(found, path, mask)
 
 
+@dataclass(frozen=True)
+class SliceWriter:
+    """Writes slices along an axis as the volume that they are of."""
+
+    writer: Writer
+    axis: int
+
+    def save(self, values: np.ndarray, folder: Path) -> list[str]:
+        return self.writer.save(np.moveaxis(values, 0, self.axis), folder)
+
+    def save_deviation(self, values: np.ndarray, folder: Path) -> list[str]:
+        return self.writer.save_deviation(np.moveaxis(values, 0, self.axis), folder)
+
+
 def sliced(volume: Stored, axis: int) -> Stored:
     """A volume as the stack of its slices along an axis."""
-
-    def back(save: Save) -> Save:
-        return lambda values, folder: save(np.moveaxis(values, 0, axis), folder)
-
     values = np.ascontiguousarray(np.moveaxis(volume.values, axis, 0))
-    return replace(
-        volume, values=values, save=back(volume.save), save_deviation=back(volume.save_deviation)
-    )
+    return replace(volume, values=values, writer=SliceWriter(volume.writer, axis))
 
 
 def prepared(
@@ -145,7 +153,7 @@ def prepared(
         if nan.any() and (missing == nan).all():
             told = Recognised(nan.any(0), "NaN", 1.0)
         images = np.where(missing, 0, images)
-    return images, missing, Origin(values, low, span, told, found.save, found.save_deviation)
+    return images, missing, Origin(values, low, span, told, found.writer)
 
 
 def told_apart(
@@ -269,13 +277,13 @@ def write(filled: Filled, scans: Scans, values: dict[str, Any], folder: Path) ->
     """The filled scans in the format they came in, a contact sheet, and a map of uncertainty when
     there is one; returns the names of the files."""
     origin = scans.origin
-    outputs = origin.save(filled.values, folder)
+    outputs = origin.writer.save(filled.values, folder)
     if scans.uncertainty:
         if filled.uncertainty is None:
             remedy = "Use --method deep, or leave --uncertainty out."
             raise ToolkitError("This method knows no uncertainty.", remedy)
         deviation = (filled.uncertainty * origin.span).astype(np.float32)
-        outputs += origin.save_deviation(deviation, folder)
+        outputs += origin.writer.save_deviation(deviation, folder)
 
     rows = {"as it came": scans.images, "filled": filled.images}
     if filled.uncertainty is not None:

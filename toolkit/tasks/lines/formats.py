@@ -3,11 +3,10 @@
 import gzip
 import io
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -20,18 +19,27 @@ from hvd.toolkit.outputs import write_bytes
 
 CAUTION = "Filled pixels are estimates: not for diagnosis."
 DICOM = ".dcm", ".dicom", ".ima"  # suffixes
-Save = Callable[[np.ndarray, Path], list[str]]
+
+
+class Writer(Protocol):
+    """Writes scans as the file holds them that they came from; can be sent to another process."""
+
+    def save(self, values: np.ndarray, folder: Path) -> list[str]:
+        """Write values in the file's own format into a folder; returns the names of the files."""
+        ...
+
+    def save_deviation(self, values: np.ndarray, folder: Path) -> list[str]:
+        """The same of a map of deviations, float32 of the same shape."""
+        ...
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a file holds: `values` (N, H, W), or the three axes of a volume, among which `zero` stands for nothing. `save` writes
-    such values in the file's own format into a folder, `save_deviation` a map of deviations float32 of the same shape; both return
-    the names of the files."""
+    """What a file holds: `values` (N, H, W), or the three axes of a volume, among which `zero`
+    stands for nothing; and what writes such values in the file's own format."""
 
     values: np.ndarray
-    save: Save
-    save_deviation: Save
+    writer: Writer
     zero: float = 0
     volume: bool = False
 
@@ -58,7 +66,25 @@ def is_dicom(path: Path) -> bool:
     return read_bytes(path)[128:132] == b"DICM"
 
 
-def saved_array(values: np.ndarray, path: Path) -> list[str]:
+# --- arrays
+
+
+@dataclass(frozen=True)
+class ArrayWriter:
+    """Writes scans as .npy, in the shape of the array that they came in."""
+
+    shape: tuple[int, ...]
+    name: str
+
+    def save(self, values: np.ndarray, folder: Path) -> list[str]:
+        return save_array(values.reshape(self.shape), folder / f"{self.name}_nogaps.npy")
+
+    def save_deviation(self, values: np.ndarray, folder: Path) -> list[str]:
+        return save_array(values.reshape(self.shape), folder / f"{self.name}_uncertainty.npy")
+
+
+def save_array(values: np.ndarray, path: Path) -> list[str]:
+    """Write an .npy file; returns its name."""
     packed = io.BytesIO()
     np.save(packed, values)
     write_bytes(path, packed.getvalue())
@@ -72,20 +98,28 @@ def stack_of(array: np.ndarray, name: str = "scans") -> Stored:
         stack = array[None]
     elif array.ndim == 4 and array.shape[1] == 1:
         stack = array[:, 0]
-    return Stored(
-        stack,
-        lambda values, folder: saved_array(
-            values.reshape(array.shape), folder / f"{name}_nogaps.npy"
-        ),
-        lambda values, folder: saved_array(
-            values.reshape(array.shape), folder / f"{name}_uncertainty.npy"
-        ),
-    )
+    return Stored(stack, ArrayWriter(array.shape, name))
 
 
 def array_file(path: Path) -> Stored:
     """The scans of an .npy file."""
     return stack_of(read_array(path), path.name[: -len(".npy")])
+
+
+# --- images
+
+
+@dataclass(frozen=True)
+class ImageWriter:
+    """Writes scans as images, named as those that they came in."""
+
+    files: tuple[Path, ...]
+
+    def save(self, values: np.ndarray, folder: Path) -> list[str]:
+        return saved_images(values, self.files, folder, "nogaps")
+
+    def save_deviation(self, values: np.ndarray, folder: Path) -> list[str]:
+        return saved_images(values, self.files, folder, "uncertainty")
 
 
 def image_folder(path: Path, max_pixels: int = MAX_PIXELS) -> Stored:
@@ -113,11 +147,7 @@ def images(files: list[Path], max_pixels: int = MAX_PIXELS) -> Stored:
                 reason,
                 "Scans of one folder share a mask: give those of another size as folders of their own.",
             )
-    return Stored(
-        np.stack(read),
-        lambda values, folder: saved_images(values, files, folder, "nogaps"),
-        lambda values, folder: saved_images(values, files, folder, "uncertainty"),
-    )
+    return Stored(np.stack(read), ImageWriter(tuple(files)))
 
 
 def levels(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -176,6 +206,54 @@ def extra(module: str, path: Path) -> Any:
         ) from error
 
 
+# --- NIfTI
+
+
+@dataclass(frozen=True)
+class NiftiWriter:
+    """Writes a volume into a copy of the file that it came in.
+
+    Attributes
+    ----------
+    raw, start : the file's bytes, unpacked, and where its values begin.
+    shape, dtype : of the values, in Fortran order.
+    header, affine, kind : what nibabel read, and its class of image.
+    slope : of the header's scaling.
+    name, suffix : of the file.
+    """
+
+    raw: bytes
+    start: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    header: Any
+    affine: np.ndarray
+    kind: type
+    slope: float
+    name: str
+    suffix: str
+
+    def save(self, values: np.ndarray, folder: Path) -> list[str]:
+        filled = values.reshape(self.shape).astype(self.dtype).tobytes(order="F")
+        rest = self.raw[self.start + len(filled) :]  # header, extensions and all else as they were
+        body = self.raw[: self.start] + filled + rest
+        return self.write(body, folder / f"{self.name}_nogaps{self.suffix}")
+
+    def save_deviation(self, values: np.ndarray, folder: Path) -> list[str]:
+        header = self.header.copy()
+        header.set_data_dtype(np.float32)
+        header.set_slope_inter(1, 0)
+        header["cal_min"] = header["cal_max"] = 0
+        scaled = self.kind(values * np.float32(abs(self.slope)), self.affine, header)
+        return self.write(scaled.to_bytes(), folder / f"{self.name}_uncertainty{self.suffix}")
+
+    def write(self, body: bytes, path: Path) -> list[str]:
+        """Write the bytes of a volume, packed as the file was; returns the name."""
+        packed = gzip.compress(body, mtime=0) if self.suffix.endswith(".gz") else body
+        write_bytes(path, packed)
+        return [path.name]
+
+
 def nifti(path: Path) -> Stored:
     """A NIfTI volume, its values before the header's scaling."""
     nibabel = extra("nibabel", path)
@@ -204,28 +282,20 @@ def nifti(path: Path) -> Stored:
     if spatial.ndim != 3:
         raise ToolkitError(f"{path} has the shape {volume.shape}.", "Give a single volume.")
     slope, inter = image.dataobj.slope, image.dataobj.inter
-
-    def written(body: bytes, target: Path) -> list[str]:
-        write_bytes(target, gzip.compress(body, mtime=0) if zipped else body)
-        return [target.name]
-
-    def save(values: np.ndarray, folder: Path) -> list[str]:
-        filled = values.reshape(volume.shape).astype(volume.dtype).tobytes(order="F")
-        body = (
-            raw[:start] + filled + raw[start + len(filled) :]
-        )  # header, extensions and all else as they were
-        return written(body, folder / f"{name}_nogaps{suffix}")
-
-    def save_deviation(values: np.ndarray, folder: Path) -> list[str]:
-        header = image.header.copy()
-        header.set_data_dtype(np.float32)
-        header.set_slope_inter(1, 0)
-        header["cal_min"] = header["cal_max"] = 0
-        scaled = version(values * np.float32(abs(slope)), image.affine, header)
-        return written(scaled.to_bytes(), folder / f"{name}_uncertainty{suffix}")
-
+    writer = NiftiWriter(
+        raw=raw,
+        start=start,
+        shape=volume.shape,
+        dtype=volume.dtype,
+        header=image.header,
+        affine=image.affine,
+        kind=version,
+        slope=slope,
+        name=name,
+        suffix=suffix,
+    )
     zero = float(np.rint(-inter / slope)) if volume.dtype.kind in "ui" else -inter / slope
-    return Stored(spatial, save, save_deviation, zero, volume=True)
+    return Stored(spatial, writer, zero, volume=True)
 
 
 def unzipped(data: bytes, path: Path) -> bytes:
@@ -236,51 +306,64 @@ def unzipped(data: bytes, path: Path) -> bytes:
     return raw
 
 
-def dicom(path: Path) -> Stored:
-    """The slice, or the frames, of a DICOM file; what is changed of it is written as a derived image with an identifier of its
-    own."""
-    pydicom = extra("pydicom", path)
-    try:
-        scan = pydicom.dcmread(io.BytesIO(read_bytes(path)))
-        pixels = scan.pixel_array
-    except Exception as error:  # pydicom's errors share no base class
-        raise ToolkitError(
-            f"{path} is no DICOM image that can be read: {error}.", "Export it uncompressed."
-        ) from error
-    kind = str(scan.get("PhotometricInterpretation", "of no known kind"))
-    if not kind.startswith("MONOCHROME") or pixels.dtype.name not in (
-        "uint8",
-        "int8",
-        "uint16",
-        "int16",
-    ):
-        raise ToolkitError(
-            f"{path} is {kind}, {pixels.dtype}.", "Give a grey scan of 8 or 16 bits."
-        )
+# --- DICOM
 
-    name = path.stem if path.name.lower().endswith(DICOM) else path.name
 
-    def save(values: np.ndarray, folder: Path) -> list[str]:
-        if (values.reshape(pixels.shape) == pixels).all():
-            write_bytes(folder / f"{name}_nogaps.dcm", read_bytes(path))
-            return [f"{name}_nogaps.dcm"]
+@dataclass(frozen=True)
+class DicomWriter:
+    """Writes a scan into a copy of the file that it came in; what is changed of it is a derived image
+    with an identifier of its own."""
+
+    path: Path
+    data: bytes
+    pixels: np.ndarray
+    photometric: str
+    bits: int
+    name: str
+
+    def save(self, values: np.ndarray, folder: Path) -> list[str]:
+        file = f"{self.name}_nogaps.dcm"
+        changed = (values.reshape(self.pixels.shape) != self.pixels).any()
+        write_bytes(folder / file, self.derived(values) if changed else self.data)
+        return [file]
+
+    def save_deviation(self, values: np.ndarray, folder: Path) -> list[str]:
+        return save_array(values, folder / f"{self.name}_uncertainty.npy")
+
+    def derived(self, values: np.ndarray) -> bytes:
+        """The bytes of a copy with other values."""
+        pydicom = extra("pydicom", self.path)
         packed = io.BytesIO()
         try:
-            copy = pydicom.dcmread(io.BytesIO(read_bytes(path)))
-            whole, kind = values.reshape(pixels.shape), scan.PhotometricInterpretation
-            copy.set_pixel_data(whole, kind, scan.BitsStored, generate_instance_uid=True)
+            copy = pydicom.dcmread(io.BytesIO(self.data))
+            frames = values.reshape(self.pixels.shape)
+            copy.set_pixel_data(frames, self.photometric, self.bits, generate_instance_uid=True)
             copy.ImageType = ["DERIVED", "SECONDARY"]
             copy.DerivationDescription = CAUTION
             copy.save_as(packed, enforce_file_format=True)
         except Exception as error:  # pydicom's errors share no base class
-            raise ToolkitError(
-                f"{path} cannot be written again: {error}.",
-                "Export it as little endian, uncompressed.",
-            ) from error
-        write_bytes(folder / f"{name}_nogaps.dcm", packed.getvalue())
-        return [f"{name}_nogaps.dcm"]
+            reason = f"{self.path} cannot be written again: {error}."
+            raise ToolkitError(reason, "Export it as little endian, uncompressed.") from error
+        return packed.getvalue()
 
+
+def dicom(path: Path) -> Stored:
+    """The slice, or the frames, of a DICOM file."""
+    pydicom = extra("pydicom", path)
+    data = read_bytes(path)
+    try:
+        scan = pydicom.dcmread(io.BytesIO(data))
+        pixels = scan.pixel_array
+    except Exception as error:  # pydicom's errors share no base class
+        reason = f"{path} is no DICOM image that can be read: {error}."
+        raise ToolkitError(reason, "Export it uncompressed.") from error
+
+    kind = str(scan.get("PhotometricInterpretation", "of no known kind"))
+    known = pixels.dtype.name in ("uint8", "int8", "uint16", "int16")
+    if not kind.startswith("MONOCHROME") or not known:
+        reason = f"{path} is {kind}, {pixels.dtype}."
+        raise ToolkitError(reason, "Give a grey scan of 8 or 16 bits.")
+
+    name = path.stem if path.name.lower().endswith(DICOM) else path.name
     frames = pixels[None] if pixels.ndim == 2 else pixels
-    return Stored(
-        frames, save, lambda values, folder: saved_array(values, folder / f"{name}_uncertainty.npy")
-    )
+    return Stored(frames, DicomWriter(path, data, pixels, kind, scan.BitsStored, name))

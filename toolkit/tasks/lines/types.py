@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.tasks.lines.formats import Save
+from hvd.toolkit.tasks.lines.formats import Writer
 from hvd.toolkit.tasks.lines.masks import Recognised
 
 SMALLEST = 8  # pixels along a side of a scan
@@ -21,8 +21,7 @@ class Origin:
     low: float
     span: float
     mask: Recognised
-    save: Save
-    save_deviation: Save
+    writer: Writer
 
 
 @dataclass(frozen=True)
