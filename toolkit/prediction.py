@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -22,7 +22,8 @@ from typing import Any
 import hvd
 from hvd.toolkit import registry
 from hvd.toolkit.core import FAULT, Method, Result, Task, ToolkitError, debugging
-from hvd.toolkit.images import SUFFIXES, digest
+from hvd.toolkit.images import digest
+from hvd.toolkit.jobs import Job, falls_to, jobs, places
 from hvd.toolkit.manifest import MANIFEST, Manifest, locked, shard_manifests, shard_name
 from hvd.toolkit.network import NetworkMethod, index
 from hvd.toolkit.outputs import check_replaceable, replace_files, whole_folder, write_bytes
@@ -31,22 +32,8 @@ from hvd.toolkit.processes import one_thread, pool
 RECORD = (
     "record.json"  # in every folder of results: it names the files that a later run may replace
 )
-ENDINGS = {
-    "." + "".join(letters)
-    for suffix in SUFFIXES
-    for letters in itertools.product(*({c, c.upper()} for c in suffix[1:]))
-}
 AHEAD = 4  # inputs for each process that are under way or waiting
 KILLED = "The process that answered it was killed: most likely it needs more memory than there is."
-
-
-@dataclass(frozen=True)
-class Job:
-    """An input, where its results go, and the reason for skipping it; empty when it is not."""
-
-    path: Path
-    folder: Path
-    skipped: str = ""
 
 
 @dataclass(frozen=True)
@@ -209,68 +196,6 @@ def merged(out: Path) -> Path:
         for part in parts:
             part.unlink()
     return out / MANIFEST
-
-
-# --- inputs and where their results go
-
-
-def places(inputs: tuple[Path, ...], out: Path) -> list[Path]:
-    """Where in `out` the results of each input go: those of a single folder of images in `out` itself."""
-    resolved = [path.resolve() for path in inputs]
-    stems = Counter(path.name if path.is_dir() else path.stem for path in resolved)
-    tops = [
-        Path(path.name if path.is_dir() or stems[path.stem] > 1 else path.stem) for path in resolved
-    ]
-    for top, count in Counter(tops).items():
-        if count > 1:
-            raise ToolkitError(
-                f"Two inputs would be answered in {out / top}.",
-                "Predict them into different folders.",
-                status=2,
-            )
-    target = out.resolve()
-    for path, top in zip(resolved, tops, strict=True):
-        folder = target / top
-        if target.is_relative_to(path) or folder == path or path.is_relative_to(folder):
-            raise ToolkitError(
-                f"The results in {folder} would meet the input {path}.",
-                "Choose another --out.",
-                status=2,
-            )
-    return tops
-
-
-def jobs(task: Task, inputs: tuple[Path, ...], tops: list[Path]) -> Iterator[Job]:
-    """Inputs as they are found, one after the other."""
-    several = len(inputs) > 1
-    for path, top in zip(inputs, tops, strict=True):
-        for file in task.find_inputs(path):
-            if file.path == path:
-                yield Job(path, top, file.skipped)
-            else:
-                within = file.path.relative_to(path)
-                folder = (top if several else Path()) / within.parent / named(file.path)
-                yield Job(file.path, folder, file.skipped)
-
-
-def named(path: Path) -> str:
-    """The name of a file's results: without its suffix, unless another image or a folder beside it would or could have the same."""
-    if path.stem.lower().endswith(SUFFIXES) or path.with_name(path.stem).is_dir():
-        return path.name
-    return (
-        path.name
-        if any(path.with_name(path.stem + ending).exists() for ending in ENDINGS - {path.suffix})
-        else path.stem
-    )
-
-
-def falls_to(job: Job, shard: tuple[int, int]) -> bool:
-    """Whether a job is one of the i-th of n shards, by its results' place alone."""
-    place = hashlib.sha256(str(job.folder).encode(errors="surrogateescape")).digest()
-    return int.from_bytes(place[:8], "big") % shard[1] == shard[0] - 1
-
-
-# --- answers
 
 
 def answers(run: Run, out: Path, todo: Iterator[Job], workers: int) -> Iterator[dict[str, Any]]:
