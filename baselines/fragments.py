@@ -14,9 +14,8 @@ from scipy.special import logsumexp
 from hvd.toolkit.tasks.fragments.assembly import arranged, arrangement, in_any_order
 from hvd.toolkit.tasks.fragments.types import Arrangement, Heap
 
-REGULARISATION = (
-    1.0  # added to gradient variances: flat sides would have none; in squared CIELAB units
-)
+# added to gradient variances: flat sides would have none; in squared CIELAB units
+REGULARISATION = 1.0
 
 
 def lab(fragments: np.ndarray) -> np.ndarray:

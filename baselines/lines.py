@@ -190,10 +190,8 @@ SEARCH = SearchSpace(
     weights={"psnr_missing_db": 1.0},
 )
 MOST = 700  # measured pixels that a block is filled from
-BLOCK, NEAR = (
-    16,
-    8,
-)  # pixels: missing ones are filled block by block, from measured ones within this much of the block
+# pixels: missing ones are filled block by block, from measured ones within this much of the block
+BLOCK, NEAR = 16, 8
 
 
 def kriged(images: np.ndarray, missing: np.ndarray, model: Kriging) -> np.ndarray:
@@ -250,10 +248,8 @@ def kriging_weights(mask: bytes, shape: tuple[int, int], model: Kriging) -> list
 # --- linear minimum mean square error
 
 COVARIANCE = "lmmse.npz"  # beside this file: written by `python -m hvd.baselines.lines FILE` from training heads
-COMPONENTS, FAR = (
-    200,
-    12,
-)  # what is common to heads, and the pixels over which the rest goes together
+# what is common to heads, and the pixels over which the rest goes together
+COMPONENTS, FAR = 200, 12
 
 
 @dataclass(frozen=True)

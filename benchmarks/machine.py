@@ -25,10 +25,8 @@ from hvd.toolkit.doctor import PACKAGES
 from hvd.toolkit.processes import one_thread
 
 ROOT = Path(__file__).resolve().parent.parent
-PASSING = (
-    "load",
-    "commit",
-)  # of an environment, what does not change the answers or their speed on a quiet machine
+# of an environment, what does not change the answers or their speed on a quiet machine
+PASSING = "load", "commit"
 SIDE = 1024  # of the matrices that are multiplied
 
 

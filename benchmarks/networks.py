@@ -17,10 +17,8 @@ from hvd.toolkit.network import Checkpoint, operations
 from hvd.toolkit.processes import one_thread
 
 ROUNDS = 9
-CALIBRATION, COMPARED = (
-    8,
-    20,
-)  # samples that ranges of 8-bit integers are taken from, and those that they are scored on
+# samples that ranges of 8-bit integers are taken from, and those that they are scored on
+CALIBRATION, COMPARED = 8, 20
 LOST = 0.005  # of the headline metric, that 8-bit integers may lose
 Calls = list[tuple[Checkpoint, dict[str, np.ndarray]]]
 

@@ -10,11 +10,8 @@ from hvd.data.fields import smooth_noise
 
 SIDE = 64
 FINE = 2  # heads are drawn this much finer, so that edges cover pixels by parts
-PLANES = (
-    "midline",
-    "beside",
-    "lateral",
-)  # of the section: through the middle, beside it, through an eye and a temporal lobe
+# of the section: through the middle, beside it, through an eye and a temporal lobe
+PLANES = "midline", "beside", "lateral"
 T1 = {  # label: mean grey of a T1-weighted scan, air = 0
     "air": 0.02,
     "fat": 0.85,
@@ -154,9 +151,8 @@ def skull(drawn: np.ndarray, at: Frame, rng: np.random.Generator) -> np.ndarray:
     high, power = rng.uniform(0.72, 0.84), rng.uniform(2.0, 2.5)
     lift = rng.normal(0, 0.02)
     reach = at.oval(lift - 0.02 * (at.x > 0), 0, high, 1.0, rng.normal(-0.12, 0.08), power)
-    base = (
-        0.30 + rng.normal(0, 0.04) - 0.22 * at.x + 0.12 * np.maximum(0, -at.x - 0.1)
-    )  # falls to the back, under the cerebellum
+    # falls to the back, under the cerebellum
+    base = 0.30 + rng.normal(0, 0.04) - 0.22 * at.x + 0.12 * np.maximum(0, -at.x - 0.1)
     reach = np.maximum(reach, 1 + (at.y - base - 0.12) * 1.2)
     rough = 0.012 * noise(0.3, rng)
     scalp, bone, marrow = rng.uniform(0.03, 0.09), rng.uniform(0.02, 0.035), rng.uniform(0.0, 0.05)

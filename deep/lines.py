@@ -10,9 +10,8 @@ from hvd.toolkit.tasks.lines.filling import filled_by_mask
 from hvd.toolkit.tasks.lines.types import Filled, Scans
 
 VIEWS = 1, -1  # as it is, and in a mirror that swaps left and right, which training showed as well
-AT_ONCE = (
-    1 << 14
-)  # pixels that the network fills at once: its memory stays small, and the first answer comes sooner
+# pixels that the network fills at once: its memory stays small, and the first answer comes sooner
+AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True)

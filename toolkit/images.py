@@ -26,11 +26,8 @@ MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", *TIFF, b"BM")
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 LARGEST_FILE = 1 << 30
 SETTLED = 2.0  # seconds after which the time of a change tells one change from the next
-MOST_ENTRIES, LARGEST_ARCHIVE, LARGEST_RATIO = (
-    100_000,
-    4 << 30,
-    1000,
-)  # of a .zip: files, bytes unpacked, and these of those packed
+# of a .zip: files, bytes unpacked, and these of those packed
+MOST_ENTRIES, LARGEST_ARCHIVE, LARGEST_RATIO = 100_000, 4 << 30, 1000
 PASSED_OVER = {"__macosx", "thumbs.db", "desktop.ini"}  # left in folders by operating systems
 
 

@@ -13,9 +13,8 @@ from typing import Any
 from hvd.toolkit.core import ToolkitError
 
 MAX_PIXELS = 100_000_000
-DECODED_AT_MOST = (
-    1 << 30
-)  # pixels that OpenCV decodes at most, unless its environment says otherwise
+# pixels that OpenCV decodes at most, unless its environment says otherwise
+DECODED_AT_MOST = 1 << 30
 
 
 def option(

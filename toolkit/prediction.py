@@ -29,9 +29,8 @@ from hvd.toolkit.network import NetworkMethod, index
 from hvd.toolkit.outputs import check_replaceable, replace_files, whole_folder, write_bytes
 from hvd.toolkit.processes import one_thread, pool
 
-RECORD = (
-    "record.json"  # in every folder of results: it names the files that a later run may replace
-)
+# in every folder of results: it names the files that a later run may replace
+RECORD = "record.json"
 AHEAD = 4  # inputs for each process that are under way or waiting
 KILLED = "The process that answered it was killed: most likely it needs more memory than there is."
 

@@ -112,9 +112,8 @@ def merged(found: Annotations) -> list[Annotated]:
             Problem(image.file, "noted", "the image is annotated twice: joined", image.name)
         )
         size = earlier.size or image.size
-        behind = (
-            max((instance.rank for instance in earlier.instances), default=-1) + 1
-        )  # the later file lies in front
+        # the later file lies in front
+        behind = max((instance.rank for instance in earlier.instances), default=-1) + 1
         front = min((instance.rank for instance in image.instances), default=0)
         there, later = {content(instance) for instance in earlier.instances}, []
         for instance in image.instances:

@@ -249,9 +249,8 @@ def fitted(
         scale = min(width / columns, height / rows)
         size = max(1, round(columns * scale)), max(1, round(rows * scale))
     shrinks = max(image.shape[1] / size[0], image.shape[0] / size[1])
-    kind = (
-        cv2.INTER_AREA if shrinks >= 2 else cv2.INTER_LINEAR if shrinks > 1 else cv2.INTER_CUBIC
-    )  # areas take 3 times as long
+    # areas take 3 times as long
+    kind = cv2.INTER_AREA if shrinks >= 2 else cv2.INTER_LINEAR if shrinks > 1 else cv2.INTER_CUBIC
     picture = cv2.resize(image, size, interpolation=kind)
     mask, instances = (
         rasters.voted(labels, size),

@@ -90,9 +90,8 @@ def sound(
     for k, flat in enumerate(instance.outlines):
         part = f"outline {k}: " if len(instance.outlines) > 1 else ""
         wrong = None
-        least, most = (
-            (float(flat.min()), float(flat.max())) if len(flat) else (0.0, 0.0)
-        )  # NaN when one of them is
+        # NaN when one of them is
+        least, most = (float(flat.min()), float(flat.max())) if len(flat) else (0.0, 0.0)
         if len(flat) % 2:
             wrong = "an odd number of coordinates"
         elif not (math.isfinite(least) and math.isfinite(most)):
@@ -289,9 +288,8 @@ def voted(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         overlaps(*sides) for sides in zip(labels.shape, size[::-1], strict=True)
     )
     window = np.ones((rows.shape[1], columns.shape[1]), np.uint8)
-    plane = (
-        labels if labels.dtype.itemsize < 4 else labels.astype(np.float32)
-    )  # OpenCV's extremes know no longer integers
+    # OpenCV's extremes know no longer integers
+    plane = labels if labels.dtype.itemsize < 4 else labels.astype(np.float32)
     least, most = (
         extreme(plane, window, anchor=(0, 0))[rows[:, 0]][:, columns[:, 0]]
         for extreme in (cv2.erode, cv2.dilate)

@@ -16,10 +16,8 @@ from hvd.data.preparation.split import PARTS
 from hvd.toolkit.images import read_image
 from hvd.toolkit.tasks.objects.drawing import overlaid, palette
 
-SHOWN, ROWS = (
-    24,
-    200,
-)  # pictures in the gallery, and rows of a table before the rest is left to report.json
+# pictures in the gallery, and rows of a table before the rest is left to report.json
+SHOWN, ROWS = 24, 200
 MENDED = "repaired", "clipped"
 IGNORED = "ignored"  # what pixels of value 255 are called
 

@@ -27,9 +27,8 @@ class Blocks:
         count = torch.ones_like(
             turns
         ).sum()  # a tensor: the exporter knows no remainder by a symbolic size
-        batches = (
-            5 - count
-        )  # loops multiply one 4n x 4n matrix when turned, four n x n matrices when upright
+        # loops multiply one 4n x 4n matrix when turned, four n x n matrices when upright
+        batches = 5 - count
         side = torch.arange(4, device=turns.device)[:, None]
         self.opposite = (
             side + 2 + turns[None]
@@ -327,9 +326,8 @@ class FragmentNetwork(nn.Module):
         strips = side_strips(pixels).reshape(heaps, n, 4, 3, DEPTH, s)
         with torch.autocast(pixels.device.type, enabled=False), torch.no_grad():
             same = torch.eye(n, device=pixels.device)
-            gradient = (
-                torch.log(gradient_dissimilarity(strips / 2, blocks)) + 30 * same
-            )  # a fragment is not its own neighbour
+            # a fragment is not its own neighbour
+            gradient = torch.log(gradient_dissimilarity(strips / 2, blocks)) + 30 * same
             rows = (
                 gradient.reshape(heaps, 4, blocks.count, n, n)
                 .transpose(2, 3)

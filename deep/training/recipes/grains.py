@@ -27,9 +27,8 @@ POOL, POOL_SIDE = 600, 560  # generated micrographs, of which batches take crops
 BLANK = 0.05  # of generated crops: an even grey, so that light and noise alone make no boundary
 GENERATED_ALONE = 1000  # steps before real micrographs enter
 SHARE_REAL = 0.75
-SHARE_UNCHANGED = (
-    0.5  # of real crops in their own scale and light, which are those of micrographs to come
-)
+# of real crops in their own scale and light, which are those of micrographs to come
+SHARE_UNCHANGED = 0.5
 SHARE_FULL = 0.75  # of changed real crops near full resolution; the others are shrunk, so that thinner lines are seen too
 LINES_FROM = 2800  # step from which broken lines cost extra
 LINES_WEIGHT = 0.25

@@ -27,10 +27,8 @@ from hvd.toolkit.tasks.lines.masks import TASK_MASK, scattered, stripes
 BATCH = 32
 POOL, POOL_SEED = 12_000, 3_000_017  # generated heads
 SHARE_GENERATED, SHARE_FRAMED = 0.1, 0.35  # the others are slices as they are
-SHARE_TASK, SHARE_TURNED = (
-    0.93,
-    0.02,
-)  # of masks: the task's own as it is, and mirrored and shifted; the others are of all kinds
+# of masks: the task's own as it is, and mirrored and shifted; the others are of all kinds
+SHARE_TASK, SHARE_TURNED = 0.93, 0.02
 DARKEST = 1e-3  # grey, of 1: a scan whose brightest pixel is darker is not brightened further
 ROW, COLUMN = np.meshgrid(*[np.linspace(-1, 1, SIDE)] * 2, indexing="ij")
 UNEVEN = np.stack(

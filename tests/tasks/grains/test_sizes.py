@@ -38,9 +38,8 @@ def test_measures_agree_with_scikit_image(labels):
             assert found.aspect_ratio[k] == pytest.approx(
                 region.axis_major_length / region.axis_minor_length, rel=0.01
             )
-            turned = (
-                np.degrees(region.orientation) - 90
-            )  # scikit-image measures from the rows' axis
+            # scikit-image measures from the rows' axis
+            turned = np.degrees(region.orientation) - 90
             assert abs((found.orientation[k] - turned + 90) % 180 - 90) < 1e-6
 
 

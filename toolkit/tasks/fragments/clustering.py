@@ -146,9 +146,8 @@ def filled(labels: np.ndarray, count: int) -> np.ndarray:
 def moved(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Single moves between groups, best first, while the evidence within groups rises and none runs empty."""
     labels = labels.copy()
-    gain = (
-        logits @ np.eye(labels.max() + 1)[labels]
-    )  # (n, k): evidence of each fragment for each group
+    # (n, k): evidence of each fragment for each group
+    gain = logits @ np.eye(labels.max() + 1)[labels]
     index = np.arange(len(labels))
     for _ in range(MOVE_ROUNDS):
         better = gain - gain[index, labels][:, None]

@@ -16,10 +16,8 @@ from skimage.segmentation import watershed
 
 from hvd.toolkit.tiles import tiles
 
-TILE, MARGIN = (
-    1600,
-    352,
-)  # pixels; multiples of 32, so that a network's coarsest cells lie alike in every tile
+# pixels; multiples of 32, so that a network's coarsest cells lie alike in every tile
+TILE, MARGIN = 1600, 352
 QUIET = {
     np.dtype(np.uint8): 8,
     np.dtype(np.uint16): 64,

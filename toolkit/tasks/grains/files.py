@@ -198,9 +198,8 @@ def rois(labels: np.ndarray) -> bytes:
                 np.kron(inside, np.ones((2, 2), np.uint8)), 1, 1, 1, 1, cv2.BORDER_CONSTANT
             )
             outlines, _ = cv2.findContours(twice, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-            outline = (
-                max(outlines, key=cv2.contourArea)[:, 0] // 2
-            )  # at twice the size, pixel 2k + 1 or 2k + 2 of a corner k
+            # at twice the size, pixel 2k + 1 or 2k + 2 of a corner k
+            outline = max(outlines, key=cv2.contourArea)[:, 0] // 2
             roi = ImagejRoi.frompoints(
                 outline + np.array([columns.start, rows.start]), name=f"grain-{number:05d}"
             )

@@ -13,12 +13,8 @@ import numpy as np
 from scipy.special import ndtr, stdtrit
 
 STRIP = 1 << 22  # pixels that are held at once
-DIRECTIONS = (
-    (0, 1, 1.0),
-    (1, 0, 1.0),
-    (1, 1, 0.5**0.5),
-    (1, -1, 0.5**0.5),
-)  # step and the distance between lines of pixels that way
+# step and the distance between lines of pixels that way
+DIRECTIONS = (0, 1, 1.0), (1, 0, 1.0), (1, 1, 0.5**0.5), (1, -1, 0.5**0.5)
 LINES = 10  # test lines a direction
 CIRCLES = (0.45, 0.3, 0.15)  # radii of the test circles, of the shorter side: three, as 3 : 2 : 1
 PARTS = 3  # the micrograph is cut into 3 x 3 for intervals

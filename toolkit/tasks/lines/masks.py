@@ -101,15 +101,10 @@ class Recognised:
 
 UNDESCRIBED = "zero in more than half of the scans"
 BRIGHT = 0.08  # of the brightest: what is brighter is no background
-REACHES = (
-    4,
-    12,
-    32,
-)  # pixels within which a gap has something bright on either side: narrow gaps and wide ones
-SURE, LIKELY = (
-    0.95,
-    0.85,
-)  # share of a described line that must be zero, and of a fitted one, whose rounding may differ
+# pixels within which a gap has something bright on either side: narrow gaps and wide ones
+REACHES = 4, 12, 32
+# share of a described line that must be zero, and of a fitted one, whose rounding may differ
+SURE, LIKELY = 0.95, 0.85
 TOGETHER = 0.75  # agreement of fitted lines with zeros, below which they are chance
 HOLES = 0.1  # of what is among bright pixels: zeros as rare may lie there without being missing
 FEW = 0.02  # the same, of zeros so rare that only whole rows and columns are sought
