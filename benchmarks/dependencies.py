@@ -40,16 +40,21 @@ def fingerprint(*places: str) -> str:
 
 
 def metric_fingerprint(task: str, name: str) -> str:
-    """As fingerprint, of one metric in a task's METRICS."""
+    """As fingerprint, of one metric in a task's METRICS; of all of them where it is not written out
+    there by its name."""
     module = f"hvd.toolkit.tasks.{task}.metrics"
     for statement in read_module(module).statements["METRICS"]:
         for call in ast.walk(statement):
-            named = (
-                isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Constant)
-            )
-            if named and call.args[0].value == name:
+            if isinstance(call, ast.Call) and metric_name(call) == name:
                 return digest_of([*uses(call, module)], ast.dump(call))
-    raise KeyError(name)
+    return fingerprint(f"{module}:METRICS")
+
+
+def metric_name(call: ast.Call) -> str | None:
+    """The name of a metric that a call makes, its first argument or the keyword."""
+    named = [keyword.value for keyword in call.keywords if keyword.arg == "name"]
+    first = next(iter([*call.args[:1], *named]), None)
+    return first.value if isinstance(first, ast.Constant) else None
 
 
 def digest_of(start: list[Symbol], *texts: str) -> str:

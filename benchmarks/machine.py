@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_info
 from hvd.benchmarks.conditions import fixed
 from hvd.toolkit import registry
 from hvd.toolkit.doctor import PACKAGES
-from hvd.toolkit.processes import one_thread
+from hvd.toolkit.settings import one_thread
 
 ROOT = Path(__file__).resolve().parent.parent
 # of an environment, what does not change the answers or their speed on a quiet machine

@@ -14,7 +14,7 @@ from hvd.benchmarks.machine import matrix_rate
 from hvd.toolkit import evaluation, registry
 from hvd.toolkit.core import Method, Sample
 from hvd.toolkit.network import Checkpoint, operations
-from hvd.toolkit.processes import one_thread
+from hvd.toolkit.settings import one_thread
 
 ROUNDS = 9
 # samples that ranges of 8-bit integers are taken from, and those that they are scored on

@@ -3,20 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvd.toolkit.options import Options, option
+from hvd.toolkit.options import MethodsOptions, Options, option
 
 
 @dataclass(frozen=True)
-class BenchmarkOptions(Options):
+class BenchmarkOptions(MethodsOptions):
     """What is measured, and where results go."""
 
     data: Path | None = option(
         None, "Folder with a subfolder for each task, instead of what is built in."
-    )
-    method: tuple[str, ...] = option(
-        (),
-        "Name of a method, or one of your own: module:Class or FILE.py:Class; may be repeated.",
-        shown_default="all",
     )
     quick: bool = option(
         False, "A few samples only, for a first look; the tables stay as they are."

@@ -17,6 +17,7 @@ BEGIN, END = (
     "<!-- results: `toolkit report` writes between these markers -->",
     "<!-- end of results -->",
 )
+QUOTED = "fragments", "grains", "lines", "objects"  # by the prose of report.typ and slides.typ
 FOLDER, TEMPLATES = Path("benchmarks"), Path(__file__).parent
 
 
@@ -68,6 +69,10 @@ def documents(results: list[Results]) -> dict[Path, bytes]:
     import matplotlib
 
     first = preferred(results)
+    missing = [task for task in QUOTED if task not in first.tasks]
+    if missing:
+        remedy = f"Run `toolkit benchmark {' '.join(missing)}`."
+        raise ToolkitError(f"There are no results of {', '.join(missing)}.", remedy)
     pictures = {
         "overview.svg": plots.overview(first, columns=2, width=7, height=1.9),
         "sweeps.svg": plots.sweeps(list(first.tasks.values()), columns=3, width=7, height=1.55),

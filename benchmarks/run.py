@@ -36,10 +36,11 @@ def measured(tasks: tuple[str, ...], options: BenchmarkOptions, report: Report) 
     for line in machine.pinned():
         report(line)
 
-    name = ("real" if options.data else "builtin") + ("-quick" if options.quick else "")
+    kept = ("real" if options.data else "builtin") + ("-quick" if options.quick else "")
+    name = f"{kept}-chosen" if options.method else kept  # the report draws all methods or none
     results = {"name": name, "tasks": {}}
     for task in tasks:
-        results["tasks"][task] = rounded(task_results(task, name, options, report))
+        results["tasks"][task] = rounded(task_results(task, kept, options, report))
 
     path = options.out / f"{name}.json"
     others = read(path)["tasks"] if path.exists() else {}  # now: another run may have written

@@ -73,11 +73,6 @@ class TaskResults:
         data = "" if self.found["data"] == "builtin" else " --data DIR"
         return f"toolkit benchmark {self.name}{data}"
 
-    def gaps(self, condition: dict[str, Any]) -> bool:
-        """Whether a metric is newer than the results of a condition."""
-        scores = self.scores(condition).values()
-        return any(mean is None for its in scores for mean in its["metrics"].values())
-
     @cached_property
     def conditions(self) -> dict[str, dict[str, Any]]:
         """The fixed conditions by name."""

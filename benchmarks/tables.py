@@ -67,7 +67,8 @@ def short(results: list[Results]) -> str:
 
 def gap_note(task: TaskResults, metrics: list[str]) -> str:
     """The command that fills the gaps of some metrics; nothing when there are none."""
-    scores = [its for c in task.conditions.values() for its in task.scores(c).values()]
+    measured = [c for c in task.found["conditions"] if c["series"] != SIZE]
+    scores = [its for c in measured for its in task.scores(c).values()]
     missing = [m for m in metrics if any(its["metrics"][m] is None for its in scores)]
     if not missing:
         return ""

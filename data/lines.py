@@ -12,6 +12,7 @@ from hvd.toolkit.core import Sample, ToolkitError
 from hvd.toolkit.images import write_png
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.outputs import whole_folder
+from hvd.toolkit.processes import start_worker
 from hvd.toolkit.tasks.lines.drawing import SHOWN, contact_sheet
 from hvd.toolkit.tasks.lines.files import asked_mask, grey_range
 from hvd.toolkit.tasks.lines.formats import array_file, image_folder
@@ -28,7 +29,7 @@ def prepared(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
     names = ("train.npy", "val.npy", "missing.npy", "contact-sheet.png")
     with (
         whole_folder(out, set()) as unfinished,
-        multiprocessing.get_context("spawn").Pool(workers) as pool,
+        multiprocessing.get_context("spawn").Pool(workers, start_worker) as pool,
     ):
         heads = []
         for image in pool.imap(partial(generated, seed), range(count + VALIDATION), chunksize=50):
@@ -69,7 +70,7 @@ def complete(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterator[Sample]:
     """At most `count` scans, in random order, with lines hidden: of a file, or generated when `data` is "builtin".
 
-    Of a stack that has missing lines already, as NaN or as zeros that `stripes.recognised` tells, further lines are hidden, and
+    Of a stack that has missing lines already, as NaN or as zeros that `masks.recognised` tells, further lines are hidden, and
     only these have a truth. Values are scaled as `predict` scales them, by the whole stack.
     """
     if data == "builtin":
@@ -90,7 +91,7 @@ def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterato
         )
     for k, image in enumerate(images):
         rng = np.random.default_rng([seed, k])
-        mask = asked_mask(conditions.mask, image.shape, rng)
+        mask = asked_mask(conditions.mask, image.shape, rng, conditions.max_pixels)
         lost = np.zeros(image.shape, bool) if unknown is None else unknown[k]
         image = np.where(lost, 0, image)[None]
         hidden = mask & ~lost

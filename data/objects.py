@@ -38,7 +38,7 @@ def pictures(data: str, count: int, seed: int, max_pixels: int = MAX_PIXELS) -> 
             yield Sample(f"{seed}-{k}", Picture(image, CLASSES), Labelled(mask, CLASSES))
         return
     found = data_set(Path(data))
-    check_known(found)
+    check_known(found, max_pixels)
     for k in np.random.default_rng(seed).permutation(len(found.pairs))[:count]:
         image, mask = read_pair(found.pairs[k], len(found.classes), max_pixels)
         yield Sample(

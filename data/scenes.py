@@ -17,6 +17,7 @@ import numpy as np
 from hvd.data.fields import smooth_noise
 from hvd.toolkit.images import write_png
 from hvd.toolkit.outputs import whole_folder, write_bytes
+from hvd.toolkit.processes import start_worker
 
 CLASSES = "background", "disc", "ring", "square", "star", "triangle"
 SIDE = 128  # pixels along a side of a picture
@@ -120,7 +121,7 @@ def prepared(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
     scenes are made, and leaves a folder only once all are."""
     with (
         whole_folder(out, {"images", "annotations.json"}) as unfinished,
-        multiprocessing.get_context("spawn").Pool(workers) as pool,
+        multiprocessing.get_context("spawn").Pool(workers, start_worker) as pool,
     ):
         images, annotations = [], []
         for k, (image, _, shapes) in enumerate(

@@ -16,20 +16,33 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from hvd.toolkit.core import (
+    Result,
+    Sample,
+    ToolkitError,
+    data_errors,
+    keyword_errors,
+    name_keywords,
+)
+from hvd.toolkit.options import EvaluateOptions
+
 if TYPE_CHECKING:
     import numpy as np
 
-    from hvd.toolkit.core import Method, Result, Sample
+    from hvd.toolkit.core import Method
     from hvd.toolkit.tasks.fragments.types import Arrangement
     from hvd.toolkit.tasks.grains.types import Boundaries
     from hvd.toolkit.tasks.lines.types import Filled
     from hvd.toolkit.tasks.objects.types import Labelled
 
     One = np.ndarray | str | Path
-    Methods = str | Method | Iterable[str] | dict[str, Method] | None
 
 __version__ = "0.1.0"
-__all__ = ["evaluate", "methods", "predict", "samples", "tasks"]
+__all__ = ["Result", "Sample", "ToolkitError", "evaluate", "methods", "predict", "samples", "tasks"]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
 
 
 def tasks() -> tuple[str, ...]:
@@ -91,31 +104,49 @@ def predict(task: str, input: Any, method: "str | Method | None" = None, **optio
     Parameters
     ----------
     task : one of `hvd.tasks()`.
-    input : an array or a path, which is one input; what a method is shown, such as the `inputs` of
-        a sample; or a list or generator of these. Arrays are, by task:
+    input : one input is an array or a path; many are a list or an iterator of them, such as
+        `sorted(Path("micrographs").glob("*.tif"))`. What `sample.inputs` holds is an input as well.
+        Arrays are, by task:
 
         - fragments: uint8 (n, s, s, 3), RGB, a heap of n square fragments, s from 4 to 256;
-        - grains: (H, W) of any numbers, or RGB uint8 (H, W, 3), a micrograph;
-        - lines: (N, H, W) or (H, W) of real numbers, a stack of scans with NaN or 0 in their
-          missing lines;
+        - grains: a micrograph, (H, W) of any numbers, of which those that are not uint8 or uint16
+          are stretched from their least to their greatest, or RGB uint8 (H, W, 3);
+        - lines: a stack of scans, (N, H, W) or (H, W) of real numbers, with NaN or 0 in their
+          missing lines, or a masked array;
         - objects: uint8 (H, W, 3), RGB, a picture.
     method : a name of `hvd.methods(task)`, `"module:Class"`, `"FILE.py:Class"`, or an object with
         `predict(inputs)`; None is the task's default, its network.
-    options : `checkpoint`, the path of another network, and what can be said about an input:
-        `toolkit predict TASK --help` and docs/reference.md list it.
+    options : what is known of an input. By task, with their defaults:
+
+        - fragments: `images=10`, `known="sizes"` ("count", "nothing"), `rotate=False`;
+        - grains: `micrometres_per_pixel=None`, `scale_bar_micrometres=None`, `exclude_bottom=0`;
+        - lines: `mask=None` (a bool array (H, W), a file, a description), `axis=None`,
+          `uncertainty=False`;
+        - objects: `classes=None` (names that the network must know), `size=None`.
+
+        For all: `checkpoint`, the path of another network, and `max_pixels`. docs/reference.md says
+        more of each.
 
     Returns
     -------
     Result, or an iterator of results in the order of the inputs
-        `result.prediction` is the typed answer (`Arrangement`, `Boundaries`, `Filled` or
-        `Labelled`), `result.measured` what is measured on it under the names that records use,
-        `result.notes` the sentences to heed, `result.inputs` what the method was shown.
+        `result.prediction` is the typed answer, by task:
+
+        - fragments: `Arrangement` with `group`, `row`, `column`, `turn`, `confidence`, (n,) each;
+        - grains: `Boundaries` with `mask` bool and `labels` int32, (H, W), and `grains`, every
+          grain's measures in pixels;
+        - lines: `Filled` with `values`, the scans (N, H, W) in the type and scale of the input, and
+          `images`, the same from 0 to 1;
+        - objects: `Labelled` with `mask` uint8 (H, W), indices into `classes`.
+
+        `result.measured` is what is measured on it, under the names that records use;
+        `result.notes` the sentences to heed; `result.inputs` what the method was shown.
 
     Raises
     ------
     ToolkitError
-        with the reason and a remedy, when an input cannot be answered. An iterator can be asked
-        for the next result after that.
+        with `reason` and `remedy`, when an input cannot be answered. An iterator can be asked for
+        the next result after that.
 
     Examples
     --------
@@ -126,69 +157,51 @@ def predict(task: str, input: Any, method: "str | Method | None" = None, **optio
     >>> result.measured["fractions"]["background"]
     1.0
     """
-    from hvd.toolkit import registry
-    from hvd.toolkit.core import keyword_errors
-    from hvd.toolkit.prediction import answer
+    from hvd.toolkit import asking, registry
 
     with keyword_errors():
         record = registry.task(task)
         checkpoint = options.pop("checkpoint", None)
-        if method is None or isinstance(method, str):
-            name = method or record.method
-            chosen = registry.methods(task, [name], checkpoint)[name]
-        else:
-            chosen = method
+        chosen = asking.choose_method(task, method, checkpoint)
         settings = registry.make_options(record.input_options, options)
+        single = asking.is_one(record, input)
 
     def answer_one(one: Any) -> "Result[Any]":
         with keyword_errors():
-            return answer(record, chosen, inputs_of(record, one, settings))
+            result = asking.answer(record, chosen, asking.inputs_of(record, one, settings))
+            result.notes[:] = [name_keywords(note) for note in result.notes]
+            return result
 
-    if is_one(record, input):
-        return answer_one(input)
-    return map(answer_one, input)
-
-
-def is_one(task: Any, input: Any) -> bool:
-    """Whether what `predict` was given is a single input."""
-    import numpy as np
-
-    return isinstance(input, np.ndarray | str | Path | task.inputs)
-
-
-def inputs_of(task: Any, input: Any, options: Any) -> Any:
-    """What a method is shown of an array, a path, or what it is shown already."""
-    import numpy as np
-
-    from hvd.toolkit.core import ToolkitError
-
-    if isinstance(input, task.inputs):
-        return input
-    if isinstance(input, np.ndarray):
-        return task.from_array(input, options)
-    if isinstance(input, str | Path):
-        return task.read(Path(input), options)
-    reason = f"An input is {type(input).__name__}."
-    raise ToolkitError(reason, "Give an array, a path, or a list of these.", 2)
+    return answer_one(input) if single else map(answer_one, input)
 
 
 def samples(
-    task: str, data: str | Path = "builtin", samples: int = 20, seed: int = 7, **options: Any
+    task: str,
+    data: str | Path = EvaluateOptions.data,
+    samples: int = EvaluateOptions.samples,
+    seed: int = EvaluateOptions.seed,
+    **options: Any,
 ) -> "Iterator[Sample]":
     """Samples of a task, each a question with its answer.
 
     Parameters
     ----------
+    task : one of `hvd.tasks()`.
     data : "builtin", which needs nothing, or the path of a data set.
     samples : how many, at most.
     seed : the same seed gives the same samples.
-    options : the conditions under which they are made: `toolkit evaluate TASK --help` and
-        docs/reference.md list them.
+    options : the conditions under which they are made, such as `noise=20` for fragments or
+        `mask="1/2@90"` for lines; docs/reference.md lists them under `toolkit evaluate`.
 
     Returns
     -------
     iterator of Sample
         `sample.inputs` is what a method is shown, `sample.target` the truth.
+
+    Raises
+    ------
+    ToolkitError
+        when an option or the data set is wrong.
 
     Examples
     --------
@@ -197,25 +210,25 @@ def samples(
     (80, 16, 16, 3)
     """
     from hvd.toolkit import registry
-    from hvd.toolkit.core import data_errors, keyword_errors
 
-    with keyword_errors():
+    with keyword_errors(), data_errors():
+        run = EvaluateOptions(data=str(data), samples=samples, seed=seed)
         conditions = registry.make_options(registry.task(task).options, options)
 
     def drawn() -> "Iterator[Sample]":
         with keyword_errors(), data_errors():
-            yield from registry.samples(task, str(data), conditions, samples, seed)
+            yield from registry.samples(task, run.data, conditions, run.samples, run.seed)
 
     return drawn()
 
 
 def evaluate(
     task: str,
-    data: str | Path = "builtin",
-    method: "Methods" = None,
-    samples: int = 20,
-    seed: int = 7,
-    checkpoint: str | None = None,
+    data: str | Path = EvaluateOptions.data,
+    method: Any = None,
+    samples: int = EvaluateOptions.samples,
+    seed: int = EvaluateOptions.seed,
+    checkpoint: str | None = EvaluateOptions.checkpoint,
     progress: Callable[..., Iterable[Any]] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -223,16 +236,17 @@ def evaluate(
 
     Parameters
     ----------
+    task : one of `hvd.tasks()`.
     data : "builtin", which needs nothing, or the path of a data set.
-    method : a name, several, a method, or methods by name; None: all of the task that can answer
+    method : a name, an object with `predict(inputs)`, a list of these, or a dictionary of names with
+        either, such as `{"mine": Mine(), "deep": "deep"}`; None: all of the task that can answer
         such samples.
     samples : how many, at most.
     seed : the same seed gives the same samples.
     checkpoint : path of another network, for methods that have one.
     progress : wraps the records as they come and is called as `progress(records, total=count)`,
         such as `tqdm.tqdm`.
-    options : the conditions under which samples are made: `toolkit evaluate TASK --help` and
-        docs/reference.md list them.
+    options : the conditions under which samples are made, as in `hvd.samples`.
 
     Returns
     -------
@@ -245,7 +259,7 @@ def evaluate(
     Raises
     ------
     ToolkitError
-        when the data set is wrong, or a method that was named cannot answer it.
+        when an option or the data set is wrong, or a method that was named cannot answer it.
 
     Examples
     --------
@@ -253,26 +267,21 @@ def evaluate(
     >>> {name: round(its["metrics"]["ssim"]["mean"], 1) for name, its in scores["methods"].items()}
     {'trivial': 0.3, 'linear': 0.9}
     """
-    from hvd.toolkit import evaluation, registry
-    from hvd.toolkit.core import keyword_errors
+    from hvd.toolkit import asking, evaluation, registry
 
     with keyword_errors():
+        run = EvaluateOptions(data=str(data), samples=samples, seed=seed, checkpoint=checkpoint)
         record = registry.task(task)
-        chosen = named_methods(task, method, checkpoint)
+        chosen = asking.choose_methods(task, method, run.checkpoint)
         conditions = registry.make_options(record.options, options)
         watch = {} if progress is None else {"progress": progress}
         return evaluation.score(
-            task, chosen, str(data), conditions, samples, seed, leave_out=method is None, **watch
+            task,
+            chosen,
+            run.data,
+            conditions,
+            run.samples,
+            run.seed,
+            leave_out=method is None,
+            **watch,
         )
-
-
-def named_methods(task: str, method: "Methods", checkpoint: str | None) -> "dict[str, Method]":
-    """Methods by name, of all that `evaluate` may be given."""
-    from hvd.toolkit import registry
-
-    if isinstance(method, dict):
-        return method
-    if hasattr(method, "predict"):
-        return {type(method).__name__: method}
-    names = (method,) if isinstance(method, str) else method or ()
-    return registry.methods(task, names, checkpoint)

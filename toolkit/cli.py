@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,12 @@ def on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def say(text: str) -> None:
+    """Print on stderr, in the place of a progress bar if there is one."""
+    start = "\r\x1b[K" if sys.stderr.isatty() else ""
+    click.echo(f"{start}{text}", err=True)
+
+
 def progress_bar(items: Iterable[Any], total: int | None = None) -> Iterator[Any]:
     """Items with a progress bar on stderr, on a terminal only; a count when there is no total."""
     hidden = not sys.stderr.isatty()
@@ -121,7 +127,7 @@ def predict_command(name: str) -> click.Command:
 
         table = tables.RunTable(task, run.out) if on_terminal() and not run.json else None
         failed = False
-        for record in progress_bar(records):
+        for record in progress_bar(records) if table else records:
             if table is None:
                 click.echo(json.dumps(record))
             else:
@@ -129,7 +135,7 @@ def predict_command(name: str) -> click.Command:
             if record["status"] == "failed":
                 failed = True
                 sentence = f"{record['input']}: {record['reason']} {record['remedy']}"
-                click.echo(f"Error: {sentence}", err=True)
+                say(f"Error: {sentence}")
         if table is not None:
             click.echo(table.text())
         return 1 if failed else 0
@@ -152,16 +158,17 @@ def evaluate_command(name: str) -> click.Command:
         import hvd
         from hvd.toolkit import tables
 
-        result = hvd.evaluate(
-            name,
-            run.data,
-            run.method or None,
-            run.samples,
-            run.seed,
-            run.checkpoint,
-            progress_bar,
-            **vars(conditions),
-        )
+        with redirect_stdout(sys.stderr):  # of whatever a method prints
+            result = hvd.evaluate(
+                name,
+                run.data,
+                list(run.method) or None,
+                run.samples,
+                run.seed,
+                run.checkpoint,
+                progress_bar,
+                **vars(conditions),
+            )
         for method, reason in result["left_out"].items():
             click.echo(f"Left out: {method}. {reason}", err=True)
         click.echo(json.dumps(result) if run.json else tables.text(result))
@@ -182,9 +189,10 @@ def show_command(name: str) -> click.Command:
     def show(run: ShowOptions, conditions: Any) -> None:
         import hvd
         from hvd.toolkit import evaluation, registry
+        from hvd.toolkit.asking import ask, check_answer
         from hvd.toolkit.core import Floor
         from hvd.toolkit.images import write_png
-        from hvd.toolkit.processes import one_thread
+        from hvd.toolkit.settings import one_thread
 
         out = run.out or Path(f"{name}.png")
         data = Path(run.data)
@@ -193,16 +201,19 @@ def show_command(name: str) -> click.Command:
             raise ToolkitError(f"{out} is no place for the picture.", remedy, 2)
 
         methods = registry.methods(name, run.method, run.checkpoint)
-        if not run.method:
-            methods = {m: its for m, its in methods.items() if not isinstance(its, Floor)}
         seed = registry.task(name).show_seed if run.seed is None else run.seed
         sample = next(hvd.samples(name, run.data, 1, seed, **vars(conditions)))
-        methods, refusals = evaluation.split_by_ability(methods, sample.inputs)
-        for method, reason in refusals.items():
-            click.echo(f"Left out: {method}. {reason}", err=True)
-        with one_thread():
-            answers = {m: method.predict(sample.inputs) for m, method in methods.items()}
-            write_png(out, registry.task(name).draw(sample, answers))
+        if not run.method:
+            methods = {m: its for m, its in methods.items() if not isinstance(its, Floor)}
+            methods, refusals = evaluation.split_by_ability(methods, sample.inputs)
+            for method, reason in refusals.items():
+                click.echo(f"Left out: {method}. {reason}", err=True)
+        with one_thread(), redirect_stdout(sys.stderr):
+            task, inputs = registry.task(name), sample.inputs
+            answers = {m: ask(method, inputs) for m, method in methods.items()}
+            for m, prediction in answers.items():
+                check_answer(task, methods[m], prediction, inputs)
+            write_png(out, task.draw(sample, answers))
         click.echo(out)
 
     return make_command(
@@ -343,7 +354,8 @@ def add_commands() -> None:
         Every TASK, or those named; the results are written as JSON, and the headline table is
         printed. What was measured before stays, unless the code, the data or the machine changed:
         a file for each condition and method in cells/, to be deleted when it shall be measured
-        again.
+        again. Of methods that are named the results have a file of their own, which no report
+        draws.
         """
         from hvd.benchmarks import run, tables
         from hvd.benchmarks.scores import Results

@@ -43,10 +43,20 @@ class ToolkitError(Exception):
 def name_keywords(text: str) -> str:
     """Replace the command line's flags in a sentence by Python's keywords.
 
+    Commands in backticks stay as they are.
+
     >>> name_keywords("Give --scale-bar-micrometres, or leave --size out.")
     'Give scale_bar_micrometres, or leave size out.'
     """
-    return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", lambda flag: flag[1].replace("-", "_"), text)
+    parts = re.split(r"(`[^`]*`)", text)
+    for k in range(0, len(parts), 2):
+        parts[k] = re.sub(r"(?<![\w-])--([a-z][a-z-]*)", keyword_of, parts[k])
+    return "".join(parts)
+
+
+def keyword_of(flag: re.Match) -> str:
+    """The keyword of a flag."""
+    return flag[1].replace("-", "_")
 
 
 CALLED_BY_COMMAND_LINE = ContextVar("called by the command line", default=False)
@@ -155,7 +165,7 @@ class Floor:
 Prediction = TypeVar("Prediction")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result(Generic[Prediction]):
     """The answer to one input.
 
@@ -179,8 +189,8 @@ class SearchSpace:
 
     Parameters
     ----------
-    ranges : least and greatest value by parameter, drawn evenly on a logarithmic scale; `closure.blur`
-        is a field of the parameter `closure`.
+    ranges : least and greatest value by parameter, drawn evenly on a logarithmic scale; `a.b` is
+        the field b of the parameter a.
     weights : by metric, what it counts in the score that is sought.
     cut : the part of a sample that is enough to judge by.
     """

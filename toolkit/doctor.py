@@ -69,13 +69,14 @@ def installed(name: str) -> str:
 def processor() -> Finding:
     """Cores, load and threads."""
     cores, load = os.cpu_count(), os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    pools = ", ".join(
+    names = ", ".join(
         sorted({f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()})
     )
+    pools = f" ({names} otherwise)" if names else ""
     busy = ", busy with other work" if load > cores else ""
     return Finding(
         "processor",
-        f"{cores} cores, load {load:.1f}{busy}; answers take one thread each ({pools} otherwise)",
+        f"{cores} cores, load {load:.1f}{busy}; answers take one thread each {pools}",
     )
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from hvd.toolkit import registry
+from hvd.toolkit.asking import ask, check_answer
 from hvd.toolkit.core import Method, Metric, Sample, Task, ToolkitError, data_errors
-from hvd.toolkit.processes import one_thread
+from hvd.toolkit.settings import one_thread
 
 RESAMPLES = 2000
 Progress = Callable[..., Iterable[Any]]  # called as progress(iterable, total=count)
@@ -89,12 +90,12 @@ def score_sample(
 ) -> dict[str, Any]:
     """The record of one method on one sample; metrics are numbers, or counts of those with `pool`."""
     if warm_up:
-        method.predict(sample.inputs)
+        ask(method, sample.inputs)
     began = time.perf_counter()
-    prediction = method.predict(sample.inputs)
+    prediction = ask(method, sample.inputs)
     milliseconds = (time.perf_counter() - began) * 1000
 
-    task.finish(prediction, sample.inputs)  # a prediction that does not fit is not scored
+    check_answer(task, method, prediction, sample.inputs)  # what does not fit is not scored
     metrics = {
         metric.name: np.asarray(metric.score(sample.target, prediction)).tolist()
         for metric in task.metrics
@@ -115,7 +116,7 @@ def split_by_ability(
     with one_thread():
         for name, method in methods.items():
             try:
-                method.predict(inputs)
+                ask(method, inputs)
                 able[name] = method
             except ToolkitError as error:
                 if error.status not in (1, 2):

@@ -8,7 +8,6 @@ import time
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -19,6 +18,7 @@ from PIL import Image
 from hvd.toolkit.core import InputFile, ToolkitError
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.outputs import write_bytes
+from hvd.toolkit.settings import any_size, quiet
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 TIFF = b"II*\x00", b"MM\x00*"
@@ -53,12 +53,22 @@ def signature(path: Path) -> tuple:
     is never the same twice.
     """
     files = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
-    states = [(str(file), file.stat()) for file in files]
-    fresh = any(time.time() - state.st_ctime < SETTLED for _, state in states)
+    states = [(str(file), state_of(file, path)) for file in files]
+    fresh = any(time.time() - max(s.st_mtime, s.st_ctime) < SETTLED for _, s in states)
     return (
         *((f, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for f, s in states),
         time.monotonic_ns() if fresh else None,
     )
+
+
+def state_of(file: Path, top: Path) -> os.stat_result:
+    """The state of a file, or of a link below `top` that leads nowhere, as editors leave them."""
+    try:
+        return file.stat()
+    except FileNotFoundError:
+        if file == top:
+            raise
+        return file.lstat()
 
 
 def digest(path: Path) -> str:
@@ -107,34 +117,6 @@ def decoded(
     return image
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep C libraries from writing what they think of a file straight to standard error: our own errors tell it."""
-    try:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except OSError:  # standard error is closed
-        yield
-        return
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-@contextmanager
-def any_size() -> Iterator[None]:
-    """Let Pillow open headers of any size inside: the caller checks the size itself."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
-
-
 def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image | None:
     """What an image file says of itself, its pixels not decoded; None when Pillow cannot read it.
 
@@ -161,12 +143,12 @@ def read_tiff_size(data: bytes, name: str, max_pixels: int) -> bool:
         return False
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
-            height, width = file.pages[0].shape[:2]
+            pixels = file.pages[0].imagelength * file.pages[0].imagewidth
             several = has_page(file, 1)
     except Exception:  # garbled tags fail in a dozen ways
         return False
 
-    check_size(height * width, name, max_pixels)
+    check_size(pixels, name, max_pixels)
     if several:
         remedy = "Save each as a file of its own."
         raise ToolkitError(f"{name} holds several pages.", remedy)

@@ -139,12 +139,10 @@ def checkpoint(task: str, path: str | None = None, name: str | None = None) -> C
     """
     if path is None:
         return shipped(name or f"{task}.onnx", task)
+    if not Path(path).is_file():
+        raise ToolkitError(f"There is no checkpoint {path}.", "Check the path.", status=3)
     try:
         return read_checkpoint(task, path, signature(Path(path)))
-    except FileNotFoundError as error:
-        raise ToolkitError(
-            f"There is no checkpoint {path}.", "Check the path.", status=3
-        ) from error
     except OSError as error:
         reason = f"{path} cannot be read: {error.strerror}."
         raise ToolkitError(reason, "Check its permissions.", status=3) from error
@@ -153,8 +151,6 @@ def checkpoint(task: str, path: str | None = None, name: str | None = None) -> C
 @lru_cache(maxsize=4)
 def read_checkpoint(task: str, path: str, signature: tuple) -> Checkpoint:
     """The network at `path`, read again when the file's signature is another."""
-    if not Path(path).is_file():
-        raise ToolkitError(f"There is no checkpoint {path}.", "Check the path.", status=3)
     try:
         return Checkpoint(read_bytes(Path(path)), path, task)
     except ToolkitError as error:

@@ -5,10 +5,13 @@ the keyword in Python. This module imports nothing heavy, so that `--help` answe
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from hvd.toolkit.core import ToolkitError
 
@@ -26,6 +29,7 @@ def option(
     choices: tuple[str, ...] = (),
     shown_default: str = "",
     parse: Callable[[str], Any] | None = None,
+    any_type: bool = False,
     kw_only: bool = False,
 ) -> Any:
     """A field of an options dataclass.
@@ -38,6 +42,7 @@ def option(
     choices : the values that a text may have.
     shown_default : what help shows in the place of the default.
     parse : makes the value of the text that the command line was given.
+    any_type : Python may give other types than the command line; what heeds the option checks them.
     """
     details = {
         "help": help,
@@ -46,6 +51,7 @@ def option(
         "choices": choices,
         "shown_default": shown_default,
         "parse": parse,
+        "any_type": any_type,
     }
     return dataclasses.field(default=default, metadata=details, kw_only=kw_only)
 
@@ -64,9 +70,46 @@ class Options:
     """Base of all options: values are checked against their fields when created."""
 
     def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
         for field in dataclasses.fields(self):
-            if "help" in field.metadata:
-                check_value(field.name, getattr(self, field.name), field.metadata)
+            value = getattr(self, field.name)
+            if Path in (hints[field.name], *get_args(hints[field.name])) and isinstance(value, str):
+                value = Path(value)
+                object.__setattr__(self, field.name, value)
+            if not field.metadata["any_type"]:
+                check_type(field.name, value, hints[field.name])
+            check_value(field.name, value, field.metadata)
+
+
+def check_type(name: str, value: Any, hint: Any) -> None:
+    """Raise ToolkitError with status 2 for a value of another type than its field's."""
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if not any(is_of_type(value, kind) for kind in kinds):
+        names = " or ".join(TYPE_NAMES.get(kind, "several of them") for kind in kinds)
+        raise ToolkitError(f"{name} is {value!r}.", f"Give {flag(name)} as {names}.", status=2)
+
+
+TYPE_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "a text",
+    Path: "a path",
+    type(None): "None",
+}
+
+
+def is_of_type(value: Any, kind: Any) -> bool:
+    """Whether a value may stand where a type is asked for; numbers of NumPy may as well."""
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, Integral)
+    if kind is float:
+        return isinstance(value, Real)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple)
+    return isinstance(value, kind)
 
 
 def check_value(name: str, value: Any, details: Any) -> None:
@@ -80,12 +123,9 @@ def check_value(name: str, value: Any, details: Any) -> None:
         raise ToolkitError(f"{name} is {value!r}.", remedy, status=2)
 
     low, high = details["low"], details["high"]
-    if low is None and high is None:
-        return
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    too_low = number and low is not None and not value >= low
-    too_high = number and high is not None and not value <= high
-    if not number or too_low or too_high:
+    too_low = low is not None and not value >= low
+    too_high = high is not None and not value <= high
+    if too_low or too_high:
         limits = f"from {low:,}" + (f" to {high:,}" if high is not None else "")
         raise ToolkitError(f"{name} is {value!r}.", f"Give {flag(name)} {limits}.", status=2)
 
@@ -103,10 +143,20 @@ class ImageOptions(Options):
     )
 
     def as_dict(self) -> dict[str, Any]:
-        """The options by name that results depend on: all but the limit on the size of images."""
-        values = dataclasses.asdict(self)
+        """The options by name, as JSON holds them, but for the limit on the size of images, which
+        answers do not depend on."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del values["max_pixels"]
-        return values
+        return {name: plain_value(value) for name, value in values.items()}
+
+
+def plain_value(value: Any) -> Any:
+    """A value as JSON can hold it: of a Python user it may be an array, or a path."""
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "shape") and getattr(value, "ndim", 0):
+        return f"an array {value.shape}, SHA-256 {hashlib.sha256(value.tobytes()).hexdigest()}"
+    return value.item() if hasattr(value, "item") else value
 
 
 def two_numbers(text: str, between: str) -> tuple[int, int]:
@@ -123,7 +173,7 @@ def two_numbers(text: str, between: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[-1])
 
 
-def shard(text: str) -> tuple[int, int]:
+def parse_shard(text: str) -> tuple[int, int]:
     """I and N of `--shard I/N`."""
     index, count = two_numbers(text, "/")
     if "/" not in text or index > count:
@@ -135,31 +185,49 @@ def shard(text: str) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class MethodOptions(Options):
-    """Which method answers, and with which network."""
+class CheckpointOptions(Options):
+    """Which network answers."""
 
-    method: str | None = option(
-        None,
-        "Name of the method, or one of your own: module:Class or FILE.py:Class.",
-        shown_default="deep",
-    )
     checkpoint: str | None = option(
-        None, "Network for methods that have one, instead of the one shipped."
+        None, "Network for methods that have one, instead of the one shipped.", kw_only=True
+    )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.checkpoint, Path):
+            object.__setattr__(self, "checkpoint", str(self.checkpoint))
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class MethodsOptions(Options):
+    """Which methods answer."""
+
+    method: tuple[str, ...] = option(
+        (),
+        "Name of a method, or one of your own: module:Class or FILE.py:Class; may be repeated.",
+        shown_default="all",
+        kw_only=True,
     )
 
 
 @dataclass(frozen=True)
-class PredictOptions(MethodOptions):
+class PredictOptions(CheckpointOptions):
     """How a run over inputs goes."""
 
     out: Path = option(
         dataclasses.MISSING, "Folder for the results, a subfolder for each input.", kw_only=True
     )
+    method: str | None = option(
+        None,
+        "Name of the method, or one of your own: module:Class or FILE.py:Class.",
+        shown_default="the network",
+        kw_only=True,
+    )
     workers: int = option(1, "Processes, each on one thread.", low=1, kw_only=True)
     shard: tuple[int, int] | None = option(
         None,
         "I/N: answer the I-th of N shards of the inputs; then `toolkit merge OUT`.",
-        parse=shard,
+        parse=parse_shard,
         kw_only=True,
     )
     resume: bool = option(
@@ -171,43 +239,31 @@ class PredictOptions(MethodOptions):
 
 
 @dataclass(frozen=True)
-class DataOptions(Options):
-    """Which samples, and which methods answer them."""
+class SampleOptions(Options):
+    """Which samples, and how many."""
 
-    data: str = option("builtin", "Where samples come from.")
-    method: tuple[str, ...] = option(
-        (),
-        "Name of a method, or one of your own: module:Class or FILE.py:Class; may be repeated.",
-        shown_default="all",
-    )
-    checkpoint: str | None = option(
-        None, "Network for methods that have one, instead of the one shipped."
-    )
-    seed: int = option(7, "Seed of the samples.", low=0)
+    data: str = option("builtin", "Where samples come from.", kw_only=True)
+    samples: int = option(20, "Number of samples.", low=1, kw_only=True)
+    seed: int = option(7, "Seed of the samples.", low=0, kw_only=True)
 
 
 @dataclass(frozen=True)
-class EvaluateOptions(DataOptions):
+class EvaluateOptions(MethodsOptions, CheckpointOptions, SampleOptions):
     """How methods are scored."""
 
-    samples: int = option(20, "Number of samples.", low=1)
-    json: bool = option(False, "One JSON object instead of a table.")
+    json: bool = option(False, "One JSON object instead of a table.", kw_only=True)
 
 
 @dataclass(frozen=True)
-class ShowOptions(DataOptions):
+class ShowOptions(MethodsOptions, CheckpointOptions):
     """What is drawn, and where."""
 
-    method: tuple[str, ...] = option(
-        (),
-        "Name of a method, or one of your own: module:Class or FILE.py:Class; may be repeated.",
-        shown_default="all but floors",
-    )
+    data: str = option("builtin", "Where the sample comes from.", kw_only=True)
     seed: int | None = option(
         None,
         "Seed of the sample.",
         low=0,
         shown_default="of one that the network answers as well as usual",
+        kw_only=True,
     )
-
-    out: Path | None = option(None, "PNG file to write.", shown_default="TASK.png")
+    out: Path | None = option(None, "PNG file to write.", shown_default="TASK.png", kw_only=True)

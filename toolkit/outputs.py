@@ -92,13 +92,14 @@ def whole_folder(path: Path, replaces: set[str], work: Path | None = None) -> It
 RUN = "run.json"  # names the files that a run wrote beside its manifest, with their SHA-256
 
 
-def recorded_files(folder: Path) -> dict[str, str]:
-    """The SHA-256 of the files of an earlier run in a folder, by their names."""
+def recorded_files(folder: Path) -> dict[str, list[str]] | None:
+    """The files of an earlier run by their names, each with the SHA-256 that it may have; None when
+    there is no record of a run."""
     try:
         files = json.loads((folder / RUN).read_text())["files"]
-        return {str(name): str(sha256) for name, sha256 in files.items()}
+        return {str(name): [str(sha256) for sha256 in hashes] for name, hashes in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+        return None
 
 
 def check_replaceable(folder: Path, names: Iterable[str]) -> None:
@@ -107,21 +108,24 @@ def check_replaceable(folder: Path, names: Iterable[str]) -> None:
     if not names:
         return
     ours = recorded_files(folder)
-    strange = [name for name in names if not is_ours(folder / name, ours)]
-    if (folder / RUN).exists() and not ours:
+    strange = [name for name in names if not is_ours(folder / name, ours or {})]
+    if ours is None and os.path.lexists(folder / RUN):
         strange.append(RUN)
     if strange:
-        reason = f"{folder} holds {', '.join(strange)}, which no earlier run has left as it is."
-        raise ToolkitError(reason, "Move it, or choose another --out.", status=4)
+        reason = (
+            f"{folder} holds {', '.join(strange)}, which a run would replace, but did not write"
+        )
+        remedy = "Move it, or choose another --out."
+        raise ToolkitError(f"{reason} as it is.", remedy, status=4)
 
 
-def is_ours(path: Path, ours: dict[str, str]) -> bool:
+def is_ours(path: Path, ours: dict[str, list[str]]) -> bool:
     """Whether a file is absent, or as an earlier run wrote it."""
-    if not path.exists() and not path.is_symlink():
+    if not os.path.lexists(path):
         return True
     if not path.is_file() or path.is_symlink() or path.name not in ours:
         return False
-    return hashlib.sha256(path.read_bytes()).hexdigest() == ours[path.name]
+    return hashlib.sha256(path.read_bytes()).hexdigest() in ours[path.name]
 
 
 def replace_files(folder: Path, contents: dict[str, bytes]) -> None:
@@ -130,16 +134,26 @@ def replace_files(folder: Path, contents: dict[str, bytes]) -> None:
     if not contents and not ours:
         return
     check_replaceable(folder, contents)
+    ours = ours or {}
+    written = {name: [hashlib.sha256(data).hexdigest()] for name, data in contents.items()}
 
-    stale = [name for name in ours if name not in contents and is_ours(folder / name, ours)]
-    written = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    record = json.dumps({"files": ours | written}, indent=1).encode()
-    write_bytes(folder / RUN, record)  # first, so that a run that is cut short can be run again
+    # both are ours while one takes the place of the other, should we be stopped meanwhile
+    both = {name: ours.get(name, []) + written.get(name, []) for name in {**ours, **written}}
+    write_record(folder, both)
     for name, data in contents.items():
         write_bytes(folder / name, data)
-    for name in stale:
-        (folder / name).unlink(missing_ok=True)
-    write_bytes(folder / RUN, json.dumps({"files": written}, indent=1).encode())
+    for name in ours.keys() - written.keys():
+        if is_ours(folder / name, ours):
+            (folder / name).unlink(missing_ok=True)
+    write_record(folder, written)
+
+
+def write_record(folder: Path, files: dict[str, list[str]]) -> None:
+    """Write which files a run wrote; nothing is left when there are none."""
+    if files:
+        write_bytes(folder / RUN, json.dumps({"files": files}, indent=1).encode())
+    else:
+        (folder / RUN).unlink(missing_ok=True)
 
 
 def unwritable(path: Path, error: OSError) -> ToolkitError:

@@ -9,11 +9,12 @@ import hashlib
 import itertools
 import json
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,16 +22,19 @@ from typing import Any
 
 import hvd
 from hvd.toolkit import registry
-from hvd.toolkit.core import FAULT, Method, Result, Task, ToolkitError, debugging
+from hvd.toolkit.asking import answer
+from hvd.toolkit.core import FAULT, Method, Task, ToolkitError, debugging
 from hvd.toolkit.images import digest
 from hvd.toolkit.jobs import Job, falls_to, jobs, places
 from hvd.toolkit.manifest import MANIFEST, Manifest, locked, shard_manifests, shard_name
 from hvd.toolkit.network import NetworkMethod, index
 from hvd.toolkit.outputs import check_replaceable, replace_files, whole_folder, write_bytes
-from hvd.toolkit.processes import one_thread, pool
+from hvd.toolkit.processes import pool
+from hvd.toolkit.settings import one_thread
 
 # in every folder of results: it names the files that a later run may replace
 RECORD = "record.json"
+FORMAT = 2  # of records: those of an earlier one are not taken as they are
 AHEAD = 4  # inputs for each process that are under way or waiting
 KILLED = "The process that answered it was killed: most likely it needs more memory than there is."
 
@@ -42,6 +46,7 @@ class Run:
     task_name: str
     method_name: str
     method: Method
+    checkpoint: str | None
     options: Any
     work: Path
     resume: bool
@@ -60,7 +65,8 @@ class Run:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if "method" not in state:
-            vars(self)["method"] = load_method(self.key, self.task_name, self.method_name)
+            names = self.task_name, self.method_name, self.checkpoint
+            vars(self)["method"] = load_method(self.key, *names)
 
 
 def is_file(method_name: str) -> bool:
@@ -69,23 +75,9 @@ def is_file(method_name: str) -> bool:
 
 
 @lru_cache(maxsize=2)
-def load_method(key: str, task: str, name: str) -> Method:
+def load_method(key: str, task: str, name: str, checkpoint: str | None) -> Method:
     """A user's own method, loaded once in every process; `key` changes with its code."""
-    return registry.method(task, name)
-
-
-def answer(task: Task, method: Method, inputs: Any) -> Result:
-    """The answer to one input, on one thread, with what is measured on it."""
-    with one_thread():
-        prediction = method.predict(inputs)
-        if not isinstance(prediction, task.prediction):
-            kind = type(prediction).__name__
-            reason = f"{type(method).__name__} returned {kind}, not {task.prediction.__name__}."
-            raise ToolkitError(reason, f"Return {task.prediction.__name__} from predict().")
-
-        finished = task.finish(prediction, inputs)
-        values, notes = task.measure(finished, inputs)
-    return Result(finished, values, notes, inputs)
+    return registry.method(task, name, checkpoint)
 
 
 def predicted(
@@ -126,7 +118,8 @@ def predicted(
         check_manifest(out)
         check_replaceable(out, task.run_files)
         key = circumstances(task.name, name, method, options)
-        run = Run(task.name, name, method, options, work, resume, key)
+        checkpoint = method.checkpoint if isinstance(method, NetworkMethod) else None
+        run = Run(task.name, name, method, checkpoint, options, work, resume, key)
         mine = (job for job in jobs(task, inputs, tops) if shard is None or falls_to(job, shard))
 
         manifest = Manifest(work)
@@ -173,9 +166,9 @@ def circumstances(task: str, name: str, method: Method, options: Any) -> str:
         for key, value in values.items()
         if isinstance(value, str) and os.path.isfile(value)
     }
-    depends = [hvd.__version__, task, name, parameters, values, files, networks]
-    if is_file(name):
-        depends.append(digest(Path(name.rpartition(":")[0])))
+    depends = [hvd.__version__, FORMAT, task, name, parameters, values, files, networks]
+    if ":" in name:
+        depends.append(digest(registry.own_file(name)))
     return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -268,9 +261,7 @@ def recorded(run: Run, job: Job, folder: Path) -> dict[str, Any]:
     except Exception as error:  # one input must not end the run
         if debugging():
             raise
-        own = ":" in run.method_name
-        remedy = f"Mend {run.method_name}; `toolkit --debug ...` shows where." if own else FAULT
-        return unanswered(run, job, f"{type(error).__name__}: {error}.", remedy)
+        return unanswered(run, job, f"{type(error).__name__}: {error}.", FAULT)
 
 
 def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
@@ -283,7 +274,8 @@ def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
     inputs = run.task.read(job.path, run.options)
     with whole_folder(folder, earlier(folder), run.work) as unfinished:
         network = network_of(run, inputs)
-        result = answer(run.task, run.method, inputs)
+        with redirect_stdout(sys.stderr):  # standard output is for records alone
+            result = answer(run.task, run.method, inputs)
         with one_thread():
             names = run.task.write(result.prediction, inputs, result.measured, unfinished)
 

@@ -1,17 +1,15 @@
-"""Worker processes, which end with the process that started them; and the number of threads."""
+"""Worker processes, which end with the process that started them."""
 
 import ctypes
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing.connection import wait
 
 import cv2
-from threadpoolctl import threadpool_limits
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -19,8 +17,14 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 def pool(workers: int) -> ProcessPoolExecutor:
     """Processes that are started afresh and share nothing."""
     return ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=end_with_parent
+        workers, multiprocessing.get_context("spawn"), initializer=start_worker
     )
+
+
+def start_worker() -> None:
+    """What a process does before it works: it computes on one thread and ends with its parent."""
+    cv2.setNumThreads(1)
+    end_with_parent()
 
 
 def end_with_parent() -> None:
@@ -33,27 +37,6 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread inside, and as before afterwards.
-
-    Images are small: threads cost more than they save, and timings stay comparable.
-    """
-    with threadpool_limits(1), one_opencv_thread():
-        yield
-
-
-@contextmanager
-def one_opencv_thread() -> Iterator[None]:
-    """Have OpenCV alone compute on one thread inside."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
 
 
 def keep_memory() -> None:

@@ -113,9 +113,11 @@ def method(task: str, name: str, checkpoint: str | None = None) -> Method:
         remedy = f"Choose one of: {', '.join(METHODS[task])}; or module:Class or FILE.py:Class."
         raise ToolkitError(f"{task} has no method {name!r}.", remedy, status=2)
 
-    if checkpoint is not None and has_network(kind):
-        return kind(checkpoint=checkpoint)
-    return kind()
+    try:
+        return kind(checkpoint=checkpoint) if checkpoint and has_network(kind) else kind()
+    except TypeError as error:
+        remedy = "Give each of its fields a default."
+        raise ToolkitError(f"{name} cannot be made: {error}.", remedy, status=2) from error
 
 
 def methods(task: str, names: Iterable[str], checkpoint: str | None = None) -> dict[str, Method]:
@@ -145,17 +147,21 @@ def own_method(name: str) -> type:
         module = load_file(Path(place)) if place.endswith(".py") else import_module(place)
     except ToolkitError:
         raise
-    except Exception as error:  # whatever a user's file raises
+    except (Exception, SystemExit) as error:  # whatever a user's file raises
         if debugging():
             raise
         reason = f"{place} cannot be loaded: {type(error).__name__}: {error}."
         remedy = "Mend it; `toolkit --debug ...` shows where it fails."
+        if isinstance(error, ModuleNotFoundError):
+            remedy = "Give FILE.py:Class for a file; no folder is put on the import path for it."
         raise ToolkitError(reason, remedy, status=2) from error
 
     kind = getattr(module, class_name, None)
     if not isinstance(kind, type) or not callable(getattr(kind, "predict", None)):
         reason = f"{place} has no class {class_name!r} with a method predict(inputs)."
-        raise ToolkitError(reason, "Give module:Class or FILE.py:Class.", status=2)
+        classes = [name for name, its in vars(module).items() if hasattr(its, "predict")]
+        remedy = f"It has: {', '.join(classes)}." if classes else "Write one."
+        raise ToolkitError(reason, remedy, status=2)
     return kind
 
 

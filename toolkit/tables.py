@@ -11,6 +11,7 @@ from rich.table import Table
 from hvd.toolkit.core import Task
 
 MOST_ROWS = 50  # of a run; the manifest holds all
+FEW = 3  # inputs that failed, named in the closing sentence
 
 
 def draw_table(header: list[str], rows: list[list[str]], is_text: list[bool]) -> str:
@@ -48,7 +49,7 @@ def text(result: dict[str, Any]) -> str:
 
 
 class RunTable:
-    """A short table of a run of `predict`, with a closing sentence."""
+    """A short table of a run of `predict`, with a closing sentence; of many inputs the first."""
 
     def __init__(self, task: Task, out: Path):
         self.task = task
@@ -56,38 +57,42 @@ class RunTable:
         self.counts: Counter[str] = Counter()
         self.rows: list[tuple[str, list[str]]] = []
         self.failed: list[str] = []
-        self.notes: dict[str, int] = {}
+        self.notes: Counter[str] = Counter()
         self.pictures: list[str] = []
 
     def add(self, record: dict[str, Any]) -> None:
         """Take the record of an input."""
         name, status = record["input"], record["status"]
         self.counts[status] += 1
-        if status == "failed":
-            self.failed.append(name)
         if status == "skipped":
             return
 
         cells = [""] * len(self.task.columns)
-        if status == "ok":
+        if status == "failed":
+            self.failed = sorted([*self.failed, name])[:FEW]
+        else:
             cells = [column.cell(record) for column in self.task.columns]
-            for note in record["notes"]:
-                self.notes[note] = self.notes.get(note, 0) + 1
+            self.notes.update(record["notes"])
             ending = self.task.look_at
-            self.pictures += [path for path in record["outputs"] if path.endswith(ending)][:1]
+            pictures = [path for path in record["outputs"] if path.endswith(ending)]
+            self.pictures = sorted(self.pictures + pictures)[:1]
         self.rows.append((name, [name, status, *cells]))
+        if len(self.rows) > 2 * MOST_ROWS:
+            self.rows = sorted(self.rows)[:MOST_ROWS]
 
     def text(self) -> str:
         """The table in the order of names, then what was answered, what failed, what to open."""
-        rows = [row for _, row in sorted(self.rows)]
+        rows = [row for _, row in sorted(self.rows)][:MOST_ROWS]
         header = ["input", "status", *(column.title for column in self.task.columns)]
         is_text = [True, True, *(column.is_text for column in self.task.columns)]
-        lines = [draw_table(header, rows[:MOST_ROWS], is_text)]
-        if len(rows) > MOST_ROWS:
-            lines.append(f"... and {len(rows) - MOST_ROWS} more.")
-        lines += [f"Note on {count} of {len(rows)}: {note}" for note, count in self.notes.items()]
+        lines = [draw_table(header, rows, is_text)]
+
+        answered = self.counts["ok"]
+        more = answered + self.counts["failed"] - len(rows)
+        lines += [f"... and {more} more."] if more else []
+        lines += [f"Note on {count} of {answered}: {note}" for note, count in self.notes.items()]
         lines.append(self.sentence())
-        return "\n".join(lines)
+        return "\n".join(lines).encode(errors="backslashreplace").decode()
 
     def sentence(self) -> str:
         """What was answered, what failed, and what to open first."""
@@ -96,7 +101,7 @@ class RunTable:
         if self.counts["skipped"]:
             sentence += f", skipped {self.counts['skipped']}"
         if self.failed:
-            more = " and others" if len(self.failed) > 3 else ""
-            sentence += f"; failed: {', '.join(sorted(self.failed)[:3])}{more}"
+            more = " and others" if self.counts["failed"] > len(self.failed) else ""
+            sentence += f"; failed: {', '.join(self.failed)}{more}"
         sentence += f". All records: {self.out / 'manifest.jsonl'}."
-        return f"{sentence} Open first: {min(self.pictures)}" if self.pictures else sentence
+        return f"{sentence} Open first: {self.pictures[0]}" if self.pictures else sentence

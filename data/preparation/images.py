@@ -14,7 +14,8 @@ from hvd.data.preparation.instances import Annotated, Instance, Problem
 from hvd.data.preparation.options import PrepareOptions
 from hvd.data.preparation.split import likeness
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.images import quiet, read_bytes, read_header
+from hvd.toolkit.images import read_bytes, read_header
+from hvd.toolkit.settings import quiet
 from hvd.toolkit.tasks.objects.types import IGNORE
 
 MOST_INSTANCES = 65535  # in a mask of 16 bits

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvd.toolkit.options import ImageOptions, Options, option, shard, two_numbers
+from hvd.toolkit.options import ImageOptions, Options, option, parse_shard, two_numbers
 
 REQUIRED = dataclasses.MISSING
 
@@ -59,26 +59,31 @@ class PrepareOptions(ImageOptions):
 
 
 @dataclass(frozen=True)
-class PrepareRunOptions(Options):
+class WorkerOptions(Options):
+    """How many processes work."""
+
+    workers: int = option(2, "Processes.", low=1, kw_only=True)
+
+
+@dataclass(frozen=True)
+class PrepareRunOptions(WorkerOptions):
     """How a run of preparing goes."""
 
     out: Path = option(REQUIRED, "Folder for train, val, test, the manifest and the report.")
-    workers: int = option(2, "Processes.", low=1)
     shard: tuple[int, int] | None = option(
         None,
         "I/N: prepare the I-th of N shards; then run once without it, with --resume.",
-        parse=shard,
+        parse=parse_shard,
     )
     resume: bool = option(False, "Go on with a run that was cut short.")
 
 
 @dataclass(frozen=True)
-class GenerateOptions(Options):
+class GenerateOptions(WorkerOptions):
     """How many samples are generated, and where to."""
 
     out: Path = option(REQUIRED, "Folder to write.")
     seed: int = option(0, "Seed of what is generated.", low=0, kw_only=True)
-    workers: int = option(2, "Processes.", low=1, kw_only=True)
 
 
 @dataclass(frozen=True)

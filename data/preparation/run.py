@@ -19,8 +19,6 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import cv2
-
 from hvd.data.preparation import annotations, report
 from hvd.data.preparation.images import Item, Plan, prepared_image
 from hvd.data.preparation.instances import Annotations, Problem
@@ -113,7 +111,7 @@ def chunk_by_chunk(
 
 def begin(work: Path, options: PrepareOptions, sha256: str, resume: bool) -> None:
     """The folder of an unfinished run, with the options it was begun with, and the SHA-256 of its annotations."""
-    told = options.as_dict() | {"annotations": sha256, "images": str(options.images)}
+    told = asdict(options) | {"annotations": sha256, "images": str(options.images)}
     begun = work / "options.json"
     if begun.exists():
         if not resume:
@@ -256,7 +254,6 @@ def chunk_list(work: Path, k: int) -> Path:
 
 def prepare_chunk(plan: Plan, work: Path, k: int, items: list[Item]) -> int:
     """Prepare the images of a chunk; returns how many there are."""
-    cv2.setNumThreads(1)
     keep_memory()
     lines = []
     for item in items:

@@ -18,7 +18,7 @@ from hvd.deep.training.recipe import Recipe
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import digest
 from hvd.toolkit.outputs import write_bytes
-from hvd.toolkit.processes import one_opencv_thread
+from hvd.toolkit.settings import one_opencv_thread
 
 RECIPES = {
     name: f"hvd.deep.training.recipes.{name.replace('-', '_')}"

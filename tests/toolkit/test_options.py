@@ -104,7 +104,7 @@ def test_the_command_line_and_python_use_the_same_names(task):
     [
         (options.EvaluateOptions, {"samples": 0}, "Give --samples from 1"),
         (WINGS[0].InputOptions, {"known": "x"}, "Give --known as sizes, count or nothing"),
-        (WINGS[0].InputOptions, {"images": "ten"}, "Give --images from 1 to 2,000"),
+        (WINGS[0].InputOptions, {"images": 0}, "Give --images from 1 to 2,000"),
         (WINGS[0].InputOptions, {"images": float("nan")}, "--images"),
         (WINGS[1].InputOptions, {"micrometres_per_pixel": -1.0}, "--micrometres-per-pixel"),
         (WINGS[3].InputOptions, {"max_pixels": 0}, "--max-pixels"),

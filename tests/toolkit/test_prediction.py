@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hvd.toolkit import registry
+from hvd.toolkit import outputs, prediction, registry
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import write_png
 from hvd.toolkit.manifest import HELD, Manifest, locked
@@ -460,3 +460,41 @@ def test_a_run_json_of_somebody_else_is_kept(micrographs):
     with pytest.raises(ToolkitError, match=r"run\.json"):
         grains(micrographs, "a")
     assert (micrographs / "out/run.json").read_text() == '{"task": "grains"}'
+
+
+def test_a_run_that_was_stopped_while_it_wrote_can_be_run_again(micrographs, monkeypatch):
+    grains(micrographs, "a")
+    whole = outputs.write_bytes
+
+    def stopped(path, data):
+        if path.name == "summary.csv":
+            raise KeyboardInterrupt
+        whole(path, data)
+
+    monkeypatch.setattr(outputs, "write_bytes", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        grains(micrographs, "a", "b")
+    monkeypatch.setattr(outputs, "write_bytes", whole)
+    grains(micrographs, "a", "b")
+    assert (micrographs / "out/batches.csv").exists()
+
+
+def test_runs_of_two_tasks_share_a_folder(micrographs):
+    grains(micrographs, "a")
+    task, method = registry.task("objects"), registry.method("objects", "trivial")
+    inputs, out = (micrographs / "b",), micrographs / "out"
+    list(predicted(task, "trivial", method, inputs, out, InputOptions()))
+    assert not (out / "summary.csv").exists() and not (out / "run.json").exists()
+    grains(micrographs, "a")
+
+
+def test_records_of_an_earlier_format_are_answered_again(place, monkeypatch):
+    monkeypatch.setattr(prediction, "FORMAT", 1)
+    answer(place)
+    monkeypatch.undo()
+    records = answer(place, resume=True)
+    assert all("notes" in record for record in records if record["status"] == "ok")
+    keys = {record["run"] for record in records if record["status"] == "ok"}
+    assert keys == {
+        circumstances("objects", "trivial", registry.method("objects", "trivial"), InputOptions())
+    }

@@ -18,6 +18,7 @@ from hvd.data.grains import generated, labelled, photographed, polycrystal
 from hvd.deep.training.models.grains import GrainNetwork
 from hvd.deep.training.recipe import Export, Recipe
 from hvd.toolkit.core import Sample
+from hvd.toolkit.processes import start_worker
 from hvd.toolkit.tasks.grains.boundaries import Closure, drawn, marked, partition
 from hvd.toolkit.tasks.grains.metrics import boundary_f1, boundary_iou, diameter_error
 from hvd.toolkit.tasks.grains.types import Boundaries
@@ -62,7 +63,7 @@ def data(folder: Path, part: str) -> Examples | list[Sample]:
             cv2.resize(a, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for a in level
         )
         pyramids.append([level, half])
-    with multiprocessing.get_context("spawn").Pool(2) as workers:
+    with multiprocessing.get_context("spawn").Pool(2, start_worker) as workers:
         return Examples(pyramids, workers.map(pooled, range(POOL), chunksize=25))
 
 

@@ -22,6 +22,7 @@ from hvd.deep.training.models.lines import LineNetwork
 from hvd.deep.training.recipe import Export, Recipe
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import read_array
+from hvd.toolkit.processes import start_worker
 from hvd.toolkit.tasks.lines.masks import TASK_MASK, scattered, stripes
 
 BATCH = 32
@@ -68,7 +69,7 @@ def data(folder: Path, part: str) -> Examples | np.ndarray:
         planes = np.rot90(
             planes.reshape(-1, *planes.shape[-2:]), axes=(1, 2)
         )  # they lie on their faces
-    with multiprocessing.get_context("spawn").Pool(2) as workers:
+    with multiprocessing.get_context("spawn").Pool(2, start_worker) as workers:
         made_up = np.stack(workers.map(partial(generated, POOL_SEED), range(POOL), chunksize=100))
     return Examples(heads(folder / "train.npy"), made_up, planes)
 

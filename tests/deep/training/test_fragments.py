@@ -25,7 +25,7 @@ from hvd.deep.training.models.fragments import (  # noqa: E402
 from hvd.deep.training.options import TrainOptions  # noqa: E402
 from hvd.deep.training.recipes import fragments as recipe  # noqa: E402
 from hvd.toolkit.core import ToolkitError  # noqa: E402
-from hvd.toolkit.processes import one_opencv_thread  # noqa: E402
+from hvd.toolkit.settings import one_opencv_thread  # noqa: E402
 from hvd.toolkit.tasks.fragments.options import Conditions  # noqa: E402
 from hvd.toolkit.tasks.fragments.types import STEPS  # noqa: E402
 

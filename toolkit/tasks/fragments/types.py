@@ -103,6 +103,11 @@ def check_fits(arrangement: Arrangement, heap: Heap) -> None:
     if any(part.dtype.kind not in "iu" or part.min() < 0 for part in whole_numbers):
         reason = "The answer's groups, rows, columns or turns are no whole numbers from 0."
         raise ToolkitError(reason, "Return them as int32 from 0.")
+    if parts["turn"].max() >= (4 if heap.turned else 1):
+        reason = "The answer's turns are more than fragments of this heap may have."
+        raise ToolkitError(reason, "Return 0, or 0 to 3 where fragments may be turned.")
+    if not (parts["confidence"].min() >= 0 and parts["confidence"].max() <= 1):
+        raise ToolkitError("The answer's confidence lies outside 0 to 1.", "Return 0 to 1.")
     if set(np.unique(parts["group"])) != set(range(int(parts["group"].max()) + 1)):
         raise ToolkitError("The answer's groups have gaps in their numbers.", "Number them from 0.")
     places = {*zip(*(part.tolist() for part in whole_numbers[:3]), strict=True)}

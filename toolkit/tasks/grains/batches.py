@@ -97,7 +97,7 @@ def diameters_by_batch(
         if not Path(path).exists():
             raise ToolkitError(
                 f"There is no {path} here.",
-                "Merge in the folder that the shares were predicted from.",
+                "Merge in the folder that the shards were predicted from.",
                 status=2,
             )
         grains = read_table(path)

@@ -22,6 +22,7 @@ from hvd.toolkit.tasks.lines.types import MOST_PIXELS, SMALLEST, Filled, Origin,
 EXACT = 1 << 53  # beyond which whole numbers are not exact in floating point
 DARK = 0.1  # of floating point values: when none is greater they are of another scale than 0 to 1
 NOTHING = "No missing line was found: the values are written as they came."
+Mask = str | Path | np.ndarray
 FEW = 0.01  # NaN as rare may be pixels that are lost besides those of lines
 
 COLUMNS = (
@@ -41,22 +42,22 @@ def read(path: Path, options: InputOptions) -> Scans:
 
 def from_array(array: np.ndarray, options: InputOptions) -> Scans:
     """The scans in an array (N, H, W) or (H, W), with what is missing of them."""
-    array = np.asarray(array)
-    images, missing, origin = scans_of(
-        stack_of(array), Path("the array"), options.mask, options.axis
-    )
+    if isinstance(array, np.ma.MaskedArray):
+        array = array.astype(np.result_type(array.dtype, np.float32)).filled(np.nan)
+    found = stack_of(np.asarray(array))
+    images, missing, origin = scans_of(found, Path("the array"), options.mask, options.axis)
     return Scans(images, missing, options.uncertainty, origin)
 
 
 def read_scans(
-    path: Path, mask: str | np.ndarray | None, axis: int | None, max_pixels: int = MAX_PIXELS
+    path: Path, mask: Mask | None, axis: int | None, max_pixels: int = MAX_PIXELS
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
     """The scans in a file or folder, as scans_of gives them."""
-    return scans_of(stored(path, max_pixels), path, mask, axis)
+    return scans_of(stored(path, max_pixels), path, mask, axis, max_pixels)
 
 
 def scans_of(
-    found: Stored, path: Path, mask: str | np.ndarray | None, axis: int | None
+    found: Stored, path: Path, mask: Mask | None, axis: int | None, max_pixels: int = MAX_PIXELS
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
     """Scans float32 (N, H, W) in [0, 1], what is missing of them, and their origin.
 
@@ -66,19 +67,16 @@ def scans_of(
     an axis, or along the one axis whose slices share a mask.
     """
     if found.values.size > MOST_PIXELS:
-        raise ToolkitError(
-            f"{path} holds {found.values.size:,} pixels.",
-            "Split it: 200 million pixels are the most.",
-        )
-    if found.volume:
-        return (
-            told_apart(found, path, mask)
-            if axis is None
-            else prepared(sliced(found, axis), path, mask)
-        )
-    if axis is not None:
-        raise ToolkitError(f"{path} is no volume.", "Leave --axis out.")
-    return prepared(found, path, mask)
+        reason = f"{path} holds {found.values.size:,} pixels."
+        raise ToolkitError(reason, "Split it: 200 million pixels are the most.")
+
+    if not found.volume:
+        if axis is not None:
+            raise ToolkitError(f"{path} is no volume.", "Leave --axis out.")
+        return prepared(found, path, mask, max_pixels)
+    if axis is None:
+        return told_apart(found, path, mask, max_pixels)
+    return prepared(sliced(found, axis), path, mask, max_pixels)
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def sliced(volume: Stored, axis: int) -> Stored:
 
 
 def prepared(
-    found: Stored, name: Path, mask: str | np.ndarray | None
+    found: Stored, name: Path, mask: Mask | None, max_pixels: int = MAX_PIXELS
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
     """As read_scans, of a stack that was read already."""
     values, zero = found.values, found.zero
@@ -123,11 +121,9 @@ def prepared(
             f"{name} holds infinite values.", "Replace them by NaN where pixels are missing."
         )
     if mask is not None:
-        told = Recognised(
-            asked_mask(mask, values.shape[1:]),
-            f"given: {mask if isinstance(mask, str) else 'an array'}",
-            1.0,
-        )
+        kind = "an array" if isinstance(mask, np.ndarray) else str(mask)
+        drawn = asked_mask(mask, values.shape[1:], max_pixels=max_pixels)
+        told = Recognised(drawn, f"given: {kind}", 1.0)
         missing = nan | told.missing
     elif nan.mean() > FEW:
         told, missing = Recognised(nan.any(0), "NaN", 1.0), nan
@@ -157,13 +153,13 @@ def prepared(
 
 
 def told_apart(
-    volume: Stored, path: Path, mask: str | np.ndarray | None
+    volume: Stored, path: Path, mask: Mask | None, max_pixels: int
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
     """The answer for the axis along which slices share a mask; ToolkitError when several do that differ, or none does."""
     found, refused = {}, []
     for axis in (k for k in range(3) if min(np.delete(volume.values.shape, k)) >= SMALLEST):
         try:
-            part = prepared(sliced(volume, axis), path, mask)
+            part = prepared(sliced(volume, axis), path, mask, max_pixels)
         except ToolkitError as error:
             if error.status == 2:  # of the mask, along whatever axis
                 raise
@@ -204,21 +200,26 @@ def grey_range(measured: np.ndarray, zero: float = 0) -> tuple[float, float]:
 
 
 def asked_mask(
-    mask: str | np.ndarray, shape: tuple[int, int], rng: np.random.Generator | None = None
+    mask: Mask,
+    shape: tuple[int, int],
+    rng: np.random.Generator | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """The mask bool (H, W) in an array, in a file of that name, or as described by
     `hvd.toolkit.tasks.lines.masks`."""
     if isinstance(mask, np.ndarray):
         return binary_mask(np.squeeze(mask), "mask", shape)
     if Path(mask).is_file():
-        return read_mask(Path(mask), shape)
-    return described(mask, shape, rng)
+        return read_mask(Path(mask), shape, max_pixels)
+    return described(str(mask), shape, rng)
 
 
-def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def read_mask(path: Path, shape: tuple[int, int], max_pixels: int) -> np.ndarray:
     """The mask bool (H, W) in an .npy file or an image."""
     try:
-        array = np.squeeze(read_array(path) if path.suffix.lower() == ".npy" else levels(path))
+        array = np.squeeze(
+            read_array(path) if path.suffix.lower() == ".npy" else levels(path, max_pixels)
+        )
     except ToolkitError as error:
         raise ToolkitError(error.reason, error.remedy, status=2) from error
     return binary_mask(array, f"mask {path}", shape)
@@ -279,9 +280,6 @@ def write(filled: Filled, scans: Scans, values: dict[str, Any], folder: Path) ->
     origin = scans.origin
     outputs = origin.writer.save(filled.values, folder)
     if scans.uncertainty:
-        if filled.uncertainty is None:
-            remedy = "Use --method deep, or leave --uncertainty out."
-            raise ToolkitError("This method knows no uncertainty.", remedy)
         deviation = (filled.uncertainty * origin.span).astype(np.float32)
         outputs += origin.writer.save_deviation(deviation, folder)
 

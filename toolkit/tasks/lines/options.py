@@ -18,6 +18,7 @@ class InputOptions(ImageOptions):
         None,
         "What is missing: image or .npy, 1 = missing, task, WIDTH/PERIOD@ANGLE[+PHASE].",
         shown_default="NaN, or recognised by zeros",
+        any_type=True,  # in Python an array or a path as well
     )
     axis: int | None = option(
         None,
@@ -38,4 +39,5 @@ class Conditions(ImageOptions):
     mask: str = option(
         "task",
         "What is hidden: task, a file, WIDTH/PERIOD@ANGLE[+PHASE] (0 = rows, 90 = columns), random:SHARE or random:SHARE@90.",
+        any_type=True,  # in Python an array or a path as well
     )

@@ -96,14 +96,29 @@ class Truth:
 
 
 def check_fits(filled: Filled, scans: Scans) -> None:
-    """Raise ToolkitError unless an answer holds finite scans of the size of those asked for."""
-    for name, array in (("images", filled.images), ("uncertainty", filled.uncertainty)):
-        if array is None and name == "uncertainty":
-            continue
-        if not isinstance(array, np.ndarray) or array.shape != scans.images.shape:
-            kind = getattr(array, "shape", type(array).__name__)
-            reason = f"The answer's {name} have the shape {kind}."
-            raise ToolkitError(reason, f"Return {scans.images.shape}.")
-        if array.dtype.kind != "f" or not np.isfinite(array[scans.missing]).all():
-            reason = f"The answer's {name} are not all finite numbers."
-            raise ToolkitError(reason, "Return float32 from 0 to 1.")
+    """Raise ToolkitError unless an answer fills the gaps, and them alone, with values from 0 to 1."""
+    images = filled.images
+    check_array("images", images, scans)
+    if not (images.min() >= 0 and images.max() <= 1):
+        raise ToolkitError("The answer's images lie outside 0 to 1.", "Return float32 from 0 to 1.")
+    kept = ~scans.missing
+    if not np.array_equal(images[kept], scans.images[kept]):
+        reason = "The answer's images differ from the scans where these were measured."
+        raise ToolkitError(reason, "Change missing pixels alone.")
+
+    if filled.uncertainty is not None:
+        check_array("uncertainty", filled.uncertainty, scans)
+    elif scans.uncertainty:
+        remedy = "Use --method deep, or leave --uncertainty out."
+        raise ToolkitError("This method knows no uncertainty.", remedy)
+
+
+def check_array(name: str, array: np.ndarray, scans: Scans) -> None:
+    """Raise ToolkitError unless a part of an answer holds finite numbers, one for each pixel."""
+    if not isinstance(array, np.ndarray) or array.shape != scans.images.shape:
+        kind = getattr(array, "shape", type(array).__name__)
+        reason = f"The answer's {name} have the shape {kind}."
+        raise ToolkitError(reason, f"Return {scans.images.shape}.")
+    if array.dtype.kind != "f" or not np.isfinite(array).all():
+        reason = f"The answer's {name} are not all finite numbers."
+        raise ToolkitError(reason, "Return float32.")

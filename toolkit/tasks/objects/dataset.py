@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.images import SUFFIXES, any_size, decoded, read_bytes, read_image
+from hvd.toolkit.images import SUFFIXES, decoded, read_bytes, read_image
 from hvd.toolkit.options import MAX_PIXELS
+from hvd.toolkit.settings import any_size
 from hvd.toolkit.tasks.objects.types import IGNORE
 
 MOST_CLASSES = 255
@@ -96,12 +97,12 @@ def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def check_known(found: DataSet) -> None:
+def check_known(found: DataSet, max_pixels: int = MAX_PIXELS) -> None:
     """ToolkitError with status 5 when all masks hold 0 and 255 alone, and 255, which stands for what is unknown, was meant as a
     class."""
     unknown = None
     for _, path in found.pairs:
-        mask = read_mask(path, len(found.classes))
+        mask = read_mask(path, len(found.classes), max_pixels)
         if ((mask > 0) & (mask < IGNORE)).any():
             return
         unknown = unknown or (path if (mask == IGNORE).any() else None)

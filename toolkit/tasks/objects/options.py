@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.options import ImageOptions, option
 
 SMALLEST = 8  # pixels along a side
@@ -19,8 +20,9 @@ class InputOptions(ImageOptions):
 
     classes: str | None = option(
         None,
-        "Classes to find, separated by commas: the network that knows them answers.",
+        "Classes, separated by commas: the network that knows all of them answers, with all that it knows.",
         shown_default="street scenes",
+        any_type=True,  # in Python a sequence of names as well
     )
     size: int | None = option(
         None,
@@ -30,12 +32,21 @@ class InputOptions(ImageOptions):
         shown_default="their own",
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = self.class_names
+        if names is not None and not all(isinstance(name, str) and name for name in names):
+            reason = f"classes is {self.classes!r}."
+            raise ToolkitError(reason, "Give --classes as names separated by commas.", status=2)
+
     @property
     def class_names(self) -> tuple[str, ...] | None:
         """The names of the classes to find; None when none is named."""
-        if not self.classes:
+        if self.classes is None:
             return None
-        return tuple(name.strip() for name in self.classes.split(","))
+        if isinstance(self.classes, str):
+            return tuple(name.strip() for name in self.classes.split(","))
+        return tuple(self.classes)
 
 
 @dataclass(frozen=True)
