@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 
 import cv2
@@ -17,7 +16,7 @@ from scipy.sparse.linalg import splu
 from sklearn.utils.extmath import randomized_svd
 
 from hvd.toolkit.core import SearchSpace, ToolkitError
-from hvd.toolkit.images import read_array
+from hvd.toolkit.images import read_array, signature
 from hvd.toolkit.outputs import write_bytes
 from hvd.toolkit.tasks.lines.filling import filled_by_mask
 from hvd.toolkit.tasks.lines.types import Filled, Scans
@@ -268,7 +267,8 @@ class Lmmse:
 
 def expected(images: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Scans (N, 64, 64) with the expectation of their missing pixels, given the measured ones."""
-    mean, weights = lmmse_weights(missing.tobytes())
+    learned = Path(__file__).with_name(COVARIANCE)
+    mean, weights = lmmse_weights(missing.tobytes(), learned, signature(learned))
     gaps = missing.ravel()
     filled = images.reshape(len(images), -1).astype(np.float64)
     filled[:, gaps] = mean[gaps] + (filled[:, ~gaps] - mean[~gaps]) @ weights
@@ -276,10 +276,11 @@ def expected(images: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def lmmse_weights(mask: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Mean head (4096,), and what each measured pixel adds to each missing one."""
+def lmmse_weights(mask: bytes, learned: Path, signature: tuple) -> tuple[np.ndarray, np.ndarray]:
+    """Mean head (4096,), and what each measured pixel adds to each missing one; computed again when
+    the signature of the file that was learned is another."""
     gaps = np.frombuffer(mask, bool)
-    with np.load(io.BytesIO(files("hvd.baselines").joinpath(COVARIANCE).read_bytes())) as stored:
+    with np.load(learned) as stored:
         mean, components, deviation, together = (
             stored[k].astype(np.float64) for k in ("mean", "components", "deviation", "together")
         )

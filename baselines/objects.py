@@ -7,7 +7,6 @@ import io
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 
 import cv2
@@ -16,6 +15,7 @@ from skimage.feature import multiscale_basic_features
 from sklearn.ensemble import RandomForestClassifier
 
 from hvd.toolkit.core import Floor
+from hvd.toolkit.images import signature
 from hvd.toolkit.outputs import write_bytes
 from hvd.toolkit.tasks.objects.dataset import data_set, read_pair
 from hvd.toolkit.tasks.objects.types import BACKGROUND, IGNORE, Labelled, Picture, choose_network
@@ -62,21 +62,24 @@ class Forest:
 STREET = "forest-street.npz"
 
 
-@lru_cache(maxsize=1)
 def forest_classes() -> dict[str, tuple[str, ...]]:
     """The classes of the shipped forests by their file names."""
-    names = sorted(p.name for p in files("hvd.baselines").iterdir() if p.name.startswith("forest-"))
-    known = {}
-    for name in sorted(names, key=lambda name: name != STREET):
-        with np.load(io.BytesIO(files("hvd.baselines").joinpath(name).read_bytes())) as stored:
-            known[name] = tuple(stored["classes"].tolist())
-    return known
+    beside = sorted(path.name for path in Path(__file__).parent.iterdir())
+    names = [name for name in beside if name.startswith("forest-")]
+    first = sorted(names, key=lambda name: name != STREET)
+    return {name: forest(name).classes for name in first}
+
+
+def forest(name: str) -> Forest:
+    """The shipped forest of that file name."""
+    path = Path(__file__).with_name(name)
+    return read_forest(path, signature(path))
 
 
 @lru_cache(maxsize=4)
-def forest(name: str) -> Forest:
-    """The shipped forest of that file name."""
-    with np.load(io.BytesIO(files("hvd.baselines").joinpath(name).read_bytes())) as stored:
+def read_forest(path: Path, signature: tuple) -> Forest:
+    """The forest in a file, read again when the file's signature is another."""
+    with np.load(path) as stored:
         arrays = {key: stored[key] for key in ("feature", "threshold", "left", "right", "pixels")}
         chances = stored["chances"].astype(np.float32) / 255
         return Forest(**arrays, chances=chances, classes=tuple(stored["classes"].tolist()))

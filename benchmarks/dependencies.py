@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 LEAST_NAME = 4  # letters of a text that names a file beside the code
+LOOSE = ""  # what a module does at its top level without binding a name, such as np.seterr()
 
 
 class Symbol(NamedTuple):
@@ -35,8 +36,16 @@ class Module(NamedTuple):
 
 def fingerprint(*places: str) -> str:
     """SHA-256 of what stands at "module:name" and of all of ours that it uses; comments and
-    docstrings do not count."""
-    return digest_of([Symbol(*place.split(":")) for place in places])
+    docstrings do not count.
+
+    Raises KeyError when nothing stands there.
+    """
+    symbols = [Symbol(*place.split(":")) for place in places]
+    for symbol in symbols:
+        module = read_module(symbol.module)
+        if symbol.name not in {**module.statements, **module.imports}:
+            raise KeyError(f"{symbol.module}:{symbol.name}")
+    return digest_of(symbols)
 
 
 def metric_fingerprint(task: str, name: str) -> str:
@@ -60,7 +69,10 @@ def metric_name(call: ast.Call) -> str | None:
 def digest_of(start: list[Symbol], *texts: str) -> str:
     """SHA-256 of texts, and of symbols with all that they use."""
     parts = list(texts)
-    for symbol in sorted(closure(start)):
+    found = closure(start)
+    for module in sorted({symbol.module for symbol in found}):
+        parts += [ast.dump(statement) for statement in read_module(module).statements[LOOSE]]
+    for symbol in sorted(found):
         statements = read_module(symbol.module).statements[symbol.name]
         parts.append(f"{symbol.module}:{symbol.name}")
         parts += [ast.dump(statement) for statement in statements]
@@ -97,9 +109,10 @@ def uses(node: ast.AST, module: str) -> Iterator[Symbol]:
             target = imports.get(part.id, Symbol(module, part.id))
             if isinstance(target, Symbol):
                 yield target
-        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
-            target = imports.get(part.value.id)
-            if isinstance(target, str):
+        elif isinstance(part, ast.Attribute):
+            written = ast.unparse(part.value)
+            target = imports.get(written, written)
+            if isinstance(target, str) and target.startswith("hvd.") and is_module(target):
                 yield Symbol(target, part.attr)
 
 
@@ -116,10 +129,12 @@ def data_files(node: ast.AST, module: str) -> Iterator[str]:
 @cache
 def read_module(name: str) -> Module:
     """What the names of one of our modules are bound by."""
-    module = Module({}, {})
+    module = Module({LOOSE: []}, {})
     for statement in ast.parse(Path(place_of(name)).read_text()).body:
         drop_docstrings(statement)
         module.imports.update(imported(statement))
+        if isinstance(statement, ast.Expr) and not isinstance(statement.value, ast.Constant):
+            module.statements[LOOSE].append(statement)
         for bound in names_bound(statement):
             module.statements.setdefault(bound, []).append(statement)
     return module

@@ -4,11 +4,9 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from hvd.benchmarks.conditions import AXES, MAIN, SIZE
@@ -34,11 +32,10 @@ LOOKS = {  # Okabe and Ito's colours, which differ in lightness too; marker and 
 OTHER = ("#56504a", "D", "-.")
 
 
-def svg(figure: plt.Figure) -> bytes:
-    """A figure as SVG that is the same for the same results; the figure is closed."""
+def svg(figure: Figure) -> bytes:
+    """A figure as SVG that is the same for the same results."""
     with io.BytesIO() as file:
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-        plt.close(figure)
         return file.getvalue()
 
 
@@ -51,10 +48,9 @@ def figure(
 ) -> bytes:
     """Panels on one sheet, each `height` inches high on a sheet `width` inches wide, with one legend above when asked for."""
     rows = -(-len(panels) // columns)
-    with plt.rc_context(STYLE):
-        sheet, axes = plt.subplots(
-            rows, columns, figsize=(width, height * rows), squeeze=False, layout="constrained"
-        )
+    with rc_context(STYLE):
+        sheet = Figure(figsize=(width, height * rows), layout="constrained")
+        axes = sheet.subplots(rows, columns, squeeze=False)
         for ax, draw in zip(axes.flat, panels, strict=False):
             draw(ax)
         for ax in axes.flat[len(panels) :]:

@@ -116,12 +116,15 @@ class Quoted:
         """Mean of a metric, the headline if none is named."""
         found = self.tasks[task]
         scores = found.scores(found.conditions[condition])
-        return f"{scores[method]['metrics'][metric or found.headline.name]['mean']:.{digits}f}"
+        mean = scores[method]["metrics"][metric or found.headline.name]
+        return tables.GAP if mean is None else f"{mean['mean']:.{digits}f}"
 
     def gain(self, task: str, condition: str, digits: int = 3) -> str:
         """`deep` minus `baseline` with its interval."""
         found = self.tasks[task]
         its = found.gain(found.conditions[condition])
+        if its is None:
+            return tables.GAP
         return f"{its['mean']:+.{digits}f} [{its['low']:+.{digits}f}, {its['high']:+.{digits}f}]"
 
     def milliseconds(self, task: str, condition: str, method: str) -> str:
@@ -133,7 +136,8 @@ class Quoted:
         """Mean of the headline metric at a point of a sweep."""
         found = self.tasks[task]
         point = next(c for c in found.sweeps[series] if c["value"] == value)
-        return f"{found.scores(point)[method]['metrics'][found.headline.name]['mean']:.3f}"
+        mean = found.scores(point)[method]["metrics"][found.headline.name]
+        return tables.GAP if mean is None else f"{mean['mean']:.3f}"
 
     def origin(self, task: str) -> str:
         """What the samples of a task were made from."""

@@ -1,6 +1,7 @@
 """Every task x every method on fixed samples: results as JSON, to be drawn by `render`."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from hvd.toolkit.outputs import made_folder, write_bytes
 
 RESULTS = Path("benchmarks/results")  # in the project's folder
 QUICK = 2  # conditions of each task for a first look
+# what comes between samples and records, besides methods
+AROUND = "hvd.benchmarks.conditions:Condition", "hvd.toolkit.evaluation:evaluate"
 Report = Callable[[str], None]
 
 
@@ -137,12 +140,14 @@ class Cells:
 
     def code(self, method: str) -> str:
         """SHA-256 of the code that a method's answers, and the samples, come from."""
-        sampler = registry.SAMPLERS[self.task.name]
-        if ":" in method:
-            own = registry.own_file(method)
-            return digest(own) + dependencies.fingerprint(sampler)
-        place = registry.METHODS[self.task.name][method]
-        return dependencies.fingerprint(place, sampler, "hvd.toolkit.evaluation:evaluate")
+        around = registry.SAMPLERS[self.task.name], *AROUND
+        if ":" not in method:
+            return dependencies.fingerprint(registry.METHODS[self.task.name][method], *around)
+        kind = registry.own_method(method)
+        place = f"{kind.__module__}:{kind.__name__}"
+        return digest(Path(sys.modules[kind.__module__].__file__)) + dependencies.fingerprint(
+            place, *around
+        )
 
     def networks(self, method: str) -> dict[str, str]:
         """The SHA-256 of the networks that a method may ask."""
@@ -187,6 +192,7 @@ class Cells:
         task = self.task.name
         depends = self.circumstances("deep")
         depends |= {name: installed(name) for name in ("torch", "onnx")}
+        depends["measured by"] = dependencies.fingerprint("hvd.benchmarks.networks:measured")
         quiet = networks.quiet_place(self.data, task)
         return self.kept("network", lambda: networks.measured(task, self.source, quiet), depends)
 
@@ -201,6 +207,10 @@ class Cells:
         }
         if self.data and condition.part:
             shared["part"] = digest(Path(source))
+        if condition.side and self.task.enlarge:
+            enlarge = self.task.enlarge
+            place = f"{enlarge.__module__}:{enlarge.__name__}"
+            shared["enlarged by"] = dependencies.fingerprint(place)
         metrics = {} if condition.series == SIZE else self.metrics
         depends = {m: self.circumstances(m) | shared for m in names}
         place = f"{condition.series or 'fixed'}/{condition.name}"

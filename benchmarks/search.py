@@ -69,6 +69,8 @@ def found(task: str, name: str, sources: list[str]) -> Method:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4 or "--help" in sys.argv:
+        sys.exit(__doc__)
     task_name, method_name, *places = sys.argv[1:]
     method = found(task_name, method_name, places)
     print({f.name: getattr(method, f.name) for f in fields(method)})

@@ -37,13 +37,17 @@ def modules(root):
 
 
 def imported(tree):
-    """The module of every import, and whether it stands inside a function."""
+    """The module of every import or `hvd.name`, and whether it stands inside a function."""
     outer = {id(node) for node in ast.iter_child_nodes(tree)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            start = f"{'.' * node.level}{node.module or ''}"
+            names = [f"{start}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Attribute):
+            name = ast.unparse(node)
+            names = [name] if re.fullmatch(r"hvd\.\w+", name) else []
         else:
             continue
         for name in names:
@@ -72,13 +76,21 @@ def violations(root):
                 if name.split(".")[1].split(":")[0] not in ALLOWED[folder]:
                     yield f"{place} names {name}"
         for task in compared(tree):
-            if task not in place.parts and place.stem.partition("_")[0] != task:
+            if task not in (*place.parts, own_task(place)):
                 yield f"{place} asks whether a task is {task}"
+
+
+def own_task(place):
+    """The task that a file of samples, methods or training belongs to; None when to none."""
+    task = place.stem.partition("_")[0]
+    return task if place.parts[0] in ("baselines", "data", "deep") and task in TASKS else None
 
 
 def broken_import(place, folder, name, inside):
     """What is wrong with an import."""
     parts = name.split(".")
+    if name.startswith("."):
+        yield f"{place} imports {name}, relative to where it lies"
     if parts[0] in OURS:
         yield f"{place} imports {name}, not hvd.{name}"
     if parts[0] == "torch" and folder != "deep/training":
@@ -91,8 +103,13 @@ def broken_import(place, folder, name, inside):
     root = place == COMPOSITION_ROOT and inside
     if parts[1] not in ALLOWED[folder] and not root:
         yield f"{place} imports {name}"
+    if parts[1:3] == ["deep", "training"] and folder != "deep/training" and not root:
+        yield f"{place} imports {name}, which needs torch"
     if parts[1:3] == ["toolkit", "tasks"] and len(parts) > 3:
         yield from broken_wing(place, folder, name, parts[3])
+    others = TASKS - {own_task(place)} if own_task(place) else set()
+    if parts[1] in ("baselines", "data", "deep") and others & set(parts[2:]):
+        yield f"{place} imports another wing, {name}"
 
 
 def broken_wing(place, folder, name, task):
@@ -101,18 +118,22 @@ def broken_wing(place, folder, name, task):
         yield f"{place}, which serves all tasks, imports {name}"
     if folder == "toolkit" and place.parts[1:2] == ("tasks",) and place.parts[2] != task:
         yield f"{place} imports another wing, {name}"
-    own = place.stem.partition("_")[0]
-    if folder in ("baselines", "data", "deep") and own in TASKS and own != task:
+    if own_task(place) not in (None, task):
         yield f"{place} imports another wing, {name}"
 
 
 def compared(tree):
-    """The tasks that something is compared with, as in `if task == "grains"`."""
+    """The tasks that something is compared with, as in `if task in ("grains",)`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
-            for side in (node.left, *node.comparators):
-                if isinstance(side, ast.Constant) and side.value in TASKS:
-                    yield side.value
+            sides = [node.left, *node.comparators]
+        elif isinstance(node, ast.match_case):
+            sides = [node.pattern]
+        else:
+            continue
+        for part in (part for side in sides for part in ast.walk(side)):
+            if isinstance(part, ast.Constant) and part.value in TASKS:
+                yield part.value
 
 
 def test_the_tree_keeps_to_the_star_and_the_wings():
@@ -138,7 +159,18 @@ def test_the_tree_keeps_to_the_star_and_the_wings():
         ),
         ("deep/lines.py", "from hvd.toolkit.tasks.grains.types import Boundaries", "another wing"),
         ("benchmarks/tables.py", 'ODD = task == "grains"', "asks whether a task is grains"),
+        ("toolkit/prediction.py", 'ODD = task in ("grains",)', "asks whether a task is grains"),
+        (
+            "toolkit/images.py",
+            "match task:\n    case 'grains':\n        pass",
+            "asks whether a task is grains",
+        ),
         ("toolkit/network.py", "import torch", "imports torch"),
+        ("baselines/grains.py", "def planted():\n    from .. import deep", "relative"),
+        ("toolkit/tasks/grains/files.py", "from ..lines import masks", "relative"),
+        ("baselines/grains.py", "import hvd\nODD = hvd.deep.grains", "imports hvd.deep"),
+        ("deep/lines.py", "from hvd.deep.training import models", "which needs torch"),
+        ("data/lines.py", "from hvd.data.grains import samples", "another wing"),
     ],
 )
 def test_a_planted_violation_is_found(tmp_path, place, line, words):

@@ -108,8 +108,11 @@ def test_the_command_of_one_checkout_refuses_to_run_in_another(tmp_path):
     command = Path(sys.executable).with_name("toolkit")
     if not command.exists() or not Path(hvd.__file__).is_relative_to(ROOT):
         pytest.skip("the command is not installed beside this Python")
-    done = subprocess.run([command, "models", "list"], cwd=second, capture_output=True, text=True)
-    assert done.returncode == 2 and "checkout" in done.stderr
+    for folder in (second, second / "docs"):
+        folder.mkdir(exist_ok=True)
+        call = [command, "models", "list"]
+        done = subprocess.run(call, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 2 and f"{second} is a checkout" in done.stderr
     done = run("-m", "hvd.toolkit", "models", "list", cwd=second)
     assert done.returncode == 0, done.stderr
 

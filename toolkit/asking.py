@@ -17,7 +17,7 @@ def ask(method: Method, inputs: Any) -> Any:
         return method.predict(inputs)
     try:
         return method.predict(inputs)
-    except ToolkitError:
+    except (ToolkitError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
         if debugging():

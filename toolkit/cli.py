@@ -57,12 +57,17 @@ def refuse_other_checkout() -> None:
     """Refuse to run the code of one checkout in the folder of another, whose files it would mix."""
     import hvd
 
-    if CHECKOUT.is_file() and not CHECKOUT.samefile(hvd.__file__):
-        reason = (
-            f"{Path.cwd()} is a checkout, but this is the toolkit of {Path(hvd.__file__).parent}."
-        )
-        remedy = "Run `python -m hvd.toolkit` here, install this checkout, or leave this folder."
-        raise ToolkitError(reason, remedy, status=2)
+    try:
+        here = Path.cwd()
+    except OSError:  # the folder is gone
+        return
+    ours = Path(hvd.__file__)
+    for folder in (here, *here.parents):
+        init = folder / CHECKOUT
+        if os.path.isfile(init) and not os.path.samefile(init, ours):
+            reason = f"{folder} is a checkout, but this is the toolkit of {ours.parent}."
+            remedy = f"Run `python -m hvd.toolkit` in {folder}, install it, or leave this folder."
+            raise ToolkitError(reason, remedy, status=2)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

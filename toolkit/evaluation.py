@@ -81,7 +81,8 @@ def evaluate(
                 except Exception as error:
                     if failures is None:
                         raise
-                    failures[name] = f"{type(error).__name__}: {error}"
+                    ours = isinstance(error, ToolkitError)
+                    failures[name] = str(error) if ours else f"{type(error).__name__}: {error}"
                     del methods[name]
 
 

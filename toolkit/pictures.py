@@ -31,14 +31,29 @@ def panels(
     rows = -(-len(parts) // columns)
     head, margin = 36, 24
     height, width = cell[0] + head + margin, cell[1] + margin
-    sheet = np.full((rows * height + head + margin, columns * width + margin, 3), PAPER, np.uint8)
+    lines = wrapped(caption, columns * width - margin)
+    foot = head * len(lines) + margin
+    sheet = np.full((rows * height + foot, columns * width + margin, 3), PAPER, np.uint8)
     for k, (title, image) in enumerate(parts):
         top, left = k // columns * height + margin, k % columns * width + margin
         put_text(sheet, title, (left, top + 22))
         image = fitted(image, cell)
         sheet[top + head :, left:][: image.shape[0], : image.shape[1]] = image
-    put_text(sheet, caption, (margin, sheet.shape[0] - margin))
+    for k, line in enumerate(reversed(lines)):
+        put_text(sheet, line, (margin, sheet.shape[0] - margin - head * k))
     return sheet
+
+
+def wrapped(text: str, width: int, size: float = 0.7) -> list[str]:
+    """The lines of a text, each at most `width` pixels long unless a word alone is longer."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and cv2.getTextSize(longer, FONT, size, 1)[0][0] > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def fitted(image: np.ndarray, cell: tuple[int, int]) -> np.ndarray:

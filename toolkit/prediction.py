@@ -22,7 +22,7 @@ from typing import Any
 
 import hvd
 from hvd.toolkit import registry
-from hvd.toolkit.asking import answer
+from hvd.toolkit.asking import answer, is_ours
 from hvd.toolkit.core import FAULT, Method, Task, ToolkitError, debugging
 from hvd.toolkit.images import digest
 from hvd.toolkit.jobs import Job, falls_to, jobs, places
@@ -167,20 +167,30 @@ def circumstances(task: str, name: str, method: Method, options: Any) -> str:
         if isinstance(value, str) and os.path.isfile(value)
     }
     depends = [hvd.__version__, FORMAT, task, name, parameters, values, files, networks]
-    if ":" in name:
-        depends.append(digest(registry.own_file(name)))
+    code = Path(sys.modules[type(method).__module__].__file__)
+    if is_ours(method):
+        # handcrafted methods keep what they have learned beside their code
+        depends.append({path.name: digest(path) for path in code.parent.glob("*.npz")})
+    else:
+        depends.append(digest(code))
     return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def merged(out: Path) -> Path:
-    """Put the manifests of all shards in `out` together, as one run would have left them; returns
-    the manifest's path."""
+    """Put the manifests of all shards in `out` together, as one run would have left them.
+
+    Returns the manifest's path; raises ToolkitError with status 5 when the shards are of several
+    runs.
+    """
     parts = shard_manifests(out)
     with locked(out, None) as work:
         manifest = Manifest(work)
+        runs: dict[tuple[str, str], Path] = {}
         for part in parts:
             for record in Manifest.read(part):
                 manifest.add(record)
+                runs.setdefault((record["task"], record.get("run", "")), part)
+        check_same_run(runs)
         manifest.finish(out / MANIFEST)
         first = next(Manifest.read(out / MANIFEST), None)
         if first:
@@ -188,6 +198,21 @@ def merged(out: Path) -> Path:
         for part in parts:
             part.unlink()
     return out / MANIFEST
+
+
+def check_same_run(runs: dict[tuple[str, str], Path]) -> None:
+    """Refuse shards that were answered otherwise than others: ToolkitError with status 5.
+
+    `runs` has the task and the key of every record's run, empty when it was not answered, and a
+    manifest where it stands.
+    """
+    tasks = {task: part.name for (task, _), part in runs.items()}
+    keys = {key: part.name for (_, key), part in runs.items() if key}
+    for kinds in (tasks, keys):
+        if len(kinds) > 1:
+            reason = f"{' and '.join([*kinds.values()][:2])} are shards of different runs."
+            remedy = "Run all shards with one version, method and network, and the same options."
+            raise ToolkitError(reason, remedy, status=5)
 
 
 def answers(run: Run, out: Path, todo: Iterator[Job], workers: int) -> Iterator[dict[str, Any]]:

@@ -165,11 +165,6 @@ def own_method(name: str) -> type:
     return kind
 
 
-def own_file(name: str) -> Path:
-    """The file that a user's own method is read from."""
-    return Path(sys.modules[own_method(name).__module__].__file__)
-
-
 def load_file(path: Path) -> Any:
     """The module in a file; the folder that it lies in is not put on the import path."""
     if not path.is_file():

@@ -108,12 +108,13 @@ def export_task(task: str, run: Path, out: Path) -> Path:
 @contextmanager
 def without_advice() -> Iterator[None]:
     """Keep from whoever exports what torch and onnxruntime warn of: packages that no network here needs, steps no graph passes."""
-    logging.disable(logging.WARNING)
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 def difference(

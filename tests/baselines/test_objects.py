@@ -1,5 +1,8 @@
 """Classes of pixels by colour and texture."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
@@ -20,6 +23,16 @@ def test_a_packed_forest_answers_as_scikit_learn_does():
     found = packed.probability(seen)
     np.testing.assert_allclose(found[:, grown.classes_], grown.predict_proba(seen), atol=1 / 255)
     assert not found[:, 1].any()
+
+
+def test_a_forest_that_was_replaced_is_read_again(tmp_path, monkeypatch):
+    shipped = Path(baseline.__file__).parent
+    monkeypatch.setattr(baseline, "__file__", str(tmp_path / "objects.py"))
+    shutil.copy(shipped / "forest-street.npz", tmp_path)
+    picture = Picture(np.zeros((32, 32, 3), np.uint8))
+    assert "road" in baseline.Texture().predict(picture).classes
+    shutil.copy(shipped / "forest-person.npz", tmp_path / "forest-street.npz")
+    assert baseline.Texture().predict(picture).classes == ("background", "person")
 
 
 def test_a_forest_learns_what_colour_tells():

@@ -121,9 +121,10 @@ def test_a_method_that_fails_is_a_row_that_says_so_and_the_others_still_run(
         lambda *of: {m: Broken() if m == "colour" else its for m, its in whole(*of).items()},
     )
     found = measured(tmp_path)
-    assert run.failures(found)[0] == "fragments, first, colour: ValueError: no colours today"
+    failure = "fragments, first, colour: Broken failed: ValueError: no colours today."
+    assert run.failures(found)[0].startswith(failure)
     lines = tables.report([scores.Results(found)]).splitlines()
-    assert any(line.startswith("| colour | failed: ValueError: no colours today") for line in lines)
+    assert any(line.startswith("| colour | failed: Broken failed: ValueError") for line in lines)
     assert any(
         line.startswith("| deep | 1.000") or line.startswith("| deep | 0.") for line in lines
     )
@@ -393,6 +394,40 @@ def test_a_change_makes_stale_what_it_concerns_and_nothing_else(sources):
         ("toolkit/tasks/grains/files.py", "KINDS = ", "OTHER = 1\nKINDS = ", set()),
     ):
         assert changed_by(sources, place, old, new) == concerned, place
+
+
+def test_what_a_module_does_without_binding_a_name_counts(sources):
+    old = "\n\n# --- linear minimum"
+    new = f"\nnp.seterr(all='ignore')\n{old}"
+    concerned = changed_by(sources, "baselines/lines.py", old, new)
+    assert ("lines", "linear") in concerned and ("grains", "baseline") not in concerned
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "from hvd.baselines.lines import Linear\nclass Mine(Linear): pass\n",
+        "import hvd.baselines.lines\nclass Mine(hvd.baselines.lines.Linear): pass\n",
+    ],
+)
+def test_what_one_s_own_method_takes_from_ours_counts(tmp_path, monkeypatch, base):
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"own_{len(base)}"
+    (tmp_path / f"{name}.py").write_text(base)
+    found = dependencies.closure([dependencies.Symbol(name, "Mine")])
+    assert dependencies.Symbol("hvd.baselines.lines", "Linear") in found
+
+
+def test_a_name_that_is_not_there_has_no_fingerprint():
+    with pytest.raises(KeyError):
+        dependencies.fingerprint("hvd.baselines.lines:Quadratic")
+
+
+@pytest.mark.parametrize("task", registry.TASKS)
+def test_what_enlarges_samples_has_a_fingerprint(task):
+    enlarge = registry.task(task).enlarge
+    if enlarge:
+        assert dependencies.fingerprint(f"{enlarge.__module__}:{enlarge.__name__}")
 
 
 def test_learned_files_count_as_code(sources):

@@ -15,7 +15,7 @@ from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.evaluation import interval
 from hvd.toolkit.graph import strange_operators
 from hvd.toolkit.images import decoded, read_array
-from hvd.toolkit.options import shard, two_numbers
+from hvd.toolkit.options import parse_shard, two_numbers
 from hvd.toolkit.outputs import cell
 from hvd.toolkit.tasks.grains.sizes import percentiles
 from hvd.toolkit.tasks.lines.masks import described
@@ -35,7 +35,7 @@ JSON = st.recursive(
 def test_an_option_is_read_or_refused(text):
     for read in (
         lambda: two_numbers(text, "x"),
-        lambda: shard(text),
+        lambda: parse_shard(text),
         lambda: described(text, (9, 9), np.random.default_rng(0)),
     ):
         with suppress(ToolkitError):
@@ -45,10 +45,10 @@ def test_an_option_is_read_or_refused(text):
 @given(st.integers(1, 8192), st.integers(1, 8192))
 def test_a_shard_is_read_when_it_is_one_of_that_many(first, count):
     if first <= count:
-        assert shard(f"{first}/{count}") == (first, count)
+        assert parse_shard(f"{first}/{count}") == (first, count)
     else:
         with pytest.raises(ToolkitError):
-            shard(f"{first}/{count}")
+            parse_shard(f"{first}/{count}")
 
 
 @given(st.binary(max_size=200))

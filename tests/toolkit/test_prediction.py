@@ -167,6 +167,17 @@ def test_shares_that_lack_one_are_not_put_together(place):
         merged(place / "in")
 
 
+def test_shards_of_different_runs_are_not_put_together(place):
+    answer(place, shard=(1, 2))
+    task = registry.task("objects")
+    other = registry.method("objects", "baseline")
+    paths = (place / "in",)
+    list(predicted(task, "baseline", other, paths, place / "out", InputOptions(), shard=(2, 2)))
+    with pytest.raises(ToolkitError, match="different runs") as error:
+        merged(place / "out")
+    assert error.value.status == 5 and not (place / "out/manifest.jsonl").exists()
+
+
 def test_several_processes_leave_the_bytes_of_one(place, whole):
     process = call(place, "--workers", "2")
     process.communicate()

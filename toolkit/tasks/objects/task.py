@@ -11,6 +11,12 @@ from hvd.toolkit.tasks.objects.options import Conditions, InputOptions
 from hvd.toolkit.tasks.objects.types import Labelled, Picture
 from hvd.toolkit.tiles import repeat_to_square
 
+
+def enlarge(picture: Picture, side: int) -> Picture:
+    """A picture repeated up to a square, to be timed."""
+    return replace(picture, image=repeat_to_square(picture.image, side, 0))
+
+
 TASK = Task(
     name="objects",
     question="which class does every pixel belong to?",
@@ -30,5 +36,5 @@ TASK = Task(
     builtin="generated scenes, of the kind that the network was trained on",
     show_seed=5,
     find_inputs=image_files,
-    enlarge=lambda inputs, side: replace(inputs, image=repeat_to_square(inputs.image, side, 0)),
+    enlarge=enlarge,
 )
