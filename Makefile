@@ -12,7 +12,7 @@ benchmark: $(VENV)/core  ## every method on what is built in: at most 5 minutes 
 	$(TOOLKIT) benchmark
 
 test: $(VENV)/$(EXTRAS)
-	$(VENV)/bin/python -m pytest -q
+	$(VENV)/bin/python -m pytest -q -n 2
 
 fuzz: $(VENV)/$(EXTRAS)  ## 1,000 changed files of every format: some minutes
 	for format in png jpeg bmp webp tiff npy zip onnx classes coco voc scans nifti; do \
