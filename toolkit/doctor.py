@@ -76,7 +76,7 @@ def processor() -> Finding:
     busy = ", busy with other work" if load > cores else ""
     return Finding(
         "processor",
-        f"{cores} cores, load {load:.1f}{busy}; answers take one thread each {pools}",
+        f"{cores} cores, load {load:.1f}{busy}; answers take one thread each{pools}",
     )
 
 

@@ -232,7 +232,7 @@ def test_a_number_changed_by_hand_is_found_and_left_as_it_is(project, monkeypatc
     def refused(*arguments, **others):
         raise AssertionError("a socket was opened")
 
-    monkeypatch.setattr(socket, "socket", refused)
+    monkeypatch.setattr(socket.socket, "__init__", refused)
     render.written()
     assert render.written(check=True) == []
     documents = (Path("benchmarks", name) for name in ("index.html", "report.pdf", "slides.pdf"))

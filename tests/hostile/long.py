@@ -57,7 +57,7 @@ def digest(folder):
 
 def peak(folder):
     """Exit status, records and peak memory, in megabytes, of a run by one process."""
-    code = "import sys; from benchmarks.machine import own_peak_megabytes as peak; from toolkit.cli import cli;"
+    code = "import sys; from hvd.benchmarks.machine import own_peak_megabytes as peak; from hvd.toolkit.cli import cli;"
     code += "status = cli.main(sys.argv[1:], standalone_mode=False); print(peak(), file=sys.stderr); sys.exit(status)"
     found = subprocess.run(
         [sys.executable, "-c", code, *COMMAND[3:-2]], cwd=folder, capture_output=True, text=True

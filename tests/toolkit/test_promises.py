@@ -33,7 +33,7 @@ def test_predict_and_evaluate_never_open_the_network(pictures, tmp_path, monkeyp
     def refused(*arguments, **others):
         raise AssertionError("a socket was opened")
 
-    monkeypatch.setattr(socket, "socket", refused)
+    monkeypatch.setattr(socket.socket, "__init__", refused)
     monkeypatch.setattr(socket, "create_connection", refused)
     assert run("predict", "objects", pictures, "--out", tmp_path / "out").return_value == 0
     for task in registry.TASKS:
@@ -97,7 +97,7 @@ def test_a_fault_of_ours_fails_one_input_and_its_place_is_shown_when_asked_for(
 def peak(*arguments):
     """How many records a command leaves, and its peak memory in megabytes, in a process of its own."""
     script = (
-        "import sys; from toolkit.cli import cli; from benchmarks.machine import own_peak_megabytes;"
+        "import sys; from hvd.toolkit.cli import cli; from hvd.benchmarks.machine import own_peak_megabytes;"
         "cli.main(sys.argv[1:], standalone_mode=False);"
         "print(own_peak_megabytes(), file=sys.stderr)"
     )
