@@ -5,9 +5,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.network import NetworkMethod
 from hvd.toolkit.tasks.fragments.assembly import arrangement, in_any_order
 from hvd.toolkit.tasks.fragments.types import Arrangement, Heap
+
+# in all fragments of a heap: a million of them takes half a gigabyte
+MOST_PIXELS = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,17 @@ class Network(NetworkMethod):
 
     @in_any_order
     def predict(self, inputs: Heap) -> Arrangement:
+        count, side = inputs.fragments.shape[:2]
+        pixels = count * side * side
+        if pixels > MOST_PIXELS:
+            reason = f"The heap has {pixels:,} pixels; the network answers {MOST_PIXELS:,} at most."
+            raise ToolkitError(reason, "Shrink the fragments, or give --method baseline.")
+
         turns = np.arange(4 if inputs.turned else 1)
-        affinity, neighbours = self.network(inputs).run(fragments=inputs.fragments, turns=turns)
+        affinity, neighbours = self.network(inputs).run(
+            ("float32", (count, count)),
+            ("float32", (4, len(turns), count, count)),
+            fragments=inputs.fragments,
+            turns=turns,
+        )
         return arrangement(affinity, neighbours, inputs)

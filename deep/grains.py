@@ -24,7 +24,12 @@ class Network(NetworkMethod):
     def probability(self, inputs: Micrograph) -> np.ndarray:
         """Boundary probability uint8 (H, W), 255 = certain, of a micrograph."""
         network = self.network(inputs)
-        return tilewise(inputs.image, lambda part: network.run(image=part)[0])
+
+        def boundary(part: np.ndarray) -> np.ndarray:
+            (probability,) = network.run(("float32", part.shape), image=part)
+            return probability
+
+        return tilewise(inputs.image, boundary)
 
     def predict(self, inputs: Micrograph) -> Boundaries:
         probability = self.probability(inputs)

@@ -35,10 +35,11 @@ class Network(NetworkMethod):
             known = np.broadcast_to(~missing[:, ::view], images.shape).astype(np.float32)
             images = np.ascontiguousarray(images[:, :, ::view])
             step = max(1, AT_ONCE // missing.size)
-            parts = [
-                network.run(measured=images[k : k + step], known=known[k : k + step])[0]
-                for k in range(0, len(images), step)
-            ]
+            parts = []
+            for k in range(0, len(images), step):
+                measured = images[k : k + step]
+                answer = "float32", measured.shape
+                parts += network.run(answer, measured=measured, known=known[k : k + step])
             return np.concatenate(parts)[:, :, ::view]
 
         return filled_by_mask(inputs.images, inputs.missing, fill)

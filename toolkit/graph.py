@@ -1,72 +1,119 @@
 """Which operators an ONNX file holds, read from its bytes before anything runs it.
 
-An ONNX file is a protocol buffer (onnx/onnx.proto); of it only the fields that lead to operators are followed.
+An ONNX file is a protocol buffer (onnx/onnx.proto). Readers of protocol buffers differ in what
+they make of unusual bytes, so whatever a writer would not write is refused: fields that are not
+known, numbers longer than they need be, a field twice that may be there once.
 """
 
 from collections.abc import Iterator
 
-GRAPH, FUNCTIONS = 7, 25  # fields of a model
-NODE = 1  # of a graph
-ATTRIBUTE, OPERATOR, DOMAIN = 5, 4, 7  # of a node
+NUMBER, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # kinds of fields
+LARGEST_KEY = (1 << 32) - 1
+
+# the fields of a message by their numbers: their kinds
+MODEL = {1: (NUMBER,), 5: (NUMBER,), **dict.fromkeys((2, 3, 4, 6, 7, 8, 14), (BYTES,))}
+GRAPH = dict.fromkeys((1, 2, 5, 10, 11, 12, 13, 14, 15, 16), (BYTES,))
+NODE = dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), (BYTES,))
+ATTRIBUTE = {
+    2: (FOUR_BYTES,),
+    3: (NUMBER,),
+    7: (BYTES, FOUR_BYTES),
+    8: (BYTES, NUMBER),
+    20: (NUMBER,),
+    **dict.fromkeys((1, 4, 5, 9, 10, 13), (BYTES,)),
+}
+THE_GRAPH, FUNCTIONS = 7, 25  # of a model
+A_NODE = 1  # of a graph
+OPERATOR, AN_ATTRIBUTE, DOMAIN = 4, 5, 7  # of a node
 SUBGRAPH, SUBGRAPHS = 6, 11  # of an attribute
+
 NAMES = """
-    Abs Add And AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose DepthToSpace
-    DequantizeLinear Div Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gelu Gemm GlobalAveragePool Greater
-    GreaterOrEqual Identity InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log MatMul Max MaxPool Min Mod Mul
-    Neg Not Or Pad Pow QuantizeLinear Range Reciprocal ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape
-    Resize Round Shape Sigmoid Slice Softmax Softplus SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh Tile TopK Transpose Unsqueeze
-    Where
+    Abs Add And AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv
+    ConvTranspose DepthToSpace DequantizeLinear Div Equal Erf Exp Expand Flatten Floor Gather
+    GatherElements GatherND Gelu Gemm GlobalAveragePool Greater GreaterOrEqual Identity
+    InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log MatMul Max MaxPool Min
+    Mod Mul Neg Not Or Pad Pow QuantizeLinear Range Reciprocal ReduceLogSumExp ReduceMax ReduceMean
+    ReduceMin ReduceSum Relu Reshape Resize Round Shape Sigmoid Slice Softmax Softplus SpaceToDepth
+    Split Sqrt Squeeze Sub Sum Tanh Tile TopK Transpose Unsqueeze Where
 """
-ALLOWED = frozenset(
-    NAMES.split()
-)  # arithmetic on arrays: no loops, no branches, no files, no strings, no randomness
+# arithmetic on arrays: no loops, no branches, no files, no strings, no randomness
+ALLOWED = frozenset(NAMES.split())
 
 
 def strange_operators(model: bytes) -> set[str]:
-    """What a serialised model holds besides ALLOWED operators. ValueError when the bytes are no protocol buffer."""
-    found = set()
-    for number, value in fields(memoryview(model)):
+    """What a serialised model holds besides ALLOWED operators.
+
+    ValueError when the bytes are no protocol buffer of a model, or an unusual one.
+    """
+    strange = set()
+    allowed = MODEL | {FUNCTIONS: (BYTES,)}
+    for number, value in fields(memoryview(model), allowed, once={THE_GRAPH}):
         if number == FUNCTIONS:
-            found.add("functions of its own")
-        elif number == GRAPH:
-            for node in (node for kind, node in fields(value) if kind == NODE):
-                parts = list(fields(node))
-                domain, operator = (
-                    b"".join(bytes(v) for n, v in parts if n == wanted)
-                    for wanted in (DOMAIN, OPERATOR)
-                )
-                name = operator.decode(errors="replace")
-                if domain not in (b"", b"ai.onnx") or name not in ALLOWED:
-                    found.add(name)
-                inner = (kind for n, v in parts if n == ATTRIBUTE for kind, _ in fields(v))
-                if any(kind in (SUBGRAPH, SUBGRAPHS) for kind in inner):
-                    found.add(f"{name} with a graph inside")
-    return found
+            strange.add("functions of its own")
+        elif number == THE_GRAPH:
+            for kind, node in fields(value, GRAPH):
+                if kind == A_NODE:
+                    strange |= strange_in_node(node)
+    return strange
 
 
-def fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Number and bytes of each field of a message; of numbers, which are of no use here, no bytes."""
+def strange_in_node(node: memoryview) -> set[str]:
+    """What a node holds besides an allowed operator."""
+    strange = set()
+    domain, name = b"", ""
+    attributes = []
+    for number, value in fields(node, NODE, once={OPERATOR, DOMAIN}):
+        if number == DOMAIN:
+            domain = bytes(value)
+        elif number == OPERATOR:
+            name = bytes(value).decode(errors="replace")
+        elif number == AN_ATTRIBUTE:
+            attributes.append(value)
+
+    if domain not in (b"", b"ai.onnx") or name not in ALLOWED:
+        strange.add(name)
+    allowed = ATTRIBUTE | dict.fromkeys((SUBGRAPH, SUBGRAPHS), (BYTES,))
+    for attribute in attributes:
+        if any(kind in (SUBGRAPH, SUBGRAPHS) for kind, _ in fields(attribute, allowed)):
+            strange.add(f"{name} with a graph inside")
+    return strange
+
+
+def fields(
+    data: memoryview,
+    known: dict[int, tuple[int, ...]],
+    once: frozenset[int] | set[int] = frozenset(),
+) -> Iterator[tuple[int, memoryview]]:
+    """Number and bytes of each field of a message; of numbers, which are of no use here, no bytes.
+
+    ValueError for a field that is not `known`, or for one of those `once` that is there twice.
+    """
     place = 0
+    seen = set()
     while place < len(data):
         key, place = varint(data, place)
-        kind = key & 7
-        if kind == 2:
+        number, kind = key >> 3, key & 7
+        if key > LARGEST_KEY or kind not in known.get(number, ()):
+            raise ValueError(f"it has a field {number} of kind {kind}, which is not known")
+        if number in once and number in seen:
+            raise ValueError(f"it has its field {number} twice")
+        seen.add(number)
+
+        if kind == BYTES:
             length, place = varint(data, place)
-        elif kind in (1, 5):
-            length = 8 if kind == 1 else 4
-        elif kind == 0:
+        elif kind == NUMBER:
             _, place = varint(data, place)
             length = 0
         else:
-            raise ValueError("no protocol buffer")
+            length = 8 if kind == EIGHT_BYTES else 4
         if place + length > len(data):
-            raise ValueError("cut short")
-        yield key >> 3, data[place : place + length] if kind == 2 else data[:0]
+            raise ValueError("it is cut short")
+        yield number, data[place : place + length] if kind == BYTES else data[:0]
         place += length
 
 
 def varint(data: memoryview, place: int) -> tuple[int, int]:
-    """A number of variable length, and where it ends."""
+    """A number of variable length, and where it ends; ValueError when it is longer than needed."""
     value = 0
     for shift in range(0, 70, 7):
         if place >= len(data):
@@ -75,5 +122,7 @@ def varint(data: memoryview, place: int) -> tuple[int, int]:
         place += 1
         value |= (byte & 127) << shift
         if byte < 128:
+            if value >= 1 << 64 or (byte == 0 and shift > 0):
+                raise ValueError("a number is written in more bytes than it needs")
             return value, place
-    raise ValueError("cut short")
+    raise ValueError("it is cut short")

@@ -5,25 +5,36 @@ import io
 import math
 import os
 import time
-import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-import tifffile
 from PIL import Image
 
 from hvd.toolkit.core import InputFile, ToolkitError
+from hvd.toolkit.decoding import (
+    BMP,
+    JPEG,
+    PNG,
+    Kind,
+    damaged,
+    is_webp,
+    orientation,
+    pillow_header,
+    read_bitmap,
+    read_jpeg,
+    read_png,
+    read_webp,
+    turned,
+)
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.outputs import write_bytes
-from hvd.toolkit.settings import any_size, quiet
+from hvd.toolkit.tiff import is_tiff, read_tiff, tiff_header
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-TIFF = b"II*\x00", b"MM\x00*"
-MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", *TIFF, b"BM")
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 LARGEST_FILE = 1 << 30
 SETTLED = 2.0  # seconds after which the time of a change tells one change from the next
 # of a .zip: files, bytes unpacked, and these of those packed
@@ -81,99 +92,73 @@ def digest(path: Path) -> str:
     return whole.hexdigest()
 
 
-def decoded(
-    data: bytes, name: str, flags: int = cv2.IMREAD_COLOR_RGB, max_pixels: int = MAX_PIXELS
-) -> np.ndarray:
-    """Pixels of a JPEG, PNG, TIFF, BMP or WebP file, by its first bytes, whatever its name.
+class Header(NamedTuple):
+    """What an image file says of itself: its size as it is stored, in pixels, and how it is to be
+    turned, as EXIF numbers it; None when what says so is damaged."""
 
-    EXIF orientation is applied, grey, palette and CMYK become RGB, 16 bits are scaled to 8,
-    transparency is dropped. Files of several pages or frames are refused, and so are those of
-    more than `max_pixels`, before they are decoded.
+    width: int
+    height: int
+    orientation: int | None
+
+
+def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
+    """The header of a JPEG, PNG, TIFF, BMP or WebP file, its pixels not decoded.
+
+    Raises ToolkitError for files that are no image, of several pages or frames, or of more than
+    `max_pixels`.
     """
     if not data:
         raise ToolkitError(f"{name} is empty.", "Copy the file again.")
-    if not (data.startswith(MAGIC) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")):
+    if is_tiff(data):
+        return Header(*tiff_header(data, name, max_pixels))
+    if not data.startswith(tuple(READERS)) or (data.startswith(RIFF) and not is_webp(data)):
         raise ToolkitError(
             f"{name} is not an image: it begins with {data[:8]!r}.",
             "Give JPEG, PNG, TIFF, BMP or WebP files, or leave it out.",
         )
-
-    known = read_header(data, name, max_pixels) or read_tiff_size(data, name, max_pixels)
-    damaged = ToolkitError(
-        f"{name} is damaged or cut short, or holds floating-point colours.",
-        "Copy it again, or save it with 8 or 16 bits.",
-    )
-    if not known:  # its size would only show when its pixels are in memory
-        raise damaged
-
-    try:
-        with quiet():
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        reason = f"{name} cannot be decoded: {error.err}."
-        raise ToolkitError(reason, "Copy the file again, or leave it out.") from error
-    if image is None:
-        raise damaged
-    return image
+    header = pillow_header(data, name, max_pixels)
+    if header is None:  # its size would only show when its pixels are in memory
+        raise damaged(name)
+    return Header(*header.size, orientation(header))
 
 
-def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image | None:
-    """What an image file says of itself, its pixels not decoded; None when Pillow cannot read it.
+def decoded(
+    data: bytes,
+    name: str,
+    kind: Kind = Kind.COLOUR,
+    max_pixels: int = MAX_PIXELS,
+    shrink: int = 1,
+    upright: bool = True,
+) -> np.ndarray:
+    """Pixels of a JPEG, PNG, TIFF, BMP or WebP file, by its first bytes, whatever its name.
 
-    Raises ToolkitError when the image is too large, or of several pages or frames.
+    Grey, palette and CMYK become RGB, 16 bits are scaled to 8, transparency is dropped. Files are
+    refused that are damaged, or that `read_header` refuses.
+
+    Parameters
+    ----------
+    kind : what is wanted of the file.
+    shrink : 1, 2 or 4: the side of the square of pixels that becomes one.
+    upright : turn it as EXIF says; JPEG and TIFF of the kind STORED are never turned otherwise.
     """
-    try:
-        with warnings.catch_warnings(action="ignore"), any_size():
-            header = Image.open(io.BytesIO(data), formats=FORMATS)
-            # of MPO, a camera's JPEG, the further frames are previews
-            frames = 1 if header.format == "MPO" else getattr(header, "n_frames", 1)
-    except Exception:  # Pillow's errors share no base class
-        return None
+    if is_tiff(data):
+        return read_tiff(data, name, kind, max_pixels, shrink, upright)
 
-    check_size(header.size[0] * header.size[1], name, max_pixels)
-    if frames > 1:
-        remedy = "Save each as a file of its own."
-        raise ToolkitError(f"{name} holds {frames} pages or frames.", remedy)
-    return header
+    header = read_header(data, name, max_pixels)
+    if data.startswith(JPEG):
+        image = read_jpeg(data, name, kind, shrink)
+        return turned(image, header.orientation) if upright else image
+    reader = next(read for begins, read in READERS.items() if data.startswith(begins))
+    return reader(data, name, kind, shrink, upright)
 
 
-def read_tiff_size(data: bytes, name: str, max_pixels: int) -> bool:
-    """Whether the size of a TIFF that Pillow does not know could be read, and is not too large."""
-    if not data.startswith(TIFF):
-        return False
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            pixels = file.pages[0].imagelength * file.pages[0].imagewidth
-            several = has_page(file, 1)
-    except Exception:  # garbled tags fail in a dozen ways
-        return False
-
-    check_size(pixels, name, max_pixels)
-    if several:
-        remedy = "Save each as a file of its own."
-        raise ToolkitError(f"{name} holds several pages.", remedy)
-    return True
-
-
-def has_page(file: tifffile.TiffFile, number: int) -> bool:
-    """Whether a TIFF has a page of that number; not all are looked at, as they may go in a circle."""
-    try:
-        return file.pages[number] is not None
-    except IndexError:
-        return False
-
-
-def check_size(pixels: int, name: str, max_pixels: int) -> None:
-    """Raise ToolkitError for an image of more pixels than allowed."""
-    if pixels > max_pixels:
-        remedy = "Make it smaller, or allow more by --max-pixels."
-        raise ToolkitError(f"{name} has more than {max_pixels:,} pixels.", remedy)
+RIFF = b"RIFF"
+READERS = {JPEG: read_jpeg, PNG: read_png, BMP: read_bitmap, RIFF: read_webp}
 
 
 def decoded_grey(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Grey values uint8 or uint16 (H, W) of an image file."""
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
-    return grey_levels(decoded(data, name, flags, max_pixels), name)
+    return grey_levels(decoded(data, name, Kind.GREY, max_pixels), name)
 
 
 def grey_levels(image: np.ndarray, name: str) -> np.ndarray:

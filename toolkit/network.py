@@ -6,13 +6,24 @@ another file; shipped checkpoints must match `checkpoints/index.json` as well.
 
 import hashlib
 import json
+import math
+import os
+import sys
 import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import import_module
 from importlib.resources import files
-from math import prod
 from pathlib import Path
-from typing import Any, ClassVar
+from types import ModuleType
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -20,9 +31,55 @@ from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.graph import strange_operators
 from hvd.toolkit.images import read_bytes, signature
 
+Answer = tuple[str, tuple[int, ...]]  # type and shape of an output
+
 LARGEST = 256 << 20
 LARGE_INPUT = 4 << 20  # bytes: a tile of a micrograph is one, a heap of fragments is none
 SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"  # protobuf: metadata_props (14), key "sha256", a value of 64 characters
+
+
+# onnxruntime reads it when it is imported. Without it, its wheels send events to their maker, and
+# leave an identifier of the machine in ~/.cache.
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+TELEMETRY = (
+    "onnxruntime was imported before hvd, with its telemetry on: it may send events to its maker. "
+    "Set ORT_DISABLE_TELEMETRY=1 before it is imported, or let hvd predict first."
+)
+
+
+IMPORT = threading.Lock()
+
+
+def import_onnxruntime() -> ModuleType:
+    """onnxruntime, its telemetry switched off; the environment is as before afterwards.
+
+    Warns when somebody else imported it earlier with telemetry on, which lasts as long as the
+    process: its own `disable_telemetry_events` stops neither files nor connections (1.31.1).
+    """
+    with IMPORT:
+        if not telemetry_is_off():
+            warnings.warn(TELEMETRY, RuntimeWarning, stacklevel=2)
+        return onnxruntime_without_telemetry()
+
+
+def telemetry_is_off() -> bool:
+    """Whether onnxruntime sends nothing: we import it first, or its user switched that off."""
+    by_us = onnxruntime_without_telemetry.cache_info().currsize > 0
+    return by_us or "onnxruntime" not in sys.modules or os.environ.get(NO_TELEMETRY) == "1"
+
+
+@cache
+def onnxruntime_without_telemetry() -> ModuleType:
+    """onnxruntime, imported while the environment says that it is to send nothing."""
+    before = os.environ.get(NO_TELEMETRY)
+    os.environ[NO_TELEMETRY] = "1"
+    try:
+        return import_module("onnxruntime")
+    finally:
+        if before is None:
+            del os.environ[NO_TELEMETRY]
+        else:
+            os.environ[NO_TELEMETRY] = before
 
 
 def sealed(model: bytes) -> bytes:
@@ -33,7 +90,8 @@ def sealed(model: bytes) -> bytes:
 class Checkpoint:
     """A verified network: `card`, `sha256`, and `run(name=array, ...)` on one thread."""
 
-    def __init__(self, data: bytes, name: str, task: str):
+    def __init__(self, data: bytes, name: str, task: str, is_shipped: bool = False):
+        self.is_shipped = is_shipped
         self.name, self.data, self.sha256 = name, data, hashlib.sha256(data).hexdigest()
         body, seal = data[: -64 - len(SEAL)], data[-64 - len(SEAL) :]
         remedy = "Give an ONNX file that `toolkit export` wrote."
@@ -55,13 +113,10 @@ class Checkpoint:
                 remedy,
                 status=3,
             )
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 4
-        self.giving_back = onnxruntime.RunOptions()
-        self.giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
             self.session = onnxruntime.InferenceSession(
                 data, options, providers=["CPUExecutionProvider"]
@@ -78,34 +133,106 @@ class Checkpoint:
                 status=3,
             )
 
-    def run(self, **inputs: np.ndarray) -> list[np.ndarray]:
-        """The outputs, in the order of the graph, for its inputs by name. Memory that large inputs took is given back.
+    def run(self, *answers: Answer, **inputs: np.ndarray) -> list[np.ndarray]:
+        """The outputs, in the order of the graph.
 
-        ToolkitError with status 3 when the graph has other inputs, with status 1 when it fails on these."""
+        Memory that large inputs took is given back. Ctrl-C and `time_limit` end it.
+
+        Parameters
+        ----------
+        answers : what the outputs must be; not checked when none is given.
+        inputs : of the graph, by name.
+
+        Raises
+        ------
+        ToolkitError : with status 3 when the graph has other inputs or outputs; with status 1 when
+            it fails on these, or is not done in time.
+        """
         large = sum(array.nbytes for array in inputs.values()) > LARGE_INPUT
         try:
-            return self.session.run(None, inputs, self.giving_back if large else None)
+            outputs = interruptible(self.session, inputs, shrink=large)
+        except ToolkitError as error:
+            raise ToolkitError(f"{self.name} {error.reason}", error.remedy) from error
         except Exception as error:  # onnxruntime's errors share no base class
-            fits = {
-                i.name for i in self.session.get_inputs()
-            } == inputs.keys() and "INVALID_ARGUMENT" not in str(error)
-            told = str(error).splitlines()[0][:200]
-            if fits:
-                raise ToolkitError(
-                    f"{self.name} could not answer: {told}", "Give a smaller input, or more memory."
-                ) from error
-            raise ToolkitError(
-                f"{self.name} does not take what {self.card['task']} asks: {told}",
-                "Export it again.",
-                3,
-            ) from error
+            self.refuse(error, inputs)
+        for output, answer in zip(outputs, answers, strict=bool(answers)):
+            self.check(output, answer)
+        return outputs
+
+    def refuse(self, error: Exception, inputs: dict[str, np.ndarray]) -> NoReturn:
+        """Raise ToolkitError for what onnxruntime raised."""
+        names = {entry.name for entry in self.session.get_inputs()}
+        fits = names == inputs.keys() and "INVALID_ARGUMENT" not in str(error)
+        message = str(error).splitlines()[0][:200]
+        if fits:
+            remedy = "Give a smaller input, or more memory."
+            raise ToolkitError(f"{self.name} could not answer: {message}", remedy) from error
+        reason = f"{self.name} does not take what {self.card['task']} asks: {message}"
+        raise ToolkitError(reason, "Export it again.", 3) from error
+
+    def check(self, output: Any, answer: Answer) -> None:
+        """Raise ToolkitError unless an output is as it must be, and finite."""
+        kind, shape = answer
+        if not isinstance(output, np.ndarray) or (output.dtype, output.shape) != (kind, shape):
+            got = f"{getattr(output, 'dtype', type(output).__name__)} {np.shape(output)}"
+            reason = f"{self.name} answers {got}, where {kind} {shape} is needed."
+            raise ToolkitError(reason, "Export it again.", 3)
+        if output.dtype.kind == "f" and not math.isfinite(output.sum(dtype=np.float64)):
+            # of a shipped network it is the input that is to blame
+            status = 1 if self.is_shipped else 3
+            reason = f"{self.name} answers NaN or infinite numbers."
+            raise ToolkitError(reason, "Give another network, or another input.", status)
+
+
+# --- a run that can be ended
+
+PATIENCE = 5.0  # seconds that a run which is to end is waited for
+DEADLINE: ContextVar[float] = ContextVar("when the answer must be there", default=math.inf)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """End networks inside that have not answered after so many seconds."""
+    token = DEADLINE.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        DEADLINE.reset(token)
+
+
+def interruptible(session: Any, inputs: dict[str, np.ndarray], shrink: bool) -> list[np.ndarray]:
+    """What `session.run` returns or raises, run by another thread: this one heeds Ctrl-C, which
+    would wait for the end of the run otherwise, and the time limit: ToolkitError with what is to
+    be said behind the name of the network."""
+    options = import_onnxruntime().RunOptions()
+    if shrink:
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    outcome: Future[list[np.ndarray]] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(session.run(None, inputs, options))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        left = DEADLINE.get() - time.monotonic()
+        return outcome.result(timeout=max(0.0, left) if math.isfinite(left) else None)
+    except TimeoutError as error:
+        remedy = "Give a smaller input, or a longer --time-limit."
+        raise ToolkitError("did not answer within the time limit.", remedy) from error
+    finally:
+        if thread.is_alive():
+            options.terminate = True
+            thread.join(PATIENCE)
 
 
 def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
     """Floating-point operations of one run, a multiplication and an addition counted as two: those of convolutions and matrix
     products, from the shapes that the graph's nodes meet when it runs as it is written."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_profiling = True
@@ -124,11 +251,11 @@ def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
             shapes = [next(iter(shape.values())) for shape in node["input_type_shape"]]
             answer = next(iter(node["output_type_shape"][0].values()))
             if node["op_name"] == "Conv":  # weights: out, in / groups, height, width
-                total += 2 * prod(answer) * prod(shapes[1][1:])
+                total += 2 * math.prod(answer) * math.prod(shapes[1][1:])
             elif node["op_name"] == "ConvTranspose":  # weights: in, out / groups, height, width
-                total += 2 * prod(shapes[0]) * prod(shapes[1][1:])
+                total += 2 * math.prod(shapes[0]) * math.prod(shapes[1][1:])
             else:
-                total += 2 * prod(answer) * shapes[0][-1]
+                total += 2 * math.prod(answer) * shapes[0][-1]
     return total
 
 
@@ -196,4 +323,4 @@ def read_shipped(name: str, task: str, sha256: str, signature: tuple) -> Checkpo
     if hashlib.sha256(data).hexdigest() != sha256:
         reason = f"checkpoints/{name} is not the file that was shipped."
         raise ToolkitError(reason, "Install the toolkit again.", status=3)
-    return Checkpoint(data, name, task)
+    return Checkpoint(data, name, task, is_shipped=True)

@@ -6,12 +6,23 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hvd.toolkit.core import ToolkitError
+
+UMASK = threading.Lock()
+
+
+def default_mode(mode: int) -> int:
+    """The mode of a new file (0o666) or folder (0o777) as the umask of the process wants it."""
+    with UMASK:  # it can only be read by setting it
+        umask = os.umask(0o077)
+        os.umask(umask)
+    return mode & ~umask
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -24,7 +35,7 @@ def write_bytes(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
+            os.chmod(temporary, default_mode(0o666))
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)
@@ -74,7 +85,7 @@ def whole_folder(path: Path, replaces: set[str], work: Path | None = None) -> It
     old = temporary.with_name(f"{temporary.name}.old")
     try:
         yield temporary
-        temporary.chmod(0o755)
+        temporary.chmod(default_mode(0o777))
         if path.exists():
             path.rename(old)
         temporary.rename(path)

@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
-import cv2
 import numpy as np
 
 from hvd.data.preparation.instances import Annotated, Annotations, Instance, Problem, Runs
 from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.decoding import Kind
 from hvd.toolkit.images import decoded
 
 LARGEST_SIDE = 1 << 16  # pixels: a longer side is a mistake
@@ -344,7 +344,7 @@ def labelme(document: dict[str, Any], file: str, found: Annotations) -> None:
 def drawn_mask(packed: Any, corners: np.ndarray) -> Runs:
     """A mask of LabelMe, a PNG in base 64 of what lies between two corners, as runs; runs of nothing when it cannot be read."""
     try:
-        mask = decoded(base64.b64decode(packed, validate=True), "mask", cv2.IMREAD_GRAYSCALE) > 0
+        mask = decoded(base64.b64decode(packed, validate=True), "mask", Kind.GREY) > 0
     except (ToolkitError, TypeError, ValueError):
         return Runs((), (0, 0))
     if not np.isfinite(corners).all():

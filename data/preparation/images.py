@@ -7,16 +7,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import ExifTags
 
 from hvd.data.preparation import rasters
 from hvd.data.preparation.instances import Annotated, Instance, Problem
 from hvd.data.preparation.options import PrepareOptions
 from hvd.data.preparation.split import likeness
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.images import read_bytes, read_header
-from hvd.toolkit.settings import quiet
+from hvd.toolkit.images import decoded, read_bytes, read_header
 from hvd.toolkit.tasks.objects.types import IGNORE
+from hvd.toolkit.tiff import is_tiff
 
 MOST_INSTANCES = 65535  # in a mask of 16 bits
 QUALITY = 95  # of JPEG, colours at full resolution
@@ -156,19 +155,12 @@ def read_turned(
     """
     data = read_bytes(options.images / item.source)
     header = read_header(data, "it", options.max_pixels)
-    if header is None:
-        raise ToolkitError("it is no image that can be read", "")
-    stored = header.size
-    try:
-        turn = (
-            header.getexif().get(ExifTags.Base.Orientation, 1)
-            if "exif" in header.info or header.format == "TIFF"
-            else 1
-        )
-    except Exception:  # of a header that is damaged, or of another program's making
+    stored = header.width, header.height
+    turn = header.orientation
+    if turn is None:
         turn = 1
         remark("noted", "its EXIF data are damaged: taken as upright")
-    if header.format == "TIFF" and turn != 1:
+    if is_tiff(data) and turn != 1:
         raise ToolkitError("it is a TIFF that is to be shown turned", "")
     told = item.annotated.size
     shown = stored[::-1] if turn in (5, 6, 7, 8) else stored
@@ -188,24 +180,8 @@ def read_turned(
         )
     size = shown if upright else stored
     scale = needed_scale(size, options)
-    flags = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}[
-        scale
-    ]
-    try:
-        with quiet():
-            image = cv2.imdecode(
-                np.frombuffer(data, np.uint8),
-                flags if upright else flags | cv2.IMREAD_IGNORE_ORIENTATION,
-            )
-    except cv2.error as error:
-        raise ToolkitError("it has too many pixels", "") from error
-    if image is None:
-        reason = (
-            "it is damaged or cut short"
-            if header.mode not in ("F", "I")
-            else "its pixels have 32 bits: pictures have 8 or 16"
-        )
-        raise ToolkitError(reason, "")
+    image = decoded(data, "it", max_pixels=options.max_pixels, shrink=scale, upright=upright)
+    image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     if (
         max(abs(scale * got - side) for got, side in zip(image.shape, size[::-1], strict=False))
         >= scale

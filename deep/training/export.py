@@ -10,19 +10,24 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import onnx
 import torch
-from onnxruntime.quantization import CalibrationDataReader, quantize_static
-from safetensors import safe_open
 from safetensors.torch import load_file, save
 
-from hvd.deep.training.run import recipe
+from hvd.deep.training.loop import BEST
+from hvd.deep.training.recipe import Recipe
+from hvd.deep.training.run import RUN, read_run, recipe
+from hvd.deep.training.state import BEGIN_ANEW, read_tensors
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.network import Checkpoint, sealed, shipped
+from hvd.toolkit.network import Checkpoint, import_onnxruntime, sealed, shipped
 from hvd.toolkit.outputs import write_bytes
+
+import_onnxruntime()  # first, without its telemetry
+from onnxruntime.quantization import CalibrationDataReader, quantize_static  # noqa: E402
 
 TOLERANCE = 1e-4
 
@@ -30,26 +35,24 @@ TOLERANCE = 1e-4
 def export_task(task: str, run: Path, out: Path) -> Path:
     """Write `TASK.onnx`, `TASK.safetensors` and the index in `out`; fail unless torch and ONNX agree to 1e-4 on every example."""
     chosen = recipe(task)
-    weights = run / "best.safetensors"
-    for path in (weights, run / "run.json"):
+    weights = run / BEST
+    for path in (weights, run / RUN):
         if not path.is_file():
             raise ToolkitError(
                 f"There is no {path}.",
                 "Give --run the folder that `toolkit train` wrote.",
                 status=2,
             )
-    described = json.loads((run / "run.json").read_text())
+    index = read_index(out / "index.json")
+    described = read_run(run / RUN)
     if described["task"] != task:
         raise ToolkitError(
             f"{run} holds a run of {described['task']}, not of {task}.",
             f"Export {described['task']}.",
             status=2,
         )
-    with safe_open(weights, "pt") as file:
-        best = json.loads(file.metadata()["record"])
     arguments = described.get("arguments", {})
-    network = chosen.network(**arguments)
-    network.load_state_dict(load_file(weights))
+    network, best = read_best(weights, chosen, arguments)
     graph = chosen.export.graph(network).eval()
     examples = chosen.export.examples()
     with without_advice():
@@ -95,14 +98,45 @@ def export_task(task: str, run: Path, out: Path) -> Path:
             f"The export must agree to {TOLERANCE}.",
             status=3,
         )
-    index_path = out / "index.json"
-    index = json.loads(index_path.read_text()) if index_path.exists() else {}
     entry = {"task": chosen.task, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     index[f"{task}.onnx"] = entry | {name: card[name] for name in ("classes",) if name in card}
     write_bytes(out / f"{task}.safetensors", save(network.state_dict()))
     write_bytes(out / f"{task}.onnx", data)
-    write_bytes(index_path, (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
+    write_bytes(out / "index.json", (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
     return out / f"{task}.onnx"
+
+
+def read_best(
+    path: Path, recipe: Recipe, arguments: dict[str, Any]
+) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """The network of a run with its best weights, and the record of the validation that they won;
+    ToolkitError with status 5 when they do not fit each other."""
+    tensors, described = read_tensors(path)
+    try:
+        network = recipe.network(**arguments)
+        network.load_state_dict(tensors)
+        best = json.loads(described["record"])
+        best["step"], best["seconds"], best["score"]
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        message = " ".join(str(error).split())[:200]
+        reason = f"{path} holds no weights of the run beside it: {message}."
+        raise ToolkitError(reason, BEGIN_ANEW, status=5) from error
+    return network, best
+
+
+def read_index(path: Path) -> dict[str, Any]:
+    """The index of a folder of checkpoints; empty when there is none. ToolkitError with status 5
+    when it is damaged."""
+    if not path.exists():
+        return {}
+    try:
+        index = json.loads(path.read_bytes())
+        if not isinstance(index, dict):
+            raise ValueError("it is no object")
+    except (OSError, ValueError, RecursionError) as error:
+        reason = f"{path} cannot be read: {error}."
+        raise ToolkitError(reason, "Remove it, or give another --out.", status=5) from error
+    return index
 
 
 @contextmanager

@@ -14,14 +14,16 @@ from typing import Any
 import click
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hvd.deep.training.recipe import Recipe
+from hvd.deep.training.state import BEGIN_ANEW, Progress, load_state, save_state, save_tensors
 from hvd.toolkit.core import ToolkitError, data_errors
 from hvd.toolkit.outputs import write_bytes
 
+BEST = "best.safetensors"
 FINE_TUNING = 0.5  # share of the learning rate when a run starts from trained weights: they are to be improved, not replaced
 
 
@@ -57,13 +59,16 @@ def train(
     weights: Path | None,
     report: Callable[[int, dict[str, float]], None],
 ) -> Path:
-    """Train to `folder/best.safetensors` and return its path; `history.jsonl`, `curves.png` and TensorBoard events lie beside it.
+    """Train to `folder/best.safetensors` and return its path.
 
-    It learns on a graphics processor when torch sees one, and as many processes as `threads` feed it with batches. Started by
-    `torchrun`, several processes take a batch each and learn from their mean; the first of them validates and writes.
-    `report(step, scalars)` is called after every step. With `resume` the run goes on from `folder/state.pt` when it is there. With
-    `weights`, a safetensors file of this network, the run starts from these and takes smaller steps; a last layer of more or fewer
-    classes begins anew.
+    `history.jsonl`, `curves.png` and TensorBoard events lie beside it. It learns on a graphics
+    processor when torch sees one, and as many processes as `threads` feed it with batches. Started
+    by `torchrun`, several processes take a batch each and learn from their mean; the first of them
+    validates and writes. `report(step, scalars)` is called after every step.
+
+    With `resume` the run goes on from `folder/state.safetensors` when it is there. With `weights`,
+    a safetensors file of this network, the run starts from these and takes smaller steps; a last
+    layer of more or fewer classes begins anew.
     """
     from torch.utils.tensorboard import SummaryWriter
 
@@ -111,19 +116,11 @@ def train(
         ]
     )
     behind = recipe.taught if weights else 0
+    progress = load_state(folder, network, averaged, optimizer) if resume else None
     start, best, since, seconds = 0, -math.inf, 0, 0.0
-    state = folder / "state.pt"
-    if resume and state.exists():
-        saved = torch.load(state, weights_only=True, map_location=device)
-        network.load_state_dict(saved["network"])
-        averaged.load_state_dict(saved["averaged"])
-        optimizer.load_state_dict(saved["optimizer"])
-        start, best, since, seconds = (
-            saved["step"],
-            saved["best"],
-            saved.get("since", 0),
-            saved["seconds"],
-        )
+    if progress:
+        start, best, since = progress.step, progress.best, progress.since
+        seconds = progress.seconds
     if rank == 0:
         forget(folder / "history.jsonl", start)
     learner = nn.parallel.DistributedDataParallel(network) if processes > 1 else network
@@ -177,24 +174,11 @@ def train(
                 since += 1
                 if scores["score"] > best:
                     best, since = scores["score"], 0
-                    kept = {
-                        "record": json.dumps(record)
-                    }  # in the file, so that scores and weights cannot part
-                    weights_now = {
-                        name: value.contiguous() for name, value in candidate.state_dict().items()
-                    }
-                    save_file(weights_now, folder / "best.safetensors.tmp", metadata=kept)
-                    os.replace(folder / "best.safetensors.tmp", folder / "best.safetensors")
-                saved = {
-                    "network": network.state_dict(),
-                    "averaged": averaged.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                }
-                torch.save(
-                    {**saved, "step": step + 1, "best": best, "since": since, "seconds": seconds},
-                    folder / "state.pt.tmp",
-                )
-                os.replace(folder / "state.pt.tmp", state)
+                    # the record lies in the file, so that scores and weights cannot part
+                    described = {"record": json.dumps(record)}
+                    save_tensors(candidate.state_dict(), folder / BEST, described)
+                progress = Progress(step + 1, best, since, seconds)
+                save_state(folder, network, averaged, optimizer, progress)
                 scalars_now = record
             if rank == 0:
                 report(step + 1, scalars_now)
@@ -213,7 +197,10 @@ def train(
         events.close()
     if processes > 1:
         torch.distributed.destroy_process_group()
-    return folder / "best.safetensors"
+    if not (folder / BEST).is_file():
+        reason = f"{folder / BEST} is not there, though the training has ended."
+        raise ToolkitError(reason, BEGIN_ANEW, status=5)
+    return folder / BEST
 
 
 def forget(history: Path, step: int) -> None:

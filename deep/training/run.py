@@ -15,6 +15,7 @@ import click
 from hvd.deep.training.loop import train as run_loop
 from hvd.deep.training.options import TrainOptions
 from hvd.deep.training.recipe import Recipe
+from hvd.deep.training.state import BEGIN_ANEW
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import digest
 from hvd.toolkit.outputs import write_bytes
@@ -32,6 +33,7 @@ RECIPES = {
         "objects-scenes",
     )
 }
+RUN = "run.json"
 RECORDED = ("torch", "numpy", "opencv-python-headless")
 
 
@@ -65,7 +67,7 @@ def train_task(task: str, options: TrainOptions) -> Path:
         "weights": digest(options.weights) if options.weights else None,
         "versions": {name: version(name) for name in RECORDED},
     }
-    record = options.out / "run.json"
+    record = options.out / RUN
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     if first:
         begin_run(record, described, options)
@@ -125,13 +127,19 @@ def count_epochs(recipe: Recipe, options: TrainOptions) -> tuple[Recipe, int]:
 def begin_run(record: Path, described: dict[str, Any], options: TrainOptions) -> None:
     """Write down what goes into a run, or check that a run that is resumed is the same."""
     if not record.exists():
+        out = options.out
+        if out.exists() and not out.is_dir():
+            raise ToolkitError(f"{out} is no folder.", "Choose another --out.", status=4)
+        if out.exists() and any(out.iterdir()):
+            reason = f"{out} holds files, but no {RUN}: it is not the folder of a run."
+            raise ToolkitError(reason, "Choose another --out.", status=4)
         write_bytes(record, (json.dumps(described, indent=2) + "\n").encode())
         return
 
     if not options.resume:
         remedy = "Give --resume, or another --out."
         raise ToolkitError(f"{options.out} holds a run already.", remedy, status=2)
-    earlier = json.loads(record.read_text())
+    earlier = read_run(record)
     for name in ("task", "steps", "seed", "data", "weights"):
         if earlier.get(name) != described[name]:
             before, now = earlier.get(name), described[name]
@@ -139,3 +147,15 @@ def begin_run(record: Path, described: dict[str, Any], options: TrainOptions) ->
             raise ToolkitError(
                 reason, "Resume it as it was begun, or give another --out.", status=2
             )
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """What went into a run; ToolkitError with status 5 when the file does not say so."""
+    try:
+        described = json.loads(path.read_bytes())
+        if not isinstance(described["data"], dict) or not isinstance(described["task"], str):
+            raise TypeError("task and data are missing")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = f"{path} does not describe a run: {type(error).__name__}: {error}."
+        raise ToolkitError(reason, BEGIN_ANEW, status=5) from error
+    return described

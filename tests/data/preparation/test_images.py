@@ -257,7 +257,9 @@ def test_a_floating_point_tiff_is_not_called_damaged(tmp_path):
     )
     images = [("a.tif", 64, 48), ("b.png", 64, 48)]
     report = run(coco(tmp_path, images, [(k, [SQUARE], {}) for k in range(2)]), tmp_path / "out")
-    assert reasons(report, "skipped") == ["its pixels have 32 bits: pictures have 8 or 16"]
+    assert reasons(report, "skipped") == [
+        "it holds colours as float32: pictures have 8 or 16 bits."
+    ]
 
 
 @pytest.mark.parametrize(

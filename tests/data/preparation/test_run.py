@@ -202,7 +202,7 @@ def test_what_is_wrong_with_images_is_told_and_every_instance_is_accounted_for(t
         "its annotations are for 640 x 480" in told["small.png"] and "cut short" in told["cut.jpg"]
     )
     assert (
-        "no image" in told["text.jpg"]
+        "not an image" in told["text.jpg"]
         and "no such image" in told["gone.jpg"]
         and "no annotations" in told["lonely.png"]
     )

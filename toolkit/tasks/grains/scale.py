@@ -1,6 +1,7 @@
 """The scale of a micrograph: given, read from a TIFF's tags, or measured on its scale bar."""
 
 import io
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 import tifffile
 
 from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.tiff import is_tiff, quiet_tifffile
 
 MICROMETRES = {  # in a unit, by its name in lower case
     **dict.fromkeys(
@@ -31,10 +33,10 @@ class Scale:
 
 def tiff_scale(data: bytes) -> Scale:
     """The scale in a TIFF's resolution and ImageJ tags; none for other files, and for a resolution that is meant for a printer."""
-    if not data.startswith((b"II*\x00", b"MM\x00*")):
+    if not is_tiff(data):
         return Scale()
     try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
+        with quiet_tifffile(), tifffile.TiffFile(io.BytesIO(data)) as file:
             tags, imagej = file.pages[0].tags, file.imagej_metadata or {}
             x, y = (tags[name].value for name in ("XResolution", "YResolution"))
             inches = {2: "inch", 3: "cm"}.get(
@@ -45,6 +47,8 @@ def tiff_scale(data: bytes) -> Scale:
     except (
         Exception
     ):  # garbled tags fail in a dozen ways, and a micrograph without a scale is still one
+        return Scale()
+    if not all(math.isfinite(size) and size > 0 for size in each):
         return Scale()
     if (
         unit in ("", "inch") and each[0] > PRINTED

@@ -13,9 +13,11 @@ import numpy as np
 import tifffile
 
 from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.decoding import Kind
 from hvd.toolkit.images import LARGEST_FILE, SUFFIXES, decoded, read_array, read_bytes
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.outputs import write_bytes
+from hvd.toolkit.tiff import is_as_stored, is_tiff
 
 CAUTION = "Filled pixels are estimates: not for diagnosis."
 DICOM = ".dcm", ".dicom", ".ima"  # suffixes
@@ -153,23 +155,15 @@ def images(files: list[Path], max_pixels: int = MAX_PIXELS) -> Stored:
 def levels(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Grey values (H, W) of an image file, of whatever type it holds."""
     data = read_bytes(path)
-    image = decoded(data, str(path), cv2.IMREAD_UNCHANGED, max_pixels)
+    image = decoded(data, str(path), Kind.STORED, max_pixels, upright=False)
     if image.ndim == 3 and (image[..., :3] == image[..., :1]).all():
         image = image[..., 0]
     if image.ndim != 2:
         raise ToolkitError(f"{path} is in colour.", "Give grey scans.")
-    if data[:4] in (b"II*\0", b"MM\0*"):
-        pages = tifffile.TiffFile(io.BytesIO(data)).pages
-        if len(pages) > 1:
-            raise ToolkitError(
-                f"{path} holds several pages.", "Save them as files of a folder, or as .npy."
-            )
-        turn = pages[0].tags.get("Orientation")
-        if pages[0].photometric == tifffile.PHOTOMETRIC.MINISWHITE or (turn and turn.value != 1):
-            raise ToolkitError(
-                f"{path} is a TIFF to be shown inverted or turned.",
-                "Save it upright, with 0 for black.",
-            )
+
+    if is_tiff(data) and not is_as_stored(data):
+        reason = f"{path} is a TIFF to be shown inverted or turned."
+        raise ToolkitError(reason, "Save it upright, with 0 for black.")
     return image
 
 

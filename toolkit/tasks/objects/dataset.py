@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.decoding import Kind
 from hvd.toolkit.images import SUFFIXES, decoded, read_bytes, read_image
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.settings import any_size
@@ -114,7 +114,7 @@ def check_known(found: DataSet, max_pixels: int = MAX_PIXELS) -> None:
 def read_mask(path: Path, classes: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Class indices uint8 (H, W) of a mask, grey or of indexed colours; any value but those of classes and 255 is refused."""
     data = read_bytes(path)
-    mask = decoded(data, str(path), cv2.IMREAD_UNCHANGED, max_pixels)
+    mask = decoded(data, str(path), Kind.STORED, max_pixels)
     depth, kind = data[24:26] if data.startswith(PNG) else (8, GREY)
     if kind == INDEXED:
         with any_size():

@@ -1,0 +1,124 @@
+"""Where a training stands, in files that are never unpickled: what `--resume` goes on from."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.outputs import default_mode
+
+STATE = "state.safetensors"
+EARLIER = "state.pt"  # of version 1.0 and before, a pickle
+BEGIN_ANEW = "Remove the folder, or train to another one."
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training has come.
+
+    Attributes
+    ----------
+    step : optimiser steps done.
+    best : the best score of a validation so far; -inf before the first.
+    since : validations since then.
+    seconds : that the steps took.
+    """
+
+    step: int
+    best: float
+    since: int
+    seconds: float
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, described: dict[str, str]) -> None:
+    """Write tensors to a safetensors file that is whole or absent."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(whole, temporary, metadata=described)
+    os.chmod(temporary, default_mode(0o666))
+    os.replace(temporary, path)
+
+
+def save_state(
+    folder: Path,
+    network: nn.Module,
+    averaged: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+) -> None:
+    """Write where a training stands."""
+    tensors = {}
+    for kind, module in (("network", network), ("averaged", averaged)):
+        tensors |= {f"{kind}.{name}": value for name, value in module.state_dict().items()}
+    states = optimizer.state_dict()["state"]
+    for parameter, values in states.items():
+        tensors |= {f"optimizer.{parameter}.{name}": value for name, value in values.items()}
+    # the average may still be the network's own tensors
+    tensors = {name: value.clone() for name, value in tensors.items()}
+    save_tensors(tensors, folder / STATE, {"progress": json.dumps(asdict(progress))})
+
+
+def load_state(
+    folder: Path, network: nn.Module, averaged: nn.Module, optimizer: torch.optim.Optimizer
+) -> Progress | None:
+    """Bring all of them to where a training stood; None when it had not come to a validation.
+
+    Raises ToolkitError with status 5 when the file is damaged, or of another network.
+    """
+    path = folder / STATE
+    if not path.exists():
+        if (folder / EARLIER).exists():
+            reason = f"{folder / EARLIER} was written by an earlier version, which used pickles."
+            raise ToolkitError(reason, BEGIN_ANEW, status=5)
+        return None
+
+    tensors, described = read_tensors(path)
+    try:
+        progress = Progress(**json.loads(described["progress"]))
+        network.load_state_dict(part(tensors, "network"))
+        averaged.load_state_dict(part(tensors, "averaged"))
+        load_optimizer(optimizer, part(tensors, "optimizer"))
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        message = " ".join(str(error).split())[:200]
+        reason = f"{path} is not the state of this training: {message}."
+        raise ToolkitError(reason, BEGIN_ANEW, status=5) from error
+    return progress
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, and what describes them; ToolkitError with status 5 when
+    it is damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            described = file.metadata() or {}
+        return load_file(path), described
+    except (OSError, SafetensorError, ValueError) as error:
+        reason = f"{path} is damaged: {error}."
+        raise ToolkitError(reason, BEGIN_ANEW, status=5) from error
+
+
+def part(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `kind`, without it."""
+    start = f"{kind}."
+    return {n.removeprefix(start): value for n, value in tensors.items() if n.startswith(start)}
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Bring an optimiser to where it stood."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    states: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        number, _, key = name.partition(".")
+        parameter = parameters[int(number)]
+        if value.shape == parameter.shape:
+            # in memory as the parameter lies there, which is faster
+            value = torch.empty_like(parameter).copy_(value)
+        states.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": states})

@@ -1,0 +1,268 @@
+"""Image files to pixels, by decoders that refuse what is damaged.
+
+Most decoders hand out a picture whose missing parts are grey or black, and say so on standard
+error at best. Here every warning is an error, so that no pixel is made up:
+
+- JPEG by libjpeg-turbo in strict mode, every scan of it present,
+- PNG by libpng, the checksum of every chunk right,
+- TIFF by tifffile and imagecodecs (see tiff.py), every strip or tile present and of its full size,
+- BMP and WebP by OpenCV, as long as the file is.
+
+What a file claims to hold is checked against its limits before anything is decoded.
+"""
+
+import io
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from enum import Enum
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import ExifTags, Image
+
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.settings import any_size, quiet
+
+PNG = b"\x89PNG\r\n\x1a\n"
+JPEG = b"\xff\xd8\xff"
+BMP = b"BM"
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # that Pillow reads the headers of
+REDUCED = {2: 16, 4: 32}  # OpenCV's bits for an image shrunk while it is decoded
+REMEDY = "Copy it again, or save it anew as PNG or TIFF."
+
+
+class Kind(Enum):
+    """What is wanted of an image file, and OpenCV's name for it."""
+
+    COLOUR = cv2.IMREAD_COLOR_RGB  # uint8 (H, W, 3)
+    GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH  # (H, W), of the type that is stored
+    STORED = cv2.IMREAD_UNCHANGED  # (H, W) or (H, W, channels), as it is stored
+
+
+def damaged(name: str, why: str = "") -> ToolkitError:
+    """What to raise for a file that cannot be decoded to its last pixel."""
+    return ToolkitError(f"{name} is damaged or cut short{f': {why}' if why else ''}.", REMEDY)
+
+
+def is_webp(data: bytes) -> bool:
+    """Whether a file begins as WebP does."""
+    return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+
+
+def pillow_header(data: bytes, name: str, max_pixels: int) -> Image.Image | None:
+    """What an image file says of itself, its pixels not decoded; None when Pillow cannot read it.
+
+    Raises ToolkitError when the image is too large, or of several frames.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"), any_size():
+            header = Image.open(io.BytesIO(data), formats=FORMATS)
+            # of MPO, a camera's JPEG, the further frames are previews
+            frames = 1 if header.format == "MPO" else getattr(header, "n_frames", 1)
+    except Exception:  # Pillow's errors share no base class
+        return None
+
+    check_size(header.size[0] * header.size[1], name, max_pixels)
+    if frames > 1:
+        remedy = "Save each as a file of its own."
+        raise ToolkitError(f"{name} holds {frames} pages or frames.", remedy)
+    return header
+
+
+def check_size(pixels: int, name: str, max_pixels: int) -> None:
+    """Raise ToolkitError for an image of more pixels than allowed."""
+    if pixels > max_pixels:
+        remedy = "Make it smaller, or allow more by --max-pixels."
+        raise ToolkitError(f"{name} has more than {max_pixels:,} pixels.", remedy)
+
+
+def decoded_by_opencv(
+    data: bytes, name: str, kind: Kind, shrink: int = 1, upright: bool = True
+) -> np.ndarray:
+    """Pixels of an image whose format OpenCV decodes strictly."""
+    flags = kind.value
+    if shrink > 1:
+        flags |= REDUCED[shrink]
+    if not upright:
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        with quiet():
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise damaged(name, error.err) from error
+    if image is None:
+        raise damaged(name)
+    return image
+
+
+# --- JPEG
+
+
+def read_jpeg(data: bytes, name: str, kind: Kind, shrink: int = 1) -> np.ndarray:
+    """Pixels of a JPEG as they are stored, without regard to its orientation.
+
+    With `shrink` 2, 4 or 8 they are averaged over squares of that side as they are decoded.
+    """
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+        # simplejpeg shrinks as far as the picture stays this large
+        least = {"min_height": -(-height // shrink), "min_width": -(-width // shrink)}
+        least = least if shrink > 1 else {}
+        if space == "CMYK":
+            colour = rgb_of_cmyk(simplejpeg.decode_jpeg(data, "CMYK", **least))
+            image = grey_of_rgb(colour) if kind is Kind.GREY else colour
+        elif kind is Kind.GREY or (kind is Kind.STORED and space == "Gray"):
+            image = simplejpeg.decode_jpeg(data, "GRAY", **least)[..., 0]
+        else:
+            image = simplejpeg.decode_jpeg(data, "RGB", **least)
+    except ValueError as error:
+        raise damaged(name, str(error)) from error
+    check_scans(data, name)
+    return image
+
+
+def rgb_of_cmyk(ink: np.ndarray) -> np.ndarray:
+    """uint8 RGB of CMYK as JPEG stores it, inverted."""
+    black = ink[..., 3:].astype(np.int32)
+    light = black - ((255 - ink[..., :3].astype(np.int32)) * black >> 8)
+    return light.astype(np.uint8)
+
+
+def grey_of_rgb(image: np.ndarray) -> np.ndarray:
+    """Luma of RGB (H, W, 3), ITU-R BT.601, of the same type."""
+    weights = np.array([4899, 9617, 1868])  # of 2^14
+    return ((image @ weights + 8192) >> 14).astype(image.dtype)
+
+
+FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
+PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+SCAN, END = 0xDA, 0xD9
+# within a scan, a marker that is neither a stuffed byte nor a restart
+NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and content of each segment of a JPEG, ITU-T T.81, up to its end."""
+    place = 2
+    while found := NEXT_MARKER.search(data, place):
+        marker = data[found.start() + 1]
+        if marker == END:
+            yield marker, b""
+            return
+        length = int.from_bytes(data[found.end() : found.end() + 2], "big")
+        yield marker, data[found.end() + 2 : found.end() + length]
+        place = found.end() + length
+
+
+def check_scans(data: bytes, name: str) -> None:
+    """Raise ToolkitError unless every coefficient of every component is in some scan, whole.
+
+    A progressive JPEG that ends after some of its scans decodes without a warning, blurred.
+    """
+    progressive = False
+    left: dict[int, np.ndarray] = {}  # by component: how many bits of each coefficient are missing
+    ended = False
+    for marker, content in segments(data):
+        if marker in FRAMES:
+            progressive = marker in PROGRESSIVE
+            left = {content[6 + 3 * k]: np.full(64, 99) for k in range(content[5])}
+        elif marker == SCAN:
+            count = content[0]
+            first, last, bits = content[1 + 2 * count : 4 + 2 * count]
+            for k in range(count):
+                missing = left[content[1 + 2 * k]]
+                if progressive:
+                    missing[first : last + 1] = bits & 15
+                else:
+                    missing[:] = 0
+        ended |= marker == END
+    if not ended or any(missing.any() for missing in left.values()):
+        raise damaged(name, "some of its scans are missing")
+
+
+EXIF_TURNS = {
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.flip(image, -1),
+    4: lambda image: cv2.flip(image, 0),
+    5: lambda image: cv2.transpose(image),
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda image: cv2.flip(cv2.transpose(image), -1),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+
+
+def orientation(header: Image.Image) -> int | None:
+    """How an image is to be turned, as EXIF numbers it; 1 when nothing says so, None when what
+    says so is damaged."""
+    if "exif" not in header.info:
+        return 1
+    try:
+        return int(header.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # garbled EXIF fails in a dozen ways
+        return None
+
+
+def turned(image: np.ndarray, orientation: int | None) -> np.ndarray:
+    """An image as it is to be shown."""
+    return EXIF_TURNS[orientation](image) if orientation in EXIF_TURNS else image
+
+
+# --- PNG, BMP, WebP
+
+
+def read_png(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) -> np.ndarray:
+    """Pixels of a PNG."""
+    check_chunks(data, name)
+    return decoded_by_opencv(data, name, kind, shrink, upright)
+
+
+def check_chunks(data: bytes, name: str) -> None:
+    """Raise ToolkitError unless a PNG has all its chunks, each with the right checksum.
+
+    Those of pixels are left to libpng, which checks them, as it checks the pixels themselves.
+    """
+    place = len(PNG)
+    while place + 12 <= len(data):
+        length, kind = struct.unpack(">I4s", data[place : place + 8])
+        end = place + 12 + length
+        if kind == b"IEND":
+            return
+        if kind != b"IDAT":
+            checksum = data[end - 4 : end]
+            if zlib.crc32(data[place + 4 : end - 4]).to_bytes(4, "big") != checksum:
+                raise damaged(name, f"the checksum of {kind!r} is wrong")
+        place = end
+    raise damaged(name, "its end is missing")
+
+
+def read_bitmap(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) -> np.ndarray:
+    """Pixels of a BMP. It has no checksum and many dialects: unless it is of the plainest one,
+    Pillow must read it alike."""
+    if not is_plain_bitmap(data):
+        try:
+            with any_size():
+                theirs = np.asarray(Image.open(io.BytesIO(data), formats=("BMP",)).convert("RGB"))
+        except Exception as error:  # Pillow's errors share no base class
+            raise damaged(name, str(error)) from error
+        if not np.array_equal(theirs, decoded_by_opencv(data, name, Kind.COLOUR)):
+            raise damaged(name, "decoders disagree on it")
+    return decoded_by_opencv(data, name, kind, shrink, upright)
+
+
+def is_plain_bitmap(data: bytes) -> bool:
+    """Whether a BMP holds 24 bits a pixel behind a header of 54 bytes, all of them."""
+    offset, size, width, height, planes, bits, packed = struct.unpack_from("<10xIIiiHHI", data)
+    length = abs(height) * (-(-3 * width // 4) * 4)
+    plain = (offset, size, planes, bits, packed) == (54, 40, 1, 24, 0)
+    return plain and len(data) >= offset + length
+
+
+def read_webp(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) -> np.ndarray:
+    """Pixels of a WebP, which must be as long as it says."""
+    if len(data) < 8 + int.from_bytes(data[4:8], "little"):
+        raise damaged(name)
+    return decoded_by_opencv(data, name, kind, shrink, upright)

@@ -1,0 +1,314 @@
+"""Pixels of a TIFF, each of its strips or tiles present and decoded to its last byte.
+
+tifffile and imagecodecs raise where libtiff writes a line to standard error and hands out black.
+"""
+
+import io
+import logging
+import math
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+import simplejpeg
+import tifffile
+from PIL import Image
+from tifffile import COMPRESSION, PHOTOMETRIC
+
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.decoding import Kind, check_size, damaged, grey_of_rgb, turned
+from hvd.toolkit.settings import Setting, Undo, any_size
+
+MAGIC = b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"  # the last two: BigTIFF
+MOST_PAGES = 64  # of a pyramid with its thumbnails
+MOST_SAMPLES = 5  # a pixel: CMYK and transparency
+LARGEST_TILE = 1 << 24  # pixels; a tile of a smaller image may reach beyond it
+REDUCED = 1  # bit of NewSubfileType: a smaller copy of another page
+
+PLAIN = {
+    COMPRESSION.NONE,
+    COMPRESSION.LZW,
+    COMPRESSION.ADOBE_DEFLATE,
+    COMPRESSION.DEFLATE,
+    COMPRESSION.PACKBITS,
+    COMPRESSION.LZMA,
+    COMPRESSION.ZSTD,
+}
+SUBSAMPLING = {1, 2, 4}  # of YCbCr
+# a strip of all rows, as some write it, or no more rows than any image has
+ALL_ROWS, MOST_ROWS = (1 << 32) - 1, 1 << 31
+ONE_NUMBER = {254, 256, 257, 259, 262, 266, 274, 277, 278, 284, 317, 322, 323}
+# tags on which pixels depend: a page in which tifffile cannot read one of them is damaged
+DECISIVE = {*range(254, 260), 262, 266, 273, 274, *range(277, 280), 284, 292, 293, 317, 320}
+DECISIVE |= {*range(322, 326), 330, 338, 339, 347, *range(512, 522), 529, 530, 531, 532}
+
+
+def is_tiff(data: bytes) -> bool:
+    """Whether a file begins as TIFF does."""
+    return data.startswith(MAGIC)
+
+
+def silence_tifffile() -> Undo:
+    """Keep tifffile from logging what it thinks of a file: our own errors say it."""
+    logger = logging.getLogger("tifffile")
+    before = logger.disabled
+    logger.disabled = True
+
+    def undo() -> None:
+        logger.disabled = before
+
+    return undo
+
+
+quiet_tifffile = Setting(silence_tifffile)
+
+
+@contextmanager
+def opened(data: bytes, name: str) -> Iterator[tifffile.TiffPage]:
+    """The page of a TIFF; whatever is raised inside becomes a ToolkitError."""
+    with quiet_tifffile():
+        try:
+            with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as file:
+                yield only_page(file, name)
+        except (ToolkitError, MemoryError):
+            raise
+        except Exception as error:  # tifffile, imagecodecs: their errors share no base class
+            raise damaged(name, f"{type(error).__name__}: {error}"[:200]) from error
+
+
+def tiff_header(data: bytes, name: str, max_pixels: int) -> tuple[int, int, int]:
+    """Width, height and orientation of a TIFF; ToolkitError when it is too large, or not read."""
+    with opened(data, name) as page:
+        check_page(page, data, name, max_pixels)
+        return page.imagewidth, page.imagelength, orientation_of(page)
+
+
+def orientation_of(page: tifffile.TiffPage) -> int:
+    """How a page is to be turned, as EXIF numbers it."""
+    tag = page.tags.get("Orientation")
+    return tag.value if tag else 1
+
+
+def is_as_stored(data: bytes) -> bool:
+    """Whether a TIFF is to be shown as it is stored: upright, and 0 is black."""
+    with opened(data, "it") as page:
+        return page.photometric != PHOTOMETRIC.MINISWHITE and orientation_of(page) == 1
+
+
+def read_tiff(
+    data: bytes, name: str, kind: Kind, max_pixels: int, shrink: int, upright: bool
+) -> np.ndarray:
+    """Pixels of a TIFF; see `hvd.toolkit.images.decoded`."""
+    with opened(data, name) as page:
+        check_page(page, data, name, max_pixels)
+        check_parts(page, data, name)
+        stored = page.asarray(maxworkers=1, squeeze=False)
+        image = converted(stored, page, name, kind)
+        turn = orientation_of(page)
+    if shrink > 1:
+        shape = tuple(-(-side // shrink) for side in image.shape[1::-1])
+        image = cv2.resize(image, shape, interpolation=cv2.INTER_LINEAR_EXACT)
+    return turned(image, turn) if upright else image
+
+
+def only_page(file: tifffile.TiffFile, name: str) -> tifffile.TiffPage:
+    """The page that is no reduced copy of another; ToolkitError when there are several.
+
+    Pages are looked at one after the other, and no more than needed: their chain may be long, or
+    go in a circle.
+    """
+    whole = []
+    for number in range(MOST_PAGES):
+        page = page_at(file, number)
+        if page is None:
+            break
+        if number == 0 or not page.subfiletype & REDUCED:
+            whole.append(page)
+        if number > 0 and len(whole) > 1 and whole[0].subfiletype & REDUCED:
+            del whole[0]  # a thumbnail that comes before its image
+        if len(whole) > 1:
+            break
+    else:
+        whole.append(None)
+
+    if len(whole) > 1:
+        remedy = "Save each as a file of its own."
+        raise ToolkitError(f"{name} holds several pages or frames.", remedy)
+    if not whole:
+        raise damaged(name, "it holds no page")
+    return whole[0]
+
+
+def page_at(file: tifffile.TiffFile, number: int) -> tifffile.TiffPage | None:
+    """A page of a TIFF; None when it has fewer."""
+    try:
+        page = file.pages[number]
+    except IndexError:
+        return None
+    return page if isinstance(page, tifffile.TiffPage) else page.aspage()
+
+
+def check_page(page: tifffile.TiffPage, data: bytes, name: str, max_pixels: int) -> None:
+    """Raise ToolkitError for a page that is too large, or of a kind that is not read."""
+    check_size(page.imagewidth * page.imagelength, name, max_pixels)
+    unread = raw_tags(data, page, name) & DECISIVE - {tag.code for tag in page.tags}
+    if unread:
+        raise damaged(name, f"its tags {sorted(unread)} cannot be read")
+    if "PhotometricInterpretation" not in page.tags or not plausible(page):
+        raise damaged(name, "its tags contradict each other")
+
+    samples, depth = page.samplesperpixel, page.imagedepth
+    if depth != 1 or not 1 <= samples <= MOST_SAMPLES or page.dtype is None:
+        bits = page.bitspersample
+        reason = f"{name} has {samples} channels of {bits} bits, {depth} deep."
+        raise ToolkitError(reason, "Save it as grey or RGB, with 8 or 16 bits.")
+    if page.is_tiled:
+        area = page.tilewidth * page.tilelength
+        if area > max(LARGEST_TILE, 4 * page.imagewidth * page.imagelength):
+            raise damaged(name, f"its tiles are {page.tilewidth} x {page.tilelength}")
+
+
+def plausible(page: tifffile.TiffPage) -> bool:
+    """Whether the tags on which pixels depend hold what they may."""
+    single = all(tag.count == 1 for tag in page.tags if tag.code in ONE_NUMBER)
+    rows = page.rowsperstrip
+    subsampling = page.tags.valueof(530, (1, 1))
+    return single and (rows <= MOST_ROWS or rows == ALL_ROWS) and set(subsampling) <= SUBSAMPLING
+
+
+def raw_tags(data: bytes, page: tifffile.TiffPage, name: str) -> set[int]:
+    """The codes of a page's tags as the file lists them, of which tifffile passes over the
+    garbled ones; ToolkitError when one is listed twice."""
+    tiff = page.parent.tiff
+    count = struct.unpack_from(tiff.tagnoformat, data, page.offset)[0]
+    start = page.offset + tiff.tagnosize
+    order = tiff.byteorder
+    places = range(start, start + count * tiff.tagsize, tiff.tagsize)
+    codes = [struct.unpack_from(f"{order}H", data, place)[0] for place in places]
+    if len(set(codes) & DECISIVE) < sum(code in DECISIVE for code in codes):
+        raise damaged(name, "a tag is there twice")
+    return set(codes)
+
+
+def check_parts(page: tifffile.TiffPage, data: bytes, name: str) -> None:
+    """Raise ToolkitError unless every strip or tile lies in the file, and says what it should."""
+    places, sizes = page.dataoffsets, page.databytecounts
+    if not len(places) == len(sizes) == math.prod(page.chunked):
+        raise damaged(name, f"it has {len(places)} strips or tiles of {math.prod(page.chunked)}")
+    inside = all(
+        place > 0 and size > 0 and place + size <= len(data)
+        for place, size in zip(places, sizes, strict=True)
+    )
+    if not inside:
+        raise damaged(name, "a strip or tile is missing")
+
+    compression = page.compression
+    if compression in PLAIN:
+        return
+    read_shape = CODED.get(compression)
+    if read_shape is None:
+        known = compression in {one.value for one in COMPRESSION}
+        called = COMPRESSION(compression).name if known else compression
+        remedy = "Save it uncompressed, or with LZW or Deflate."
+        raise ToolkitError(f"{name} is compressed as {called}, which is not read.", remedy)
+    height, width = page.chunks[:2] if page.planarconfig == 1 else page.chunks[1:3]
+    tables = page.jpegtables or b""
+    for place, size in zip(places, sizes, strict=True):
+        shape = read_shape(data[place : place + size], tables)
+        if shape[0] > height or shape[1] > width:
+            raise damaged(name, f"a strip or tile is {shape[1]} x {shape[0]}")
+
+
+def jpeg_shape(part: bytes, tables: bytes) -> tuple[int, int]:
+    """Height and width of a JPEG in a TIFF; ValueError unless it decodes without a warning."""
+    whole = tables[:-2] + part[2:] if tables else part
+    return simplejpeg.decode_jpeg(whole, "GRAY").shape[:2]
+
+
+def pillow_shape(part: bytes, tables: bytes) -> tuple[int, int]:
+    """Height and width of a picture in a TIFF that Pillow knows, by its header."""
+    with any_size():
+        return Image.open(io.BytesIO(part), formats=("PNG", "WEBP", "JPEG2000")).size[::-1]
+
+
+CODED: dict[int, Callable[[bytes, bytes], tuple[int, int]]] = {
+    COMPRESSION.JPEG: jpeg_shape,
+    COMPRESSION.WEBP: pillow_shape,
+    COMPRESSION.PNG: pillow_shape,
+    COMPRESSION.JPEG2000: pillow_shape,
+    COMPRESSION.JPEG_2000_LOSSY: pillow_shape,
+    COMPRESSION.APERIO_JP2000_RGB: pillow_shape,
+}
+
+
+# --- what the numbers of a page stand for
+
+
+def converted(image: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind) -> np.ndarray:
+    """Pixels of a page, as its photometric interpretation says."""
+    image = image.reshape(-1, page.imagelength, page.imagewidth, image.shape[-1])
+    # channels may lie in planes of their own
+    image = image[0] if len(image) == 1 else np.moveaxis(image[..., 0], 0, -1)
+
+    light = page.photometric
+    if light in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE):
+        levels = spread_bits(image[..., 0], page.bitspersample)
+        if light == PHOTOMETRIC.MINISWHITE:
+            levels = inverted(levels, name)
+        return levels if kind is not Kind.COLOUR else cv2.merge([eight_bits(levels, name)] * 3)
+
+    if light == PHOTOMETRIC.PALETTE:
+        colour = (page.colormap >> 8).astype(np.uint8).T[image[..., 0]]
+    elif light in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) and image.shape[-1] >= 3:
+        coded = page.compression in CODED
+        if light == PHOTOMETRIC.YCBCR and not coded:
+            raise ToolkitError(f"{name} is stored as YCbCr.", "Save it as RGB.")
+        colour = np.ascontiguousarray(image[..., :3])
+    elif light == PHOTOMETRIC.SEPARATED and image.shape[-1] >= 4 and image.dtype == np.uint8:
+        ink = 255 - image.astype(np.int32)
+        colour = (ink[..., :3] * ink[..., 3:4] // 255).astype(np.uint8)
+    else:
+        called = getattr(light, "name", light)
+        raise ToolkitError(f"{name} holds colours of the kind {called}.", "Save it as RGB.")
+
+    if kind is Kind.COLOUR:
+        return eight_bits(colour, name)
+    if kind is Kind.GREY:
+        check_whole(colour, name)
+        return grey_of_rgb(colour)
+    return colour
+
+
+def spread_bits(levels: np.ndarray, bits: int) -> np.ndarray:
+    """Grey levels of fewer than 8 bits, spread over 8."""
+    if levels.dtype == bool:
+        return levels.astype(np.uint8) * 255
+    if levels.dtype == np.uint8 and bits < 8:
+        return levels * np.uint8(255 // (2**bits - 1))
+    return levels
+
+
+def inverted(levels: np.ndarray, name: str) -> np.ndarray:
+    """Grey levels of a page that stores white as 0."""
+    if levels.dtype.kind != "u":
+        raise ToolkitError(f"{name} is to be shown inverted.", "Save it with 0 for black.")
+    return np.iinfo(levels.dtype).max - levels
+
+
+def eight_bits(image: np.ndarray, name: str) -> np.ndarray:
+    """Channels of 8 or 16 bits as uint8."""
+    check_whole(image, name)
+    if image.dtype == np.uint8:
+        return image
+    if image.ndim == 2:
+        return (image >> 8).astype(np.uint8)
+    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def check_whole(image: np.ndarray, name: str) -> None:
+    """Raise ToolkitError unless channels are whole numbers of 8 or 16 bits."""
+    if image.dtype not in (np.uint8, np.uint16):
+        reason = f"{name} holds colours as {image.dtype}: pictures have 8 or 16 bits."
+        raise ToolkitError(reason, "Save it with 8 or 16 bits.")
