@@ -15,7 +15,7 @@ from hvd.toolkit.core import Method, ToolkitError
 from hvd.toolkit.doctor import installed
 from hvd.toolkit.images import digest
 from hvd.toolkit.network import NetworkMethod
-from hvd.toolkit.outputs import made_folder, write_bytes
+from hvd.toolkit.outputs import make_folder, write_bytes
 
 RESULTS = Path("benchmarks/results")  # in the project's folder
 QUICK = 2  # conditions of each task for a first look
@@ -35,7 +35,7 @@ def measured(tasks: tuple[str, ...], options: BenchmarkOptions, report: Report) 
     """
     tasks = tasks or registry.TASKS
     check_tasks(tasks, options.data)
-    made_folder(options.out)
+    make_folder(options.out)
     for line in machine.pinned():
         report(line)
 

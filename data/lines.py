@@ -28,7 +28,7 @@ def prepared(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
     and damaged. Yields as heads are made, and writes once all are. ToolkitError with status 4 when `out` holds anything."""
     names = ("train.npy", "val.npy", "missing.npy", "contact-sheet.png")
     with (
-        whole_folder(out, set()) as unfinished,
+        whole_folder(out, {}) as unfinished,
         multiprocessing.get_context("spawn").Pool(workers, start_worker) as pool,
     ):
         heads = []

@@ -120,7 +120,7 @@ def prepared(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
     """A COCO data set: `images/` of scenes and `annotations.json`, with polygons, and RLE of shapes that have a hole. Yields as
     scenes are made, and leaves a folder only once all are."""
     with (
-        whole_folder(out, {"images", "annotations.json"}) as unfinished,
+        whole_folder(out, {}) as unfinished,
         multiprocessing.get_context("spawn").Pool(workers, start_worker) as pool,
     ):
         images, annotations = [], []

@@ -1,6 +1,17 @@
-"""`python -m hvd.toolkit`: the command line, as `torchrun -m hvd.toolkit train` starts it."""
+"""`toolkit`, and `python -m hvd.toolkit`: the command line."""
 
-from hvd.toolkit.cli import main
+import sys
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C ends it quietly from its first moment."""
+    try:
+        from hvd.toolkit.cli import main as run
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
+    run()
+
 
 if __name__ == "__main__":
     main()

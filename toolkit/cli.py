@@ -10,13 +10,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from hvd.toolkit.commands import PATH, TaskGroup, command, make_command
-from hvd.toolkit.core import DEBUG, FAULT, ToolkitError, command_line, debugging
+from hvd.toolkit.core import DEBUG, FAULT, ToolkitError, command_line, debugging, printable
 from hvd.toolkit.options import EvaluateOptions, PredictOptions, ShowOptions
+from hvd.toolkit.outputs import to_json
 from hvd.toolkit.registry import METHODS, task_options
 
 RESUMABLE = {"predict", "prepare", "train"}
@@ -25,32 +26,67 @@ CHECKOUT = Path("hvd/__init__.py")  # in the folder of a checkout
 
 def main() -> None:
     """Run the command line; an error that a user can mend becomes one sentence and its status."""
+    open_missing_streams()
     try:
         refuse_other_checkout()
         sys.exit(cli.main(standalone_mode=False) or 0)
     except ToolkitError as error:
-        click.echo(f"Error: {error}", err=True)
+        print_error(str(error))
         sys.exit(error.status)
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, click.UsageError) and error.ctx:
+            click.echo(error.ctx.get_usage(), err=True)
+            click.echo(f"Try '{error.ctx.command_path} --help' for help.\n", err=True)
+        print_error(error.format_message())
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes it for Ctrl-D
+            print_fault(error.__cause__)
         again = " The same command with --resume goes on from here."
         click.echo(f"Interrupted.{again if RESUMABLE & set(sys.argv[1:3]) else ''}", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+        leave_quietly()
     except OSError as error:
         if debugging():
             raise
-        click.echo(f"Error: {error.filename or 'the output'}: {error.strerror}.", err=True)
+        print_error(f"{error.filename or 'the output'}: {error.strerror or error}.")
         sys.exit(4)
     except Exception as error:
-        if debugging():
-            raise
-        click.echo(f"Error: {type(error).__name__}: {error}. {FAULT}", err=True)
-        sys.exit(1)
+        print_fault(error)
+
+
+def print_error(sentence: str) -> None:
+    """Print on stderr what is wrong."""
+    click.echo(f"Error: {printable(sentence)}", err=True)
+
+
+def print_fault(error: BaseException) -> NoReturn:
+    """Say that the toolkit is to blame, and leave; with --debug, raise the error."""
+    if debugging():
+        raise error
+    print_error(f"{type(error).__name__}: {error}. {FAULT}")
+    sys.exit(1)
+
+
+def open_missing_streams() -> None:
+    """Open standard streams that were closed, or the next file that is opened would take their
+    place, and what libraries print there would end up in it."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+
+
+def leave_quietly() -> NoReturn:
+    """Leave when whoever read the output is gone: there is nobody to tell."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)  # what is still to be flushed
+    os.dup2(nowhere, 2)
+    sys.exit(1)
 
 
 def refuse_other_checkout() -> None:
@@ -93,7 +129,7 @@ def on_terminal() -> bool:
 def say(text: str) -> None:
     """Print on stderr, in the place of a progress bar if there is one."""
     start = "\r\x1b[K" if sys.stderr.isatty() else ""
-    click.echo(f"{start}{text}", err=True)
+    click.echo(f"{start}{printable(text)}", err=True)
 
 
 def progress_bar(items: Iterable[Any], total: int | None = None) -> Iterator[Any]:
@@ -127,14 +163,23 @@ def predict_command(name: str) -> click.Command:
         method_name = run.method or task.method
         method = registry.methods(name, [method_name], run.checkpoint)[method_name]
         records = prediction.predicted(
-            task, method_name, method, inputs, run.out, options, run.workers, run.shard, run.resume
+            task,
+            method_name,
+            method,
+            inputs,
+            run.out,
+            options,
+            run.workers,
+            run.shard,
+            run.resume,
+            run.time_limit,
         )
 
         table = tables.RunTable(task, run.out) if on_terminal() and not run.json else None
         failed = False
         for record in progress_bar(records) if table else records:
             if table is None:
-                click.echo(json.dumps(record))
+                click.echo(to_json(record))
             else:
                 table.add(record)
             if record["status"] == "failed":
@@ -175,8 +220,8 @@ def evaluate_command(name: str) -> click.Command:
                 **vars(conditions),
             )
         for method, reason in result["left_out"].items():
-            click.echo(f"Left out: {method}. {reason}", err=True)
-        click.echo(json.dumps(result) if run.json else tables.text(result))
+            say(f"Left out: {method}. {reason}")
+        click.echo(to_json(result) if run.json else tables.text(result))
 
     return make_command(
         name,
@@ -196,7 +241,7 @@ def show_command(name: str) -> click.Command:
         from hvd.toolkit import evaluation, registry
         from hvd.toolkit.asking import ask, check_answer
         from hvd.toolkit.core import Floor
-        from hvd.toolkit.images import write_png
+        from hvd.toolkit.drawings import check_drawing, write_drawing
         from hvd.toolkit.settings import one_thread
 
         out = run.out or Path(f"{name}.png")
@@ -204,6 +249,7 @@ def show_command(name: str) -> click.Command:
         if out.suffix != ".png" or (data.exists() and out.resolve().is_relative_to(data.resolve())):
             remedy = "Give --out a .png file outside of --data."
             raise ToolkitError(f"{out} is no place for the picture.", remedy, 2)
+        check_drawing(out)
 
         methods = registry.methods(name, run.method, run.checkpoint)
         seed = registry.task(name).show_seed if run.seed is None else run.seed
@@ -212,14 +258,14 @@ def show_command(name: str) -> click.Command:
             methods = {m: its for m, its in methods.items() if not isinstance(its, Floor)}
             methods, refusals = evaluation.split_by_ability(methods, sample.inputs)
             for method, reason in refusals.items():
-                click.echo(f"Left out: {method}. {reason}", err=True)
+                say(f"Left out: {method}. {reason}")
         with one_thread(), redirect_stdout(sys.stderr):
             task, inputs = registry.task(name), sample.inputs
             answers = {m: ask(method, inputs) for m, method in methods.items()}
             for m, prediction in answers.items():
                 check_answer(task, methods[m], prediction, inputs)
-            write_png(out, task.draw(sample, answers))
-        click.echo(out)
+            write_drawing(out, task.draw(sample, answers))
+        click.echo(printable(str(out)))
 
     return make_command(
         name,
@@ -258,7 +304,7 @@ def merge(out: Path) -> None:
     """
     from hvd.toolkit import prediction
 
-    click.echo(prediction.merged(out))
+    click.echo(printable(str(prediction.merge_shards(out))))
 
 
 # --- commands of other packages, whose options are said there
@@ -311,7 +357,7 @@ def add_commands() -> None:
         made = prepared(options.out, options.images, options.seed, options.workers)
         for _ in progress_bar(made, options.images):
             pass
-        click.echo(options.out)
+        click.echo(printable(str(options.out)))
 
     @command(prepare, "lines", HeadOptions)
     def prepare_lines(options: HeadOptions) -> None:
@@ -325,7 +371,7 @@ def add_commands() -> None:
         made = prepared(options.out, options.images, options.seed, options.workers)
         for _ in progress_bar(made, options.images):
             pass
-        click.echo(options.out)
+        click.echo(printable(str(options.out)))
 
     task_argument = (click.Argument(["task"]),)
 
@@ -338,7 +384,7 @@ def add_commands() -> None:
         """
         with extra_installed("train", "Training"):
             from hvd.deep.training.run import train_task
-        click.echo(train_task(task, options))
+        click.echo(printable(str(train_task(task, options))))
 
     @command(cli, "export", ExportOptions, arguments=task_argument)
     def export(options: ExportOptions, task: str) -> None:
@@ -348,7 +394,7 @@ def add_commands() -> None:
         """
         with extra_installed("train", "Training"):
             from hvd.deep.training.export import export_task
-        click.echo(export_task(task, options.run, options.out))
+        click.echo(printable(str(export_task(task, options.run, options.out))))
 
     tasks_argument = (click.Argument(["tasks"], nargs=-1, required=False, metavar="[TASK]..."),)
 
@@ -367,12 +413,12 @@ def add_commands() -> None:
         from hvd.toolkit.core import data_errors
 
         with data_errors():
-            results = run.measured(tasks, options, lambda line: click.echo(line, err=True))
+            results = run.measured(tasks, options, say)
         click.echo(tables.short([Results(results)]))
-        click.echo(f"written to {options.out / results['name']}.json", err=True)
+        say(f"written to {options.out / results['name']}.json")
         failures = run.failures(results)
         for line in failures:
-            click.echo(f"Failed: {line}", err=True)
+            say(f"Failed: {line}")
         return 1 if failures else 0
 
     @command(cli, "report", ReportOptions)
@@ -400,8 +446,8 @@ def print_account(out: Path) -> None:
         click.echo(f"{what:9}" + "  ".join(f"{name} {count}" for name, count in counts.items()))
     for part in (part for part, count in parts.items() if not count):
         reason = "more images are needed, or all of them are near-duplicates."
-        click.echo(f"There is no image in {part}: {reason}", err=True)
-    click.echo(out / "report.html")
+        say(f"There is no image in {part}: {reason}")
+    click.echo(printable(str(out / "report.html")))
 
 
 add_commands()
@@ -437,7 +483,7 @@ def card(name: str) -> None:
     if file not in index():
         known = ", ".join(file.removesuffix(".onnx") for file in index())
         raise ToolkitError(f"There is no network {name!r}.", f"Choose one of: {known}.", 2)
-    click.echo(json.dumps(shipped(file, index()[file]["task"]).card, indent=2))
+    click.echo(to_json(shipped(file, index()[file]["task"]).card, indent=2))
 
 
 @models.command()

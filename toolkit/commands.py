@@ -13,7 +13,8 @@ import click
 
 from hvd.toolkit.options import flag
 
-PATH = click.Path(path_type=Path)
+# what may not be read fails alone, when it is read
+PATH = click.Path(path_type=Path, readable=False)
 
 
 def command(

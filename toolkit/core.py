@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +17,21 @@ FAULT = "This is a fault of the toolkit: run it again as `toolkit --debug ...` a
 def debugging() -> bool:
     """Whether `toolkit --debug` asks for tracebacks instead of sentences."""
     return DEBUG in os.environ
+
+
+def printable(text: str) -> str:
+    r"""A text for a terminal, its control characters escaped: names of files may hold some, which
+    would move the cursor, or look like lines of ours.
+
+    >>> print(printable("a\x1b[2J\nb"))
+    a\x1b[2J\nb
+    """
+    return "".join(c if is_printable(c) else repr(c)[1:-1] for c in text)
+
+
+def is_printable(character: str) -> bool:
+    """Whether a character shows as itself; those that turn the direction of a line do not."""
+    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 class ToolkitError(Exception):

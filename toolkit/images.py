@@ -6,7 +6,9 @@ import math
 import os
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +41,9 @@ LARGEST_FILE = 1 << 30
 SETTLED = 2.0  # seconds after which the time of a change tells one change from the next
 # of a .zip: files, bytes unpacked, and these of those packed
 MOST_ENTRIES, LARGEST_ARCHIVE, LARGEST_RATIO = 100_000, 4 << 30, 1000
+ENTRY_START = 4 << 20  # bytes of an entry that are unpacked to see what it is
+MOST_BYTES = 8  # a pixel: four channels of 16 bits
+TIFF_RATIO = 100
 PASSED_OVER = {"__macosx", "thumbs.db", "desktop.ini"}  # left in folders by operating systems
 
 
@@ -63,13 +68,10 @@ def signature(path: Path) -> tuple:
     that changed within the last seconds may change again without its time telling: its signature
     is never the same twice.
     """
-    files = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
-    states = [(str(file), state_of(file, path)) for file in files]
-    fresh = any(time.time() - max(s.st_mtime, s.st_ctime) < SETTLED for _, s in states)
-    return (
-        *((f, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for f, s in states),
-        time.monotonic_ns() if fresh else None,
-    )
+    states = file_states(path)
+    latest = max(max(state[-2:]) for state in states)
+    is_fresh = time.time_ns() - latest < SETTLED * 1e9
+    return *states, time.monotonic_ns() if is_fresh else None
 
 
 def state_of(file: Path, top: Path) -> os.stat_result:
@@ -90,6 +92,49 @@ def digest(path: Path) -> str:
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
         whole.update(os.fsencode(file.relative_to(path)) + f"\0{digest(file)}\n".encode())
     return whole.hexdigest()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A file, or a folder with all files in it, as it was when it was looked at.
+
+    Attributes
+    ----------
+    path : of the file or folder.
+    states : name, size, times, and place on the disk of each file.
+    sha256 : of the content; see `digest`.
+    is_fresh : whether a file changed so lately that its time may not tell of another change.
+    """
+
+    path: Path
+    states: tuple
+    sha256: str
+    is_fresh: bool
+
+    def is_unchanged(self) -> bool:
+        """Whether it is still as it was."""
+        if file_states(self.path) != self.states:
+            return False
+        return not self.is_fresh or digest(self.path) == self.sha256
+
+
+def snapshot(path: Path) -> Snapshot:
+    """A file or folder as it is now; ToolkitError when it cannot be read."""
+    try:
+        states = file_states(path)
+        latest = max((max(state[-2:]) for state in states), default=0)
+        is_fresh = time.time_ns() - latest < SETTLED * 1e9
+        return Snapshot(path, states, digest(path), is_fresh)
+    except OSError as error:
+        reason = f"{path} cannot be read: {error.strerror}."
+        raise ToolkitError(reason, "Check the path and its permissions.") from error
+
+
+def file_states(path: Path) -> tuple:
+    """The state of a file, or of each file in a folder and its subfolders."""
+    files = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
+    states = [(str(file), state_of(file, path)) for file in files]
+    return tuple((name, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in states)
 
 
 class Header(NamedTuple):
@@ -193,7 +238,7 @@ def folder_images(folder: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[
             f"{folder} cannot be read: {error.strerror}.", "Check the path and its permissions."
         ) from error
     for path in found:
-        if wanted(path.name, str(path)):
+        if is_image_name(path.name, str(path)):
             yield path.name, read_image(path, max_pixels)
 
 
@@ -237,9 +282,10 @@ def zipped_images(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[st
         with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
             check_archive(archive.infolist(), path)
             for entry in sorted(archive.infolist(), key=lambda e: e.filename):
-                if entry.is_dir() or not wanted(entry.filename, f"{path}:{entry.filename}"):
-                    continue
                 place = f"{path}:{entry.filename}"
+                if entry.is_dir() or not is_image_name(entry.filename, place):
+                    continue
+                check_entry(archive, entry, place, max_pixels)
                 yield entry.filename, decoded(archive.read(entry), place, max_pixels=max_pixels)
     except ToolkitError:
         raise
@@ -250,7 +296,7 @@ def zipped_images(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[st
 
 
 def check_archive(entries: list[zipfile.ZipInfo], path: Path) -> None:
-    """ToolkitError when an archive holds too many files, or unpacks to far more than it should."""
+    """ToolkitError when an archive holds too many files, one twice, or unpacks to far too much."""
     unpacked, packed = (
         sum(getattr(entry, name) for entry in entries) for name in ("file_size", "compress_size")
     )
@@ -266,10 +312,36 @@ def check_archive(entries: list[zipfile.ZipInfo], path: Path) -> None:
             f"Give at most {MOST_ENTRIES:,} files and {LARGEST_ARCHIVE >> 30} GiB, images as they are.",
         )
 
+    name, count = Counter(e.filename for e in entries).most_common(1)[0] if entries else ("", 0)
+    if count > 1:
+        reason = f"{path} holds {name} {count} times."
+        raise ToolkitError(reason, "Pack each file once.")
 
-def wanted(name: str, place: str) -> bool:
+
+def check_entry(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: str, max_pixels: int
+) -> None:
+    """ToolkitError when an image in an archive unpacks to more than its pixels can need.
+
+    What lies behind the end of an image packs to next to nothing, and would fill the memory.
+    """
+    if entry.file_size <= ENTRY_START:
+        return
+    with archive.open(entry) as file:
+        start = file.read(ENTRY_START)
+    if is_tiff(start):  # its header may lie at its end
+        most = TIFF_RATIO * entry.compress_size
+    else:
+        header = read_header(start, place, max_pixels)
+        most = MOST_BYTES * header.width * header.height + ENTRY_START
+    if entry.file_size > most:
+        reason = f"{place} unpacks to {entry.file_size:,} bytes, far more than its pixels need."
+        raise ToolkitError(reason, "Save the image again, and pack it anew.")
+
+
+def is_image_name(name: str, place: str) -> bool:
     """Whether a file is an image by its name; ToolkitError when it is neither that nor hidden."""
-    parts = Path(name).parts
+    parts = [part for part in Path(name).parts if part != ".."]
     if PASSED_OVER.intersection(part.lower() for part in parts) or any(
         part.startswith(".") for part in parts
     ):
@@ -312,8 +384,18 @@ def read_array(path: Path) -> np.ndarray:
 
 def write_png(path: Path, image: np.ndarray) -> None:
     """uint8 (H, W, 3) RGB or (H, W) to a PNG file, whole or not at all."""
-    image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-    write_bytes(path, cv2.imencode(".png", image)[1].tobytes())
+    write_bytes(path, packed_png(image))
+
+
+def packed_png(image: np.ndarray) -> bytes:
+    """The bytes of a PNG of uint8 (H, W, 3) RGB, or uint8 or uint16 (H, W)."""
+    stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    done, packed = cv2.imencode(".png", stored)
+    if done:
+        return packed.tobytes()
+    file = io.BytesIO()  # OpenCV writes no side of a million pixels
+    Image.fromarray(image).save(file, "png")
+    return file.getvalue()
 
 
 def write_indexed_png(path: Path, indices: np.ndarray, palette: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from pathlib import Path
 
 from hvd.toolkit.core import Task, ToolkitError
 from hvd.toolkit.images import SUFFIXES
+from hvd.toolkit.locking import LOCK, UNFINISHED
+from hvd.toolkit.manifest import MANIFEST
+from hvd.toolkit.outputs import RUN
 
 ENDINGS = {
     "." + "".join(letters)
@@ -26,13 +30,18 @@ class Job:
     skipped: str = ""
 
 
-def places(inputs: tuple[Path, ...], out: Path) -> list[Path]:
-    """Where in `out` the results of each input go: those of a single folder of images in `out` itself."""
+def places(inputs: tuple[Path, ...], out: Path, task: Task) -> list[Path]:
+    """Where in `out` the results of each input go: those of a single folder of images in `out` itself.
+
+    Raises ToolkitError with status 2 when two inputs are one, or results would meet an input.
+    """
     resolved = [path.resolve() for path in inputs]
-    stems = Counter(path.name if path.is_dir() else path.stem for path in resolved)
-    tops = [
-        Path(path.name if path.is_dir() or stems[path.stem] > 1 else path.stem) for path in resolved
-    ]
+    check_distinct(resolved)
+    stems = Counter(path.name if is_folder(path) else path.stem for path in resolved)
+    tops = []
+    for path in resolved:
+        name = path.name if is_folder(path) or stems[path.stem] > 1 else path.stem
+        tops.append(Path(free_name(name, path, task)))
     for top, count in Counter(tops).items():
         if count > 1:
             raise ToolkitError(
@@ -40,6 +49,7 @@ def places(inputs: tuple[Path, ...], out: Path) -> list[Path]:
                 "Predict them into different folders.",
                 status=2,
             )
+
     target = out.resolve()
     for path, top in zip(resolved, tops, strict=True):
         folder = target / top
@@ -52,6 +62,54 @@ def places(inputs: tuple[Path, ...], out: Path) -> list[Path]:
     return tops
 
 
+def check_distinct(resolved: list[Path]) -> None:
+    """Raise ToolkitError with status 2 when two inputs are one file, or one lies in another."""
+    paths = set(resolved)
+    files: dict[tuple[int, int], Path] = {}
+    for path in resolved:
+        state = state_of(path)
+        identity = (state.st_dev, state.st_ino) if state else None
+        other = files.get(identity) or next((p for p in path.parents if p in paths), None)
+        if other:
+            reason = f"The inputs {path} and {other} are one, or one lies in the other."
+            raise ToolkitError(reason, "Give each file once.", status=2)
+        if identity:
+            files[identity] = path
+
+
+def state_of(path: Path) -> os.stat_result | None:
+    """The state of a file; None when there is none, or it may not be looked at."""
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder that can be seen."""
+    return os.path.isdir(path)
+
+
+def free_name(name: str, path: Path, task: Task) -> str:
+    """A name for the results at `path` that no file of a run has."""
+    if not is_taken(name, task):
+        return name
+    if not is_folder(path):
+        return path.name if path.name != name else f"{name}_"
+    longer = f"{name}_"
+    while os.path.lexists(path.with_name(longer)):
+        longer += "_"
+    return longer
+
+
+def is_taken(name: str, task: Task) -> bool:
+    """Whether a file of a run has that name, or may have it while it is written."""
+    name = name.lower()  # file systems may not tell upper from lower case
+    shard = name.startswith("manifest-") and name.endswith(".jsonl")
+    ours = {MANIFEST, RUN, *task.run_files}
+    return name in ours or shard or name.startswith((LOCK, UNFINISHED))
+
+
 def jobs(task: Task, inputs: tuple[Path, ...], tops: list[Path]) -> Iterator[Job]:
     """Inputs as they are found, one after the other."""
     several = len(inputs) > 1
@@ -59,21 +117,25 @@ def jobs(task: Task, inputs: tuple[Path, ...], tops: list[Path]) -> Iterator[Job
         for file in task.find_inputs(path):
             if file.path == path:
                 yield Job(path, top, file.skipped)
+                continue
+            within = file.path.relative_to(path).parent / result_name(file.path)
+            if several:
+                folder = top / within
             else:
-                within = file.path.relative_to(path)
-                folder = (top if several else Path()) / within.parent / named(file.path)
-                yield Job(file.path, folder, file.skipped)
+                first = within.parts[0]
+                beside = path / (first if len(within.parts) > 1 else file.path.name)
+                folder = Path(free_name(first, beside, task), *within.parts[1:])
+            yield Job(file.path, folder, file.skipped)
 
 
-def named(path: Path) -> str:
-    """The name of a file's results: without its suffix, unless another image or a folder beside it would or could have the same."""
-    if path.stem.lower().endswith(SUFFIXES) or path.with_name(path.stem).is_dir():
+def result_name(path: Path) -> str:
+    """The name of a file's results: without its suffix, unless another image or a folder beside it
+    would or could have the same."""
+    if path.stem.lower().endswith(SUFFIXES) or is_folder(path.with_name(path.stem)):
         return path.name
-    return (
-        path.name
-        if any(path.with_name(path.stem + ending).exists() for ending in ENDINGS - {path.suffix})
-        else path.stem
-    )
+    others = (path.with_name(path.stem + ending) for ending in ENDINGS - {path.suffix})
+    # os.path: of a name that is too long, or in a folder that is closed, there is no other
+    return path.name if any(map(os.path.exists, others)) else path.stem
 
 
 def falls_to(job: Job, shard: tuple[int, int]) -> bool:

@@ -1,24 +1,42 @@
-"""The records of a run in the order of its inputs, in memory that does not grow with them; and the lock on where it writes."""
+"""The records of a run in the order of its inputs, in memory that does not grow with them."""
 
 import heapq
 import json
 import os
-import shutil
-import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.outputs import made_folder, unwritable
+from hvd.toolkit.outputs import default_mode, to_json, unwritable
 
 MANIFEST = "manifest.jsonl"
-LOCK = ".lock"
-UNFINISHED = ".unfinished"
+SHARD_MANIFEST = re.compile(r"manifest-([1-9]\d{0,5})-of-([1-9]\d{0,5})\.jsonl")
 HELD = 1000  # records in memory before they are laid aside, sorted
+MOST_PARTS = 100  # files that are open at once
 
 Shard = tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class ShardHeader:
+    """The first line of a shard's manifest: by it, `merge` knows which shards belong together.
+
+    Attributes
+    ----------
+    shard : "I/N".
+    task, run : the task, and the hash of all that answers depend on besides the inputs.
+    inputs, count : of the inputs of all shards, a hash of their places and their number.
+    """
+
+    shard: str
+    task: str
+    run: str
+    inputs: str
+    count: int
 
 
 def shard_name(shard: Shard) -> str:
@@ -28,139 +46,112 @@ def shard_name(shard: Shard) -> str:
 
 def shard_manifests(out: Path) -> list[Path]:
     """The manifests of all shards of a run; ToolkitError with status 5 when one is missing."""
-    found = sorted(out.glob("manifest-*-of-*.jsonl"))
-    counts = {path.stem.rpartition("-")[2] for path in found}
-    if len(counts) != 1 or not (count := next(iter(counts))).isdecimal():
-        reason = (
-            f"{out} holds shards of several runs." if found else f"{out} holds no shards of a run."
-        )
-        raise ToolkitError(reason, "Give the --out of `toolkit predict --shard I/N`.", status=5)
-    wanted = [out / shard_name((k + 1, int(count))) for k in range(int(count))]
-    missing = [path.name for path in wanted if path not in found]
-    if missing:
-        raise ToolkitError(
-            f"{out} lacks {', '.join(missing)}.", "Run the other shards first.", status=5
-        )
-    return wanted
+    remedy = "Give the --out of `toolkit predict --shard I/N`."
+    shards: dict[tuple[int, int], Path] = {}
+    for path in out.glob("manifest-*-of-*.jsonl"):
+        match = SHARD_MANIFEST.fullmatch(path.name)
+        if match is None:
+            raise ToolkitError(f"{path} is the manifest of no shard.", remedy, status=5)
+        shards[int(match[1]), int(match[2])] = path
+
+    counts = {count for _, count in shards}
+    if len(counts) != 1:
+        several = "shards of several runs" if counts else "no shards of a run"
+        raise ToolkitError(f"{out} holds {several}.", remedy, status=5)
+    (count,) = counts
+    if count != len(shards):
+        missing = next(k for k in range(1, count + 1) if (k, count) not in shards)
+        reason = f"{out} lacks {shard_name((missing, count))}."
+        raise ToolkitError(reason, "Run the other shards first.", status=5)
+    return [shards[key] for key in sorted(shards)]
 
 
 class Manifest:
     """Records of a run, laid aside in `work` as they come."""
 
     def __init__(self, work: Path):
-        self.work, self.held, self.parts = work, [], []
+        self.work = work
+        self.held: list[tuple[str, str]] = []  # input and line of each record
+        self.parts: list[Path] = []
+        self.laid = 0
 
     def add(self, record: dict[str, Any]) -> None:
         """Take a record, which names its `input`."""
-        self.held.append((record["input"], json.dumps(record)))
+        self.held.append((record["input"], to_json(record)))
         if len(self.held) >= HELD:
             self.lay_aside()
 
     def lay_aside(self) -> None:
         """Write what is held to a file of its own, sorted."""
-        part = self.work / f"{len(self.parts):06d}.jsonl"
-        try:
-            part.write_text("".join(f"{line}\n" for _, line in sorted(self.held)))
-        except OSError as error:
-            raise unwritable(part, error) from error
-        self.parts.append(part)
+        lines = [f"{line}\n" for _, line in sorted(self.held)]
+        self.parts.append(self.write(lines))
         self.held = []
+        if len(self.parts) >= MOST_PARTS:
+            self.join()
 
-    def finish(self, path: Path) -> None:
-        """Write all records, by the names of their inputs, to a file that is whole or absent."""
-        self.lay_aside()
-        whole = self.work / MANIFEST
+    def join(self) -> None:
+        """Put all parts together in one."""
+        parts = self.parts
+        self.parts = [self.write(self.lines())]
+        for part in parts:
+            part.unlink()
+
+    def write(self, lines: Iterable[str]) -> Path:
+        """Write lines to a new file in `work`."""
+        part = self.work / f"{self.laid:08d}.jsonl"
+        self.laid += 1
         try:
-            with ExitStack() as stack, open(whole, "w") as file:
-                parts = [stack.enter_context(open(part)) for part in self.parts]
-                file.writelines(heapq.merge(*parts, key=lambda line: json.loads(line)["input"]))
+            with open(part, "w") as file:
+                file.writelines(lines)
                 file.flush()
                 os.fsync(file.fileno())
+        except OSError as error:
+            raise unwritable(part, error) from error
+        return part
+
+    def lines(self) -> Iterator[str]:
+        """The lines of all parts, by the names of their inputs."""
+        with ExitStack() as stack:
+            parts = [stack.enter_context(open(part)) for part in self.parts]
+            yield from heapq.merge(*parts, key=lambda line: json.loads(line)["input"])
+
+    def finish(self, path: Path, header: ShardHeader | None = None) -> None:
+        """Write all records, by the names of their inputs, to a file that is whole or absent."""
+        self.lay_aside()
+        first = [f"{to_json(asdict(header))}\n"] if header else []
+        whole = self.write(line for lines in (first, self.lines()) for line in lines)
+        try:
+            os.chmod(whole, default_mode(0o666))
             os.replace(whole, path)
         except OSError as error:
             raise unwritable(path, error) from error
 
-    @staticmethod
-    def read(path: Path) -> Iterator[dict[str, Any]]:
-        """The records in a file, one after the other."""
-        with open(path) as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    yield json.loads(line)
-                except ValueError as error:
-                    raise ToolkitError(
-                        f"Line {number} of {path} is damaged.", "Run that shard again.", status=5
-                    ) from error
 
+def read_manifest(path: Path, after: int = 0) -> Iterator[dict[str, Any]]:
+    """The records in a manifest, one after the other, but for the first lines.
 
-@contextmanager
-def locked(out: Path, shard: Shard) -> Iterator[Path]:
-    """Keep other runs from writing to `out`, but for other shards of the same run; gives an empty folder for what is unfinished,
-    which is gone afterwards, as is that of a run that was killed.
-
-    Raises ToolkitError with status 4 when another run writes there.
+    ToolkitError with status 5 when a line is no record.
     """
-    fresh = not out.exists()
-    made_folder(out)
-    ending = "" if shard is None else f"-{shard[0]}-of-{shard[1]}"
-    with ExitStack() as stack:
-        if fresh:  # a run that is refused leaves nothing
-            stack.callback(remove_if_empty, out)
-        if shard is not None:
-            hold(stack, out / LOCK, shared=True)
-        hold(stack, out / f"{LOCK}{ending}", shared=False)
-        if shard is None:
-            for left in out.glob(f"{UNFINISHED}*"):
-                shutil.rmtree(left, ignore_errors=True)
-        work = out / f"{UNFINISHED}{ending}"
-        shutil.rmtree(work, ignore_errors=True)
-        stack.callback(shutil.rmtree, work, ignore_errors=True)
-        yield made_folder(work)
+    with open(path, errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            if number <= after:
+                continue
+            try:
+                record = json.loads(line)
+                record["task"], record["input"], record["status"]
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                reason = f"Line {number} of {path} is damaged."
+                raise ToolkitError(reason, "Run that shard again.", status=5) from error
+            yield record
 
 
-def remove_if_empty(folder: Path) -> None:
-    """Remove a folder that holds nothing."""
-    with suppress(OSError):
-        folder.rmdir()
-
-
-def hold(stack: ExitStack, path: Path, shared: bool) -> None:
-    """Lock a file until the stack ends; the system lets go of it when the process is killed."""
-    while True:
-        try:
-            file = open(path, "a+")  # noqa: SIM115, closed by the stack
-            stack.callback(file.close)
-            if not acquired(file, shared):
-                file.seek(0)
-                holder = file.read().strip() or "of another process"
-                remedy = "Wait for it, or choose another --out."
-                raise ToolkitError(
-                    f"Another run, {holder}, writes to {path.parent}.", remedy, status=4
-                )
-            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                break  # else the run before took the file away with its lock
-        except OSError as error:
-            raise unwritable(path, error) from error
-    if not shared:
-        file.truncate(0)
-        file.write(f"{os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        stack.callback(path.unlink, missing_ok=True)
-
-
-def acquired(file: IO, shared: bool) -> bool:
-    """Whether a file could be locked at once."""
+def read_shard(path: Path) -> tuple[ShardHeader, Iterator[dict[str, Any]]]:
+    """The header and the records of a shard's manifest; ToolkitError with status 5 when it has no
+    header."""
     try:
-        import fcntl
-    except ImportError:  # Windows, which knows no shared locks
-        import msvcrt
-
-        try:
-            return shared or msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1) is None
-        except OSError:
-            return False
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        with open(path, errors="replace") as file:
+            header = ShardHeader(**json.loads(file.readline()))
+    except (ValueError, TypeError, RecursionError) as error:
+        reason = f"{path} is the manifest of no shard."
+        raise ToolkitError(reason, "Run that shard again.", status=5) from error
+    return header, read_manifest(path, after=1)

@@ -136,7 +136,7 @@ class Checkpoint:
     def run(self, *answers: Answer, **inputs: np.ndarray) -> list[np.ndarray]:
         """The outputs, in the order of the graph.
 
-        Memory that large inputs took is given back. Ctrl-C and `time_limit` end it.
+        Memory that large inputs took is given back. Ctrl-C and `end_after` end it.
 
         Parameters
         ----------
@@ -191,7 +191,7 @@ DEADLINE: ContextVar[float] = ContextVar("when the answer must be there", defaul
 
 
 @contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
+def end_after(seconds: float) -> Iterator[None]:
     """End networks inside that have not answered after so many seconds."""
     token = DEADLINE.set(time.monotonic() + seconds)
     try:

@@ -16,6 +16,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 from hvd.toolkit.core import ToolkitError
 
 MAX_PIXELS = 100_000_000
+LARGEST_SEED = (1 << 63) - 1
+MOST_WORKERS = 256
+MOST_STEPS = 1_000_000_000
 # pixels that OpenCV decodes at most, unless its environment says otherwise
 DECODED_AT_MOST = 1 << 30
 
@@ -223,11 +226,20 @@ class PredictOptions(CheckpointOptions):
         shown_default="the network",
         kw_only=True,
     )
-    workers: int = option(1, "Processes, each on one thread.", low=1, kw_only=True)
+    workers: int = option(
+        1, "Processes, each on one thread.", low=1, high=MOST_WORKERS, kw_only=True
+    )
     shard: tuple[int, int] | None = option(
         None,
         "I/N: answer the I-th of N shards of the inputs; then `toolkit merge OUT`.",
         parse=parse_shard,
+        kw_only=True,
+    )
+    time_limit: float = option(
+        3600.0,
+        "Seconds that the network may take for one input.",
+        low=0.001,
+        high=1e7,
         kw_only=True,
     )
     resume: bool = option(
@@ -243,8 +255,8 @@ class SampleOptions(Options):
     """Which samples, and how many."""
 
     data: str = option("builtin", "Where samples come from.", kw_only=True)
-    samples: int = option(20, "Number of samples.", low=1, kw_only=True)
-    seed: int = option(7, "Seed of the samples.", low=0, kw_only=True)
+    samples: int = option(20, "Number of samples.", low=1, high=1_000_000, kw_only=True)
+    seed: int = option(7, "Seed of the samples.", low=0, high=LARGEST_SEED, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -263,6 +275,7 @@ class ShowOptions(MethodsOptions, CheckpointOptions):
         None,
         "Seed of the sample.",
         low=0,
+        high=LARGEST_SEED,
         shown_default="of one that the network answers as well as usual",
         kw_only=True,
     )

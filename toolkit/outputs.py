@@ -3,11 +3,12 @@
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,14 @@ def default_mode(mode: int) -> int:
     return mode & ~umask
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file through a temporary neighbour; raise ToolkitError with status 4 when that cannot be done."""
+def write_bytes(path: Path, data: bytes, work: Path | None = None) -> None:
+    """Write a file that is whole or absent, by way of a temporary file in `work` or beside it.
+
+    Raises ToolkitError with status 4 when that cannot be done.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".unfinished-")
+        handle, temporary = tempfile.mkstemp(dir=work or path.parent, prefix=".unfinished-")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -44,6 +48,26 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise unwritable(path, error) from error
 
 
+def to_json(value: Any, indent: int | None = None, sort_keys: bool = False) -> str:
+    """Strict JSON: null stands for numbers that are NaN or infinite, which JSON does not know.
+
+    >>> to_json({"mean": math.nan})
+    '{"mean": null}'
+    """
+    return json.dumps(finite(value), indent=indent, sort_keys=sort_keys, allow_nan=False)
+
+
+def finite(value: Any) -> Any:
+    """A value for JSON, None in the place of NaN and infinite numbers."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return value
+
+
 def cell(value: Any) -> Any:
     """A value for a table that spreadsheets open: text that they would take for a formula gets an apostrophe in front."""
     return (
@@ -53,8 +77,9 @@ def cell(value: Any) -> Any:
     )
 
 
-def made_folder(path: Path) -> Path:
-    """The folder, made when it is not there; ToolkitError with status 4 when that cannot be done."""
+def make_folder(path: Path) -> Path:
+    """Make a folder unless it is there, and return it; ToolkitError with status 4 when that cannot
+    be done."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -63,15 +88,19 @@ def made_folder(path: Path) -> Path:
 
 
 @contextmanager
-def whole_folder(path: Path, replaces: set[str], work: Path | None = None) -> Iterator[Path]:
-    """A folder to fill, in `work` or beside `path`, which takes the place of `path` only when the block ends without an error.
+def whole_folder(
+    path: Path, replaces: Mapping[str, str | None], work: Path | None = None
+) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `path` when the block ends without an error.
 
-    A folder that is there already is replaced when all that it holds is named in `replaces`; any other is left as it is, with a
-    ToolkitError of status 4.
+    Parameters
+    ----------
+    path : the folder.
+    replaces : the files that it may hold before, by name, with their SHA-256 unless any content
+        will do; when it holds others, it is left as it is: ToolkitError with status 4.
+    work : where it is filled; beside `path` when None.
     """
-    if path.is_symlink() or (
-        path.exists() and not (path.is_dir() and {p.name for p in path.iterdir()} <= replaces)
-    ):
+    if path.is_symlink() or (path.exists() and not holds_only(path, replaces)):
         raise ToolkitError(
             f"{path} holds files that no earlier result accounts for.",
             "Move it, or choose another --out.",
@@ -96,6 +125,20 @@ def whole_folder(path: Path, replaces: set[str], work: Path | None = None) -> It
             old.rename(path)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def holds_only(folder: Path, files: Mapping[str, str | None]) -> bool:
+    """Whether all that lies in a folder are files of these names and SHA-256."""
+    return folder.is_dir() and all(
+        path.name in files and is_as_written(path, files[path.name]) for path in folder.iterdir()
+    )
+
+
+def is_as_written(path: Path, sha256: str | None) -> bool:
+    """Whether a path is a plain file of that SHA-256; None stands for any."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    return sha256 is None or hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
 # --- files of a whole run, of which a later run may replace only what an earlier one wrote
@@ -134,13 +177,14 @@ def is_ours(path: Path, ours: dict[str, list[str]]) -> bool:
     """Whether a file is absent, or as an earlier run wrote it."""
     if not os.path.lexists(path):
         return True
-    if not path.is_file() or path.is_symlink() or path.name not in ours:
-        return False
-    return hashlib.sha256(path.read_bytes()).hexdigest() in ours[path.name]
+    return any(is_as_written(path, sha256) for sha256 in ours.get(path.name, ()))
 
 
-def replace_files(folder: Path, contents: dict[str, bytes]) -> None:
-    """Write the files of a run, take away those of the run before, and record what was written."""
+def replace_files(folder: Path, contents: dict[str, bytes], work: Path) -> None:
+    """Write the files of a run, take away those of the run before, and record what was written.
+
+    What is not finished lies in `work`.
+    """
     ours = recorded_files(folder)
     if not contents and not ours:
         return
@@ -150,19 +194,19 @@ def replace_files(folder: Path, contents: dict[str, bytes]) -> None:
 
     # both are ours while one takes the place of the other, should we be stopped meanwhile
     both = {name: ours.get(name, []) + written.get(name, []) for name in {**ours, **written}}
-    write_record(folder, both)
+    write_record(folder, both, work)
     for name, data in contents.items():
-        write_bytes(folder / name, data)
+        write_bytes(folder / name, data, work)
     for name in ours.keys() - written.keys():
         if is_ours(folder / name, ours):
             (folder / name).unlink(missing_ok=True)
-    write_record(folder, written)
+    write_record(folder, written, work)
 
 
-def write_record(folder: Path, files: dict[str, list[str]]) -> None:
+def write_record(folder: Path, files: dict[str, list[str]], work: Path) -> None:
     """Write which files a run wrote; nothing is left when there are none."""
     if files:
-        write_bytes(folder / RUN, json.dumps({"files": files}, indent=1).encode())
+        write_bytes(folder / RUN, to_json({"files": files}, indent=1).encode(), work)
     else:
         (folder / RUN).unlink(missing_ok=True)
 

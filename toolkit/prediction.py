@@ -24,17 +24,35 @@ import hvd
 from hvd.toolkit import registry
 from hvd.toolkit.asking import answer, is_ours
 from hvd.toolkit.core import FAULT, Method, Task, ToolkitError, debugging
-from hvd.toolkit.images import digest
+from hvd.toolkit.images import Snapshot, digest, snapshot
 from hvd.toolkit.jobs import Job, falls_to, jobs, places
-from hvd.toolkit.manifest import MANIFEST, Manifest, locked, shard_manifests, shard_name
-from hvd.toolkit.network import NetworkMethod, index
-from hvd.toolkit.outputs import check_replaceable, replace_files, whole_folder, write_bytes
-from hvd.toolkit.processes import pool
+from hvd.toolkit.locking import locked
+from hvd.toolkit.manifest import (
+    MANIFEST,
+    Manifest,
+    Shard,
+    ShardHeader,
+    read_manifest,
+    read_shard,
+    shard_manifests,
+    shard_name,
+)
+from hvd.toolkit.network import NetworkMethod, end_after, index
+from hvd.toolkit.outputs import (
+    check_replaceable,
+    is_as_written,
+    replace_files,
+    to_json,
+    whole_folder,
+    write_bytes,
+)
+from hvd.toolkit.processes import pool, stop
 from hvd.toolkit.settings import one_thread
 
-# in every folder of results: it names the files that a later run may replace
+# In every folder of results: the record of the input, and the SHA-256 of the files beside it. Only
+# these may a later run replace.
 RECORD = "record.json"
-FORMAT = 2  # of records: those of an earlier one are not taken as they are
+FORMAT = 3  # of records: those of an earlier one are not taken as they are
 AHEAD = 4  # inputs for each process that are under way or waiting
 KILLED = "The process that answered it was killed: most likely it needs more memory than there is."
 
@@ -51,6 +69,8 @@ class Run:
     work: Path
     resume: bool
     key: str
+    time_limit: float
+    files: tuple[Snapshot, ...]  # those that options name, as they were when the run began
 
     @property
     def task(self) -> Task:
@@ -88,8 +108,9 @@ def predicted(
     out: Path,
     options: Any,
     workers: int = 1,
-    shard: tuple[int, int] | None = None,
+    shard: Shard = None,
     resume: bool = False,
+    time_limit: float = 3600.0,
 ) -> Iterator[dict[str, Any]]:
     """Answer every input by the method called `name` into `out/INPUT`; yield its record.
 
@@ -98,17 +119,18 @@ def predicted(
     folder of their own. `out/manifest.jsonl` holds all records in the order of the inputs' names,
     written when all is done.
 
-    With `shard` (i, n) only every input whose name falls to the i-th of n shards is answered, and
-    `merged` puts them together. With `resume` inputs that were answered alike before are not
-    answered again. Raises ToolkitError with status 2 before anything is written when no input
-    exists or results would meet an input, with status 4 when another run writes to `out` or files
-    lie there that no run has written.
+    With `shard` (i, n) only every input whose name falls to the i-th of n shards
+    is answered, and `merge_shards` puts them together. With `resume` inputs that were answered
+    alike before are not answered again. A network that takes more than `time_limit` seconds for an
+    input fails on it. Raises ToolkitError with status 2 before anything is
+    written when no input exists, two are one, or results would meet an input; with status 4 when
+    another run writes to `out` or files lie there that no run has written.
     """
-    if not any(path.exists() for path in inputs):
+    if not any(os.path.lexists(path) for path in inputs):
         raise ToolkitError(
             f"No input exists: {', '.join(map(str, inputs))}.", "Check the paths.", status=2
         )
-    tops = places(inputs, out)
+    tops = places(inputs, out, task)
     if all(job.skipped for job in jobs(task, inputs, tops)):
         raise ToolkitError(
             f"There is no input in {', '.join(map(str, inputs))}.", "Check the paths.", status=2
@@ -117,30 +139,79 @@ def predicted(
     with locked(out, shard) as work:
         check_manifest(out)
         check_replaceable(out, task.run_files)
-        key = circumstances(task.name, name, method, options)
-        checkpoint = method.checkpoint if isinstance(method, NetworkMethod) else None
-        run = Run(task.name, name, method, checkpoint, options, work, resume, key)
-        mine = (job for job in jobs(task, inputs, tops) if shard is None or falls_to(job, shard))
+        files = tuple(map(snapshot, option_files(options)))
+        run = Run(
+            task_name=task.name,
+            method_name=name,
+            method=method,
+            checkpoint=method.checkpoint if isinstance(method, NetworkMethod) else None,
+            options=options,
+            work=work,
+            resume=resume,
+            key=circumstances(task.name, name, method, options),
+            time_limit=time_limit,
+            files=files,
+        )
+        census = Census(shard)
+        mine = filter(census.counts, jobs(task, inputs, tops))
 
         manifest = Manifest(work)
         with closing(answers(run, out, mine, workers)) as records:
             for record in records:
                 manifest.add({k: value for k, value in record.items() if k != "seconds"})
                 yield record
-        manifest.finish(out / shard_name(shard))
+        manifest.finish(out / shard_name(shard), census.header(run))
         if shard is None:
             conclude(task, out, work)
+
+
+class Census:
+    """The inputs of a run, counted while they are shared out among shards.
+
+    The hash of all shards is that of the places of all results, whatever their order: machines that
+    see the inputs under other paths agree on it.
+    """
+
+    def __init__(self, shard: Shard):
+        self.shard = shard
+        self.total = 0
+        self.count = 0
+
+    def counts(self, job: Job) -> bool:
+        """Count an input; whether it is one of this shard."""
+        name = f"{job.folder}\0{job.skipped}".encode(errors="surrogateescape")
+        self.total += int.from_bytes(hashlib.sha256(name).digest(), "big")
+        self.count += 1
+        return self.shard is None or falls_to(job, self.shard)
+
+    def header(self, run: Run) -> ShardHeader | None:
+        """What the manifest of a shard begins with; None for a whole run."""
+        if self.shard is None:
+            return None
+        return ShardHeader(
+            shard=f"{self.shard[0]}/{self.shard[1]}",
+            task=run.task_name,
+            run=run.key,
+            inputs=f"{self.total % (1 << 256):064x}",
+            count=self.count,
+        )
+
+
+def option_files(options: Any) -> list[Path]:
+    """The files that options name, such as a mask."""
+    values = options.as_dict().values()
+    return [Path(value) for value in values if isinstance(value, str) and os.path.isfile(value)]
 
 
 def check_manifest(out: Path) -> None:
     """Refuse to overwrite a manifest that we did not write: ToolkitError with status 4."""
     path = out / MANIFEST
-    if not path.exists():
+    if not os.path.lexists(path):
         return
     try:
-        first = next(Manifest.read(path), None)
-        ours = first is None or {"task", "input", "status"} <= first.keys()
-    except (ToolkitError, AttributeError, UnicodeDecodeError):
+        next(read_manifest(path), None)
+        ours = path.is_file() and not path.is_symlink()
+    except (ToolkitError, OSError):
         ours = False
     if not ours:
         reason = f"{path} is not the manifest of a run."
@@ -151,8 +222,8 @@ def conclude(task: Task, out: Path, work: Path) -> None:
     """Write what a task says of a whole run, in the place of what an earlier run said."""
     folder = work / "run"
     folder.mkdir()
-    names = task.conclude(lambda: Manifest.read(out / MANIFEST), folder)
-    replace_files(out, {name: (folder / name).read_bytes() for name in names})
+    names = task.conclude(lambda: read_manifest(out / MANIFEST), folder)
+    replace_files(out, {name: (folder / name).read_bytes() for name in names}, work)
 
 
 def circumstances(task: str, name: str, method: Method, options: Any) -> str:
@@ -161,11 +232,7 @@ def circumstances(task: str, name: str, method: Method, options: Any) -> str:
     own = parameters.get("checkpoint")
     networks = digest(Path(own)) if own and Path(own).is_file() else index()
     values = options.as_dict()
-    files = {
-        key: digest(Path(value))
-        for key, value in values.items()
-        if isinstance(value, str) and os.path.isfile(value)
-    }
+    files = {str(path): digest(path) for path in option_files(options)}
     depends = [hvd.__version__, FORMAT, task, name, parameters, values, files, networks]
     code = Path(sys.modules[type(method).__module__].__file__)
     if is_ours(method):
@@ -176,51 +243,77 @@ def circumstances(task: str, name: str, method: Method, options: Any) -> str:
     return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def merged(out: Path) -> Path:
+def merge_shards(out: Path) -> Path:
     """Put the manifests of all shards in `out` together, as one run would have left them.
 
-    Returns the manifest's path; raises ToolkitError with status 5 when the shards are of several
-    runs.
+    Returns the manifest's path; raises ToolkitError with status 5 when the shards are not those of
+    one run over the same inputs, with status 4 when files lie there that no run has written.
     """
     parts = shard_manifests(out)
     with locked(out, None) as work:
+        header = check_headers(parts)
+        task = registry.task(header.task)
+        check_manifest(out)
+        check_replaceable(out, task.run_files)
+
         manifest = Manifest(work)
-        runs: dict[tuple[str, str], Path] = {}
+        count = 0
         for part in parts:
-            for record in Manifest.read(part):
+            for record in read_shard(part)[1]:
+                check_record(record, header, part)
                 manifest.add(record)
-                runs.setdefault((record["task"], record.get("run", "")), part)
-        check_same_run(runs)
+                count += 1
+        if count != header.count:
+            reason = f"The shards in {out} hold {count} records of {header.count} inputs."
+            raise ToolkitError(reason, "Run them all again.", status=5)
         manifest.finish(out / MANIFEST)
-        first = next(Manifest.read(out / MANIFEST), None)
-        if first:
-            conclude(registry.task(first["task"]), out, work)
+        conclude(task, out, work)
         for part in parts:
             part.unlink()
     return out / MANIFEST
 
 
-def check_same_run(runs: dict[tuple[str, str], Path]) -> None:
-    """Refuse shards that were answered otherwise than others: ToolkitError with status 5.
+def check_headers(parts: list[Path]) -> ShardHeader:
+    """What shards of one run have in common; ToolkitError with status 5 when it is not the same."""
+    first = read_shard(parts[0])[0]
+    for part in parts:
+        header = read_shard(part)[0]
+        numbers = part.stem.removeprefix("manifest-").replace("-of-", "/")
+        if header.shard != numbers:
+            reason = f"{part} is of shard {header.shard}."
+            raise ToolkitError(reason, "Run that shard again.", status=5)
 
-    `runs` has the task and the key of every record's run, empty when it was not answered, and a
-    manifest where it stands.
-    """
-    tasks = {task: part.name for (task, _), part in runs.items()}
-    keys = {key: part.name for (_, key), part in runs.items() if key}
-    for kinds in (tasks, keys):
-        if len(kinds) > 1:
-            reason = f"{' and '.join([*kinds.values()][:2])} are shards of different runs."
+        names = f"{parts[0].name} and {part.name}"
+        if (header.task, header.run) != (first.task, first.run):
+            reason = f"{names} are shards of different runs."
             remedy = "Run all shards with one version, method and network, and the same options."
             raise ToolkitError(reason, remedy, status=5)
+        if (header.inputs, header.count) != (first.inputs, first.count):
+            reason = f"{names} are shards of different inputs."
+            raise ToolkitError(reason, "Run all shards over the same files.", status=5)
+    if first.task not in registry.TASKS:
+        raise ToolkitError(f"{parts[0]} is of no task that is known.", "Run it again.", status=5)
+    return first
+
+
+def check_record(record: dict[str, Any], header: ShardHeader, part: Path) -> None:
+    """Raise ToolkitError with status 5 for a record that is not of the run of its shard."""
+    if (record["task"], record.get("run", header.run)) != (header.task, header.run):
+        reason = f"{part} holds a record of another run, of {record['input']}."
+        raise ToolkitError(reason, "Run that shard again.", status=5)
 
 
 def answers(run: Run, out: Path, todo: Iterator[Job], workers: int) -> Iterator[dict[str, Any]]:
-    """The record of every job, in their order. When a process is killed, those under way are answered again, each alone."""
+    """The record of every job, in their order.
+
+    When a process is killed, the inputs that were under way are answered again, each alone.
+    """
     if workers == 1:
         yield from (answered(run, job, out) for job in todo)
         return
-    processes, under_way = pool(workers), deque()
+
+    processes = pool(workers)
+    under_way: deque[tuple[Job, Any]] = deque()
     try:
         for job in itertools.chain(todo, itertools.repeat(None)):
             first = future = None
@@ -241,6 +334,9 @@ def answers(run: Run, out: Path, todo: Iterator[Job], workers: int) -> Iterator[
                 yield from (alone(run, job, out) for job in held)
             else:
                 yield record
+    except (KeyboardInterrupt, GeneratorExit):  # Ctrl-C, which may reach whoever asks for records
+        stop(processes)
+        raise
     finally:
         processes.shutdown(cancel_futures=True)
 
@@ -251,7 +347,7 @@ def alone(run: Run, job: Job, out: Path) -> dict[str, Any]:
         try:
             return process.submit(answered, run, job, out).result()
         except BrokenProcessPool:
-            return unanswered(run, job, KILLED, "Give it in smaller parts.")
+            return unanswered(run, job, out / job.folder, KILLED, "Give it in smaller parts.")
 
 
 def answered(run: Run, job: Job, out: Path) -> dict[str, Any]:
@@ -276,31 +372,30 @@ def recorded(run: Run, job: Job, folder: Path) -> dict[str, Any]:
     except ToolkitError as error:
         if error.status != 1:
             raise
-        return unanswered(run, job, error.reason, error.remedy)
+        return unanswered(run, job, folder, error.reason, error.remedy)
     except OSError as error:
         reason = f"{error.filename or job.path} cannot be read: {error.strerror}."
-        return unanswered(run, job, reason, "Check its permissions.")
+        return unanswered(run, job, folder, reason, "Check its permissions.")
     except MemoryError:
         reason = f"{job.path} needs more memory than there is."
-        return unanswered(run, job, reason, "Give it in smaller parts.")
+        return unanswered(run, job, folder, reason, "Give it in smaller parts.")
     except Exception as error:  # one input must not end the run
         if debugging():
             raise
-        return unanswered(run, job, f"{type(error).__name__}: {error}.", FAULT)
+        return unanswered(run, job, folder, f"{type(error).__name__}: {error}.", FAULT)
 
 
 def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
     """Answer one input into `folder`, unless that was done before, and return its record."""
-    before = state(job.path)
-    sha256 = digest(job.path)
-    if run.resume and (record := finished(folder, run.key, sha256)):
+    before = snapshot(job.path)
+    if run.resume and (record := finished(folder, run, job, before.sha256)):
         return record
 
     inputs = run.task.read(job.path, run.options)
-    with whole_folder(folder, earlier(folder), run.work) as unfinished:
+    with whole_folder(folder, earlier_files(folder), run.work) as unfinished:
         network = network_of(run, inputs)
-        with redirect_stdout(sys.stderr):  # standard output is for records alone
-            result = answer(run.task, run.method, inputs)
+        with redirect_stdout(sys.stderr), end_after(run.time_limit):
+            result = answer(run.task, run.method, inputs)  # what it prints is no record
         with one_thread():
             names = run.task.write(result.prediction, inputs, result.measured, unfinished)
 
@@ -308,7 +403,7 @@ def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
             "task": run.task_name,
             "input": str(job.path),
             "status": "ok",
-            "sha256": sha256,
+            "sha256": before.sha256,
             "run": run.key,
             "outputs": [str(folder / name) for name in names],
             **result.measured,
@@ -316,14 +411,20 @@ def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
             "method": run.method_name,
             **network,
         }
-        if state(job.path) != before:
-            remedy = "Predict it again when it is complete."
-            raise ToolkitError(f"{job.path} changed while it was read.", remedy)
+        for seen in (before, *run.files):
+            if not seen.is_unchanged():
+                remedy = "Predict it again when it is complete."
+                raise ToolkitError(f"{seen.path} changed while it was read.", remedy)
         if network_of(run, inputs) != network:
             reason = f"The network changed while {job.path} was answered."
             raise ToolkitError(reason, "Predict it again.")
-        write_bytes(unfinished / RECORD, (json.dumps(record) + "\n").encode())
+        write_record(record, unfinished, {name: digest(unfinished / name) for name in names})
     return record
+
+
+def write_record(record: dict[str, Any], folder: Path, files: dict[str, str]) -> None:
+    """Write the record of an input, and the SHA-256 of its files, into its folder."""
+    write_bytes(folder / RECORD, (to_json(record | {"files": files}) + "\n").encode())
 
 
 def network_of(run: Run, inputs: Any) -> dict[str, str]:
@@ -333,8 +434,9 @@ def network_of(run: Run, inputs: Any) -> dict[str, str]:
     return {"checkpoint": run.method.sha256(inputs)}
 
 
-def unanswered(run: Run, job: Job, reason: str, remedy: str) -> dict[str, Any]:
-    """The record of an input that failed."""
+def unanswered(run: Run, job: Job, folder: Path, reason: str, remedy: str) -> dict[str, Any]:
+    """The record of an input that failed, of which no earlier answer is left."""
+    remove_answer(folder)
     return {
         "task": run.task_name,
         "input": str(job.path),
@@ -346,32 +448,50 @@ def unanswered(run: Run, job: Job, reason: str, remedy: str) -> dict[str, Any]:
     }
 
 
-def state(path: Path) -> tuple[int, int]:
-    """Size and time of change of an input."""
+def remove_answer(folder: Path) -> None:
+    """Remove an earlier answer, but for files that somebody else changed or put there."""
     try:
-        state = path.stat()
-    except OSError as error:
-        reason = f"{path} cannot be read: {error.strerror}."
-        raise ToolkitError(reason, "Check the path and its permissions.") from error
-    return state.st_size, state.st_mtime_ns
+        for name, sha256 in earlier_files(folder).items():
+            if is_as_written(folder / name, sha256):
+                (folder / name).unlink()
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    except OSError:
+        return  # there is none, or the folder cannot be written
 
 
-def finished(folder: Path, key: str, sha256: str) -> dict[str, Any] | None:
-    """The record of an input that was answered alike, and whose files are all there."""
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The record that a run left in a folder; None when there is none that can be read."""
     try:
-        record = json.loads((folder / RECORD).read_text())
-        same = record["run"] == key and record["sha256"] == sha256
-        return (
-            record if same and all(Path(output).is_file() for output in record["outputs"]) else None
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        record = json.loads((folder / RECORD).read_bytes())
+        right = isinstance(record["outputs"], list) and isinstance(record.get("files", {}), dict)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return record if right else None
+
+
+def finished(folder: Path, run: Run, job: Job, sha256: str) -> dict[str, Any] | None:
+    """The record of an input that was answered alike, and whose files are all there as they were
+    written; None when there is none. Of another path with the same content it is made this one's."""
+    record = read_record(folder)
+    if record is None or (record.get("run"), record.get("sha256")) != (run.key, sha256):
+        return None
+    files = record.pop("files", {})
+    if not files or not all(is_as_written(folder / name, its) for name, its in files.items()):
         return None
 
+    here = {"input": str(job.path), "outputs": [str(folder / name) for name in files]}
+    if record | here != record:
+        record |= here
+        write_record(record, folder, files)
+    return record
 
-def earlier(folder: Path) -> set[str]:
-    """The names of the files that an earlier run wrote there, by its own record; none when it left no record."""
-    try:
-        outputs = json.loads((folder / RECORD).read_text())["outputs"]
-        return {RECORD, *(Path(output).name for output in outputs)}
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
+
+def earlier_files(folder: Path) -> dict[str, str | None]:
+    """The files that an earlier run wrote there, by its own record, with their SHA-256; none when
+    it left no record. Records of an earlier version name no SHA-256."""
+    record = read_record(folder)
+    if record is None:
+        return {}
+    files = record.get("files") or {Path(str(output)).name: None for output in record["outputs"]}
+    return {RECORD: None, **files}

@@ -7,8 +7,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from hvd.toolkit.core import Task
+from hvd.toolkit.core import Task, printable
 
 MOST_ROWS = 50  # of a run; the manifest holds all
 FEW = 3  # inputs that failed, named in the closing sentence
@@ -20,7 +21,7 @@ def draw_table(header: list[str], rows: list[list[str]], is_text: list[bool]) ->
     for title, left in zip(header, is_text, strict=True):
         table.add_column(title, justify="left" if left else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(printable(cell)) for cell in row))
 
     console = Console(file=io.StringIO(), width=200, markup=False, emoji=False, highlight=False)
     console.print(table)
@@ -90,7 +91,10 @@ class RunTable:
         answered = self.counts["ok"]
         more = answered + self.counts["failed"] - len(rows)
         lines += [f"... and {more} more."] if more else []
-        lines += [f"Note on {count} of {answered}: {note}" for note, count in self.notes.items()]
+        lines += [
+            f"Note on {count} of {answered}: {printable(note)}"
+            for note, count in self.notes.items()
+        ]
         lines.append(self.sentence())
         return "\n".join(lines).encode(errors="backslashreplace").decode()
 
@@ -104,4 +108,6 @@ class RunTable:
             more = " and others" if self.counts["failed"] > len(self.failed) else ""
             sentence += f"; failed: {', '.join(self.failed)}{more}"
         sentence += f". All records: {self.out / 'manifest.jsonl'}."
-        return f"{sentence} Open first: {self.pictures[0]}" if self.pictures else sentence
+        if self.pictures:
+            sentence += f" Open first: {self.pictures[0]}"
+        return printable(sentence)

@@ -19,6 +19,8 @@ from hvd.toolkit.decoding import Kind
 from hvd.toolkit.images import decoded
 
 LARGEST_SIDE = 1 << 16  # pixels: a longer side is a mistake
+LARGEST_MASK = 1 << 24  # pixels, where the size of the picture is not told
+LONGEST_ID = 200  # characters
 CIRCLE = 64  # corners of a polygon that stands for a circle
 
 
@@ -125,7 +127,11 @@ def key(value: Any) -> Any:
     """An id that can be looked up: 7, 7.0 and "7" are one."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else None
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        return None
+    if isinstance(value, int) and abs(value) >= 10**LONGEST_ID:
+        return None
+    return str(value) if len(str(value)) <= LONGEST_ID else None
 
 
 def coco_instance(annotation: dict[str, Any], identity: str, category: str, rank: int) -> Instance:
@@ -170,14 +176,7 @@ def voc(root: ElementTree.Element, file: str, found: Annotations) -> None:
         for polygon in entry.findall("polygon"):
             corners = [(p.findtext("x"), p.findtext("y")) for p in polygon.findall("pt")]
             if not corners:
-                coordinates = {part.tag: part.text for part in polygon}
-                last = max(
-                    (int(tag[1:]) for tag in coordinates if re.fullmatch(r"[xy]\d{1,6}", tag)),
-                    default=0,
-                )
-                corners = [
-                    (coordinates.get(f"x{k}"), coordinates.get(f"y{k}")) for k in range(1, last + 1)
-                ]
+                corners = numbered_corners({part.tag: part.text for part in polygon})
             if corners:
                 outlines.append(points(corners))
         if (corner := entry.find("bndbox")) is not None:
@@ -189,6 +188,17 @@ def voc(root: ElementTree.Element, file: str, found: Annotations) -> None:
         instances.append(Instance(str(rank), category, tuple(outlines), None, box, rank=rank))
     size = size_of(root.findtext("size/width"), root.findtext("size/height"))
     found.images.append(Annotated(file, name, size, tuple(instances)))
+
+
+def numbered_corners(coordinates: dict[str, str | None]) -> list[tuple[str | None, str | None]]:
+    """The corners x1, y1, x2 ... of a polygon, None for a coordinate that is missing.
+
+    There are as many as have a number, however high the highest is: when some are missing, one of
+    these is.
+    """
+    numbers = {int(tag[1:]) for tag in coordinates if re.fullmatch(r"[xy]\d{1,6}", tag)}
+    places = range(1, len(numbers) + 1)
+    return [(coordinates.get(f"x{k}"), coordinates.get(f"y{k}")) for k in places]
 
 
 def cvat(root: ElementTree.Element, file: str, found: Annotations) -> None:
@@ -302,6 +312,8 @@ def labelme(document: dict[str, Any], file: str, found: Annotations) -> None:
     name = path.replace("\\", "/") if isinstance(path, str) and path else Path(file).stem
     outside = name.startswith("/") or ".." in name.split("/") or ":" in name
     name = name.rsplit("/", 1)[-1] if outside else (PurePosixPath(file).parent / name).as_posix()
+    size = size_of(document.get("imageWidth"), document.get("imageHeight"))
+    largest = size[0] * size[1] if size else LARGEST_MASK
     instances = []
     for rank, entry in enumerate(entries(document, "shapes")):
         found.met += 1
@@ -327,7 +339,7 @@ def labelme(document: dict[str, Any], file: str, found: Annotations) -> None:
             low, high = corners.min(0), corners.max(0)
             box = box_of([*low, *(high - low)])
         elif kind == "mask" and len(values) == 4:
-            runs = drawn_mask(entry.get("mask"), values)
+            runs = drawn_mask(entry.get("mask"), values, largest)
         else:
             found.problems.append(
                 Problem(
@@ -337,14 +349,15 @@ def labelme(document: dict[str, Any], file: str, found: Annotations) -> None:
             continue
         found.categories.setdefault(category)
         instances.append(Instance(str(rank), category, outlines, runs, box, rank=rank))
-    size = size_of(document.get("imageWidth"), document.get("imageHeight"))
     found.images.append(Annotated(file, name, size, tuple(instances)))
 
 
-def drawn_mask(packed: Any, corners: np.ndarray) -> Runs:
-    """A mask of LabelMe, a PNG in base 64 of what lies between two corners, as runs; runs of nothing when it cannot be read."""
+def drawn_mask(packed: Any, corners: np.ndarray, largest: int) -> Runs:
+    """A mask of LabelMe, a PNG in base 64 of what lies between two corners, as runs; runs of nothing
+    when it cannot be read, or has more pixels than the `largest` that fits the picture."""
     try:
-        mask = decoded(base64.b64decode(packed, validate=True), "mask", Kind.GREY) > 0
+        data = base64.b64decode(packed, validate=True)
+        mask = decoded(data, "mask", Kind.GREY, largest) > 0
     except (ToolkitError, TypeError, ValueError):
         return Runs((), (0, 0))
     if not np.isfinite(corners).all():

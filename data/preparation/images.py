@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -42,6 +43,14 @@ class Plan:
     count: int
 
 
+def image_sha256(path: Path) -> str | None:
+    """SHA-256 of the file of an image; None when it cannot be read."""
+    try:
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    except ToolkitError:
+        return None
+
+
 def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, bytes]]:
     """What the manifest and the report say of an image, and its files by their names; none when it is skipped."""
     options, annotated = plan.options, item.annotated
@@ -67,6 +76,7 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
             remark("dropped", "its image was skipped", instance)
         return record | {
             "status": "skipped",
+            "sha256": image_sha256(options.images / item.source),
             "remarks": [asdict(one) for one in remarks],
             "kept": [],
         }, {}

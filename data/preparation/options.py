@@ -4,7 +4,15 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvd.toolkit.options import ImageOptions, Options, option, parse_shard, two_numbers
+from hvd.toolkit.options import (
+    LARGEST_SEED,
+    MOST_WORKERS,
+    ImageOptions,
+    Options,
+    option,
+    parse_shard,
+    two_numbers,
+)
 
 REQUIRED = dataclasses.MISSING
 
@@ -55,14 +63,14 @@ class PrepareOptions(ImageOptions):
         choices=("area", "order", "classes"),
     )
     boxes: bool = option(False, "Take objects that are boxes alone, as rectangles.")
-    seed: int = option(0, "Seed of the split into train, val and test.", low=0)
+    seed: int = option(0, "Seed of the split into train, val and test.", low=0, high=LARGEST_SEED)
 
 
 @dataclass(frozen=True)
 class WorkerOptions(Options):
     """How many processes work."""
 
-    workers: int = option(2, "Processes.", low=1, kw_only=True)
+    workers: int = option(2, "Processes.", low=1, high=MOST_WORKERS, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -83,18 +91,18 @@ class GenerateOptions(WorkerOptions):
     """How many samples are generated, and where to."""
 
     out: Path = option(REQUIRED, "Folder to write.")
-    seed: int = option(0, "Seed of what is generated.", low=0, kw_only=True)
+    seed: int = option(0, "Seed of what is generated.", low=0, high=LARGEST_SEED, kw_only=True)
 
 
 @dataclass(frozen=True)
 class SceneOptions(GenerateOptions):
     """Generated scenes: a folder with images/ and annotations.json."""
 
-    images: int = option(200, "Scenes to generate.", low=1)
+    images: int = option(200, "Scenes to generate.", low=1, high=10_000_000)
 
 
 @dataclass(frozen=True)
 class HeadOptions(GenerateOptions):
     """Generated heads: a folder with train.npy, val.npy, missing.npy and a contact sheet."""
 
-    images: int = option(15000, "Heads to generate for training.", low=1)
+    images: int = option(15000, "Heads to generate for training.", low=1, high=10_000_000)

@@ -20,14 +20,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hvd.data.preparation import annotations, report
-from hvd.data.preparation.images import Item, Plan, prepared_image
+from hvd.data.preparation.images import Item, Plan, image_sha256, prepared_image
 from hvd.data.preparation.instances import Annotations, Problem
 from hvd.data.preparation.options import PrepareOptions
 from hvd.data.preparation.split import PARTS, alike, shared_out
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import SUFFIXES
-from hvd.toolkit.manifest import LOCK, hold
-from hvd.toolkit.outputs import made_folder, unwritable, write_bytes
+from hvd.toolkit.locking import LOCK, hold_lock
+from hvd.toolkit.outputs import make_folder, unwritable, write_bytes
 from hvd.toolkit.processes import keep_memory, pool
 from hvd.toolkit.tasks.objects.options import SMALLEST
 from hvd.toolkit.tasks.objects.types import BACKGROUND, IGNORE
@@ -77,8 +77,9 @@ def prepared(
     chunks = [items[k : k + CHUNK] for k in range(0, len(items), CHUNK)]
     work = out.with_name(f"{out.name}.unfinished")
     with ExitStack() as stack:
-        hold(stack, made_folder(work) / LOCK, shared=shard is not None)
-        begin(work, options, found.sha256, resume or shard is not None)
+        hold_lock(stack, make_folder(work) / LOCK, shared=shard is not None)
+        begin(work, options, found.sha256, items, resume or shard is not None)
+        forget_changed(work, options.images, chunks)
         yield from chunk_by_chunk(work, plan, chunks, workers, shard)
         if shard is None:
             conclude(work, out, options, classes, found, problems, len(chunks))
@@ -109,15 +110,31 @@ def chunk_by_chunk(
         processes.shutdown(cancel_futures=True)
 
 
-def begin(work: Path, options: PrepareOptions, sha256: str, resume: bool) -> None:
-    """The folder of an unfinished run, with the options it was begun with, and the SHA-256 of its annotations."""
-    told = asdict(options) | {"annotations": sha256, "images": str(options.images)}
+def begin(
+    work: Path, options: PrepareOptions, sha256: str, items: list[Item], resume: bool
+) -> None:
+    """Make the folder of an unfinished run, with the options that it was begun with, the SHA-256 of
+    its annotations and that of the list of its images; or check that it was begun with the same."""
+    listed = [(item.source, item.name, item.annotated.name) for item in items]
+    told = asdict(options) | {
+        "annotations": sha256,
+        "images": str(options.images),
+        "image_list": hashlib.sha256(json.dumps(listed).encode()).hexdigest(),
+        "image_count": len(items),
+    }
     begun = work / "options.json"
     if begun.exists():
         if not resume:
             remedy = "Give --resume to go on with it, or remove that folder."
             raise ToolkitError(f"An unfinished run lies in {work}.", remedy, status=2)
-        if json.loads(begun.read_text()) != json.loads(json.dumps(told)):
+        earlier = read_options(begun)
+        if earlier.get("image_list") != told["image_list"]:
+            before, now = earlier.get("image_count"), len(items)
+            reason = (
+                f"The images are others than when the run in {work} was begun: {before}, now {now}."
+            )
+            raise ToolkitError(reason, "Remove that folder, and begin anew.", status=2)
+        if earlier != json.loads(json.dumps(told)):
             raise ToolkitError(
                 f"The run in {work} was begun with other options.",
                 "Resume it as it was begun, or remove it.",
@@ -130,7 +147,35 @@ def begin(work: Path, options: PrepareOptions, sha256: str, resume: bool) -> Non
     else:
         write_bytes(begun, json.dumps(told, indent=2).encode())
     for name in ("images", "masks", "instances", "chunks"):
-        made_folder(work / name)
+        make_folder(work / name)
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """The options that a run was begun with; ToolkitError with status 5 when they cannot be read."""
+    try:
+        earlier = json.loads(path.read_bytes())
+        if not isinstance(earlier, dict):
+            raise ValueError("it is no object")
+    except (OSError, ValueError, RecursionError) as error:
+        reason = f"{path} does not say what was begun: {error}."
+        raise ToolkitError(reason, f"Remove {path.parent}, and begin anew.", status=5) from error
+    return earlier
+
+
+def forget_changed(work: Path, images: Path, chunks: list[list[Item]]) -> None:
+    """Remove the lists of chunks of which an image changed since, or that are damaged: they are
+    prepared again."""
+    for k, items in enumerate(chunks):
+        path = chunk_list(work, k)
+        try:
+            records = [json.loads(line) for line in path.read_text().splitlines()]
+            before = [(record["source"], record["sha256"]) for record in records]
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            before = None
+        if before != [(item.source, image_sha256(images / item.source)) for item in items]:
+            path.unlink()
 
 
 def chosen_classes(
@@ -205,7 +250,7 @@ def matched(found: Annotations, folder: Path) -> tuple[list[Item], list[Problem]
             )
             reason = f"several images have this name: {', '.join(candidates[:3])}"
             if not candidates:
-                there = (folder / name).is_file()
+                there = os.path.isfile(folder / name)
                 reason = (
                     "its file is of no kind that can be read" if there else "there is no such image"
                 )
@@ -355,7 +400,7 @@ def moved(
         sorted({parts[record["name"]] for record in records}), KINDS
     ):
         if any((work / kind).iterdir()):
-            made_folder(work / part / kind)
+            make_folder(work / part / kind)
     for record in records:
         part = parts[record["name"]]
         for kind, suffix in KINDS:

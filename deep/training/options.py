@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvd.toolkit.options import Options, option
+from hvd.toolkit.options import LARGEST_SEED, MOST_STEPS, MOST_WORKERS, Options, option
 
 REQUIRED = dataclasses.MISSING
 
@@ -15,15 +15,21 @@ class TrainOptions(Options):
 
     data: Path = option(REQUIRED, "Folder with the task's training and validation parts.")
     out: Path = option(REQUIRED, "Folder of the run: weights, history, TensorBoard events.")
-    steps: int | None = option(None, "Optimiser steps.", low=1, shown_default="the recipe's")
-    epochs: int | None = option(
-        None, "Times that every image is shown, instead of --steps; objects alone.", low=1
+    steps: int | None = option(
+        None, "Optimiser steps.", low=1, high=MOST_STEPS, shown_default="the recipe's"
     )
-    seed: int = option(0, "Seed of weights and batches.", low=0)
+    epochs: int | None = option(
+        None,
+        "Times that every image is shown, instead of --steps; objects alone.",
+        low=1,
+        high=MOST_STEPS,
+    )
+    seed: int = option(0, "Seed of weights and batches.", low=0, high=LARGEST_SEED)
     threads: int = option(
         2,
         "Processor threads; where a graphics processor learns, processes that make its batches.",
         low=1,
+        high=MOST_WORKERS,
     )
     resume: bool = option(False, "Go on from the last validation in --out.")
     weights: Path | None = option(

@@ -15,7 +15,7 @@ from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.outputs import default_mode
 
 STATE = "state.safetensors"
-EARLIER = "state.pt"  # of version 1.0 and before, a pickle
+EARLIER = "state.pt"  # of an earlier version, a pickle
 BEGIN_ANEW = "Remove the folder, or train to another one."
 
 

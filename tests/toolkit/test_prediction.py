@@ -16,8 +16,9 @@ import pytest
 from hvd.toolkit import outputs, prediction, registry
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import write_png
-from hvd.toolkit.manifest import HELD, Manifest, locked
-from hvd.toolkit.prediction import circumstances, merged, predicted
+from hvd.toolkit.locking import locked
+from hvd.toolkit.manifest import HELD, Manifest, read_manifest
+from hvd.toolkit.prediction import circumstances, merge_shards, predicted
 from hvd.toolkit.tasks.objects.options import InputOptions
 from hvd.toolkit.tasks.objects.types import Labelled
 from tests.hostile.rows import row
@@ -162,9 +163,9 @@ def test_shares_put_together_are_one_run(place, whole):
 def test_shares_that_lack_one_are_not_put_together(place):
     answer(place, shard=(1, 2))
     with pytest.raises(ToolkitError, match="manifest-2-of-2"):
-        merged(place / "out")
+        merge_shards(place / "out")
     with pytest.raises(ToolkitError, match="no shards"):
-        merged(place / "in")
+        merge_shards(place / "in")
 
 
 def test_shards_of_different_runs_are_not_put_together(place):
@@ -174,7 +175,7 @@ def test_shards_of_different_runs_are_not_put_together(place):
     paths = (place / "in",)
     list(predicted(task, "baseline", other, paths, place / "out", InputOptions(), shard=(2, 2)))
     with pytest.raises(ToolkitError, match="different runs") as error:
-        merged(place / "out")
+        merge_shards(place / "out")
     assert error.value.status == 5 and not (place / "out/manifest.jsonl").exists()
 
 
@@ -298,7 +299,7 @@ def test_names_of_any_kind_are_told_as_json_and_found_again(place):
     for name in names:
         (place / "in" / name).write_bytes((place / "in/001.png").read_bytes())
     assert sum(r["status"] == "ok" for r in answer(place)) == COUNT - 1 + len(names)
-    told = {r["input"].rpartition("/")[2] for r in Manifest.read(place / "out/manifest.jsonl")}
+    told = {r["input"].rpartition("/")[2] for r in read_manifest(place / "out/manifest.jsonl")}
     assert set(names) <= told
 
 
@@ -308,7 +309,7 @@ def test_records_beyond_what_is_held_in_memory_come_out_in_order(tmp_path):
     for k in order.tolist():
         manifest.add({"input": f"{k:06d}"})
     manifest.finish(tmp_path / "all.jsonl")
-    assert [r["input"] for r in Manifest.read(tmp_path / "all.jsonl")] == [
+    assert [r["input"] for r in read_manifest(tmp_path / "all.jsonl")] == [
         f"{k:06d}" for k in range(len(order))
     ]
 
@@ -477,10 +478,10 @@ def test_a_run_that_was_stopped_while_it_wrote_can_be_run_again(micrographs, mon
     grains(micrographs, "a")
     whole = outputs.write_bytes
 
-    def stopped(path, data):
+    def stopped(path, data, work=None):
         if path.name == "summary.csv":
             raise KeyboardInterrupt
-        whole(path, data)
+        whole(path, data, work)
 
     monkeypatch.setattr(outputs, "write_bytes", stopped)
     with pytest.raises(KeyboardInterrupt):

@@ -18,7 +18,7 @@ from hvd.data.preparation import split as parts
 from hvd.data.preparation.options import PrepareOptions
 from hvd.data.preparation.run import prepared
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.manifest import LOCK, hold
+from hvd.toolkit.locking import LOCK, hold_lock
 from hvd.toolkit.tasks.objects.dataset import data_set, read_pair
 
 SQUARE = [10, 10, 30, 10, 30, 30, 10, 30]
@@ -406,7 +406,7 @@ def test_two_runs_do_not_write_to_one_output(scene_options, tmp_path):
     work = tmp_path / "out.unfinished"
     work.mkdir()
     with ExitStack() as stack:
-        hold(stack, work / LOCK, shared=False)
+        hold_lock(stack, work / LOCK, shared=False)
         with pytest.raises(ToolkitError, match="Another run") as refusal:
             run(scene_options, tmp_path / "out")
     assert refusal.value.status == 4

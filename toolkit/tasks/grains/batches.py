@@ -139,7 +139,7 @@ def compared(batches: dict[str, np.ndarray]) -> str:
     for (a, x), (b, y) in itertools.combinations(batches.items(), 2):
         distance, p = two_samples(x, y)
         medians = f"{np.median(x):.6g}", f"{np.median(y):.6g}"
-        rows.writerow([a, b, len(x), len(y), *medians, f"{distance:.4f}", f"{p:.4g}"])
+        rows.writerow([cell(a), cell(b), len(x), len(y), *medians, f"{distance:.4f}", f"{p:.4g}"])
     return text.getvalue()
 
 

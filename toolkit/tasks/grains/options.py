@@ -1,15 +1,16 @@
 """What can be said about a micrograph, and how samples are changed before they are answered."""
 
-import math
 from dataclasses import dataclass
 
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.options import ImageOptions, flag, option
+from hvd.toolkit.options import ImageOptions, option
 
 PREDICT = "Find grain boundaries, and measure the grains."
 INPUT = "Each INPUT is a micrograph, or a folder of them: one batch. Several batches are compared."
 SAMPLES = "Samples are micrographs with drawn boundaries."
 DATA = "Folder with images/NAME.* and boundaries/NAME.png, or builtin: generated."
+
+FINEST, COARSEST = 1e-7, 1e6  # micrometres a pixel: beyond, a scale is a mistake
 
 
 @dataclass(frozen=True)
@@ -17,21 +18,24 @@ class InputOptions(ImageOptions):
     """What is known of a micrograph."""
 
     micrometres_per_pixel: float | None = option(
-        None, "The scale.", shown_default="of a TIFF's tags, or none: pixels"
+        None,
+        "The scale.",
+        low=FINEST,
+        high=COARSEST,
+        shown_default="of a TIFF's tags, or none: pixels",
     )
     scale_bar_micrometres: float | None = option(
-        None, "Find the scale bar in the image, which stands for this length."
+        None,
+        "Find the scale bar in the image, which stands for this length.",
+        low=1e-6,
+        high=1e9,
     )
-    exclude_bottom: int = option(0, "Rows of the microscope's data bar to leave out.", low=0)
+    exclude_bottom: int = option(
+        0, "Rows of the microscope's data bar to leave out.", low=0, high=1_000_000
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("micrometres_per_pixel", "scale_bar_micrometres"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ToolkitError(
-                    f"{name} is {value}.", f"Give a positive {flag(name)}.", status=2
-                )
         if self.micrometres_per_pixel and self.scale_bar_micrometres:
             remedy = "Give --micrometres-per-pixel or --scale-bar-micrometres, not both."
             raise ToolkitError("Two scales are given.", remedy, 2)

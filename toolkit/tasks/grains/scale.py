@@ -1,7 +1,6 @@
 """The scale of a micrograph: given, read from a TIFF's tags, or measured on its scale bar."""
 
 import io
-import math
 from dataclasses import dataclass
 
 import cv2
@@ -9,6 +8,7 @@ import numpy as np
 import tifffile
 
 from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.tasks.grains.options import COARSEST, FINEST
 from hvd.toolkit.tiff import is_tiff, quiet_tifffile
 
 MICROMETRES = {  # in a unit, by its name in lower case
@@ -48,7 +48,7 @@ def tiff_scale(data: bytes) -> Scale:
         Exception
     ):  # garbled tags fail in a dozen ways, and a micrograph without a scale is still one
         return Scale()
-    if not all(math.isfinite(size) and size > 0 for size in each):
+    if not all(FINEST <= size <= COARSEST for size in each):
         return Scale()
     if (
         unit in ("", "inch") and each[0] > PRINTED

@@ -1,8 +1,11 @@
 """Kinds of files that hold scans: .npy, images and folders of them, NIfTI volumes, DICOM; each read with what writes its like."""
 
 import gzip
+import hashlib
 import io
 import math
+import struct
+import zlib
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +16,7 @@ import numpy as np
 import tifffile
 
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.decoding import Kind
+from hvd.toolkit.decoding import FRAMES, Kind, segments
 from hvd.toolkit.images import LARGEST_FILE, SUFFIXES, decoded, read_array, read_bytes
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.outputs import write_bytes
@@ -202,6 +205,9 @@ def extra(module: str, path: Path) -> Any:
 
 # --- NIfTI
 
+NIFTI_HEADER = 540  # bytes of the longer of its two kinds
+BEHIND = 1 << 20  # bytes that may lie behind the values
+
 
 @dataclass(frozen=True)
 class NiftiWriter:
@@ -256,7 +262,7 @@ def nifti(path: Path) -> Stored:
     name = path.name[: -len(suffix)]
     data = read_bytes(path)
     try:
-        raw = unzipped(data, path) if zipped else data
+        raw = unzipped_volume(data, path, nibabel) if zipped else data
         version = nibabel.Nifti2Image if b"n+2" in raw[4:8] else nibabel.Nifti1Image
         image = version.from_bytes(raw)
         told = math.prod(image.header.get_data_shape()) * image.header.get_data_dtype().itemsize
@@ -292,11 +298,23 @@ def nifti(path: Path) -> Stored:
     return Stored(spatial, writer, zero, volume=True)
 
 
-def unzipped(data: bytes, path: Path) -> bytes:
-    """What a .gz file holds, up to the largest file that is read."""
-    raw = gzip.GzipFile(fileobj=io.BytesIO(data)).read(LARGEST_FILE + 1)
-    if len(raw) > LARGEST_FILE:
-        raise ToolkitError(f"{path} unpacks to more than 1 GiB.", "Split the volume.")
+def unzipped_volume(data: bytes, path: Path, nibabel: Any) -> bytes:
+    """What a .nii.gz file holds, as long as it is not far more than its header says."""
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+        start = file.read(NIFTI_HEADER)
+        second = b"n+2" in start[4:8]
+        kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
+        header = kind(start[: kind.sizeof_hdr], check=False)
+        values = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+        most = int(header["vox_offset"]) + values + BEHIND
+        if not 0 <= most <= LARGEST_FILE:
+            raise ToolkitError(f"{path} unpacks to more than 1 GiB.", "Split the volume.")
+        raw = start + file.read(most - len(start) + 1)
+    if len(raw) > most:
+        reason = (
+            f"{path} unpacks to more than the {values:,} bytes of values that its header names."
+        )
+        raise ToolkitError(reason, "Save the volume again.")
     return raw
 
 
@@ -331,7 +349,11 @@ class DicomWriter:
         try:
             copy = pydicom.dcmread(io.BytesIO(self.data))
             frames = values.reshape(self.pixels.shape)
-            copy.set_pixel_data(frames, self.photometric, self.bits, generate_instance_uid=True)
+            copy.set_pixel_data(frames, self.photometric, self.bits, generate_instance_uid=False)
+            # of the same scan, filled alike, it is the same image
+            content = [hashlib.sha256(part).hexdigest() for part in (self.data, values.tobytes())]
+            identifier = pydicom.uid.generate_uid(entropy_srcs=content)
+            copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = identifier
             copy.ImageType = ["DERIVED", "SECONDARY"]
             copy.DerivationDescription = CAUTION
             copy.save_as(packed, enforce_file_format=True)
@@ -346,8 +368,12 @@ def dicom(path: Path) -> Stored:
     pydicom = extra("pydicom", path)
     data = read_bytes(path)
     try:
+        check_deflated(pydicom, data, path)
         scan = pydicom.dcmread(io.BytesIO(data))
+        check_frames(pydicom, scan, path)
         pixels = scan.pixel_array
+    except ToolkitError:
+        raise
     except Exception as error:  # pydicom's errors share no base class
         reason = f"{path} is no DICOM image that can be read: {error}."
         raise ToolkitError(reason, "Export it uncompressed.") from error
@@ -361,3 +387,65 @@ def dicom(path: Path) -> Stored:
     name = path.stem if path.name.lower().endswith(DICOM) else path.name
     frames = pixels[None] if pixels.ndim == 2 else pixels
     return Stored(frames, DicomWriter(path, data, pixels, kind, scan.BitsStored, name))
+
+
+def pixel_bytes(scan: Any, path: Path) -> int:
+    """The bytes of all pixels that a DICOM header names; ToolkitError when they are too many."""
+    frames = int(scan.get("NumberOfFrames") or 1)
+    rows, columns = int(scan.Rows), int(scan.Columns)
+    each = int(scan.get("SamplesPerPixel") or 1) * -(-int(scan.BitsAllocated) // 8)
+    total = frames * rows * columns * each
+    if not 0 < total <= LARGEST_FILE:
+        raise ToolkitError(f"{path} names {total:,} bytes of pixels.", "Split it: 1 GiB at most.")
+    return total
+
+
+def check_deflated(pydicom: Any, data: bytes, path: Path) -> None:
+    """Raise ToolkitError for a deflated file that holds far more than its header names."""
+    meta = pydicom.filereader.read_file_meta_info(io.BytesIO(data))
+    if meta.get("TransferSyntaxUID") != pydicom.uid.DeflatedExplicitVRLittleEndian:
+        return
+    # the preamble, the prefix, the length of the group and the group
+    start = 132 + 12 + int(meta.FileMetaInformationGroupLength)
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    held = inflate.decompress(data[start:], BEHIND)
+    header = pydicom.dcmread(io.BytesIO(held), force=True, stop_before_pixels=True)
+    most = pixel_bytes(header, path) + BEHIND
+    while len(held) <= most and inflate.unconsumed_tail:
+        held += inflate.decompress(inflate.unconsumed_tail, BEHIND)
+    if len(held) > most:
+        reason = f"{path} unpacks to far more than the pixels that its header names."
+        raise ToolkitError(reason, "Export it uncompressed.")
+
+
+def check_frames(pydicom: Any, scan: Any, path: Path) -> None:
+    """Raise ToolkitError unless each compressed frame is as large as the header says."""
+    pixel_bytes(scan, path)
+    if not scan.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    if scan.file_meta.TransferSyntaxUID == pydicom.uid.RLELossless:
+        return  # a code of two bytes stands for 128 at most
+    count = int(scan.get("NumberOfFrames") or 1)
+    wanted = int(scan.Rows), int(scan.Columns)
+    for frame in pydicom.encaps.generate_frames(scan.PixelData, number_of_frames=count):
+        shape = frame_shape(frame)
+        if shape != wanted:
+            reason = f"{path} holds a frame of {shape}, where its header says {wanted}."
+            raise ToolkitError(reason, "Export it uncompressed.")
+
+
+JPEG_2000 = b"\xff\x4f\xff\x51"  # how a codestream begins: its start, and the marker of its size
+JPEG_LS = 0xF7  # marker
+
+
+def frame_shape(frame: bytes) -> tuple[int, int] | None:
+    """Height and width of a compressed frame, as it says; None when it does not."""
+    place = frame.find(JPEG_2000)
+    if place >= 0:
+        right, bottom, left, top = struct.unpack_from(">IIII", frame, place + 8)
+        return bottom - top, right - left
+    for marker, content in segments(frame):
+        if marker in FRAMES or marker == JPEG_LS:
+            height, width = struct.unpack_from(">HH", content, 1)
+            return height, width
+    return None

@@ -1,0 +1,36 @@
+"""Pictures that `show` draws, which alone it draws over."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.outputs import write_bytes
+
+KEY, OURS = "Software", "toolkit show"  # a text in the file
+
+
+def check_drawing(path: Path) -> None:
+    """Refuse to draw over what we did not draw: ToolkitError with status 4."""
+    if not (path.exists() or path.is_symlink()):
+        return
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            ours = image.info.get(KEY) == OURS and not path.is_symlink()
+    except Exception:  # whatever Pillow raises, it is no picture of ours
+        ours = False
+    if not ours:
+        reason = f"{path} was not drawn by `toolkit show`."
+        raise ToolkitError(reason, "Move it, or give another --out.", status=4)
+
+
+def write_drawing(path: Path, image: np.ndarray) -> None:
+    """uint8 (H, W, 3) RGB to a PNG file that says who drew it, whole or not at all."""
+    text = PngInfo()
+    text.add_text(KEY, OURS)
+    packed = io.BytesIO()
+    Image.fromarray(image).save(packed, "png", pnginfo=text)
+    write_bytes(path, packed.getvalue())
