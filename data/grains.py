@@ -266,7 +266,7 @@ def labelled(
             remedy = "Give a folder with images/NAME.* and boundaries/NAME.png, or builtin."
             raise ToolkitError(f"There is no folder {folder / part}.", remedy, status=5)
     paths = sorted(
-        p for p in (folder / "images").iterdir() if p.is_file() and wanted(p.name, str(p))
+        p for p in (folder / "images").iterdir() if p.is_file() and is_image_name(p.name, str(p))
     )
     if not paths:
         raise ToolkitError(

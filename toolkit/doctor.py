@@ -5,6 +5,8 @@ import platform
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +23,10 @@ PACKAGES = (
     "opencv-python-headless",
     "hdbscan",
     "onnxruntime",
+    "pillow",
+    "simplejpeg",
+    "tifffile",
+    "imagecodecs",
 )
 OTHER_OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
 EXTRAS = {"train": "torch", "prepare": "shapely", "mri": "nibabel", "report": "typst"}
@@ -53,6 +59,9 @@ def findings() -> Iterator[Finding]:
         )
     yield processor()
     yield writable(Path(tempfile.gettempdir()))
+    yield lockable(Path(tempfile.gettempdir()))
+    yield telemetry()
+    yield strict_decoders()
     yield from checkpoints()
     for task in registry.TASKS:
         yield answered(task)
@@ -68,6 +77,8 @@ def installed(name: str) -> str:
 
 def processor() -> Finding:
     """Cores, load and threads."""
+    with suppress(Exception):  # what is broken shows below
+        import_module("sklearn.utils")  # with all libraries that have threads of their own
     cores, load = os.cpu_count(), os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     names = ", ".join(
         sorted({f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()})
@@ -92,6 +103,68 @@ def writable(folder: Path) -> Finding:
             "Set TMPDIR to a folder that can be written.",
         )
     return Finding("temporary files", f"{folder} can be written")
+
+
+def lockable(folder: Path) -> Finding:
+    """Whether a run can keep others from its folder."""
+    try:
+        from hvd.toolkit.locking import locked
+
+        with tempfile.TemporaryDirectory(dir=folder) as out, locked(Path(out), None):
+            return Finding("locks", f"work in {folder}")
+    except Exception as error:  # whatever it is, it is what was to be found out
+        return Finding("locks", f"{type(error).__name__}: {error}", "Set TMPDIR to a local disk.")
+
+
+def telemetry() -> Finding:
+    """Whether onnxruntime sends nothing to its maker."""
+    try:
+        from hvd.toolkit.network import TELEMETRY, import_onnxruntime, telemetry_is_off
+
+        if not telemetry_is_off():
+            return Finding("telemetry of onnxruntime", "may be on", TELEMETRY)
+        import_onnxruntime()
+    except Exception as error:  # whatever it is, it is what was to be found out
+        return Finding("telemetry of onnxruntime", f"{type(error).__name__}: {error}", AGAIN)
+    return Finding("telemetry of onnxruntime", "off")
+
+
+def strict_decoders() -> Finding:
+    """Whether pictures that are cut short are refused, as nobody but the decoders can tell."""
+    try:
+        answered = [kind for kind, data in cut_pictures() if is_decoded(data)]
+    except Exception as error:  # whatever it is, it is what was to be found out
+        return Finding("damaged pictures", f"{type(error).__name__}: {error}", AGAIN)
+    if answered:
+        return Finding("damaged pictures", f"answered: {', '.join(answered)}", AGAIN)
+    return Finding("damaged pictures", "refused: JPEG, PNG, TIFF")
+
+
+def cut_pictures() -> Iterator[tuple[str, bytes]]:
+    """Half a picture of each format, with what its end looks like behind it."""
+    import cv2
+    import numpy as np
+
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    jpeg, png, tiff = (
+        cv2.imencode(suffix, picture)[1].tobytes() for suffix in (".jpg", ".png", ".tif")
+    )
+    yield "JPEG", jpeg[: len(jpeg) // 2] + jpeg[-2:]
+    yield "PNG", png[: len(png) // 2] + png[-12:]
+    middle = len(tiff) // 2
+    yield "TIFF", tiff[: middle - 500] + bytes(1000) + tiff[middle + 500 :]
+
+
+def is_decoded(data: bytes) -> bool:
+    """Whether a picture is read."""
+    from hvd.toolkit.core import ToolkitError
+    from hvd.toolkit.images import decoded
+
+    try:
+        decoded(data, "it")
+    except ToolkitError:
+        return False
+    return True
 
 
 def checkpoints() -> Iterator[Finding]:

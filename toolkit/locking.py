@@ -74,6 +74,9 @@ def hold_lock(stack: ExitStack, path: Path, shared: bool) -> None:
     """Lock a file until the stack ends; the system lets go of it when the process is killed."""
     while True:
         try:
+            if path.is_symlink():
+                reason = f"{path} is a link, not the lock of a run."
+                raise ToolkitError(reason, "Remove it, or choose another --out.", status=4)
             file = open_lock(path)
             stack.callback(file.close)
             free = acquired(file, shared)

@@ -218,4 +218,5 @@ def unwritable(path: Path, error: OSError) -> ToolkitError:
             f"{path} cannot be written: {error.strerror}.", "Give the input a shorter name."
         )
     remedy = "Check that --out is a folder, its permissions and the free space."
-    return ToolkitError(f"{path} cannot be written: {error.strerror}.", remedy, status=4)
+    why = error.strerror or error  # NumPy raises errors of its own when a disk is full
+    return ToolkitError(f"{path} cannot be written: {why}.", remedy, status=4)

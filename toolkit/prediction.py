@@ -49,8 +49,8 @@ from hvd.toolkit.outputs import (
 from hvd.toolkit.processes import pool, stop
 from hvd.toolkit.settings import one_thread
 
-# In every folder of results: the record of the input, and the SHA-256 of the files beside it. Only
-# these may a later run replace.
+# In every folder of results: the record of the input, which names the files beside it and their
+# SHA-256. Only these may a later run replace.
 RECORD = "record.json"
 FORMAT = 3  # of records: those of an earlier one are not taken as they are
 AHEAD = 4  # inputs for each process that are under way or waiting
@@ -406,6 +406,7 @@ def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
             "sha256": before.sha256,
             "run": run.key,
             "outputs": [str(folder / name) for name in names],
+            "outputs_sha256": [digest(unfinished / name) for name in names],
             **result.measured,
             "notes": result.notes,
             "method": run.method_name,
@@ -418,13 +419,13 @@ def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
         if network_of(run, inputs) != network:
             reason = f"The network changed while {job.path} was answered."
             raise ToolkitError(reason, "Predict it again.")
-        write_record(record, unfinished, {name: digest(unfinished / name) for name in names})
+        write_record(record, unfinished)
     return record
 
 
-def write_record(record: dict[str, Any], folder: Path, files: dict[str, str]) -> None:
-    """Write the record of an input, and the SHA-256 of its files, into its folder."""
-    write_bytes(folder / RECORD, (to_json(record | {"files": files}) + "\n").encode())
+def write_record(record: dict[str, Any], folder: Path) -> None:
+    """Write the record of an input into its folder."""
+    write_bytes(folder / RECORD, (to_json(record) + "\n").encode())
 
 
 def network_of(run: Run, inputs: Any) -> dict[str, str]:
@@ -464,10 +465,10 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     """The record that a run left in a folder; None when there is none that can be read."""
     try:
         record = json.loads((folder / RECORD).read_bytes())
-        right = isinstance(record["outputs"], list) and isinstance(record.get("files", {}), dict)
+        written_files(record)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return record if right else None
+    return record
 
 
 def finished(folder: Path, run: Run, job: Job, sha256: str) -> dict[str, Any] | None:
@@ -476,22 +477,24 @@ def finished(folder: Path, run: Run, job: Job, sha256: str) -> dict[str, Any] | 
     record = read_record(folder)
     if record is None or (record.get("run"), record.get("sha256")) != (run.key, sha256):
         return None
-    files = record.pop("files", {})
+    files = written_files(record)
     if not files or not all(is_as_written(folder / name, its) for name, its in files.items()):
         return None
 
     here = {"input": str(job.path), "outputs": [str(folder / name) for name in files]}
     if record | here != record:
         record |= here
-        write_record(record, folder, files)
+        write_record(record, folder)
     return record
 
 
+def written_files(record: dict[str, Any]) -> dict[str, str]:
+    """The names of the files that a record tells of, with their SHA-256."""
+    names = [Path(output).name for output in record["outputs"]]
+    return dict(zip(names, record["outputs_sha256"], strict=True))
+
+
 def earlier_files(folder: Path) -> dict[str, str | None]:
-    """The files that an earlier run wrote there, by its own record, with their SHA-256; none when
-    it left no record. Records of an earlier version name no SHA-256."""
+    """The files that an earlier run wrote there, by its own record; none when it left none."""
     record = read_record(folder)
-    if record is None:
-        return {}
-    files = record.get("files") or {Path(str(output)).name: None for output in record["outputs"]}
-    return {RECORD: None, **files}
+    return {} if record is None else {RECORD: None, **written_files(record)}

@@ -307,7 +307,7 @@ def test_records_beyond_what_is_held_in_memory_come_out_in_order(tmp_path):
     manifest = Manifest(tmp_path)
     order = np.random.default_rng(0).permutation(2 * HELD + 7)
     for k in order.tolist():
-        manifest.add({"input": f"{k:06d}"})
+        manifest.add({"task": "objects", "input": f"{k:06d}", "status": "ok"})
     manifest.finish(tmp_path / "all.jsonl")
     assert [r["input"] for r in read_manifest(tmp_path / "all.jsonl")] == [
         f"{k:06d}" for k in range(len(order))

@@ -73,6 +73,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, diameters: np.ndarray, unit: 
         )
         legend = key(
             shown.shape[1],
+            shown.shape[0],
             f"{diameters.min():.3g} {unit}",
             f"{diameters.max():.3g} {unit}",
             "equivalent diameter",
@@ -144,9 +145,10 @@ def tint(share: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)[:, 0]
 
 
-def key(width: int, low: str, high: str, title: str) -> np.ndarray:
-    """A strip that explains `tint`: its colours between the two values they stand for."""
-    scale = max(0.5, width / 1600)
+def key(width: int, picture_height: int, low: str, high: str, title: str) -> np.ndarray:
+    """A strip that explains `tint`, below a picture of that height: its colours between the two
+    values they stand for."""
+    scale = max(0.5, min(width / 1600, picture_height / 160))
     height = int(40 * scale)
     strip = np.full((height, width, 3), pictures.PAPER, np.uint8)
     left, right, middle = width // 3, width * 2 // 3, int(height * 0.68)

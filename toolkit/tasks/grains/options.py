@@ -10,7 +10,7 @@ INPUT = "Each INPUT is a micrograph, or a folder of them: one batch. Several bat
 SAMPLES = "Samples are micrographs with drawn boundaries."
 DATA = "Folder with images/NAME.* and boundaries/NAME.png, or builtin: generated."
 
-FINEST, COARSEST = 1e-7, 1e6  # micrometres a pixel: beyond, a scale is a mistake
+FINEST, COARSEST = 1e-5, 1e6  # micrometres a pixel: beyond, a scale is a mistake
 
 
 @dataclass(frozen=True)

@@ -402,7 +402,7 @@ def pixel_bytes(scan: Any, path: Path) -> int:
 
 def check_deflated(pydicom: Any, data: bytes, path: Path) -> None:
     """Raise ToolkitError for a deflated file that holds far more than its header names."""
-    meta = pydicom.filereader.read_file_meta_info(io.BytesIO(data))
+    meta = pydicom.filereader.read_file_meta_info(path)
     if meta.get("TransferSyntaxUID") != pydicom.uid.DeflatedExplicitVRLittleEndian:
         return
     # the preamble, the prefix, the length of the group and the group
