@@ -12,7 +12,7 @@ from skimage.measure import label
 
 from hvd.data.fields import smooth_noise
 from hvd.toolkit.core import Sample, ToolkitError
-from hvd.toolkit.images import read_grey
+from hvd.toolkit.images import is_image_name, read_grey
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.tasks.grains.boundaries import drawn
 from hvd.toolkit.tasks.grains.options import Conditions
