@@ -15,7 +15,7 @@ test: $(VENV)/$(EXTRAS)
 	$(VENV)/bin/python -m pytest -q -n 2
 
 fuzz: $(VENV)/$(EXTRAS)  ## 1,000 changed files of every format: some minutes
-	for format in png jpeg bmp webp tiff npy zip onnx classes coco voc scans nifti; do \
+	for format in $$($(VENV)/bin/python -m tests.hostile.fuzz); do \
 		timeout 1800 $(VENV)/bin/python -m tests.hostile.fuzz $$format 1000 || exit 1; done
 	$(VENV)/bin/python -m tests.hostile.long
 

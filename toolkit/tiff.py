@@ -39,10 +39,14 @@ PLAIN = {
 SUBSAMPLING = {1, 2, 4}  # of YCbCr
 # a strip of all rows, as some write it, or no more rows than any image has
 ALL_ROWS, MOST_ROWS = (1 << 32) - 1, 1 << 31
+# FillOrder, Orientation, PlanarConfiguration, Predictor
+ALLOWED = {266: (1, 2), 274: range(1, 9), 284: (1, 2), 317: (1, 2, 3)}
 ONE_NUMBER = {254, 256, 257, 259, 262, 266, 274, 277, 278, 284, 317, 322, 323}
-# tags on which pixels depend: a page in which tifffile cannot read one of them is damaged
+# tags on which pixels depend
 DECISIVE = {*range(254, 260), 262, 266, 273, 274, *range(277, 280), 284, 292, 293, 317, 320}
 DECISIVE |= {*range(322, 326), 330, 338, 339, 347, *range(512, 522), 529, 530, 531, 532}
+# of vendors, who write what they like: a page in which another tag cannot be read is damaged
+PRIVATE = 1000
 
 
 def is_tiff(data: bytes) -> bool:
@@ -153,8 +157,8 @@ def page_at(file: tifffile.TiffFile, number: int) -> tifffile.TiffPage | None:
 def check_page(page: tifffile.TiffPage, data: bytes, name: str, max_pixels: int) -> None:
     """Raise ToolkitError for a page that is too large, or of a kind that is not read."""
     check_size(page.imagewidth * page.imagelength, name, max_pixels)
-    unread = raw_tags(data, page, name) & DECISIVE - {tag.code for tag in page.tags}
-    if unread:
+    unread = raw_tags(data, page, name) - {tag.code for tag in page.tags}
+    if any(code < PRIVATE for code in unread):
         raise damaged(name, f"its tags {sorted(unread)} cannot be read")
     if "PhotometricInterpretation" not in page.tags or not plausible(page):
         raise damaged(name, "its tags contradict each other")
@@ -172,10 +176,12 @@ def check_page(page: tifffile.TiffPage, data: bytes, name: str, max_pixels: int)
 
 def plausible(page: tifffile.TiffPage) -> bool:
     """Whether the tags on which pixels depend hold what they may."""
+    value = page.tags.valueof
     single = all(tag.count == 1 for tag in page.tags if tag.code in ONE_NUMBER)
-    rows = page.rowsperstrip
-    subsampling = page.tags.valueof(530, (1, 1))
-    return single and (rows <= MOST_ROWS or rows == ALL_ROWS) and set(subsampling) <= SUBSAMPLING
+    known = all(value(code, 1) in allowed for code, allowed in ALLOWED.items())
+    rows = value(278, 1)
+    right = rows <= MOST_ROWS or rows == ALL_ROWS
+    return single and known and right and set(value(530, (1, 1))) <= SUBSAMPLING
 
 
 def raw_tags(data: bytes, page: tifffile.TiffPage, name: str) -> set[int]:
