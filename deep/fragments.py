@@ -10,7 +10,7 @@ from hvd.toolkit.network import NetworkMethod
 from hvd.toolkit.tasks.fragments.assembly import arrangement, in_any_order
 from hvd.toolkit.tasks.fragments.types import Arrangement, Heap
 
-# in all fragments of a heap: a million of them takes half a gigabyte
+# in all fragments of a heap: a million of them takes up to 0.7 gigabytes
 MOST_PIXELS = 16_000_000
 
 

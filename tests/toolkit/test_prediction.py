@@ -1,5 +1,6 @@
 """Runs over many inputs: resumed, shared, by several processes, beside other runs; whatever lies in the folder."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from hvd.toolkit import manifest as manifest_module
 from hvd.toolkit import outputs, prediction, registry
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import write_png
@@ -510,3 +512,216 @@ def test_records_of_an_earlier_format_are_answered_again(place, monkeypatch):
     assert keys == {
         circumstances("objects", "trivial", registry.method("objects", "trivial"), InputOptions())
     }
+
+
+# --- every input once
+
+
+def test_shards_of_different_inputs_are_not_put_together(place):
+    answer(place, shard=(1, 2))
+    (place / "in/001.png").rename(place / "in/new.png")
+    answer(place, shard=(2, 2))
+    with pytest.raises(ToolkitError, match="different inputs") as error:
+        merge_shards(place / "out")
+    assert error.value.status == 5 and not (place / "out/manifest.jsonl").exists()
+
+
+def test_shards_are_not_put_in_the_place_of_somebodys_manifest(place):
+    answer(place, shard=(1, 2))
+    answer(place, shard=(2, 2))
+    (place / "out/manifest.jsonl").write_text("mine")
+    with pytest.raises(ToolkitError, match="not the manifest of a run") as error:
+        merge_shards(place / "out")
+    assert error.value.status == 4 and (place / "out/manifest.jsonl").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["1-of-0", "1-of-20000000", "2-of-1", "x-of-y"])
+def test_a_file_that_only_looks_like_a_shard_is_refused(place, name):
+    (place / "out").mkdir()
+    (place / f"out/manifest-{name}.jsonl").write_text("")
+    with pytest.raises(ToolkitError) as error:
+        merge_shards(place / "out")
+    assert error.value.status == 5
+
+
+def test_a_shard_whose_record_was_changed_is_refused(place):
+    answer(place, shard=(1, 2))
+    answer(place, shard=(2, 2))
+    path = place / "out/manifest-2-of-2.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
+    with pytest.raises(ToolkitError, match="records of") as error:
+        merge_shards(place / "out")
+    assert error.value.status == 5
+
+
+def predict_paths(place, *paths, **others):
+    """The records of a run over some paths."""
+    method, task = registry.method("objects", "trivial"), registry.task("objects")
+    return list(predicted(task, "trivial", method, paths, place / "out", InputOptions(), **others))
+
+
+def test_a_record_names_the_path_that_was_given(place):
+    for folder in ("A", "B"):
+        (place / folder).mkdir()
+        (place / folder / "x.png").write_bytes((place / "in/001.png").read_bytes())
+    predict_paths(place, Path("A/x.png"))
+    written = (place / "out/x/mask.png").stat().st_mtime_ns
+    (record,) = predict_paths(place, Path("B/x.png"), resume=True)
+    assert record["input"] == "B/x.png"
+    assert (place / "out/x/mask.png").stat().st_mtime_ns == written
+    assert json.loads((place / "out/x/record.json").read_text())["input"] == "B/x.png"
+
+
+@row("two inputs that are one file, or lie in one another", "status 2, nothing is written")
+@pytest.mark.parametrize("second", ["in/001.png", "link.png", "hard.png"])
+def test_an_input_given_twice_is_refused(place, second):
+    (place / "link.png").symlink_to("in/001.png")
+    os.link(place / "in/001.png", place / "hard.png")
+    first = "in" if second == "in/001.png" else "in/001.png"
+    with pytest.raises(ToolkitError, match="are one") as error:
+        predict_paths(place, Path(first), Path(second))
+    assert error.value.status == 2 and not (place / "out").exists()
+
+
+@row("output that was changed by hand", "`--resume` answers its input again, or refuses to")
+def test_an_output_that_was_changed_is_not_taken_as_done(place):
+    answer(place)
+    mask = place / "out/001/mask.png"
+    whole = mask.read_bytes()
+    mask.write_bytes(whole[:-1])
+    with pytest.raises(ToolkitError, match="no earlier result accounts for") as error:
+        answer(place, resume=True)
+    assert error.value.status == 4 and mask.read_bytes() == whole[:-1]
+    mask.unlink()
+    answer(place, resume=True)
+    assert mask.read_bytes() == whole
+
+
+@row("input that fails now and was answered before", "no old answer is left beside the failure")
+def test_an_input_that_fails_now_leaves_no_old_answer(place):
+    answer(place)
+    assert (place / "out/001").is_dir()
+    (place / "in/001.png").write_bytes((place / "in/001.png").read_bytes()[:60])
+    for resume in (False, True):
+        records = answer(place, resume=resume)
+        assert sum(record["status"] == "failed" for record in records) == 2
+        assert not (place / "out/001").exists()
+
+
+def test_what_somebody_put_into_a_folder_of_results_stays(place):
+    answer(place)
+    (place / "out/001/notes.txt").write_text("mine")
+    (place / "in/001.png").write_bytes((place / "in/001.png").read_bytes()[:60])
+    answer(place)
+    assert {p.name for p in (place / "out/001").iterdir()} == {"notes.txt"}
+
+
+def scan(seed):
+    """A scan as a PNG, every second line missing."""
+    values = cv2.GaussianBlur(
+        np.random.default_rng(seed).random((64, 64)).astype(np.float32), (0, 0), 3
+    )
+    values = (values / values.max() * 200 + 40).astype(np.uint8)
+    values[::2] = 0
+    return cv2.imencode(".png", values)[1].tobytes()
+
+
+def fill(path, *options):
+    """The record of an input of `lines`."""
+    task, method = registry.task("lines"), registry.method("lines", "linear")
+    out = path.with_name("out")
+    (record,) = predicted(task, "linear", method, (path,), out, task.input_options(*options))
+    return record
+
+
+@row("folder or mask of which a file changes while it is read", "fails")
+@pytest.mark.parametrize("changed", ["stack/1.png", "mask.npy"])
+def test_a_change_inside_a_folder_and_of_a_mask_is_noticed(tmp_path, monkeypatch, changed):
+    (tmp_path / "stack").mkdir()
+    for k in range(3):
+        (tmp_path / f"stack/{k}.png").write_bytes(scan(k))
+    mask = np.zeros((64, 64), np.uint8)
+    mask[::2] = 1
+    np.save(tmp_path / "mask.npy", mask)
+    assert fill(tmp_path / "stack", str(tmp_path / "mask.npy"))["status"] == "ok"
+
+    task = registry.task("lines")
+    read = task.read
+
+    def read_and_change(path, options):
+        inputs = read(path, options)
+        with open(tmp_path / changed, "r+b") as file:
+            first = file.read(1)
+            file.seek(0)
+            file.write(bytes([first[0] ^ 1]))
+        return inputs
+
+    monkeypatch.setattr(
+        registry, "task", lambda name: dataclasses.replace(task, read=read_and_change)
+    )
+    record = fill(tmp_path / "stack", str(tmp_path / "mask.npy"))
+    assert record["status"] == "failed" and "changed while it was read" in record["reason"]
+
+
+def test_many_parts_of_a_manifest_are_joined_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(manifest_module, "HELD", 3)
+    monkeypatch.setattr(manifest_module, "MOST_PARTS", 4)
+    manifest = Manifest(tmp_path)
+    order = np.random.default_rng(0).permutation(500)
+    for k in order.tolist():
+        manifest.add({"task": "objects", "input": f"{k:06d}", "status": "ok"})
+        assert len(manifest.parts) < 4
+    manifest.finish(tmp_path / "all.jsonl")
+    found = [record["input"] for record in read_manifest(tmp_path / "all.jsonl")]
+    assert found == [f"{k:06d}" for k in range(500)]
+    assert {path.name for path in tmp_path.iterdir() if path.stat().st_size} >= {"all.jsonl"}
+
+
+# --- locks, and what is unfinished
+
+
+@row("lock that is a link, or somebody else's", "status 4, and it is left as it is")
+@pytest.mark.parametrize("kind", ["link", "text", "empty"])
+def test_a_lock_that_is_not_ours_is_left_alone(place, kind):
+    (place / "out").mkdir()
+    (place / "victim.txt").write_text("mine")
+    if kind == "link":
+        (place / "out/.lock").symlink_to("../victim.txt")
+    else:
+        (place / "out/.lock").write_text("mine" if kind == "text" else "")
+    with pytest.raises(ToolkitError) as error:
+        answer(place)
+    assert error.value.status == 4
+    assert (place / "victim.txt").read_text() == "mine" and os.path.lexists(place / "out/.lock")
+
+
+def test_the_lock_of_a_killed_run_is_taken_over(place):
+    (place / "out").mkdir()
+    (place / "out/.lock").write_text(".toolkit 2279 on vm")
+    assert len(answer(place)) == COUNT and not (place / "out/.lock").exists()
+
+
+def test_folders_that_only_look_unfinished_are_left_alone(place):
+    for name in (".unfinished-novel", ".unfinished-1-of-2"):
+        (place / "out" / name).mkdir(parents=True)
+        (place / "out" / name / "chapter").write_text("mine")
+    with pytest.raises(ToolkitError, match="was not left by a run"):
+        answer(place)
+    (place / "out/.unfinished-1-of-2").rename(place / "novel")
+    answer(place)
+    assert (place / "out/.unfinished-novel/chapter").read_text() == "mine"
+
+
+def test_ctrl_c_ends_processes_that_would_go_on(place):
+    """A method that never ends, in processes of their own."""
+    (place / "sleeper.py").write_text(
+        "import time\nfrom dataclasses import dataclass\n"
+        "@dataclass(frozen=True)\nclass Sleeper:\n"
+        "    def predict(self, inputs):\n        time.sleep(1000)\n"
+    )
+    process = call(place, "--workers", "2", "--method", "sleeper.py:Sleeper")
+    time.sleep(6)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Interrupted" in err
