@@ -184,9 +184,7 @@ def predict_command(name: str) -> click.Command:
                 table.add(record)
             if record["status"] == "failed":
                 failed = True
-                named = record["input"] in record["reason"]
-                where = "" if named else f"{record['input']}: "
-                say(f"Error: {where}{record['reason']} {record['remedy']}")
+                say(f"Error: {record['input']}: {record['reason']} {record['remedy']}")
         if table is not None:
             click.echo(table.text())
         return 1 if failed else 0

@@ -9,6 +9,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
+from hvd.toolkit.graph import strange_operators
 from hvd.toolkit.network import sealed
 from tests.hostile.child import toolkit
 from tests.hostile.rows import row
@@ -26,10 +27,11 @@ def place(tmp_path):
     return tmp_path
 
 
-def asked(place, name, data):
+def asked(place, name, data, extra=()):
     """A picture answered with some bytes as the network."""
     (place / name).write_bytes(data)
-    return toolkit("predict", "objects", "a.png", "--out", "out", "--checkpoint", name, cwd=place)
+    call = ("predict", "objects", "a.png", "--out", "out", "--checkpoint", name, *extra)
+    return toolkit(*call, cwd=place)
 
 
 @row(
@@ -66,6 +68,11 @@ def test_other_task(place):
     assert ended.status == 3 and "for lines, not objects" in ended.err
 
 
+def node(helper, operator, inputs, outputs, name=None, attributes=None):
+    """A node of a graph."""
+    return helper.make_node(operator, inputs, outputs, name, **(attributes or {}))
+
+
 def model(nodes, inputs=("image",), shape=("n",), weights=()):
     """A serialised model with the card of a network for objects."""
     onnx = pytest.importorskip("onnx", reason="making a graph needs the extra [train]")
@@ -73,9 +80,7 @@ def model(nodes, inputs=("image",), shape=("n",), weights=()):
     given = [helper.make_tensor_value_info(name, number, list(shape)) for name in inputs]
     found = helper.make_tensor_value_info("y", number, list(shape))
     made = helper.make_model(
-        helper.make_graph(
-            [helper.make_node(*n[:3]) for n in nodes], "one", given, [found], list(weights)
-        ),
+        helper.make_graph([node(helper, *n) for n in nodes], "one", given, [found], list(weights)),
         opset_imports=[helper.make_opsetid("", 17)],
     )
     made.ir_version = 8
@@ -118,6 +123,139 @@ def test_operators(place):
     made = model([("RandomNormalLike", ["image"], ["y"])])
     ended = asked(place, "some.onnx", sealed(made.SerializeToString()))
     assert ended.status == 3 and "RandomNormalLike" in ended.err
+
+
+def varint(value, more=0):
+    """A number as protocol buffers write it, in more bytes than it needs."""
+    coded = bytearray()
+    while value > 127:
+        coded.append(value & 127 | 128)
+        value >>= 7
+    coded.append(value)
+    for _ in range(more):
+        coded[-1] |= 128
+        coded.append(0)
+    return bytes(coded)
+
+
+def hidden(made, key):
+    """A model whose field `graph` has a key that is written unusually."""
+    graph = made.graph.SerializeToString()
+    made.ClearField("graph")
+    return made.SerializeToString() + key + varint(len(graph)) + graph
+
+
+GRAPH_KEY = 7 << 3 | 2
+UNUSUAL = {
+    "bit 32 set": varint(1 << 32 | GRAPH_KEY),
+    "overlong": varint(GRAPH_KEY, more=2),
+    "an unknown field": varint(1000 << 3 | 2),
+    "a group": varint(7 << 3 | 3),
+    "another kind": varint(7 << 3 | 0),
+}
+
+
+@row("network whose bytes are no usual protocol buffer", "status 3 before it is loaded")
+@pytest.mark.parametrize("key", UNUSUAL.values(), ids=UNUSUAL)
+def test_operators_cannot_hide_behind_unusual_bytes(place, key):
+    made = model([("RandomNormalLike", ["image"], ["y"])])
+    ended = asked(place, "some.onnx", sealed(hidden(made, key)))
+    assert ended.status == 3 and "is no network" in ended.err, ended.err
+    usual = hidden(model([("RandomNormalLike", ["image"], ["y"])]), varint(GRAPH_KEY))
+    assert "RandomNormalLike" in asked(place, "some.onnx", sealed(usual)).err
+
+
+def test_a_graph_or_an_operator_that_is_there_twice_is_refused():
+    twice = model([("Relu", ["image"], ["y"])]).SerializeToString()
+    graph = model([("Loop", ["image"], ["y"])]).graph.SerializeToString()
+    with pytest.raises(ValueError, match="field 7 twice"):
+        strange_operators(twice + varint(GRAPH_KEY) + varint(len(graph)) + graph)
+
+
+def answering(place, nodes, weights=(), classes=("background", "thing"), extra=()):
+    """How a picture is answered by a network with a card of these classes."""
+    made = model(nodes, weights=weights)
+    made.graph.input[0].type.tensor_type.elem_type = 2  # uint8
+    del made.graph.input[0].type.tensor_type.shape.dim[:]
+    for length in ("n", "h", "w", 3):
+        dimension = made.graph.input[0].type.tensor_type.shape.dim.add()
+        setattr(dimension, "dim_param" if isinstance(length, str) else "dim_value", length)
+    del made.graph.output[0].type.tensor_type.shape.dim[:]
+    made.graph.output[0].type.tensor_type.ClearField("shape")
+    helper = pytest.importorskip("onnx").helper
+    helper.set_model_props(made, {"card": json.dumps({"task": "objects", "classes": classes})})
+    return asked(place, "some.onnx", sealed(made.SerializeToString()), extra)
+
+
+def of_channels(count, factor=1.0):
+    """Nodes and weights of a network that answers `count` channels."""
+    helper = pytest.importorskip("onnx").numpy_helper
+    weights = np.zeros((count, 3, 1, 1), np.float32)
+    weights[:, 0] = factor
+    nodes = [
+        ("Cast", ["image"], ["f"], None, {"to": 1}),
+        ("Transpose", ["f"], ["t"], None, {"perm": [0, 3, 1, 2]}),
+        ("Conv", ["t", "weights"], ["y"]),
+    ]
+    return nodes, [helper.from_array(weights, "weights")]
+
+
+def test_a_network_that_fits_is_answered(place):
+    assert answering(place, *of_channels(2)).status == 0
+
+
+@row(
+    "network whose answer has another shape, other channels than classes, more than 254, or NaN",
+    "status 3",
+)
+@pytest.mark.parametrize(
+    ("count", "factor", "classes", "words"),
+    [
+        (3, 1.0, ("background", "thing"), "is needed"),
+        (1, 1.0, ("background", "thing"), "is needed"),
+        (2, np.nan, ("background", "thing"), "NaN"),
+        (2, np.inf, ("background", "thing"), "NaN"),
+        (300, 1.0, tuple(map(str, range(300))), "254 classes"),
+        (3, 1.0, ("a", "a", "b"), "that differ"),
+        (2, 1.0, ("", "b"), "that differ"),
+        (2, 1.0, (1, 2), "that differ"),
+        (2, 1.0, "ab", "that differ"),
+        (2, 1.0, True, "that differ"),
+        (2, 1.0, [["a"], ["b"]], "that differ"),
+        (2, 1.0, float("nan"), "that differ"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused(place, count, factor, classes, words):
+    ended = answering(place, *of_channels(count, factor), classes=classes)
+    assert ended.status == 3 and words in ended.err, ended.err
+
+
+def test_an_answer_of_another_shape_is_refused(place):
+    nodes, weights = of_channels(2)
+    nodes[2] = ("Conv", ["t", "weights"], ["c"])
+    for last in (
+        ("Flatten", ["c"], ["y"]),
+        ("ReduceMax", ["c"], ["y"], None, {"keepdims": 0}),
+        ("MaxPool", ["c"], ["y"], None, {"kernel_shape": [2, 2], "strides": [2, 2]}),
+    ):
+        ended = answering(place, [*nodes, last], weights)
+        assert ended.status == 3 and "is needed" in ended.err, ended.err
+
+
+@row("network that takes longer than `--time-limit`, Ctrl-C while it works", "fails; status 130")
+def test_a_network_that_works_on_and_on_can_be_ended(place):
+    onnx = pytest.importorskip("onnx", reason="making a graph needs the extra [train]")
+    weights = [onnx.numpy_helper.from_array(np.ones((4000, 4000), np.float32), "w")]
+    nodes, first = of_channels(2)
+    chain = [("MatMul", ["w" if k == 0 else f"m{k - 1}", "w"], [f"m{k}"]) for k in range(400)]
+    # of the picture, so that it cannot be worked out when the network is loaded
+    chain[0] = ("MatMul", ["s", "w"], ["m0"])
+    start = [("ReduceMax", ["t"], ["r"], None, {"keepdims": 0}), ("Add", ["r", "w"], ["s"])]
+    end = [("ReduceMax", ["m399"], ["e"], None, {"keepdims": 0}), ("Add", ["c", "e"], ["y"])]
+    nodes[2] = ("Conv", ["t", "weights"], ["c"])
+    made = [*nodes, *start, *chain, *end]
+    ended = answering(place, made, first + weights, extra=("--time-limit", "2"))
+    assert ended.status == 1 and "time limit" in ended.records[0]["reason"]
 
 
 @row("network that asks for 2^40 numbers", "status 1 or 3, in a sentence")

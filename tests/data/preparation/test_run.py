@@ -1,6 +1,7 @@
 """From annotations to a data set: every image and every instance is accounted for."""
 
 import json
+import shutil
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
@@ -466,3 +467,48 @@ def test_what_keeps_a_set_from_being_prepared_is_told(tmp_path):
 def test_a_size_below_what_the_task_takes_is_refused(tmp_path):
     with pytest.raises(ToolkitError, match="too small"):
         run(PrepareOptions(tmp_path / "a.json", tmp_path, size=(4, 64)), tmp_path / "out")
+
+
+def test_a_run_over_other_images_than_it_was_begun_with_is_refused(tmp_path):
+    names = [(f"{k:03d}.png", 64, 48) for k in range(140)]
+    for k, (name, *_) in enumerate(names):
+        photograph(tmp_path / ("late" if k < 10 else "images") / name, seed=k)
+    options = coco(tmp_path, names, [(k, [SQUARE], {}) for k in range(140)])
+    run(options, tmp_path / "set", shard=(1, 2))
+    for path in (tmp_path / "late").iterdir():
+        shutil.copy(path, tmp_path / "images")
+    for shard in (None, (2, 2)):
+        with pytest.raises(ToolkitError, match="130, now 140") as error:
+            run(options, tmp_path / "set", shard=shard, resume=True)
+        assert error.value.status == 2
+    assert not (tmp_path / "set").exists()
+
+
+def test_an_image_that_changed_since_is_prepared_again(tmp_path):
+    names = [(f"{k:03d}.png", 64, 48) for k in range(70)]
+    for k, (name, *_) in enumerate(names):
+        photograph(tmp_path / "images" / name, seed=k)
+    (tmp_path / "images/001.png").write_bytes(b"no image")
+    options = coco(tmp_path, names, [(k, [SQUARE], {}) for k in range(70)])
+    run(options, tmp_path / "set", shard=(1, 2))
+    photograph(tmp_path / "images/000.png", seed=1000)
+    photograph(tmp_path / "images/001.png", seed=1001)
+    run(options, tmp_path / "set", resume=True)
+    run(options, tmp_path / "fresh")
+    assert files(tmp_path / "set") == files(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", ""])
+def test_damaged_options_of_an_unfinished_run_are_named(scene_options, tmp_path, text):
+    run(scene_options, tmp_path / "set", shard=(1, 2))
+    (tmp_path / "set.unfinished/options.json").write_text(text)
+    with pytest.raises(ToolkitError, match=r"options\.json") as error:
+        run(scene_options, tmp_path / "set", resume=True)
+    assert error.value.status == 5
+
+
+def test_a_file_name_of_300_letters_is_skipped_and_the_others_are_prepared(tmp_path):
+    photograph(tmp_path / "images/a.png")
+    names = [("a.png", 64, 48), (f"{'x' * 300}.png", 64, 48)]
+    report = run(coco(tmp_path, names, [(k, [SQUARE], {}) for k in range(2)]), tmp_path / "set")
+    assert reasons(report, "skipped") == ["there is no such image"]

@@ -345,3 +345,97 @@ def test_a_validation_part_may_show_no_object(folder, tmp_path):
             ),
         )
     assert recipe.data(tmp_path / "set", "val").pairs
+
+
+@pytest.fixture(scope="module")
+def begun(folder, tmp_path_factory):
+    """The folder of a run that was stopped after its first validation."""
+    out = tmp_path_factory.mktemp("run") / "r"
+    train_task("objects", TrainOptions(folder, out, steps=2))
+    return out
+
+
+@pytest.fixture
+def damaged(begun, tmp_path):
+    return shutil.copytree(begun, tmp_path / "r")
+
+
+def other_tensors(path):
+    save_file({"network.one": torch.zeros(1)}, path, metadata={"progress": "{}"})
+
+
+DAMAGES = {
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "empty": lambda path: path.write_bytes(b""),
+    "a pickle": lambda path: torch.save({"step": 1}, path),
+    "other tensors": other_tensors,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_state_is_named(folder, damaged, damage):
+    damage(damaged / "state.safetensors")
+    with pytest.raises(ToolkitError, match=r"state\.safetensors") as error:
+        train_task("objects", TrainOptions(folder, damaged, steps=2, resume=True))
+    assert error.value.status == 5
+
+
+def test_the_state_of_an_earlier_version_is_not_unpickled(folder, damaged):
+    (damaged / "state.safetensors").unlink()
+    (damaged / "state.pt").write_bytes(b"")
+    with pytest.raises(ToolkitError, match="used pickles"):
+        train_task("objects", TrainOptions(folder, damaged, steps=2, resume=True))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", "null", "[" * 100_000])
+def test_a_damaged_record_of_a_run_is_named(folder, damaged, tmp_path, text):
+    (damaged / "run.json").write_text(text)
+    for begin_again in (
+        lambda: train_task("objects", TrainOptions(folder, damaged, steps=2, resume=True)),
+        lambda: export_task("objects", damaged, tmp_path / "out"),
+    ):
+        with pytest.raises(ToolkitError, match=r"run\.json") as error:
+            begin_again()
+        assert error.value.status == 5
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES.values(), save_file], ids=[*DAMAGES, "no record"])
+def test_damaged_weights_are_named(damaged, tmp_path, damage):
+    path = damaged / "best.safetensors"
+    damage(load_file(path), path) if damage is save_file else damage(path)
+    with pytest.raises(ToolkitError, match=r"best\.safetensors") as error:
+        export_task("objects", damaged, tmp_path / "out")
+    assert error.value.status == 5
+
+
+def test_weights_of_other_classes_than_the_record_are_named(damaged, tmp_path):
+    record = json.loads((damaged / "run.json").read_text())
+    record["arguments"]["classes"] = record["arguments"]["classes"][:-1]
+    (damaged / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ToolkitError, match=r"best\.safetensors") as error:
+        export_task("objects", damaged, tmp_path / "out")
+    assert error.value.status == 5
+
+
+def test_a_damaged_index_is_named_before_anything_is_exported(damaged, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/index.json").write_text("{")
+    with pytest.raises(ToolkitError, match=r"index\.json") as error:
+        export_task("objects", damaged, tmp_path / "out")
+    assert error.value.status == 5 and len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_a_run_whose_weights_are_gone_is_not_called_done(folder, damaged):
+    (damaged / "best.safetensors").unlink()
+    with pytest.raises(ToolkitError, match=r"best\.safetensors"):
+        train_task("objects", TrainOptions(folder, damaged, steps=2, resume=True))
+
+
+def test_a_folder_that_is_no_run_is_left_as_it_is(folder, tmp_path):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/best.safetensors").write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(ToolkitError, match="not the folder of a run") as error:
+            train_task("objects", TrainOptions(folder, tmp_path / "r", steps=2, resume=resume))
+        assert error.value.status == 4
+    assert {p.name for p in (tmp_path / "r").iterdir()} == {"best.safetensors"}

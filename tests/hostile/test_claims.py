@@ -1,0 +1,264 @@
+"""Small files that claim to hold, or unpack to, far more than they do: refused at once."""
+
+import base64
+import gzip
+import io
+import json
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+
+import numpy as np
+import pytest
+
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.images import zipped_images
+from tests.hostile.fuzz import slice_of_a_scan
+from tests.hostile.rows import row
+from tests.hostile.test_images import coded, png_header, tiff
+
+GREY = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
+MEGABYTES = 60  # that reading one of these may take
+SECONDS = 3.0  # of processor time, with the time it takes to import what reads
+
+
+def many_tags(count, size):
+    """A TIFF of 16 x 16 whose tags all point to the same bytes."""
+    start = 8 + 2 + 12 * (9 + count) + 4
+    entries = [
+        (256, 3, 1, 16),
+        (257, 3, 1, 16),
+        (258, 3, 1, 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1),
+        (273, 4, 1, start),
+        (277, 3, 1, 1),
+        (278, 3, 1, 16),
+        (279, 4, 1, 256),
+        *((40000 + k, 1, size, start) for k in range(count)),
+    ]
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    header = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    return header + directory + bytes(4) + bytes(size)
+
+
+def chain_of_pages(count):
+    """A TIFF with a directory that is followed by many others."""
+    data = bytearray(tiff(GREY))
+    count_of_tags = struct.unpack_from("<H", data, 8)[0]
+    link = 8 + 2 + 12 * count_of_tags
+    struct.pack_into("<I", data, link, len(data))
+    page = struct.pack("<HHHIIHHII", 2, 256, 3, 1, 16, 257, 3, 1, 16)
+    for k in range(count):
+        last = k == count - 1
+        data += page + struct.pack("<I", 0 if last else len(data) + len(page) + 4)
+    return bytes(data)
+
+
+def large_tile(compression):
+    """A TIFF of 16 x 16 whose one tile says that it is 60,000 pixels a side."""
+    data = bytearray(tiff(GREY, tile=(16, 16), compression=compression))
+    import tifffile
+
+    tags = tifffile.TiffFile(io.BytesIO(bytes(data))).pages[0].tags
+    for code in (322, 323):
+        struct.pack_into(
+            "<H" if tags[code].dtype == 3 else "<I", data, tags[code].offset + 8, 60_000
+        )
+    return bytes(data)
+
+
+def coded_tile(compression):
+    """A TIFF of 16 x 16 whose one tile is a picture of 6,000 x 6,000."""
+    import imagecodecs
+
+    large = np.zeros((6000, 6000), np.uint8)
+    packed = {"png": imagecodecs.png_encode, "jpeg2000": imagecodecs.jpeg2k_encode}[compression](
+        large
+    )
+    small = tiff(GREY, tile=(16, 16), compression=compression)
+    import tifffile
+
+    page = tifffile.TiffFile(io.BytesIO(small)).pages[0]
+    data = bytearray(small) + packed
+    for code, value in ((324, len(small)), (325, len(packed))):
+        tag = page.tags[code]
+        struct.pack_into("<H" if tag.dtype == 3 else "<I", data, tag.offset + 8, value)
+    return bytes(data)
+
+
+def zipped(content):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for k in range(2):
+            archive.writestr(f"{k}.png", content)
+        archive.writestr("noise.png", np.random.default_rng(0).bytes(300_000))
+    return file.getvalue()
+
+
+def deflated_scan(megabytes):
+    """A deflated DICOM slice of 24 x 32 with so many zeros behind its pixels."""
+    import pydicom
+
+    scan = pydicom.dcmread(io.BytesIO(slice_of_a_scan()))
+    scan.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    scan.add_new(0x7FE10010, "OB", bytes(megabytes << 20))
+    file = io.BytesIO()
+    scan.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def jpeg_2000_scan():
+    """A DICOM slice of 24 x 32 by its header, of 6,000 x 6,000 by its JPEG 2000."""
+    import imagecodecs
+    import pydicom
+
+    packed = imagecodecs.jpeg2k_encode(np.zeros((6000, 6000), np.uint16), codecformat="J2K")
+    scan = pydicom.dcmread(io.BytesIO(slice_of_a_scan()))
+    scan.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+    scan.PixelData = pydicom.encaps.encapsulate([packed])
+    scan["PixelData"].VR = "OB"
+    file = io.BytesIO()
+    scan.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def volume(behind):
+    import nibabel
+
+    whole = nibabel.Nifti1Image(np.ones((64, 64, 4), np.int16), np.eye(4)).to_bytes()
+    return gzip.compress(whole + bytes(behind))
+
+
+CLAIMS = {
+    "TIFF of many tags": ("t.tif", lambda: many_tags(4000, 100_000), ""),
+    "TIFF of many pages": ("t.tif", lambda: chain_of_pages(40_000), "several pages"),
+    "TIFF of a large tile": ("t.tif", lambda: large_tile("zlib"), "tiles are"),
+    "TIFF of a large PNG": ("t.tif", lambda: coded_tile("png"), "6000 x 6000"),
+    "TIFF of a large JPEG 2000": ("t.tif", lambda: coded_tile("jpeg2000"), "6000 x 6000"),
+    "PNG of many pixels": ("p.png", lambda: png_header(60_000, 60_000), "pixels"),
+    "zip of zeros behind images": (
+        "z.zip",
+        lambda: zipped(coded(".png") + bytes(100 << 20)),
+        "far more than its pixels",
+    ),
+    "volume with zeros behind": ("v.nii.gz", lambda: volume(300 << 20), "that its header names"),
+    "deflated scan": ("d.dcm", lambda: deflated_scan(200), "far more than the pixels"),
+    "scan of a large JPEG 2000": ("j.dcm", jpeg_2000_scan, "where its header says"),
+}
+NEEDS = {"v.nii.gz": "nibabel", "d.dcm": "pydicom", "j.dcm": "pydicom"}
+
+SCRIPT = """
+import resource, sys
+from pathlib import Path
+from hvd.benchmarks.machine import own_peak_megabytes
+from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.images import read_grey, zipped_images
+from hvd.toolkit.tasks.lines.files import read_scans
+try:
+    import nibabel, pydicom
+except ImportError:
+    pass
+path = Path(sys.argv[1])
+read = {".tif": read_grey, ".png": read_grey, ".zip": lambda path: list(zipped_images(path))}.get(
+    path.suffix, lambda path: read_scans(path, None, None)
+)
+before = own_peak_megabytes()
+try:
+    read(path)
+    print("answered")
+except ToolkitError as error:
+    print(error.reason)
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(own_peak_megabytes() - before, used.ru_utime + used.ru_stime)
+"""
+
+
+@row(
+    "file that claims or unpacks to far more than it holds: TIFF tags, pages and tiles, zip, .nii.gz, DICOM",
+    "refused by its header, within a second and little memory",
+)
+@pytest.mark.parametrize("name", CLAIMS)
+def test_what_a_file_claims_is_not_unpacked(name, tmp_path):
+    file, make, words = CLAIMS[name]
+    if file in NEEDS:
+        pytest.importorskip(NEEDS[file])
+    (tmp_path / file).write_bytes(make())
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, tmp_path / file], capture_output=True, text=True, timeout=60
+    )
+    said, numbers = done.stdout.splitlines()
+    megabytes, seconds = map(float, numbers.split())
+    assert words in said if words else said == "answered", (said, done.stderr)
+    assert megabytes < MEGABYTES and seconds < SECONDS, (megabytes, seconds)
+
+
+@row("archive with one name twice", "fails: names it")
+def test_an_archive_with_one_name_twice_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive, pytest.warns(UserWarning):
+        for _ in range(2):
+            archive.writestr("a.png", coded(".png"))
+    with pytest.raises(ToolkitError, match=r"a\.png 2 times"):
+        list(zipped_images(tmp_path / "z.zip"))
+
+
+# --- annotations
+
+
+def prepared(place, name, text):
+    """The images of annotations, and how long they took to read."""
+    pytest.importorskip("shapely", reason="preparing needs the extra [prepare]")
+    from hvd.data.preparation.annotations import read
+
+    (place / name).write_text(text)
+    began = time.process_time()
+    found = read(place / name)
+    return found, time.process_time() - began
+
+
+def test_polygons_of_a_corner_with_a_high_number_are_read_at_once(tmp_path):
+    polygon = "<polygon><x1>1</x1><y1>1</y1><x999999>9</x999999><y999999>9</y999999></polygon>"
+    entries = f"<object><name>thing</name>{polygon}</object>" * 100
+    text = f"<annotation><filename>a.png</filename>{entries}</annotation>"
+    found, seconds = prepared(tmp_path, "a.xml", text)
+    outlines = [one.outlines[0] for one in found.images[0].instances]
+    assert len(outlines) == 100 and all(np.isnan(outline).any() for outline in outlines)
+    assert max(map(len, outlines)) <= 4 and seconds < SECONDS
+
+
+def labelme(mask, **changes):
+    """LabelMe of a picture of 20 x 16 with a mask."""
+    shape = {
+        "label": "thing",
+        "shape_type": "mask",
+        "points": [[1, 1], [9, 9]],
+        "mask": base64.b64encode(mask).decode(),
+    }
+    size = {"imageWidth": 20, "imageHeight": 16}
+    return json.dumps({"shapes": [shape], "imagePath": "a.png", **size, **changes})
+
+
+def test_a_mask_larger_than_its_picture_is_not_unpacked(tmp_path):
+    large = coded(".png", np.full((4000, 4000), 255, np.uint8))
+    found, seconds = prepared(tmp_path, "a.json", labelme(large))
+    (one,) = found.images[0].instances
+    assert one.runs.counts == () and seconds < SECONDS
+    small = coded(".png", np.full((9, 9), 255, np.uint8))
+    found, _ = prepared(tmp_path, "a.json", labelme(small))
+    assert found.images[0].instances[0].runs.shape == (9, 9)
+
+
+@pytest.mark.parametrize("identity", ["9" * 5000, 10**250, "x" * 300])
+def test_an_id_of_many_digits_is_left_out_and_the_others_are_read(tmp_path, identity):
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 16}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 2, "segmentation": [[1, 1, 9, 1, 9, 9]]}
+        ],
+        "categories": [{"id": identity, "name": "long"}, {"id": 2, "name": "thing"}],
+    }
+    found, _ = prepared(tmp_path, "a.json", json.dumps(document))
+    assert len(found.images[0].instances) == 1
+    assert any("without id or name" in problem.reason for problem in found.problems)
