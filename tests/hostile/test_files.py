@@ -65,20 +65,6 @@ def test_fifo(place):
     assert ended.status == 0 and statuses(ended)["in/pipe.png"] == "skipped"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-@row("file or folder without permission to read", "fails alone; the others are answered")
-def test_permission(place):
-    (place / "in/a.png").chmod(0)
-    (place / "in/closed").mkdir(mode=0)
-    ended = toolkit(*PREDICT, cwd=place)
-    found = statuses(ended)
-    assert (
-        ended.status == 1
-        and found["in/a.png"] == found["in/closed"] == "failed"
-        and found["in/b.png"] == "ok"
-    )
-
-
 @row("40,000 names in a folder", "walked, not listed: memory of the walk stays below 8 MB")
 def test_many_names(tmp_path):
     for k in range(40_000):

@@ -1,7 +1,10 @@
 """What `toolkit doctor` and `toolkit models` tell."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from importlib.resources import files
 
 import pytest
@@ -20,6 +23,20 @@ def test_a_sound_installation_has_nothing_to_mend():
     assert result.return_value == 0 and "MEND" not in result.stdout
     for task in ("fragments", "grains", "lines", "objects"):
         assert f"{task}: answered in " in result.stdout
+
+
+def test_the_thread_pools_and_what_the_promises_rest_on_are_told():
+    call = [sys.executable, "-m", "hvd.toolkit", "doctor"]
+    text = subprocess.run(call, capture_output=True, text=True).stdout
+    assert re.search(r"one thread each \(\w+ \d+(, \w+ \d+)* otherwise\)", text), text
+    assert "ok   telemetry of onnxruntime: off" in text and "ok   locks: work in" in text
+    assert "ok   damaged pictures: refused: JPEG, PNG, TIFF" in text
+
+
+def test_decoders_that_answer_half_a_picture_are_told(monkeypatch):
+    monkeypatch.setattr(doctor, "is_decoded", lambda data: data.startswith(b"II"))
+    finding = doctor.strict_decoders()
+    assert finding.told == "answered: TIFF" and finding.remedy
 
 
 def test_a_package_that_is_missing_and_one_too_many_are_told(monkeypatch):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -152,6 +153,15 @@ def test_the_run_is_summed_up_and_its_batches_compared(done):
     assert {pair["batch"], pair["other"]} == {"before", "after"}
     assert 0 <= float(pair["p_value"]) <= 1
     assert cv2.imread(str(out / "batches.png")).shape == (700, 1200, 3)
+
+
+def test_names_of_batches_are_no_formulas(folders, tmp_path):
+    shutil.copytree(folders / "before", tmp_path / "G/=HYPERLINK(1)")
+    shutil.copytree(folders / "after", tmp_path / "G/+cmd")
+    call = ["predict", "grains", str(tmp_path / "G"), "--method", "baseline"]
+    CliRunner().invoke(cli, [*call, "--out", str(tmp_path / "out")], standalone_mode=False)
+    (pair,) = csv.DictReader(io.StringIO((tmp_path / "out/batches.csv").read_text()))
+    assert {pair["batch"], pair["other"]} == {"'=HYPERLINK(1)", "'+cmd"}
 
 
 def test_batches_whose_tables_lie_elsewhere_are_not_merged_until_they_are_found(

@@ -346,6 +346,10 @@ def test_a_dicom_slice_comes_back_as_a_derived_one(damaged, heads, tmp_path):
     )
     np.testing.assert_array_equal(found.pixel_array[~TASK_MASK], stored[~TASK_MASK])
     assert (found.pixel_array[TASK_MASK] > 0).mean() > 0.5
+    first = (tmp_path / "out/slice/slice_nogaps.dcm").read_bytes()
+    run(tmp_path / "slice.dcm", tmp_path)
+    assert (tmp_path / "out/slice/slice_nogaps.dcm").read_bytes() == first
+    assert found.SOPInstanceUID == found.file_meta.MediaStorageSOPInstanceUID
     uid = "1.2.840.113619.2.5.17"  # as scanners name files
     (tmp_path / "slice.dcm").rename(tmp_path / uid)
     assert run(tmp_path / uid, tmp_path)["outputs"][0].endswith(f"{uid}_nogaps.dcm")
