@@ -7,6 +7,7 @@ runs, so `--help` answers at once.
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -27,6 +28,8 @@ CHECKOUT = Path("hvd/__init__.py")  # in the folder of a checkout
 def main() -> None:
     """Run the command line; an error that a user can mend becomes one sentence and its status."""
     open_missing_streams()
+    if not (debugging() or sys.warnoptions):
+        warnings.simplefilter("ignore")  # our own errors and notes say what is doubtful
     try:
         refuse_other_checkout()
         sys.exit(cli.main(standalone_mode=False) or 0)

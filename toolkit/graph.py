@@ -12,7 +12,7 @@ LARGEST_KEY = (1 << 32) - 1
 
 # the fields of a message by their numbers: their kinds
 MODEL = {1: (NUMBER,), 5: (NUMBER,), **dict.fromkeys((2, 3, 4, 6, 7, 8, 14), (BYTES,))}
-GRAPH = dict.fromkeys((1, 2, 5, 10, 11, 12, 13, 14, 15, 16), (BYTES,))
+GRAPH = dict.fromkeys((1, 2, 5, 10, 11, 12, 13, 14, 16), (BYTES,))
 NODE = dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), (BYTES,))
 ATTRIBUTE = {
     2: (FOUR_BYTES,),
@@ -22,8 +22,23 @@ ATTRIBUTE = {
     20: (NUMBER,),
     **dict.fromkeys((1, 4, 5, 9, 10, 13), (BYTES,)),
 }
+# its content lies in the file itself: 13 and 14 would name another
+TENSOR = {
+    1: (BYTES, NUMBER),
+    2: (NUMBER,),
+    4: (BYTES, FOUR_BYTES),
+    5: (BYTES, NUMBER),
+    7: (BYTES, NUMBER),
+    8: (BYTES,),
+    9: (BYTES,),
+    10: (BYTES, EIGHT_BYTES),
+    11: (BYTES, NUMBER),
+    12: (BYTES,),
+    16: (BYTES,),
+}
 THE_GRAPH, FUNCTIONS = 7, 25  # of a model
-A_NODE = 1  # of a graph
+A_NODE, INITIALIZER = 1, 5  # of a graph
+A_TENSOR, TENSORS = 5, 10  # of an attribute
 OPERATOR, AN_ATTRIBUTE, DOMAIN = 4, 5, 7  # of a node
 SUBGRAPH, SUBGRAPHS = 6, 11  # of an attribute
 
@@ -54,6 +69,8 @@ def strange_operators(model: bytes) -> set[str]:
             for kind, node in fields(value, GRAPH):
                 if kind == A_NODE:
                     strange |= strange_in_node(node)
+                elif kind == INITIALIZER:
+                    check_tensor(node)
     return strange
 
 
@@ -74,9 +91,18 @@ def strange_in_node(node: memoryview) -> set[str]:
         strange.add(name)
     allowed = ATTRIBUTE | dict.fromkeys((SUBGRAPH, SUBGRAPHS), (BYTES,))
     for attribute in attributes:
-        if any(kind in (SUBGRAPH, SUBGRAPHS) for kind, _ in fields(attribute, allowed)):
-            strange.add(f"{name} with a graph inside")
+        for kind, value in fields(attribute, allowed):
+            if kind in (SUBGRAPH, SUBGRAPHS):
+                strange.add(f"{name} with a graph inside")
+            elif kind in (A_TENSOR, TENSORS):
+                check_tensor(value)
     return strange
+
+
+def check_tensor(tensor: memoryview) -> None:
+    """ValueError for a tensor whose content lies in another file."""
+    for _ in fields(tensor, TENSOR):
+        pass
 
 
 def fields(

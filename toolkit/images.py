@@ -44,6 +44,7 @@ MOST_ENTRIES, LARGEST_ARCHIVE, LARGEST_RATIO = 100_000, 4 << 30, 1000
 ENTRY_START = 4 << 20  # bytes of an entry that are unpacked to see what it is
 MOST_BYTES = 8  # a pixel: four channels of 16 bits
 TIFF_RATIO = 100
+PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others unpack to any size at once
 PASSED_OVER = {"__macosx", "thumbs.db", "desktop.ini"}  # left in folders by operating systems
 
 
@@ -312,6 +313,9 @@ def check_archive(entries: list[zipfile.ZipInfo], path: Path) -> None:
             f"Give at most {MOST_ENTRIES:,} files and {LARGEST_ARCHIVE >> 30} GiB, images as they are.",
         )
 
+    if any(entry.compress_type not in PACKED for entry in entries):
+        reason = f"{path} is packed by another method than Deflate."
+        raise ToolkitError(reason, "Pack it anew as an ordinary .zip.")
     name, count = Counter(e.filename for e in entries).most_common(1)[0] if entries else ("", 0)
     if count > 1:
         reason = f"{path} holds {name} {count} times."

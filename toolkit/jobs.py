@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvd.toolkit.core import Task, ToolkitError
+from hvd.toolkit.core import InputFile, Task, ToolkitError
 from hvd.toolkit.images import SUFFIXES
 from hvd.toolkit.locking import LOCK, UNFINISHED
 from hvd.toolkit.manifest import MANIFEST
@@ -53,13 +53,21 @@ def places(inputs: tuple[Path, ...], out: Path, task: Task) -> list[Path]:
     target = out.resolve()
     for path, top in zip(resolved, tops, strict=True):
         folder = target / top
-        if target.is_relative_to(path) or folder == path or path.is_relative_to(folder):
+        # the files of a single folder that is walked are answered in `out` itself
+        walked = len(resolved) == 1 and any(file.path != path for file in first_of(task, path))
+        inside = path.is_relative_to(target if walked else folder)
+        if target.is_relative_to(path) or folder == path or inside:
             raise ToolkitError(
                 f"The results in {folder} would meet the input {path}.",
                 "Choose another --out.",
                 status=2,
             )
     return tops
+
+
+def first_of(task: Task, path: Path) -> Iterator[InputFile]:
+    """The first input that is found at a path, if any."""
+    return itertools.islice(task.find_inputs(path), 1)
 
 
 def check_distinct(resolved: list[Path]) -> None:
@@ -92,6 +100,8 @@ def is_folder(path: Path) -> bool:
 
 def free_name(name: str, path: Path, task: Task) -> str:
     """A name for the results at `path` that no file of a run has."""
+    if not name.strip("."):  # of a file called ..png, say
+        return path.name
     if not is_taken(name, task):
         return name
     if not is_folder(path):

@@ -29,7 +29,8 @@ class ShardHeader:
     ----------
     shard : "I/N".
     task, run : the task, and the hash of all that answers depend on besides the inputs.
-    inputs, count : of the inputs of all shards, a hash of their places and their number.
+    inputs, count : of the inputs of all shards, a hash of their places and sizes, and their number.
+    limits : on the pixels of an input, and on the seconds that it may take.
     """
 
     shard: str
@@ -37,6 +38,10 @@ class ShardHeader:
     run: str
     inputs: str
     count: int
+    limits: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limits", tuple(self.limits))
 
 
 def shard_name(shard: Shard) -> str:
@@ -50,7 +55,7 @@ def shard_manifests(out: Path) -> list[Path]:
     shards: dict[tuple[int, int], Path] = {}
     for path in out.glob("manifest-*-of-*.jsonl"):
         match = SHARD_MANIFEST.fullmatch(path.name)
-        if match is None:
+        if match is None or not path.is_file() or path.is_symlink():
             raise ToolkitError(f"{path} is the manifest of no shard.", remedy, status=5)
         shards[int(match[1]), int(match[2])] = path
 
@@ -113,7 +118,13 @@ class Manifest:
         """The lines of all parts, by the names of their inputs."""
         with ExitStack() as stack:
             parts = [stack.enter_context(open(part)) for part in self.parts]
-            yield from heapq.merge(*parts, key=lambda line: json.loads(line)["input"])
+            before = None
+            for line in heapq.merge(*parts, key=input_of):
+                if input_of(line) == before:
+                    reason = f"There are two records of {before}."
+                    raise ToolkitError(reason, "Run it again.", status=5)
+                before = input_of(line)
+                yield line
 
     def finish(self, path: Path, header: ShardHeader | None = None) -> None:
         """Write all records, by the names of their inputs, to a file that is whole or absent."""
@@ -127,6 +138,11 @@ class Manifest:
             raise unwritable(path, error) from error
 
 
+def input_of(line: str) -> str:
+    """The input that a record is of."""
+    return json.loads(line)["input"]
+
+
 def read_manifest(path: Path, after: int = 0) -> Iterator[dict[str, Any]]:
     """The records in a manifest, one after the other, but for the first lines.
 
@@ -138,7 +154,8 @@ def read_manifest(path: Path, after: int = 0) -> Iterator[dict[str, Any]]:
                 continue
             try:
                 record = json.loads(line)
-                record["task"], record["input"], record["status"]
+                if not all(isinstance(record[name], str) for name in ("task", "input", "status")):
+                    raise TypeError("no text")
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 reason = f"Line {number} of {path} is damaged."
                 raise ToolkitError(reason, "Run that shard again.", status=5) from error

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -118,10 +118,16 @@ class Checkpoint:
         options.intra_op_num_threads = 1
         options.log_severity_level = 4
         try:
-            self.session = onnxruntime.InferenceSession(
-                data, options, providers=["CPUExecutionProvider"]
+            self.session = in_thread(
+                lambda: onnxruntime.InferenceSession(
+                    data, options, providers=["CPUExecutionProvider"]
+                ),
+                LOADING,
             )
             self.card = json.loads(self.session.get_modelmeta().custom_metadata_map["card"])
+        except TimeoutError as error:
+            reason = f"{name} takes more than {LOADING:.0f} seconds to load."
+            raise ToolkitError(reason, remedy, status=3) from error
         except Exception as error:  # onnxruntime's errors share no base class
             raise ToolkitError(f"{name} cannot be loaded: {error}", remedy, status=3) from error
         if not isinstance(self.card, dict):
@@ -186,6 +192,8 @@ class Checkpoint:
 
 # --- a run that can be ended
 
+LOADING = 60.0  # seconds that a network may take to be loaded
+ABANDONED: list[threading.Thread] = []  # that did not end when they were to
 PATIENCE = 5.0  # seconds that a run which is to end is waited for
 DEADLINE: ContextVar[float] = ContextVar("when the answer must be there", default=math.inf)
 
@@ -207,26 +215,43 @@ def interruptible(session: Any, inputs: dict[str, np.ndarray], shrink: bool) -> 
     options = import_onnxruntime().RunOptions()
     if shrink:
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    outcome: Future[list[np.ndarray]] = Future()
 
-    def work() -> None:
-        try:
-            outcome.set_result(session.run(None, inputs, options))
-        except BaseException as error:
-            outcome.set_exception(error)
+    def terminate() -> None:
+        options.terminate = True
 
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
+    left = DEADLINE.get() - time.monotonic()
     try:
-        left = DEADLINE.get() - time.monotonic()
-        return outcome.result(timeout=max(0.0, left) if math.isfinite(left) else None)
+        return in_thread(lambda: session.run(None, inputs, options), left, terminate)
     except TimeoutError as error:
         remedy = "Give a smaller input, or a longer --time-limit."
         raise ToolkitError("did not answer within the time limit.", remedy) from error
+
+
+def in_thread(
+    work: Callable[[], Any], seconds: float, terminate: Callable[[], None] = lambda: None
+) -> Any:
+    """What `work()` returns or raises in a thread of its own, so that this one heeds Ctrl-C.
+
+    TimeoutError when it takes longer than so many seconds; `terminate()` then has it end soon.
+    """
+    outcome: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        return outcome.result(timeout=max(0.0, seconds) if math.isfinite(seconds) else None)
     finally:
-        if thread.is_alive():
-            options.terminate = True
+        if not outcome.done():
+            terminate()
             thread.join(PATIENCE)
+            if thread.is_alive():
+                ABANDONED.append(thread)
 
 
 def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:

@@ -101,11 +101,7 @@ def whole_folder(
     work : where it is filled; beside `path` when None.
     """
     if path.is_symlink() or (path.exists() and not holds_only(path, replaces)):
-        raise ToolkitError(
-            f"{path} holds files that no earlier result accounts for.",
-            "Move it, or choose another --out.",
-            status=4,
-        )
+        raise strange_files(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=work or path.parent, prefix=".unfinished-"))
@@ -117,6 +113,8 @@ def whole_folder(
         temporary.chmod(default_mode(0o777))
         if path.exists():
             path.rename(old)
+            if not holds_only(old, replaces):  # since it was looked at
+                raise strange_files(path)
         temporary.rename(path)
     except OSError as error:
         raise unwritable(path, error) from error
@@ -125,6 +123,12 @@ def whole_folder(
             old.rename(path)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def strange_files(path: Path) -> ToolkitError:
+    """What to raise for a folder that holds somebody else's files."""
+    reason = f"{path} holds files that no earlier result accounts for."
+    return ToolkitError(reason, "Move it, or choose another --out.", status=4)
 
 
 def holds_only(folder: Path, files: Mapping[str, str | None]) -> bool:
@@ -146,11 +150,18 @@ def is_as_written(path: Path, sha256: str | None) -> bool:
 RUN = "run.json"  # names the files that a run wrote beside its manifest, with their SHA-256
 
 
+def read_plain(path: Path) -> bytes:
+    """The bytes of a plain file; OSError for a pipe, which would have us wait."""
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    return path.read_bytes()
+
+
 def recorded_files(folder: Path) -> dict[str, list[str]] | None:
     """The files of an earlier run by their names, each with the SHA-256 that it may have; None when
     there is no record of a run."""
     try:
-        files = json.loads((folder / RUN).read_text())["files"]
+        files = json.loads(read_plain(folder / RUN))["files"]
         return {str(name): [str(sha256) for sha256 in hashes] for name, hashes in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -41,6 +41,7 @@ from hvd.toolkit.network import NetworkMethod, end_after, index
 from hvd.toolkit.outputs import (
     check_replaceable,
     is_as_written,
+    read_plain,
     replace_files,
     to_json,
     whole_folder,
@@ -137,7 +138,7 @@ def predicted(
         )
 
     with locked(out, shard) as work:
-        check_manifest(out)
+        check_manifest(out / shard_name(shard), shard)
         check_replaceable(out, task.run_files)
         files = tuple(map(snapshot, option_files(options)))
         run = Run(
@@ -168,8 +169,8 @@ def predicted(
 class Census:
     """The inputs of a run, counted while they are shared out among shards.
 
-    The hash of all shards is that of the places of all results, whatever their order: machines that
-    see the inputs under other paths agree on it.
+    The hash of all shards is that of the places of all results and the sizes of their inputs,
+    whatever their order: machines that see the inputs under other paths agree on it.
     """
 
     def __init__(self, shard: Shard):
@@ -179,7 +180,7 @@ class Census:
 
     def counts(self, job: Job) -> bool:
         """Count an input; whether it is one of this shard."""
-        name = f"{job.folder}\0{job.skipped}".encode(errors="surrogateescape")
+        name = f"{job.folder}\0{job.skipped}\0{size_of(job.path)}".encode(errors="surrogateescape")
         self.total += int.from_bytes(hashlib.sha256(name).digest(), "big")
         self.count += 1
         return self.shard is None or falls_to(job, self.shard)
@@ -194,7 +195,16 @@ class Census:
             run=run.key,
             inputs=f"{self.total % (1 << 256):064x}",
             count=self.count,
+            limits=(run.options.max_pixels, run.time_limit),
         )
+
+
+def size_of(path: Path) -> int | None:
+    """The bytes of a file; None of a folder, or of what cannot be looked at."""
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except OSError:
+        return None
 
 
 def option_files(options: Any) -> list[Path]:
@@ -203,14 +213,15 @@ def option_files(options: Any) -> list[Path]:
     return [Path(value) for value in values if isinstance(value, str) and os.path.isfile(value)]
 
 
-def check_manifest(out: Path) -> None:
+def check_manifest(path: Path, shard: Shard = None) -> None:
     """Refuse to overwrite a manifest that we did not write: ToolkitError with status 4."""
-    path = out / MANIFEST
     if not os.path.lexists(path):
         return
     try:
-        next(read_manifest(path), None)
         ours = path.is_file() and not path.is_symlink()
+        if ours:
+            records = read_manifest(path) if shard is None else read_shard(path)[1]
+            next(records, None)
     except (ToolkitError, OSError):
         ours = False
     if not ours:
@@ -253,7 +264,7 @@ def merge_shards(out: Path) -> Path:
     with locked(out, None) as work:
         header = check_headers(parts)
         task = registry.task(header.task)
-        check_manifest(out)
+        check_manifest(out / MANIFEST)
         check_replaceable(out, task.run_files)
 
         manifest = Manifest(work)
@@ -267,7 +278,11 @@ def merge_shards(out: Path) -> Path:
             reason = f"The shards in {out} hold {count} records of {header.count} inputs."
             raise ToolkitError(reason, "Run them all again.", status=5)
         manifest.finish(out / MANIFEST)
-        conclude(task, out, work)
+        try:
+            conclude(task, out, work)
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"Records of {out} lack what {task.name} sums up: {error!r}."
+            raise ToolkitError(reason, "Run the shards again.", status=5) from error
         for part in parts:
             part.unlink()
     return out / MANIFEST
@@ -284,7 +299,8 @@ def check_headers(parts: list[Path]) -> ShardHeader:
             raise ToolkitError(reason, "Run that shard again.", status=5)
 
         names = f"{parts[0].name} and {part.name}"
-        if (header.task, header.run) != (first.task, first.run):
+        same = (header.task, header.run, header.limits) == (first.task, first.run, first.limits)
+        if not same:
             reason = f"{names} are shards of different runs."
             remedy = "Run all shards with one version, method and network, and the same options."
             raise ToolkitError(reason, remedy, status=5)
@@ -353,8 +369,27 @@ def alone(run: Run, job: Job, out: Path) -> dict[str, Any]:
 def answered(run: Run, job: Job, out: Path) -> dict[str, Any]:
     """Answer one input and return its record, with the seconds that it took."""
     began = time.perf_counter()
+    check_inside(out, job.folder)
+    remove_moved(job, out / job.folder)
     record = recorded(run, job, out / job.folder)
     return record | {"seconds": round(time.perf_counter() - began, 3)}
+
+
+def check_inside(out: Path, folder: Path) -> None:
+    """Refuse to write through a link that leads elsewhere: ToolkitError with status 4."""
+    for parent in folder.parents[:-1]:
+        if (out / parent).is_symlink():
+            reason = f"{out / parent} is a link."
+            raise ToolkitError(reason, "Remove it, or choose another --out.", status=4)
+
+
+def remove_moved(job: Job, folder: Path) -> None:
+    """Remove an earlier answer to the same input under its other name: whether the name has the
+    suffix depends on what lies beside the input."""
+    for name in {job.path.stem, job.path.name} - {folder.name}:
+        record = read_record(folder.with_name(name)) if name.strip(".") else None
+        if record and record.get("input") == str(job.path):
+            remove_answer(folder.with_name(name))
 
 
 def recorded(run: Run, job: Job, folder: Path) -> dict[str, Any]:
@@ -464,7 +499,7 @@ def remove_answer(folder: Path) -> None:
 def read_record(folder: Path) -> dict[str, Any] | None:
     """The record that a run left in a folder; None when there is none that can be read."""
     try:
-        record = json.loads((folder / RECORD).read_bytes())
+        record = json.loads(read_plain(folder / RECORD))
         written_files(record)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -4,12 +4,16 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import wait
 
 import cv2
+
+from hvd.toolkit.core import debugging
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -31,6 +35,8 @@ def stop(processes: ProcessPoolExecutor) -> None:
 def start_worker() -> None:
     """What a process does before it works: it computes on one thread and ends with its parent."""
     cv2.setNumThreads(1)
+    if not (debugging() or sys.warnoptions):
+        warnings.simplefilter("ignore")  # as in the process that started it
     end_with_parent()
 
 

@@ -9,6 +9,7 @@ import math
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,13 +19,13 @@ from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC
 
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.decoding import Kind, check_size, damaged, grey_of_rgb, turned
+from hvd.toolkit.decoding import Kind, check_scans, check_size, damaged, grey_of_rgb, turned
 from hvd.toolkit.settings import Setting, Undo, any_size
 
 MAGIC = b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"  # the last two: BigTIFF
 MOST_PAGES = 64  # of a pyramid with its thumbnails
 MOST_SAMPLES = 5  # a pixel: CMYK and transparency
-LARGEST_TILE = 1 << 24  # pixels; a tile of a smaller image may reach beyond it
+LARGEST_TILE = 1 << 24  # pixels; the tiles of a smaller image may reach beyond it
 REDUCED = 1  # bit of NewSubfileType: a smaller copy of another page
 
 PLAIN = {
@@ -169,8 +170,8 @@ def check_page(page: tifffile.TiffPage, data: bytes, name: str, max_pixels: int)
         reason = f"{name} has {samples} channels of {bits} bits, {depth} deep."
         raise ToolkitError(reason, "Save it as grey or RGB, with 8 or 16 bits.")
     if page.is_tiled:
-        area = page.tilewidth * page.tilelength
-        if area > max(LARGEST_TILE, 4 * page.imagewidth * page.imagelength):
+        area = page.tilewidth * page.tilelength * math.prod(page.chunked)
+        if area > LARGEST_TILE + 4 * page.imagewidth * page.imagelength * samples:
             raise damaged(name, f"its tiles are {page.tilewidth} x {page.tilelength}")
 
 
@@ -210,42 +211,57 @@ def check_parts(page: tifffile.TiffPage, data: bytes, name: str) -> None:
     if not inside:
         raise damaged(name, "a strip or tile is missing")
 
-    compression = page.compression
-    if compression in PLAIN:
+    if page.compression in PLAIN:
         return
-    read_shape = CODED.get(compression)
-    if read_shape is None:
-        known = compression in {one.value for one in COMPRESSION}
-        called = COMPRESSION(compression).name if known else compression
+    read = CODED.get(page.compression)
+    if read is None:
+        known = page.compression in {one.value for one in COMPRESSION}
+        called = COMPRESSION(page.compression).name if known else page.compression
         remedy = "Save it uncompressed, or with LZW or Deflate."
         raise ToolkitError(f"{name} is compressed as {called}, which is not read.", remedy)
-    height, width = page.chunks[:2] if page.planarconfig == 1 else page.chunks[1:3]
-    tables = page.jpegtables or b""
     for place, size in zip(places, sizes, strict=True):
-        shape = read_shape(data[place : place + size], tables)
-        if shape[0] > height or shape[1] > width:
-            raise damaged(name, f"a strip or tile is {shape[1]} x {shape[0]}")
+        read(data[place : place + size], page, name)
 
 
-def jpeg_shape(part: bytes, tables: bytes) -> tuple[int, int]:
-    """Height and width of a JPEG in a TIFF; ValueError unless it decodes without a warning."""
+def check_part(shape: tuple[int, ...], dtype: Any, page: tifffile.TiffPage, name: str) -> None:
+    """Raise ToolkitError for a picture in a strip or tile that is not what the page says it is."""
+    height, width = page.chunks[:2] if page.planarconfig == 1 else page.chunks[1:3]
+    samples = page.samplesperpixel if page.planarconfig == 1 else 1
+    if shape[0] > height or shape[1] > width:
+        raise damaged(name, f"a strip or tile is {shape[1]} x {shape[0]}")
+    if (*shape, 1)[2] != samples or dtype != page.dtype:
+        raise damaged(name, f"a strip or tile holds {(*shape, 1)[2]} channels of {dtype}")
+
+
+def check_jpeg(part: bytes, page: tifffile.TiffPage, name: str) -> None:
+    """Raise ToolkitError unless a JPEG in a TIFF fits, and decodes without a warning."""
+    tables = page.jpegtables or b""
     whole = tables[:-2] + part[2:] if tables else part
-    return simplejpeg.decode_jpeg(whole, "GRAY").shape[:2]
+    height, width, space, _ = simplejpeg.decode_jpeg_header(whole)
+    channels = {"Gray": 1, "CMYK": 4, "YCCK": 4}.get(space, 3)
+    check_part((height, width, channels), np.uint8, page, name)
+    simplejpeg.decode_jpeg(whole, "GRAY" if channels < 4 else "CMYK")
+    check_scans(whole, name)
 
 
-def pillow_shape(part: bytes, tables: bytes) -> tuple[int, int]:
-    """Height and width of a picture in a TIFF that Pillow knows, by its header."""
+def check_picture(part: bytes, page: tifffile.TiffPage, name: str) -> None:
+    """Raise ToolkitError unless a picture in a TIFF that Pillow knows fits, by its header first."""
     with any_size():
-        return Image.open(io.BytesIO(part), formats=("PNG", "WEBP", "JPEG2000")).size[::-1]
+        width, height = Image.open(io.BytesIO(part), formats=PICTURES).size
+    check_part((height, width, page.samplesperpixel), page.dtype, page, name)
+    decode = tifffile.TIFF.DECOMPRESSORS[page.compression]
+    pixels = decode(part)
+    check_part(pixels.shape, pixels.dtype, page, name)
 
 
-CODED: dict[int, Callable[[bytes, bytes], tuple[int, int]]] = {
-    COMPRESSION.JPEG: jpeg_shape,
-    COMPRESSION.WEBP: pillow_shape,
-    COMPRESSION.PNG: pillow_shape,
-    COMPRESSION.JPEG2000: pillow_shape,
-    COMPRESSION.JPEG_2000_LOSSY: pillow_shape,
-    COMPRESSION.APERIO_JP2000_RGB: pillow_shape,
+PICTURES = ("PNG", "WEBP", "JPEG2000")
+CODED: dict[int, Callable[[bytes, tifffile.TiffPage, str], None]] = {
+    COMPRESSION.JPEG: check_jpeg,
+    COMPRESSION.WEBP: check_picture,
+    COMPRESSION.PNG: check_picture,
+    COMPRESSION.JPEG2000: check_picture,
+    COMPRESSION.JPEG_2000_LOSSY: check_picture,
+    COMPRESSION.APERIO_JP2000_RGB: check_picture,
 }
 
 
@@ -263,7 +279,10 @@ def converted(image: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind)
         levels = spread_bits(image[..., 0], page.bitspersample)
         if light == PHOTOMETRIC.MINISWHITE:
             levels = inverted(levels, name)
-        return levels if kind is not Kind.COLOUR else cv2.merge([eight_bits(levels, name)] * 3)
+        if kind is not Kind.COLOUR:
+            return levels
+        unused = 8 * levels.itemsize - page.bitspersample if levels.dtype == np.uint16 else 0
+        return cv2.merge([eight_bits(levels << unused, name)] * 3)
 
     if light == PHOTOMETRIC.PALETTE:
         colour = (page.colormap >> 8).astype(np.uint8).T[image[..., 0]]

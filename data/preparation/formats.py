@@ -19,8 +19,9 @@ from hvd.toolkit.decoding import Kind
 from hvd.toolkit.images import decoded
 
 LARGEST_SIDE = 1 << 16  # pixels: a longer side is a mistake
-LARGEST_MASK = 1 << 24  # pixels, where the size of the picture is not told
-LONGEST_ID = 200  # characters
+LARGEST_MASK = 1 << 25  # pixels of an object
+LONGEST_ID = LONGEST_CATEGORY = 200  # characters
+LONGEST_PATH = 4096
 CIRCLE = 64  # corners of a polygon that stands for a circle
 
 
@@ -40,7 +41,7 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
     names: dict[Any, str] = {}
     for category in sorted(entries(document, "categories"), key=lambda c: number(c.get("id"))):
         identity, name = key(category.get("id")), category.get("name")
-        if identity is None or not isinstance(name, str) or not name:
+        if identity is None or not is_name(name, LONGEST_CATEGORY):
             found.problems.append(
                 Problem(
                     file,
@@ -63,7 +64,7 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
     images: dict[Any, dict[str, Any]] = {}
     for image in entries(document, "images"):
         name, identity = image.get("file_name"), key(image.get("id"))
-        if not isinstance(name, str) or not name or identity is None:
+        if not is_name(name, LONGEST_PATH) or identity is None:
             found.problems.append(
                 Problem(file, "skipped", f"an image without name or id: {str(image)[:80]}")
             )
@@ -121,6 +122,11 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
     for identity, image in images.items():
         size = size_of(image.get("width"), image.get("height"))
         found.images.append(Annotated(file, image["file_name"], size, tuple(instances[identity])))
+
+
+def is_name(value: Any, longest: int) -> bool:
+    """Whether a value is a name of some characters, not too many."""
+    return isinstance(value, str) and 0 < len(value) <= longest
 
 
 def key(value: Any) -> Any:
@@ -313,7 +319,7 @@ def labelme(document: dict[str, Any], file: str, found: Annotations) -> None:
     outside = name.startswith("/") or ".." in name.split("/") or ":" in name
     name = name.rsplit("/", 1)[-1] if outside else (PurePosixPath(file).parent / name).as_posix()
     size = size_of(document.get("imageWidth"), document.get("imageHeight"))
-    largest = size[0] * size[1] if size else LARGEST_MASK
+    largest = min(size[0] * size[1], LARGEST_MASK) if size else LARGEST_MASK
     instances = []
     for rank, entry in enumerate(entries(document, "shapes")):
         found.met += 1

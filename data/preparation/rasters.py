@@ -14,6 +14,8 @@ from hvd.toolkit.tasks.objects.types import IGNORE
 
 FARTHEST = 1e9  # pixels: coordinates beyond are mistakes
 MOST_PIXELS = 200_000_000  # of a mask of runs
+MOST_TIMES = 4  # as large as a side of its image, the side of a mask
+MOST_CROSSINGS, SAMPLED = 1000, 50
 MOST_VOTES = 1_000_000  # counted at once
 
 
@@ -107,8 +109,13 @@ def sound(
         ring = flat.reshape(-1, 2)
         outside = least < 0 or (most > min(shape) and (ring.max(0) > (width, height)).any())
         polygon = shapely.polygons(ring)
-        if shapely.is_valid(polygon) and not outside:
+        is_valid = shapely.is_valid(polygon)
+        if is_valid and not outside:
             rings.append((ring, []))
+            continue
+        if not is_valid and crossings(ring) > MOST_CROSSINGS:
+            reason = f"{part}it crosses itself more than {MOST_CROSSINGS:,} times: left out"
+            remarks.append(Remark(instance, "noted", reason))
             continue
         try:
             polygon, done = within(polygon, (width, height), outside)
@@ -126,6 +133,15 @@ def sound(
                 ]
                 rings.append((edges[0], edges[1:]))
     return rings, any_sound
+
+
+def crossings(ring: np.ndarray) -> float:
+    """About how often an outline (n, 2) crosses itself, estimated on some of its edges: to mend one
+    that does so again and again takes minutes."""
+    edges = shapely.linestrings(np.stack([ring, np.roll(ring, -1, 0)], 1))
+    some = edges[:: -(-len(edges) // SAMPLED)]
+    pairs = len(shapely.STRtree(edges).query(some, predicate="intersects")[0])
+    return max(0.0, pairs / len(some) - 3) * len(edges) / 2  # itself and its neighbours apart
 
 
 def within(
@@ -179,7 +195,8 @@ def run_mask(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
         raise ValueError(
             f"its runs are of {width} x {height} pixels, the image has {shape[1]} x {shape[0]}"
         )
-    if min(runs.shape) < 1 or height * width > MOST_PIXELS:
+    too_large = height > MOST_TIMES * shape[0] or width > MOST_TIMES * shape[1]
+    if min(runs.shape) < 1 or height * width > MOST_PIXELS or too_large:
         raise ValueError(f"its runs are of {width} x {height} pixels")
     counts = (
         unpacked(runs.counts)
@@ -194,7 +211,7 @@ def run_mask(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
     ):
         raise ValueError("its runs are no lengths")
     if counts.sum() != height * width:
-        raise ValueError(f"its runs are of {int(counts.sum())} pixels, not {height * width}")
+        raise ValueError(f"its runs are of {counts.sum():.0f} pixels, not {height * width}")
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts.astype(np.int64))
     mask = flat.reshape((height, width), order="F" if runs.by_columns else "C")
     if runs.corner is None:

@@ -27,12 +27,13 @@ from hvd.data.preparation.split import PARTS, alike, shared_out
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import SUFFIXES
 from hvd.toolkit.locking import LOCK, hold_lock
-from hvd.toolkit.outputs import make_folder, unwritable, write_bytes
+from hvd.toolkit.outputs import is_as_written, make_folder, to_json, unwritable, write_bytes
 from hvd.toolkit.processes import keep_memory, pool
 from hvd.toolkit.tasks.objects.options import SMALLEST
 from hvd.toolkit.tasks.objects.types import BACKGROUND, IGNORE
 
 CHUNK = 64  # images
+BEGUN = "options.json"  # in the folder of an unfinished run
 MOST_CLASSES = 254
 LONGEST = 200  # bytes of a name, without its suffix
 KINDS = ("images", ".jpg"), ("masks", ".png"), ("instances", ".png")
@@ -76,6 +77,7 @@ def prepared(
     plan = Plan(options, indices, len(classes))
     chunks = [items[k : k + CHUNK] for k in range(0, len(items), CHUNK)]
     work = out.with_name(f"{out.name}.unfinished")
+    check_work(work)
     with ExitStack() as stack:
         hold_lock(stack, make_folder(work) / LOCK, shared=shard is not None)
         begin(work, options, found.sha256, items, resume or shard is not None)
@@ -110,6 +112,18 @@ def chunk_by_chunk(
         processes.shutdown(cancel_futures=True)
 
 
+def check_work(work: Path) -> None:
+    """Refuse a folder for what is unfinished that no run has begun: ToolkitError with status 4."""
+    if not os.path.lexists(work):
+        return
+    names = {path.name for path in work.iterdir()} if work.is_dir() else {""}
+    links = any(path.is_symlink() for path in (work, *(work / name for name in names)))
+    # a lock alone: of a run that was killed at once, or that comes just before
+    if links or not (BEGUN in names or names <= {LOCK}):
+        reason = f"{work} holds files of no run."
+        raise ToolkitError(reason, "Move it, or choose another --out.", status=4)
+
+
 def begin(
     work: Path, options: PrepareOptions, sha256: str, items: list[Item], resume: bool
 ) -> None:
@@ -122,7 +136,7 @@ def begin(
         "image_list": hashlib.sha256(json.dumps(listed).encode()).hexdigest(),
         "image_count": len(items),
     }
-    begun = work / "options.json"
+    begun = work / BEGUN
     if begun.exists():
         if not resume:
             remedy = "Give --resume to go on with it, or remove that folder."
@@ -140,10 +154,6 @@ def begin(
                 "Resume it as it was begun, or remove it.",
                 2,
             )
-    elif work.exists() and any(not path.name.startswith(".") for path in work.iterdir()):
-        raise ToolkitError(
-            f"{work} holds files of no run.", "Move it, or choose another --out.", status=4
-        )
     else:
         write_bytes(begun, json.dumps(told, indent=2).encode())
     for name in ("images", "masks", "instances", "chunks"):
@@ -163,19 +173,39 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def forget_changed(work: Path, images: Path, chunks: list[list[Item]]) -> None:
-    """Remove the lists of chunks of which an image changed since, or that are damaged: they are
-    prepared again."""
+    """Remove the lists of chunks of which an image or a file changed since, or that are damaged:
+    they are prepared again."""
     for k, items in enumerate(chunks):
         path = chunk_list(work, k)
-        try:
-            records = [json.loads(line) for line in path.read_text().splitlines()]
-            before = [(record["source"], record["sha256"]) for record in records]
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            before = None
-        if before != [(item.source, image_sha256(images / item.source)) for item in items]:
-            path.unlink()
+        if path.exists():
+            records = read_chunk(path)
+            before = [(record["source"], record["sha256"]) for record in records or ()]
+            now = [(item.source, image_sha256(images / item.source)) for item in items]
+            if before != now or not all(is_written(work, record) for record in records):
+                path.unlink()
+
+
+def read_chunk(path: Path) -> list[dict[str, Any]] | None:
+    """What the list of a chunk says of each of its images; None when it is not as it was written."""
+    *lines, last = path.read_bytes().splitlines(keepends=True) or [b""]
+    if last != chunk_seal(b"".join(lines)):
+        return None
+    return [json.loads(line) for line in lines]
+
+
+def chunk_seal(lines: bytes) -> bytes:
+    """The last line of the list of a chunk, which tells whether the others are as they were."""
+    return json.dumps({"sha256": hashlib.sha256(lines).hexdigest()}).encode() + b"\n"
+
+
+def is_written(work: Path, record: dict[str, Any]) -> bool:
+    """Whether the files of an image are as they were written, be it that they were moved to their
+    part by a run that was killed then."""
+    for name, sha256 in record["files"].items():
+        places = (work / name, *(work / part / name for part in PARTS))
+        if not any(is_as_written(place, sha256) for place in places):
+            return False
+    return True
 
 
 def chosen_classes(
@@ -303,14 +333,23 @@ def prepare_chunk(plan: Plan, work: Path, k: int, items: list[Item]) -> int:
     lines = []
     for item in items:
         record, files = prepared_image(plan, item)
+        record["files"] = {part: hashlib.sha256(data).hexdigest() for part, data in files.items()}
         for part, data in files.items():
-            try:
-                (work / part).write_bytes(data)
-            except OSError as error:
-                raise unwritable(work / part, error) from error
-        lines.append(json.dumps(record))
-    write_bytes(chunk_list(work, k), ("\n".join(lines) + "\n").encode())
+            write_plain(work / part, data)
+        lines.append(f"{to_json(record)}\n".encode())
+    whole = b"".join(lines)
+    write_bytes(chunk_list(work, k), whole + chunk_seal(whole))
     return len(items)
+
+
+def write_plain(path: Path, data: bytes) -> None:
+    """Write a file of a run that is not finished; what lies in its place is no link."""
+    try:
+        if path.is_symlink():
+            path.unlink()
+        path.write_bytes(data)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def conclude(
@@ -323,16 +362,16 @@ def conclude(
     count: int,
 ) -> None:
     """Share the images of all chunks among the parts, write what was done, and put the folder in its place."""
-    records = [
-        json.loads(line)
-        for k in range(count)
-        for line in chunk_list(work, k).read_text().splitlines()
-    ]
+    records = []
+    for path in (chunk_list(work, k) for k in range(count)):
+        chunk = read_chunk(path)
+        if chunk is None:
+            raise ToolkitError(f"{path} is damaged.", "Run it again with --resume.", status=5)
+        records += chunk
     good = [record for record in records if record["status"] == "ok"]
-    for left in (
-        path for path in work.rglob(".*") if path != work / LOCK
-    ):  # by a process that was killed while it wrote
-        left.unlink()
+    for path in work.rglob(".*"):  # of a process that was killed while it wrote
+        if path != work / LOCK and not path.is_dir():
+            path.unlink()
     groups = list(alike([int(record["hash"], 16) for record in good]))
     parts = shared_out(good, groups, options.seed)
     told = [asdict(one) for one in (*found.problems, *problems)] + [

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from hvd.deep.training.run import RUN, read_run, recipe
 from hvd.deep.training.state import BEGIN_ANEW, read_tensors
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.network import Checkpoint, import_onnxruntime, sealed, shipped
-from hvd.toolkit.outputs import write_bytes
+from hvd.toolkit.outputs import is_as_written, to_json, write_bytes
 
 import_onnxruntime()  # first, without its telemetry
 from onnxruntime.quantization import CalibrationDataReader, quantize_static  # noqa: E402
@@ -44,6 +45,7 @@ def export_task(task: str, run: Path, out: Path) -> Path:
                 status=2,
             )
     index = read_index(out / "index.json")
+    check_ours(out, task, index)
     described = read_run(run / RUN)
     if described["task"] != task:
         raise ToolkitError(
@@ -72,7 +74,8 @@ def export_task(task: str, run: Path, out: Path) -> Path:
         **chosen.export.card,
         **arguments,
         "data": chosen.export.sources.get(
-            described["data"][chosen.files[0]], "a data set of one's own: licence not known here"
+            described["data"].get(chosen.files[0]),
+            "a data set of one's own: licence not known here",
         ),
         "parameters": sum(p.numel() for p in network.parameters()),
         "training": described
@@ -82,7 +85,7 @@ def export_task(task: str, run: Path, out: Path) -> Path:
         },
         "exported_with": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
     }
-    onnx.helper.set_model_props(model, {"card": json.dumps(card)})
+    onnx.helper.set_model_props(model, {"card": to_json(card)})
     onnx.checker.check_model(model)
     data = sealed(model.SerializeToString())
     worst = np.max(
@@ -116,7 +119,8 @@ def read_best(
         network = recipe.network(**arguments)
         network.load_state_dict(tensors)
         best = json.loads(described["record"])
-        best["step"], best["seconds"], best["score"]
+        best |= {name: float(best[name]) for name in ("seconds", "score")}
+        best["step"] = int(best["step"])
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         message = " ".join(str(error).split())[:200]
         reason = f"{path} holds no weights of the run beside it: {message}."
@@ -137,6 +141,18 @@ def read_index(path: Path) -> dict[str, Any]:
         reason = f"{path} cannot be read: {error}."
         raise ToolkitError(reason, "Remove it, or give another --out.", status=5) from error
     return index
+
+
+def check_ours(out: Path, task: str, index: dict[str, Any]) -> None:
+    """Refuse to overwrite files that no export wrote: ToolkitError with status 4."""
+    network, weights = out / f"{task}.onnx", out / f"{task}.safetensors"
+    entry = index.get(network.name)
+    written = entry.get("sha256") if isinstance(entry, dict) else None
+    ours = written is not None and is_as_written(network, written)
+    for path in (network, weights):
+        if os.path.lexists(path) and not ours:
+            reason = f"{path} was not written by an export, or was changed since."
+            raise ToolkitError(reason, "Move it, or give another --out.", status=4)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from hvd.deep.training.recipe import Recipe
 from hvd.deep.training.state import BEGIN_ANEW, Progress, load_state, save_state, save_tensors
 from hvd.toolkit.core import ToolkitError, data_errors
-from hvd.toolkit.outputs import write_bytes
+from hvd.toolkit.outputs import to_json, write_bytes
 
 BEST = "best.safetensors"
 FINE_TUNING = 0.5  # share of the learning rate when a run starts from trained weights: they are to be improved, not replaced
@@ -161,7 +161,7 @@ def train(
                 for name, value in scores.items():
                     events.add_scalar(f"validation/{name}", value, step + 1)
                 record = {"step": step + 1, "seconds": round(seconds, 1), **scalars_now, **scores}
-                history.write(json.dumps(record) + "\n")
+                history.write(to_json(record) + "\n")
                 history.flush()
                 draw_curves(folder)
                 if recipe.picture:
@@ -175,7 +175,7 @@ def train(
                 if scores["score"] > best:
                     best, since = scores["score"], 0
                     # the record lies in the file, so that scores and weights cannot part
-                    described = {"record": json.dumps(record)}
+                    described = {"record": to_json(record)}
                     save_tensors(candidate.state_dict(), folder / BEST, described)
                 progress = Progress(step + 1, best, since, seconds)
                 save_state(folder, network, averaged, optimizer, progress)
@@ -207,7 +207,7 @@ def forget(history: Path, step: int) -> None:
     """Take from a history what came after a step, which is taken again, and a line that was cut short."""
     lines = history.read_bytes().splitlines(keepends=True) if history.exists() else []
     try:
-        kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+        kept = [line for line in lines if line.endswith(b"\n") and step_of(line) <= step]
     except (ValueError, TypeError, KeyError) as error:
         reason = f"{history} holds a line that is no record of a run."
         raise ToolkitError(
@@ -215,6 +215,15 @@ def forget(history: Path, step: int) -> None:
         ) from error
     if kept != lines:
         write_bytes(history, b"".join(kept))
+
+
+def step_of(line: bytes) -> int:
+    """The step of a line of a history, which must hold what is drawn of it."""
+    record = json.loads(line)
+    for name in ("loss", "score"):
+        if record[name] is not None:  # null stands for NaN
+            float(record[name])
+    return int(record["step"])
 
 
 def fitting(weights: dict[str, Tensor], network: nn.Module, last: str) -> dict[str, Tensor]:
@@ -251,7 +260,9 @@ def draw_curves(folder: Path) -> None:
         figure.subplots(1, 2), ("loss", "score"), ("training loss", "validation score"), strict=True
     ):
         axes.plot(
-            [record["step"] for record in records], [record[name] for record in records], ".-"
+            [record["step"] for record in records],
+            [math.nan if record[name] is None else record[name] for record in records],
+            ".-",
         )
         axes.set(xlabel="optimiser steps", title=title)
         axes.grid(alpha=0.3)

@@ -85,7 +85,7 @@ def load_state(
         network.load_state_dict(part(tensors, "network"))
         averaged.load_state_dict(part(tensors, "averaged"))
         load_optimizer(optimizer, part(tensors, "optimizer"))
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (KeyError, ValueError, TypeError, RuntimeError, IndexError) as error:
         message = " ".join(str(error).split())[:200]
         reason = f"{path} is not the state of this training: {message}."
         raise ToolkitError(reason, BEGIN_ANEW, status=5) from error

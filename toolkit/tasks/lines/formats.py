@@ -5,6 +5,7 @@ import hashlib
 import io
 import math
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,7 +17,7 @@ import numpy as np
 import tifffile
 
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.decoding import FRAMES, Kind, segments
+from hvd.toolkit.decoding import FRAMES, Kind, damaged, read_jpeg, segments
 from hvd.toolkit.images import LARGEST_FILE, SUFFIXES, decoded, read_array, read_bytes
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.outputs import write_bytes
@@ -368,10 +369,11 @@ def dicom(path: Path) -> Stored:
     pydicom = extra("pydicom", path)
     data = read_bytes(path)
     try:
-        check_deflated(pydicom, data, path)
-        scan = pydicom.dcmread(io.BytesIO(data))
-        check_frames(pydicom, scan, path)
-        pixels = scan.pixel_array
+        with warnings.catch_warnings(action="ignore"):
+            check_deflated(pydicom, data, path)
+            scan = pydicom.dcmread(io.BytesIO(data))
+            check_frames(pydicom, scan, path)
+            pixels = scan.pixel_array
     except ToolkitError:
         raise
     except Exception as error:  # pydicom's errors share no base class
@@ -411,7 +413,7 @@ def check_deflated(pydicom: Any, data: bytes, path: Path) -> None:
     held = inflate.decompress(data[start:], BEHIND)
     header = pydicom.dcmread(io.BytesIO(held), force=True, stop_before_pixels=True)
     most = pixel_bytes(header, path) + BEHIND
-    while len(held) <= most and inflate.unconsumed_tail:
+    while len(held) <= most and inflate.unconsumed_tail and not inflate.eof:
         held += inflate.decompress(inflate.unconsumed_tail, BEHIND)
     if len(held) > most:
         reason = f"{path} unpacks to far more than the pixels that its header names."
@@ -432,8 +434,21 @@ def check_frames(pydicom: Any, scan: Any, path: Path) -> None:
         if shape != wanted:
             reason = f"{path} holds a frame of {shape}, where its header says {wanted}."
             raise ToolkitError(reason, "Export it uncompressed.")
+        check_frame(frame, str(path))
 
 
+def check_frame(frame: bytes, name: str) -> None:
+    """Raise ToolkitError for a compressed frame that is cut short, or on which its decoder has a
+    warning, as far as one of these can be asked."""
+    content = frame.rstrip(b"\0")  # frames have an even length
+    if content[-2:] != JPEG_END:
+        raise damaged(name, "the end of a frame is missing")
+    if JPEG_2000 not in frame and any(marker in BASELINE for marker, _ in segments(content)):
+        read_jpeg(content, name, Kind.GREY)
+
+
+JPEG_END = b"\xff\xd9"
+BASELINE = {0xC0, 0xC1, 0xC2}  # markers of frames that libjpeg decodes, of 8 bits
 JPEG_2000 = b"\xff\x4f\xff\x51"  # how a codestream begins: its start, and the marker of its size
 JPEG_LS = 0xF7  # marker
 
