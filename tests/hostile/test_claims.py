@@ -4,6 +4,7 @@ import base64
 import gzip
 import io
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import zipped_images
@@ -132,7 +134,38 @@ def volume(behind):
     return gzip.compress(whole + bytes(behind))
 
 
+def many_tiles():
+    """A TIFF of 4,800 x 8 whose 300 tiles, of 16 x 2^20, all lie in one place."""
+    block = bytes(16)
+    start = 8 + 2 + 12 * 10 + 4
+    entries = [
+        (256, 3, 1, 4800),
+        (257, 3, 1, 8),
+        (258, 3, 1, 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1),
+        (277, 3, 1, 1),
+        (322, 3, 1, 16),
+        (323, 4, 1, 1 << 20),
+        (324, 4, 300, start),
+        (325, 4, 300, start + 1200),
+    ]
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    lists = struct.pack("<300I", *[start + 2400] * 300) + struct.pack("<300I", *[16] * 300)
+    return b"II*\0" + struct.pack("<IH", 8, 10) + directory + bytes(4) + lists + block
+
+
+def packed_otherwise():
+    """A zip whose entries are packed by another method, and unpack to 300 MB."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("a.png", coded(".png") + bytes(300 << 20))
+    return file.getvalue()
+
+
 CLAIMS = {
+    "TIFF of many tiles": ("t.tif", many_tiles, "tiles are"),
+    "zip of another method": ("z.zip", packed_otherwise, "|".join(("Deflate", "packed into"))),
     "TIFF of many tags": ("t.tif", lambda: many_tags(4000, 100_000), ""),
     "TIFF of many pages": ("t.tif", lambda: chain_of_pages(40_000), "several pages"),
     "TIFF of a large tile": ("t.tif", lambda: large_tile("zlib"), "tiles are"),
@@ -191,7 +224,7 @@ def test_what_a_file_claims_is_not_unpacked(name, tmp_path):
     )
     said, numbers = done.stdout.splitlines()
     megabytes, seconds = map(float, numbers.split())
-    assert words in said if words else said == "answered", (said, done.stderr)
+    assert re.search(words, said) if words else said == "answered", (said, done.stderr)
     assert megabytes < MEGABYTES and seconds < SECONDS, (megabytes, seconds)
 
 
@@ -262,3 +295,69 @@ def test_an_id_of_many_digits_is_left_out_and_the_others_are_read(tmp_path, iden
     found, _ = prepared(tmp_path, "a.json", json.dumps(document))
     assert len(found.images[0].instances) == 1
     assert any("without id or name" in problem.reason for problem in found.problems)
+
+
+def test_a_sound_deflated_scan_of_many_zeros_is_read(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    from hvd.toolkit.tasks.lines.formats import stored
+
+    scan = pydicom.dcmread(io.BytesIO(slice_of_a_scan()))
+    scan.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    scan.set_pixel_data(np.zeros((2000, 2000), np.uint16), "MONOCHROME2", 16)
+    scan.save_as(tmp_path / "zeros.dcm", enforce_file_format=True)
+    assert stored(tmp_path / "zeros.dcm").values.shape == (1, 2000, 2000)
+
+
+def test_a_frame_of_a_scan_that_is_cut_short_is_refused(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    from hvd.toolkit.tasks.lines.formats import stored
+
+    file = io.BytesIO()
+    picture = np.kron(np.random.default_rng(0).integers(0, 256, (8, 8)), np.ones((8, 8)))
+    Image.fromarray(picture.astype(np.uint8)).save(file, "JPEG", quality=95)
+    whole = file.getvalue()
+    for frame, right in ((whole, True), (whole[: len(whole) // 2] + whole[-2:], False)):
+        scan = pydicom.dcmread(io.BytesIO(slice_of_a_scan()))
+        scan.file_meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
+        scan.Rows = scan.Columns = 64
+        scan.BitsAllocated = scan.BitsStored = 8
+        scan.HighBit = 7
+        scan.PixelData = pydicom.encaps.encapsulate([frame])
+        scan["PixelData"].VR = "OB"
+        scan.save_as(tmp_path / "slice.dcm", enforce_file_format=True)
+        if right:
+            assert stored(tmp_path / "slice.dcm").values.shape == (1, 64, 64)
+        else:
+            with pytest.raises(ToolkitError, match="damaged"):
+                stored(tmp_path / "slice.dcm")
+
+
+def test_outlines_that_cross_themselves_again_and_again_are_left_out(tmp_path):
+    rasters = pytest.importorskip("hvd.data.preparation.rasters")
+    rng = np.random.default_rng(0)
+    angles = np.linspace(0, 2 * np.pi, 1500, endpoint=False)
+    circle = np.stack([10 + 8 * np.cos(angles), 8 + 7 * np.sin(angles)], 1)
+    assert rasters.crossings(circle) == 0
+    began = time.process_time()
+    assert rasters.crossings(rng.uniform(1, 15, (1500, 2))) > rasters.MOST_CROSSINGS
+    assert time.process_time() - began < SECONDS
+
+
+def test_a_category_with_a_long_name_is_left_out(tmp_path):
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 16}],
+        "annotations": [{"id": k, "image_id": 1, "category_id": 1} for k in range(1500)],
+        "categories": [{"id": 1, "name": "x" * 200_000}],
+    }
+    document["annotations"][0]["segmentation"] = [[1, 1, 9, 1, 9, 9]]
+    found, seconds = prepared(tmp_path, "a.json", json.dumps(document))
+    assert not found.categories and seconds < SECONDS
+
+
+def test_lengths_of_runs_beyond_any_number_are_dropped():
+    rasters = pytest.importorskip("hvd.data.preparation.rasters")
+    from hvd.data.preparation.instances import Runs
+
+    for counts, shape in (((1e308, 1e308), (16, 20)), ((0, 320), (16_000, 20_000))):
+        with pytest.raises(ValueError):
+            rasters.run_mask(Runs(counts, shape, (0, 0)), (16, 20))

@@ -5,6 +5,7 @@ import struct
 import zlib
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -293,3 +294,51 @@ def test_a_resolution_that_can_be_none_is_no_scale(resolution):
     assert tiff_scale(data).micrometres_per_pixel
     changed = data.replace(struct.pack("<II", 12345, 1), struct.pack("<II", *resolution))
     assert changed != data and tiff_scale(changed).micrometres_per_pixel is None
+
+
+def with_strip(page, strip):
+    """A TIFF of one strip whose content is another."""
+    entry = tifffile.TiffFile(io.BytesIO(page)).pages[0].tags
+    data = bytearray(page) + strip
+    for code, value in ((273, len(page)), (279, len(strip))):
+        struct.pack_into(
+            "<H" if entry[code].dtype == 3 else "<I", data, entry[code].offset + 8, value
+        )
+    return bytes(data)
+
+
+def coded_page(array, compression):
+    """A TIFF of one strip with that compression."""
+    return tiff(array, compression=compression, rowsperstrip=HEIGHT)
+
+
+def scan_of(data, number):
+    """A progressive JPEG that ends after some of its scans."""
+    places = [k for k in range(len(data)) if data[k : k + 2] == b"\xff\xda"]
+    return data[: places[number]] + b"\xff\xd9"
+
+
+STRIPS = {
+    "PNG of three channels": ("png", GREY, imagecodecs.png_encode(COLOUR)),
+    "PNG of 16 bits": ("png", GREY, imagecodecs.png_encode(GREY16)),
+    "PNG of 8 bits": ("png", GREY16, imagecodecs.png_encode(GREY)),
+    "JPEG 2000 of 16 bits": ("jpeg2000", GREY, imagecodecs.jpeg2k_encode(GREY16)),
+    "JPEG of three channels": ("jpeg", GREY, jpeg()),
+    "JPEG of one channel": ("jpeg", COLOUR, jpeg(image=GREY)),
+    "JPEG of some scans": ("jpeg", COLOUR, scan_of(jpeg(progressive=True), 2)),
+    "JPEG that is larger": ("jpeg", GREY, jpeg(image=np.tile(GREY, (4, 4)))),
+}
+
+
+@pytest.mark.parametrize("name", STRIPS)
+def test_a_strip_that_is_not_what_its_page_says_is_refused(name):
+    compression, array, strip = STRIPS[name]
+    page = coded_page(array, compression)
+    assert decoded(page, "it", Kind.STORED).shape == array.shape
+    with pytest.raises(ToolkitError, match="damaged"):
+        decoded(with_strip(page, strip), "it", Kind.STORED)
+
+
+def test_12_bits_of_16_are_as_bright_as_8():
+    data = tiff((GREY.astype(np.uint16) << 4), photometric="minisblack", bitspersample=12)
+    np.testing.assert_array_equal(decoded(data, "it")[..., 0], GREY)

@@ -725,3 +725,93 @@ def test_ctrl_c_ends_processes_that_would_go_on(place):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130 and "Interrupted" in err
+
+
+# --- links, names and others' files
+
+
+def test_nothing_is_written_through_a_link_in_the_output(place):
+    (place / "elsewhere").mkdir()
+    (place / "out").mkdir()
+    (place / "out/deeper").symlink_to("../elsewhere")
+    with pytest.raises(ToolkitError, match="is a link") as error:
+        answer(place)
+    assert error.value.status == 4 and not any((place / "elsewhere").iterdir())
+
+
+def test_a_folder_within_the_output_is_no_input(place):
+    folder = images(place / "out/z/a/z/a", 2)
+    with pytest.raises(ToolkitError, match="would meet the input") as error:
+        predict_paths(place, place / "out/z/a")
+    assert error.value.status == 2 and {p.name for p in folder.iterdir()} == {"001.png", "deeper"}
+
+
+def test_a_shard_does_not_replace_somebodys_manifest(place):
+    (place / "out").mkdir()
+    (place / "out/manifest-1-of-2.jsonl").write_text("mine")
+    with pytest.raises(ToolkitError, match="not the manifest of a run") as error:
+        answer(place, shard=(1, 2))
+    assert error.value.status == 4
+    assert (place / "out/manifest-1-of-2.jsonl").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["manifest.jsonl", "001/record.json", "run.json"])
+def test_a_pipe_in_the_place_of_our_files_is_not_waited_for(place, name):
+    (place / "out" / name).parent.mkdir(parents=True)
+    os.mkfifo(place / "out" / name)
+    process = call(place)
+    process.communicate(timeout=60)
+    assert process.returncode in (1, 4)
+
+
+@pytest.mark.parametrize("name", ["..png", "...png"])
+def test_an_input_called_like_a_folder_above_is_answered(place, name):
+    (place / name).write_bytes((place / "in/001.png").read_bytes())
+    records = predict_paths(place, Path("in/002.png"), Path(name))
+    assert [record["status"] for record in records] == ["ok", "ok"]
+    assert (place / "out" / name / "mask.png").is_file()
+
+
+def test_an_answer_that_moves_leaves_nothing_in_its_old_place(place):
+    answer(place)
+    (place / "in/001.jpg").write_bytes(b"no image")
+    answer(place)
+    assert (place / "out/001.png/mask.png").is_file() and not (place / "out/001").exists()
+
+
+def test_a_record_that_is_there_twice_in_a_shard_is_refused(place):
+    answer(place, shard=(1, 2))
+    answer(place, shard=(2, 2))
+    path = place / "out/manifest-2-of-2.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:-1], lines[1]]))
+    with pytest.raises(ToolkitError, match="two records of") as error:
+        merge_shards(place / "out")
+    assert error.value.status == 5 and not (place / "out/manifest.jsonl").exists()
+
+
+def test_shards_over_other_pictures_or_with_another_limit_are_not_put_together(place):
+    answer(place, shard=(1, 2))
+    whole = (place / "in/001.png").read_bytes()
+    (place / "in/001.png").write_bytes(whole + b"behind its end")
+    answer(place, shard=(2, 2))
+    with pytest.raises(ToolkitError, match="different inputs"):
+        merge_shards(place / "out")
+    (place / "in/001.png").write_bytes(whole)
+    task, method = registry.task("objects"), registry.method("objects", "trivial")
+    options = InputOptions(max_pixels=10)
+    paths = (place / "in",)
+    list(predicted(task, "trivial", method, paths, place / "out", options, shard=(2, 2)))
+    with pytest.raises(ToolkitError, match="different runs"):
+        merge_shards(place / "out")
+
+
+def test_a_file_that_comes_while_its_folder_is_replaced_stays(tmp_path):
+    (tmp_path / "out").mkdir()
+    with (
+        pytest.raises(ToolkitError, match="no earlier result"),
+        outputs.whole_folder(tmp_path / "out", {}) as folder,
+    ):
+        (folder / "new").write_text("ours")
+        (tmp_path / "out/notes.txt").write_text("mine")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"notes.txt"}

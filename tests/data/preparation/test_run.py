@@ -512,3 +512,46 @@ def test_a_file_name_of_300_letters_is_skipped_and_the_others_are_prepared(tmp_p
     names = [("a.png", 64, 48), (f"{'x' * 300}.png", 64, 48)]
     report = run(coco(tmp_path, names, [(k, [SQUARE], {}) for k in range(2)]), tmp_path / "set")
     assert reasons(report, "skipped") == ["there is no such image"]
+
+
+@pytest.mark.parametrize("name", [".notes", "notes.txt", "images/mine.jpg"])
+def test_an_unfinished_folder_that_no_run_began_is_left_alone(scene_options, tmp_path, name):
+    path = tmp_path / "set.unfinished" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(ToolkitError, match="files of no run") as error:
+            run(scene_options, tmp_path / "set", resume=resume)
+        assert error.value.status == 4 and path.read_text() == "mine"
+
+
+def test_nothing_is_written_through_a_link_in_an_unfinished_run(scene_options, tmp_path):
+    run(scene_options, tmp_path / "set", shard=(1, 2))
+    (tmp_path / "victim").write_text("mine")
+    first = next((tmp_path / "set.unfinished/images").iterdir())
+    first.unlink()
+    first.symlink_to(tmp_path / "victim")
+    run(scene_options, tmp_path / "set", resume=True)
+    assert (tmp_path / "victim").read_text() == "mine"
+    run(scene_options, tmp_path / "other", shard=(1, 2))
+    shutil.move(tmp_path / "other.unfinished/masks", tmp_path / "masks")
+    (tmp_path / "other.unfinished/masks").symlink_to(tmp_path / "masks")
+    with pytest.raises(ToolkitError, match="files of no run"):
+        run(scene_options, tmp_path / "other", resume=True)
+
+
+@pytest.mark.parametrize("damage", ["removed", "replaced", "list"])
+def test_files_of_an_unfinished_run_that_changed_are_made_again(scene_options, tmp_path, damage):
+    run(scene_options, tmp_path / "whole")
+    run(scene_options, tmp_path / "cut", shard=(1, 1))
+    work = tmp_path / "cut.unfinished"
+    first, second = sorted((work / "masks").iterdir())[:2]
+    if damage == "removed":
+        first.unlink()
+    elif damage == "replaced":
+        first.write_bytes(second.read_bytes())
+    else:
+        path = work / "chunks/000000.jsonl"
+        path.write_text(path.read_text().replace('"hash": "', '"hash": "zz'))
+    run(scene_options, tmp_path / "cut", resume=True)
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")

@@ -439,3 +439,51 @@ def test_a_folder_that_is_no_run_is_left_as_it_is(folder, tmp_path):
             train_task("objects", TrainOptions(folder, tmp_path / "r", steps=2, resume=resume))
         assert error.value.status == 4
     assert {p.name for p in (tmp_path / "r").iterdir()} == {"best.safetensors"}
+
+
+def test_an_export_replaces_nothing_but_an_export(begun, tmp_path):
+    (tmp_path / "e").mkdir()
+    for name in ("objects.onnx", "objects.safetensors"):
+        (tmp_path / "e" / name).write_text("mine")
+        with pytest.raises(ToolkitError, match="was not written by an export") as error:
+            export_task("objects", begun, tmp_path / "e")
+        assert error.value.status == 4 and (tmp_path / "e" / name).read_text() == "mine"
+        (tmp_path / "e" / name).unlink()
+    for _ in range(2):
+        export_task("objects", begun, tmp_path / "e")
+
+
+def changed_record(path, **changes):
+    """Best weights with another record."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        record = json.loads(file.metadata()["record"])
+    save_file(load_file(path), path, metadata={"record": json.dumps(record | changes)})
+
+
+@pytest.mark.parametrize("changes", [{"seconds": "x"}, {"score": None}, {"step": "one"}])
+def test_weights_with_a_record_of_no_numbers_are_named(damaged, tmp_path, changes):
+    changed_record(damaged / "best.safetensors", **changes)
+    with pytest.raises(ToolkitError, match=r"best\.safetensors") as error:
+        export_task("objects", damaged, tmp_path / "out")
+    assert error.value.status == 5
+
+
+def test_a_state_of_another_optimiser_is_named(folder, damaged):
+    path = damaged / "state.safetensors"
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        described = file.metadata()
+    more = {"optimizer.9999.exp_avg": torch.zeros(1)}
+    save_file(load_file(path) | more, path, metadata=described)
+    with pytest.raises(ToolkitError, match=r"state\.safetensors"):
+        train_task("objects", TrainOptions(folder, damaged, steps=2, resume=True))
+
+
+def test_a_history_that_lacks_what_is_drawn_of_it_is_named(folder, damaged):
+    (damaged / "history.jsonl").write_text('{"step": 1}\n')
+    with pytest.raises(ToolkitError, match=r"history\.jsonl") as error:
+        train_task("objects", TrainOptions(folder, damaged, steps=2, resume=True))
+    assert error.value.status == 5
