@@ -187,7 +187,8 @@ def predict_command(name: str) -> click.Command:
                 table.add(record)
             if record["status"] == "failed":
                 failed = True
-                say(f"Error: {record['input']}: {record['reason']} {record['remedy']}")
+                reason = record["reason"].removeprefix(f"{record['input']} ")
+                say(f"Error: {record['input']}: {reason} {record['remedy']}")
         if table is not None:
             click.echo(table.text())
         return 1 if failed else 0

@@ -24,6 +24,7 @@ from hvd.toolkit.decoding import (
     Kind,
     damaged,
     is_webp,
+    jpeg_bits,
     orientation,
     pillow_header,
     read_bitmap,
@@ -163,6 +164,9 @@ def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
             "Give JPEG, PNG, TIFF, BMP or WebP files, or leave it out.",
         )
     header = pillow_header(data, name, max_pixels)
+    if header is None and data.startswith(JPEG) and jpeg_bits(data) not in (8, None):
+        reason = f"{name} is a JPEG of {jpeg_bits(data)} bits a channel, which is not read."
+        raise ToolkitError(reason, "Save it as PNG or TIFF.")
     if header is None:  # its size would only show when its pixels are in memory
         raise damaged(name)
     return Header(*header.size, orientation(header))

@@ -15,6 +15,7 @@ from hvd.toolkit.outputs import default_mode, to_json, unwritable
 
 MANIFEST = "manifest.jsonl"
 SHARD_MANIFEST = re.compile(r"manifest-([1-9]\d{0,5})-of-([1-9]\d{0,5})\.jsonl")
+STATUSES = ("ok", "failed", "skipped")
 HELD = 1000  # records in memory before they are laid aside, sorted
 MOST_PARTS = 100  # files that are open at once
 
@@ -62,6 +63,8 @@ def shard_manifests(out: Path) -> list[Path]:
     counts = {count for _, count in shards}
     if len(counts) != 1:
         several = "shards of several runs" if counts else "no shards of a run"
+        if not counts and (out / MANIFEST).exists():
+            several = f"no shards, but a {MANIFEST}: they were put together already"
         raise ToolkitError(f"{out} holds {several}.", remedy, status=5)
     (count,) = counts
     if count != len(shards):
@@ -156,6 +159,8 @@ def read_manifest(path: Path, after: int = 0) -> Iterator[dict[str, Any]]:
                 record = json.loads(line)
                 if not all(isinstance(record[name], str) for name in ("task", "input", "status")):
                     raise TypeError("no text")
+                if record["status"] not in STATUSES or not isinstance(record["outputs"], list):
+                    raise ValueError("no record")
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 reason = f"Line {number} of {path} is damaged."
                 raise ToolkitError(reason, "Run that shard again.", status=5) from error

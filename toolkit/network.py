@@ -192,7 +192,7 @@ class Checkpoint:
 
 # --- a run that can be ended
 
-LOADING = 60.0  # seconds that a network may take to be loaded
+LOADING = 30.0  # seconds that a network may take to be loaded
 ABANDONED: list[threading.Thread] = []  # that did not end when they were to
 PATIENCE = 5.0  # seconds that a run which is to end is waited for
 DEADLINE: ContextVar[float] = ContextVar("when the answer must be there", default=math.inf)

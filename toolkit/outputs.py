@@ -101,7 +101,7 @@ def whole_folder(
     work : where it is filled; beside `path` when None.
     """
     if path.is_symlink() or (path.exists() and not holds_only(path, replaces)):
-        raise strange_files(path)
+        raise strange_files(path, replaces)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=work or path.parent, prefix=".unfinished-"))
@@ -114,7 +114,7 @@ def whole_folder(
         if path.exists():
             path.rename(old)
             if not holds_only(old, replaces):  # since it was looked at
-                raise strange_files(path)
+                raise strange_files(path, {})
         temporary.rename(path)
     except OSError as error:
         raise unwritable(path, error) from error
@@ -125,10 +125,16 @@ def whole_folder(
         shutil.rmtree(old, ignore_errors=True)
 
 
-def strange_files(path: Path) -> ToolkitError:
-    """What to raise for a folder that holds somebody else's files."""
-    reason = f"{path} holds files that no earlier result accounts for."
-    return ToolkitError(reason, "Move it, or choose another --out.", status=4)
+def strange_files(path: Path, replaces: Mapping[str, str | None]) -> ToolkitError:
+    """What to raise for a folder that holds somebody else's files, or files that were changed."""
+    reason = f"{path} holds files that no earlier result accounts for"
+    files = sorted(path.iterdir()) if path.is_dir() and not path.is_symlink() else []
+    for file in files:
+        if not is_as_written(file, replaces.get(file.name, "")):
+            changed = "was changed since it was written" if file.name in replaces else "is not ours"
+            reason += f": {file.name} {changed}"
+            break
+    return ToolkitError(f"{reason}.", "Move it, or choose another --out.", status=4)
 
 
 def holds_only(folder: Path, files: Mapping[str, str | None]) -> bool:

@@ -24,6 +24,7 @@ from hvd.toolkit.settings import Setting, Undo, any_size
 
 MAGIC = b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"  # the last two: BigTIFF
 MOST_PAGES = 64  # of a pyramid with its thumbnails
+LARGEST_PADDING = 1024  # rows below the image in its last strip
 MOST_SAMPLES = 5  # a pixel: CMYK and transparency
 LARGEST_TILE = 1 << 24  # pixels; the tiles of a smaller image may reach beyond it
 REDUCED = 1  # bit of NewSubfileType: a smaller copy of another page
@@ -109,13 +110,37 @@ def read_tiff(
     with opened(data, name) as page:
         check_page(page, data, name, max_pixels)
         check_parts(page, data, name)
-        stored = page.asarray(maxworkers=1, squeeze=False)
+        stored = pixels_of(page)
         image = converted(stored, page, name, kind)
         turn = orientation_of(page)
     if shrink > 1:
         shape = tuple(-(-side // shrink) for side in image.shape[1::-1])
         image = cv2.resize(image, shape, interpolation=cv2.INTER_LINEAR_EXACT)
     return turned(image, turn) if upright else image
+
+
+def pixels_of(page: tifffile.TiffPage) -> np.ndarray:
+    """The numbers of a page, (planes, 1, H, W, channels).
+
+    Some writers fill the last strip up with rows that lie below the image, where tifffile expects
+    none: the image is then read with these rows, and cut.
+    """
+    height, rows = page.imagelength, page.tags.valueof(278, 1)  # RowsPerStrip
+    try:
+        return page.asarray(maxworkers=1, squeeze=False)
+    except Exception:
+        whole = -(-height // max(1, rows)) * rows
+        if page.is_tiled or whole == height or whole > 2 * height + LARGEST_PADDING:
+            raise
+    for name in ("decode", "hash", "chunked", "chunks"):  # made for the height, and kept
+        page.__dict__.pop(name, None)
+    page.imagelength, page.rowsperstrip = whole, rows
+    page.shaped = (*page.shaped[:2], whole, *page.shaped[3:])
+    page.shape = tuple(whole if side == height else side for side in page.shape)
+    try:
+        return page.asarray(maxworkers=1, squeeze=False)[:, :, :height]
+    finally:
+        page.imagelength = height
 
 
 def only_page(file: tifffile.TiffFile, name: str) -> tifffile.TiffPage:
@@ -281,8 +306,9 @@ def converted(image: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind)
             levels = inverted(levels, name)
         if kind is not Kind.COLOUR:
             return levels
-        unused = 8 * levels.itemsize - page.bitspersample if levels.dtype == np.uint16 else 0
-        return cv2.merge([eight_bits(levels << unused, name)] * 3)
+        if levels.dtype == np.uint16:
+            levels = levels << (16 - page.bitspersample)
+        return cv2.merge([eight_bits(levels, name)] * 3)
 
     if light == PHOTOMETRIC.PALETTE:
         colour = (page.colormap >> 8).astype(np.uint8).T[image[..., 0]]

@@ -342,3 +342,30 @@ def test_a_strip_that_is_not_what_its_page_says_is_refused(name):
 def test_12_bits_of_16_are_as_bright_as_8():
     data = tiff((GREY.astype(np.uint16) << 4), photometric="minisblack", bitspersample=12)
     np.testing.assert_array_equal(decoded(data, "it")[..., 0], GREY)
+
+
+@pytest.mark.parametrize("compression", ["zlib", "packbits", "zstd", "lzw"])
+@pytest.mark.parametrize("rows", [16, 64])
+def test_a_last_strip_that_is_filled_up_is_read(compression, rows):
+    """Some writers store as many rows in the last strip as in the others."""
+    below = -(-HEIGHT // rows) * rows
+    whole = np.concatenate([GREY, np.zeros((below - HEIGHT, WIDTH), np.uint8)])
+    data = tiff(whole, compression=compression, rowsperstrip=rows)
+    np.testing.assert_array_equal(decoded(changed_tag(data, 257, HEIGHT), "it", Kind.GREY), GREY)
+
+
+def test_floating_point_colours_are_refused_for_what_they_are():
+    for kind in (np.float16, np.float32, np.float64):
+        with pytest.raises(ToolkitError, match="pictures have 8 or 16 bits"):
+            decoded(tiff(GREY.astype(kind)), "it")
+
+
+@pytest.mark.parametrize("masks", [(0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F)])
+def test_bitmaps_of_16_bits_are_read(masks):
+    pixels = np.arange(16 * 16, dtype=np.uint16) * 257
+    head = struct.pack("<IiiHHIIiiII", 40, 16, 16, 1, 16, 3, 512, 0, 0, 0, 0)
+    head += struct.pack("<III", *masks)
+    start = 14 + len(head)
+    data = b"BM" + struct.pack("<IHHI", start + 512, 0, 0, start) + head + pixels.tobytes()
+    theirs = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert np.abs(decoded(data, "it").astype(int) - theirs).max() <= 8

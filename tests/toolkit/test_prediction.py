@@ -309,7 +309,7 @@ def test_records_beyond_what_is_held_in_memory_come_out_in_order(tmp_path):
     manifest = Manifest(tmp_path)
     order = np.random.default_rng(0).permutation(2 * HELD + 7)
     for k in order.tolist():
-        manifest.add({"task": "objects", "input": f"{k:06d}", "status": "ok"})
+        manifest.add({"task": "objects", "input": f"{k:06d}", "status": "ok", "outputs": []})
     manifest.finish(tmp_path / "all.jsonl")
     assert [r["input"] for r in read_manifest(tmp_path / "all.jsonl")] == [
         f"{k:06d}" for k in range(len(order))
@@ -670,7 +670,7 @@ def test_many_parts_of_a_manifest_are_joined_few_at_a_time(tmp_path, monkeypatch
     manifest = Manifest(tmp_path)
     order = np.random.default_rng(0).permutation(500)
     for k in order.tolist():
-        manifest.add({"task": "objects", "input": f"{k:06d}", "status": "ok"})
+        manifest.add({"task": "objects", "input": f"{k:06d}", "status": "ok", "outputs": []})
         assert len(manifest.parts) < 4
     manifest.finish(tmp_path / "all.jsonl")
     found = [record["input"] for record in read_manifest(tmp_path / "all.jsonl")]

@@ -16,7 +16,12 @@ from hvd.toolkit.outputs import cell, write_bytes
 from hvd.toolkit.tasks.grains.charts import chart
 
 MOST_BATCHES = 8
-INTERNAL = "outputs", "task", "run"  # of a record, what a table of micrographs leaves out
+INTERNAL = (
+    "outputs",
+    "outputs_sha256",
+    "task",
+    "run",
+)  # of a record, what a table of micrographs leaves out
 RUN_FILES = "summary.csv", "batches.csv", "batches.png"
 
 

@@ -100,8 +100,10 @@ def scale_of(image: np.ndarray, options: InputOptions) -> Scale | None:
 def micrograph_of(image: np.ndarray, options: InputOptions, scale: Scale, name: str) -> Micrograph:
     """A micrograph without its data bar."""
     if options.exclude_bottom >= len(image):
-        remedy = f"--exclude-bottom {options.exclude_bottom} leaves none of them."
-        raise ToolkitError(f"{name} has {len(image)} rows.", remedy)
+        reason = (
+            f"{name} has {len(image)} rows: --exclude-bottom {options.exclude_bottom} leaves none."
+        )
+        raise ToolkitError(reason, "Give fewer rows.")
     return Micrograph(image[: len(image) - options.exclude_bottom], scale, name)
 
 

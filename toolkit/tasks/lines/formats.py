@@ -410,12 +410,13 @@ def check_deflated(pydicom: Any, data: bytes, path: Path) -> None:
     # the preamble, the prefix, the length of the group and the group
     start = 132 + 12 + int(meta.FileMetaInformationGroupLength)
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-    held = inflate.decompress(data[start:], BEHIND)
-    header = pydicom.dcmread(io.BytesIO(held), force=True, stop_before_pixels=True)
+    first = inflate.decompress(data[start:], BEHIND)
+    header = pydicom.dcmread(io.BytesIO(first), force=True, stop_before_pixels=True)
     most = pixel_bytes(header, path) + BEHIND
-    while len(held) <= most and inflate.unconsumed_tail and not inflate.eof:
-        held += inflate.decompress(inflate.unconsumed_tail, BEHIND)
-    if len(held) > most:
+    total = len(first)
+    while total <= most and inflate.unconsumed_tail and not inflate.eof:
+        total += len(inflate.decompress(inflate.unconsumed_tail, BEHIND))
+    if total > most:
         reason = f"{path} unpacks to far more than the pixels that its header names."
         raise ToolkitError(reason, "Export it uncompressed.")
 
