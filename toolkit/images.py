@@ -318,8 +318,8 @@ def check_archive(entries: list[zipfile.ZipInfo], path: Path) -> None:
         )
 
     if any(entry.compress_type not in PACKED for entry in entries):
-        reason = f"{path} is packed by another method than Deflate."
-        raise ToolkitError(reason, "Pack it anew as an ordinary .zip.")
+        reason = f"{path} is not a readable .zip: it is packed by another method than Deflate."
+        raise ToolkitError(reason, "Pack it anew, by Deflate.")
     name, count = Counter(e.filename for e in entries).most_common(1)[0] if entries else ("", 0)
     if count > 1:
         reason = f"{path} holds {name} {count} times."

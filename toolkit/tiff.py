@@ -43,6 +43,7 @@ SUBSAMPLING = {1, 2, 4}  # of YCbCr
 ALL_ROWS, MOST_ROWS = (1 << 32) - 1, 1 << 31
 # FillOrder, Orientation, PlanarConfiguration, Predictor
 ALLOWED = {266: (1, 2), 274: range(1, 9), 284: (1, 2), 317: (1, 2, 3)}
+# tags that hold a single number
 ONE_NUMBER = {254, 256, 257, 259, 262, 266, 274, 277, 278, 284, 317, 322, 323}
 # tags on which pixels depend
 DECISIVE = {*range(254, 260), 262, 266, 273, 274, *range(277, 280), 284, 292, 293, 317, 320}
@@ -136,7 +137,6 @@ def pixels_of(page: tifffile.TiffPage) -> np.ndarray:
         page.__dict__.pop(name, None)
     page.imagelength, page.rowsperstrip = whole, rows
     page.shaped = (*page.shaped[:2], whole, *page.shaped[3:])
-    page.shape = tuple(whole if side == height else side for side in page.shape)
     try:
         return page.asarray(maxworkers=1, squeeze=False)[:, :, :height]
     finally:

@@ -82,7 +82,7 @@ def test_no_command_opens_the_network_or_writes_at_home(call, pictures, tmp_path
 
 
 # seconds after which onnxruntime would have looked for the collector of its telemetry
-LONG = 20
+LONG = 13
 
 
 @needs_filter

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from hvd.data.scenes import CLASSES, generated  # noqa: E402
 from hvd.deep.training import run as begin  # noqa: E402
-from hvd.deep.training.export import export_task  # noqa: E402
+from hvd.deep.training.export import check_ours, export_task  # noqa: E402
 from hvd.deep.training.loop import train  # noqa: E402
 from hvd.deep.training.models.objects import ObjectNetwork  # noqa: E402
 from hvd.deep.training.options import TrainOptions  # noqa: E402
@@ -24,6 +24,7 @@ from hvd.deep.training.recipes import objects as recipe  # noqa: E402
 from hvd.deep.training.run import train_task  # noqa: E402
 from hvd.toolkit import registry  # noqa: E402
 from hvd.toolkit.core import ToolkitError  # noqa: E402
+from hvd.toolkit.images import digest  # noqa: E402
 from hvd.toolkit.tasks.objects.types import (  # noqa: E402
     IGNORE,
     Picture,
@@ -449,8 +450,10 @@ def test_an_export_replaces_nothing_but_an_export(begun, tmp_path):
             export_task("objects", begun, tmp_path / "e")
         assert error.value.status == 4 and (tmp_path / "e" / name).read_text() == "mine"
         (tmp_path / "e" / name).unlink()
-    for _ in range(2):
-        export_task("objects", begun, tmp_path / "e")
+    for name in ("objects.onnx", "objects.safetensors"):
+        (tmp_path / "e" / name).write_bytes(b"exported")
+    index = {"objects.onnx": {"sha256": digest(tmp_path / "e/objects.onnx")}}
+    check_ours(tmp_path / "e", "objects", index)  # raises nothing
 
 
 def changed_record(path, **changes):
