@@ -122,7 +122,10 @@ def read_jpeg(data: bytes, name: str, kind: Kind, shrink: int = 1) -> np.ndarray
             image = simplejpeg.decode_jpeg(data, "RGB", **least)
     except ValueError as error:
         raise damaged(name, str(error)) from error
-    check_scans(data, name)
+    try:
+        check_scans(data, name)
+    except (ValueError, IndexError, KeyError) as error:  # of segments that are cut short
+        raise damaged(name, "its scans cannot be followed") from error
     return image
 
 
@@ -148,7 +151,8 @@ NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 def jpeg_bits(data: bytes) -> int | None:
     """The bits of a channel of a JPEG, as its frame says; None when it has none."""
-    return next((content[0] for marker, content in segments(data) if marker in FRAMES), None)
+    frames = (content for marker, content in segments(data) if marker in FRAMES)
+    return next((content[0] for content in frames if content), None)
 
 
 def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -256,14 +260,16 @@ def read_bitmap(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) 
             raise damaged(name, str(error)) from error
         ours = decoded_by_opencv(data, name, Kind.COLOUR)
         # 5 bits may be spread over 8 in several ways
-        most = 8 if struct.unpack_from("<H", data, 28)[0] == 16 else 0
-        if theirs.shape != ours.shape or np.abs(theirs.astype(int) - ours).max() > most:
+        most = 8 if data[28:30] == b"\x10\0" else 0
+        if theirs.shape != ours.shape or cv2.absdiff(theirs, ours).max() > most:
             raise damaged(name, "decoders disagree on it")
     return decoded_by_opencv(data, name, kind, shrink, upright)
 
 
 def is_plain_bitmap(data: bytes) -> bool:
     """Whether a BMP holds 24 bits a pixel behind a header of 54 bytes, all of them."""
+    if len(data) < 54:
+        return False
     offset, size, width, height, planes, bits, packed = struct.unpack_from("<10xIIiiHHI", data)
     length = abs(height) * (-(-3 * width // 4) * 4)
     plain = (offset, size, planes, bits, packed) == (54, 40, 1, 24, 0)

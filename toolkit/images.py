@@ -189,7 +189,7 @@ def decoded(
     ----------
     kind : what is wanted of the file.
     shrink : 1, 2 or 4: the side of the square of pixels that becomes one.
-    upright : turn it as EXIF says; JPEG and TIFF of the kind STORED are never turned otherwise.
+    upright : turn it as its EXIF orientation says.
     """
     if is_tiff(data):
         return read_tiff(data, name, kind, max_pixels, shrink, upright)

@@ -339,6 +339,20 @@ def test_a_strip_that_is_not_what_its_page_says_is_refused(name):
         decoded(with_strip(page, strip), "it", Kind.STORED)
 
 
+@pytest.mark.parametrize(
+    "data", [b"\xff\xd8\xff\xc0", b"\xff\xd8\xff\xc0\0\2", b"\xff\xd8\xff\xda"]
+)
+def test_a_jpeg_that_ends_in_a_marker_is_refused(data):
+    with pytest.raises(ToolkitError, match="damaged"):
+        decoded(data, "it")
+
+
+def test_the_shortest_bitmap_is_read():
+    head = struct.pack("<IHHI", 30, 0, 0, 26) + struct.pack("<IHHHH", 12, 1, 1, 1, 24)
+    data = b"BM" + head + bytes((10, 20, 30, 0))
+    np.testing.assert_array_equal(decoded(data, "it"), [[[30, 20, 10]]])
+
+
 def test_12_bits_of_16_are_as_bright_as_8():
     data = tiff((GREY.astype(np.uint16) << 4), photometric="minisblack", bitspersample=12)
     np.testing.assert_array_equal(decoded(data, "it")[..., 0], GREY)
