@@ -45,7 +45,7 @@ def locked(out: Path, shard: Shard) -> Iterator[Path]:
 
         work = out / f"{UNFINISHED}{ending}"
         remove_unfinished(work)
-        stack.callback(shutil.rmtree, work, ignore_errors=True)
+        stack.callback(clear, work)
         try:
             work.mkdir(mode=0o700)
             (work / OWNER).touch()
@@ -64,10 +64,23 @@ def remove_unfinished(folder: Path) -> None:
     """Remove what a killed run left unfinished; ToolkitError with status 4 when it is not ours."""
     if not os.path.lexists(folder):
         return
-    if folder.is_symlink() or not (folder / OWNER).is_file():
+    empty = folder.is_dir() and not any(folder.iterdir())  # of a run that was killed at once
+    if folder.is_symlink() or not (empty or (folder / OWNER).is_file()):
         reason = f"{folder} was not left by a run."
         raise ToolkitError(reason, "Move it, or choose another --out.", status=4)
-    shutil.rmtree(folder, ignore_errors=True)
+    clear(folder)
+
+
+def clear(folder: Path) -> None:
+    """Remove a folder of ours, what says so last: it may be stopped at any moment."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != OWNER:
+                path.unlink()
+        (folder / OWNER).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def hold_lock(stack: ExitStack, path: Path, shared: bool) -> None:
@@ -92,6 +105,8 @@ def hold_lock(stack: ExitStack, path: Path, shared: bool) -> None:
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break  # else the run before took the file away with its lock
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and path.parent.is_dir():
+                continue  # the run before took it away between two of our looks
             raise unwritable(path, error) from error
     if not shared:
         file.seek(0)
