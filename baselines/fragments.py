@@ -36,6 +36,7 @@ def colour_similarity(pixels: np.ndarray, bins: int, blur: float) -> np.ndarray:
         np.add.at(histogram, (np.arange(count)[:, None], index), 1 / index.shape[1])
         kernel = np.exp(-0.5 * ((np.arange(bins)[:, None] - np.arange(bins)) / blur) ** 2)
         histograms.append(histogram @ (kernel / kernel.sum(1)))
+
     return np.mean([np.minimum(h[:, None], h[None]).sum(-1) for h in histograms], 0)
 
 
@@ -46,7 +47,9 @@ def side_dissimilarity(pixels: np.ndarray) -> np.ndarray:
     """
     count, size = pixels.shape[:2]
     turned = np.stack([np.rot90(pixels, k, (1, 2)) for k in range(4)])[:, :, :2].astype(np.float64)
-    edge, inner = turned[:, :, 0], turned[:, :, 1]  # (4, n, s, 3), read clockwise
+    # (4, n, s, 3), read clockwise
+    edge = turned[:, :, 0]
+    inner = turned[:, :, 1]
     gradient = edge - inner
     mean = gradient.mean(2, keepdims=True)
     centred = gradient - mean
@@ -73,6 +76,7 @@ def side_dissimilarity(pixels: np.ndarray) -> np.ndarray:
     index = np.arange(count)
     both[:, index, :, index] = np.inf
     side = np.arange(4)
+
     return both.transpose(0, 2, 1, 3)[side[:, None], (side[:, None] + 2 + side) % 4]
 
 
@@ -86,6 +90,7 @@ def mutual_ratio(dissimilarity: np.ndarray) -> np.ndarray:
         + 1e-6
     )
     other = second[(side[:, None] + 2 + side) % 4]  # (4, 4, n)
+
     return dissimilarity / np.sqrt(second[:, None, :, None] * other[:, :, None])
 
 
@@ -127,6 +132,7 @@ class Gradient:
         ) ** self.contrast + self.edge * sides.max((0, 1))
         np.fill_diagonal(affinity, 0)
         logits = self.slope * np.log(walked(affinity, self.steps) + 1e-4) + self.offset
+
         return arrangement(1 / (1 + np.exp(-logits)), steep[:, : 4 if inputs.turned else 1], inputs)
 
 
@@ -148,6 +154,7 @@ def closing_loops(touching: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         p = touching[:, 0]
         around = (p[(side + 1) % 4] @ p @ p[(side + 3) % 4])[:, None]
         return around, around[(side + 2) % 4].swapaxes(2, 3)
+
     count = touching.shape[2]
     relative = (
         side[None] - side[:, None] - 2
@@ -156,6 +163,7 @@ def closing_loops(touching: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     step = np.roll(crossed, -1, 0).reshape(4 * count, -1)
     around = np.roll((step @ step @ step).reshape(4, count, 4, count), 1, 2)
     opposite = (side[:, None] + 2 + side) % 4
+
     return tuple(
         w.transpose(0, 2, 1, 3)[side[:, None], opposite]
         for w in (around, around.transpose(2, 3, 0, 1))
@@ -193,6 +201,7 @@ class Loops:
         for _ in range(self.rounds):
             closed = sum(np.log1p(way / self.floor) for way in closing_loops(touching))
             touching = touching_probability(start + self.loops * closed, self.none)
+
         reached = walked(touching.sum((0, 1)), self.steps)
         affinity = 1 / (1 + np.exp(-(self.slope * np.log(reached + 1e-4) + self.offset)))
         return arrangement(affinity, touching, inputs)
@@ -232,9 +241,11 @@ class Density:
             1 - similarity
         )
         found = labels.max() + 1
+
         if found == 0:
             labels = np.zeros(len(labels), int)
         else:
             likeness = np.stack([similarity[:, labels == k].mean(1) for k in range(found)], 1)
             labels = np.where(labels < 0, likeness.argmax(1), labels)
+
         return arranged(labels.astype(np.int32), similarity, None, inputs)

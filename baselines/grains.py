@@ -54,6 +54,7 @@ class Watershed:
             + self.step * cv2.GaussianBlur(steps, (0, 0), 1.5)
             - self.darkness * score
         )
+
         return 1 / (1 + np.exp(np.clip(self.sharpness * (self.level - strength), -30, 30)))
 
     def predict(self, inputs: Micrograph) -> Boundaries:

@@ -99,7 +99,8 @@ def along_shorter_gaps(images: np.ndarray, missing: np.ndarray, degree: int) -> 
 
 def longest_gap(missing: np.ndarray) -> float:
     """Mean over rows of the longest run of missing pixels."""
-    run, longest = np.zeros(len(missing)), np.zeros(len(missing))
+    run = np.zeros(len(missing))
+    longest = np.zeros(len(missing))
     for column in missing.T:
         run = (run + 1) * column
         longest = np.maximum(longest, run)
@@ -107,14 +108,17 @@ def longest_gap(missing: np.ndarray) -> float:
 
 
 def along_rows(images: np.ndarray, missing: np.ndarray, degree: int) -> np.ndarray:
-    filled, empty = images.astype(np.float64), missing.all(1)
+    filled = images.astype(np.float64)
+    empty = missing.all(1)
     for row in np.flatnonzero(missing.any(1) & ~empty):
         gaps = missing[row]
         filled[:, row, gaps] = filled[:, row, ~gaps] @ spline_weights(gaps.tobytes(), degree)
+
     if empty.any():
         filled[:, empty] = np.swapaxes(
             np.swapaxes(filled[:, ~empty], 1, 2) @ spline_weights(empty.tobytes(), degree), 1, 2
         )
+
     return filled
 
 
@@ -123,13 +127,15 @@ def spline_weights(mask: bytes, degree: int) -> np.ndarray:
     """What each measured pixel of a line adds to each missing one, (measured, missing), by a spline of degree 1 or 3 with natural
     ends, constant beyond them."""
     gaps = np.frombuffer(mask, bool)
-    places, where = np.flatnonzero(~gaps), np.flatnonzero(gaps)
+    places = np.flatnonzero(~gaps)
+    where = np.flatnonzero(gaps)
     if len(places) == 1:
         return np.ones((1, len(where)))
     cubic = degree == 3 and len(places) > 2
     spline = make_interp_spline(
         places, np.eye(len(places)), k=3 if cubic else 1, bc_type="natural" if cubic else None
     )
+
     return spline(np.clip(where, places[0], places[-1])).T
 
 
@@ -190,7 +196,8 @@ SEARCH = SearchSpace(
 )
 MOST = 700  # measured pixels that a block is filled from
 # pixels: missing ones are filled block by block, from measured ones within this much of the block
-BLOCK, NEAR = 16, 8
+BLOCK = 16
+NEAR = 8
 
 
 def kriged(images: np.ndarray, missing: np.ndarray, model: Kriging) -> np.ndarray:
@@ -206,7 +213,8 @@ def kriging_weights(mask: bytes, shape: tuple[int, int], model: Kriging) -> list
     """For each block with gaps: rows and columns of missing pixels, those of the measured ones they are filled from, and weights
     (measured, missing) of sum 1."""
     missing = np.frombuffer(mask, bool).reshape(shape)
-    known, found = ~missing, []
+    known = ~missing
+    found = []
 
     def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.exp(
@@ -232,6 +240,7 @@ def kriging_weights(mask: bytes, shape: tuple[int, int], model: Kriging) -> list
                 if len(sources) >= 16 or len(sources) == known.sum():
                     break
                 margin *= 2
+
             nearest = np.argsort(
                 np.abs(sources - (top + BLOCK / 2, left + BLOCK / 2)).max(1), kind="stable"
             )[:MOST]
@@ -241,6 +250,7 @@ def kriging_weights(mask: bytes, shape: tuple[int, int], model: Kriging) -> list
             ones = cho_solve(factor, np.ones(len(sources)))
             weights += np.outer(ones, (1 - weights.sum(0)) / ones.sum())
             found.append((*gaps.T, tuple(sources.T), weights))
+
     return found
 
 
@@ -248,7 +258,8 @@ def kriging_weights(mask: bytes, shape: tuple[int, int], model: Kriging) -> list
 
 COVARIANCE = "lmmse.npz"  # beside this file: written by `python -m hvd.baselines.lines FILE` from training heads
 # what is common to heads, and the pixels over which the rest goes together
-COMPONENTS, FAR = 200, 12
+COMPONENTS = 200
+FAR = 12
 
 
 @dataclass(frozen=True)
@@ -284,6 +295,7 @@ def lmmse_weights(mask: bytes, learned: Path, signature: tuple) -> tuple[np.ndar
         mean, components, deviation, together = (
             stored[k].astype(np.float64) for k in ("mean", "components", "deviation", "together")
         )
+
     rows, columns = np.divmod(np.arange(len(mean)), 64)
 
     def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -298,6 +310,7 @@ def lmmse_weights(mask: bytes, learned: Path, signature: tuple) -> tuple[np.ndar
             together[np.minimum(near[0], 2 * FAR), np.clip(near[1], -2 * FAR, 2 * FAR) + 2 * FAR],
             0,
         )
+
         return components[:, a].T @ components[:, b] + rest * np.outer(deviation[a], deviation[b])
 
     noise = 1e-3 * np.mean(deviation**2)
@@ -321,6 +334,7 @@ def learned_covariance(heads: np.ndarray) -> dict[str, np.ndarray]:
     ]
     taper = np.exp(-(np.hypot(np.arange(2 * FAR + 1)[:, None], reach) ** 2) / FAR**2)
     components = (right * (singular / np.sqrt(len(flat)))[:, None]).astype(np.float16)
+
     return {
         "mean": mean.astype(np.float16),
         "components": components,

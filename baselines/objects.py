@@ -21,11 +21,14 @@ from hvd.toolkit.tasks.objects.dataset import data_set, read_pair
 from hvd.toolkit.tasks.objects.types import BACKGROUND, IGNORE, Labelled, Picture, choose_network
 from hvd.toolkit.tiles import Window, tiles
 
-TREES, LEAVES = 40, 600
+TREES = 40
+LEAVES = 600
 PIXELS = 300_000  # that a forest is learned from
 STEP = 2  # pixels: classes are told at every second one, and spread over those between
 SCALES = 0.5, 8.0  # pixels: the finest and the coarsest blur
-TILE, MARGIN = 1024, 64  # pixels, multiples of STEP: the coarsest blur sees half the margin
+# pixels, multiples of STEP: the coarsest blur sees half the margin
+TILE = 1024
+MARGIN = 64
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ class Forest:
                     break
                 lower = features[rows, np.maximum(asked, 0)] <= threshold[node]
                 node = np.where(asked < 0, node, np.where(lower, left[node], right[node]))
+
             total += chances[node]
+
         return total / len(self.feature)
 
 
@@ -108,6 +113,7 @@ class Texture:
                 for k in range(chances.shape[2])
             ]
             mask[core] = np.argmax(planes, 0)[inner]
+
         return Labelled(mask, learned.classes)
 
 
@@ -119,9 +125,11 @@ class MostFrequent(Floor):
         classes = inputs.classes
         if classes is None or BACKGROUND not in classes:
             learned = choose_forest(inputs)
-            classes, most = learned.classes, int(learned.pixels.argmax())
+            classes = learned.classes
+            most = int(learned.pixels.argmax())
         else:
             most = classes.index(BACKGROUND)
+
         return Labelled(np.full(inputs.image.shape[:2], most, np.uint8), classes)
 
 
@@ -137,6 +145,7 @@ def features(image: np.ndarray, window: Window) -> np.ndarray:
         np.float32
     )
     place = rows / image.shape[0], columns / image.shape[1]
+
     return np.dstack([seen, *place]).astype(np.float32)
 
 
@@ -144,23 +153,27 @@ def learned(
     pairs: list[tuple[np.ndarray, np.ndarray]], classes: tuple[str, ...], seed: int = 0
 ) -> Forest:
     """A forest from pictures and their masks; classes weigh by the root of how rare they are."""
-    rng, share = (
-        np.random.default_rng(seed),
-        PIXELS / sum(mask[::STEP, ::STEP].size for _, mask in pairs),
-    )
-    seen, truth, pixels = [], [], np.zeros(len(classes), np.int64)
+    rng = np.random.default_rng(seed)
+    share = PIXELS / sum(mask[::STEP, ::STEP].size for _, mask in pairs)
+    seen = []
+    truth = []
+    pixels = np.zeros(len(classes), np.int64)
+
     for image, mask in pairs:
         known = mask[::STEP, ::STEP] != IGNORE
         chosen = known & (rng.random(known.shape) < share)
         seen.append(features(image, (slice(0, image.shape[0]), slice(0, image.shape[1])))[chosen])
         truth.append(mask[::STEP, ::STEP][chosen])
         pixels += np.bincount(mask[mask != IGNORE], minlength=len(classes))
-    seen, truth = np.concatenate(seen), np.concatenate(truth)
+
+    seen = np.concatenate(seen)
+    truth = np.concatenate(truth)
     weight = 1 / np.sqrt(np.maximum(1, np.bincount(truth, minlength=len(classes))))
     found = RandomForestClassifier(
         TREES, max_leaf_nodes=LEAVES, min_samples_leaf=5, n_jobs=2, random_state=seed
     )
     found.fit(seen, truth, sample_weight=weight[truth])
+
     return packed(found, classes, pixels)
 
 
@@ -183,6 +196,7 @@ def packed(found: RandomForestClassifier, classes: tuple[str, ...], pixels: np.n
         )
         every[tree.feature >= 0] = 0
         chances.append(np.rint(255 * every))
+
     return Forest(
         feature=stacked([np.where(tree.feature < 0, -1, tree.feature) for tree in trees], np.int16),
         threshold=stacked([tree.threshold for tree in trees], np.float32),

@@ -72,12 +72,14 @@ def digest_of(start: list[Symbol], *texts: str) -> str:
     found = closure(start)
     for module in sorted({symbol.module for symbol in found}):
         parts += [ast.dump(statement) for statement in read_module(module).statements[LOOSE]]
+
     for symbol in sorted(found):
         statements = read_module(symbol.module).statements[symbol.name]
         parts.append(f"{symbol.module}:{symbol.name}")
         parts += [ast.dump(statement) for statement in statements]
         for statement in statements:
             parts += data_files(statement, symbol.module)
+
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -95,6 +97,7 @@ def closure(start: list[Symbol]) -> set[Symbol]:
             found.add(symbol)
             for statement in module.statements[symbol.name]:
                 waiting += uses(statement, symbol.module)
+
     return found
 
 
@@ -137,6 +140,7 @@ def read_module(name: str) -> Module:
             module.statements[LOOSE].append(statement)
         for bound in names_bound(statement):
             module.statements.setdefault(bound, []).append(statement)
+
     return module
 
 
@@ -157,6 +161,7 @@ def imported(node: ast.AST) -> dict[str, str | Symbol]:
         inner = f"{node.module}.{alias.name}"
         place = inner if is_module(inner) else Symbol(node.module, alias.name)
         bound[alias.asname or alias.name] = place
+
     return bound
 
 

@@ -70,12 +70,15 @@ def pinned() -> list[str]:
         pools = sorted(
             {f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()}
         )
-    load, cores = os.getloadavg()[0], os.cpu_count()
+
+    load = os.getloadavg()[0]
+    cores = os.cpu_count()
     lines = [f"threads: onnxruntime 1, OpenCV {opencv}, {', '.join(pools)}"]
     if load > cores:
         lines.append(
             f"load {load:.1f} on {cores} cores: other work slows this down; times will be too long"
         )
+
     return lines
 
 
@@ -99,6 +102,7 @@ def own_peak_megabytes() -> float:
             )
             / 1024
         )
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
         1 << 20 if sys.platform == "darwin" else 1 << 10
     )

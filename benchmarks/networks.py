@@ -18,7 +18,8 @@ from hvd.toolkit.settings import one_thread
 
 ROUNDS = 9
 # samples that ranges of 8-bit integers are taken from, and those that they are scored on
-CALIBRATION, COMPARED = 8, 20
+CALIBRATION = 8
+COMPARED = 20
 LOST = 0.005  # of the headline metric, that 8-bit integers may lose
 Calls = list[tuple[Checkpoint, dict[str, np.ndarray]]]
 
@@ -32,7 +33,8 @@ def measured(task: str, source: str, other: str) -> dict[str, Any]:
     """Parameters, operations and times of the network of a task for one sample of `source`; its share of the processor's rate of
     multiplying matrices, single float, one thread; and, when torch and onnx are installed, the times of torch and of 8-bit integers
     with what these lose, calibrated on `other`."""
-    method, sample = registry.method(task, "deep"), next(drawn(task, source, 1, SEED))
+    method = registry.method(task, "deep")
+    sample = next(drawn(task, source, 1, SEED))
     calls = heard(method, sample)
     network = calls[0][0]
     runs = {"onnxruntime": lambda: [network.run(**inputs) for _, inputs in calls]}
@@ -42,6 +44,7 @@ def measured(task: str, source: str, other: str) -> dict[str, Any]:
         "bytes": len(network.data),
         "operations": sum(operations(network, inputs) for _, inputs in calls),
     }
+
     with tempfile.TemporaryDirectory() as folder:
         if find_spec("torch") and find_spec("onnx"):
             eager = registry.loaded(registry.TRAINING["run in torch"])(network.name)
@@ -52,7 +55,9 @@ def measured(task: str, source: str, other: str) -> dict[str, Any]:
                 "bytes": len(integers[0].data),
                 **compared(task, source, integers[1]),
             }
-        rates, seconds = [], {name: [] for name in runs}
+
+        rates = []
+        seconds = {name: [] for name in runs}
         with one_thread():
             for k in range(ROUNDS + 1):
                 rates.append(matrix_rate())
@@ -61,6 +66,7 @@ def measured(task: str, source: str, other: str) -> dict[str, Any]:
                     run()
                     if k:
                         seconds[name].append(time.perf_counter() - began)
+
     times = {name: median(values) for name, values in seconds.items()}
     return found | {
         "milliseconds": {name: 1000 * value for name, value in times.items()},
@@ -74,7 +80,8 @@ def pays(found: dict[str, Any]) -> bool:
     """Whether a network, as measured, is worth shipping in 8-bit integers: faster, and no worse than by LOST."""
     if "integers" not in found:
         return False
-    times, its = found["milliseconds"], found["integers"]
+    times = found["milliseconds"]
+    its = found["integers"]
     return times["integers"] < times["onnxruntime"] and its["loss"]["mean"] < LOST * abs(
         its["deep"]
     )
@@ -88,7 +95,8 @@ def drawn(task: str, source: str, count: int, seed: int):
 
 def heard(method: Method, sample: Sample) -> Calls:
     """The networks that a method asks about a sample, and what it shows them."""
-    calls, run = [], Checkpoint.run
+    calls = []
+    run = Checkpoint.run
 
     def listening(network: Checkpoint, **inputs: np.ndarray) -> list[np.ndarray]:
         calls.append((network, inputs))
@@ -99,6 +107,7 @@ def heard(method: Method, sample: Sample) -> Calls:
         method.predict(sample.inputs)
     finally:
         Checkpoint.run = run
+
     return calls
 
 
@@ -114,16 +123,19 @@ def quantised(
     data = registry.loaded(registry.TRAINING["quantise"])(network, shown)
     path = folder / network.name
     path.write_bytes(data)
+
     return Checkpoint(data, network.name, task), registry.method(task, "deep", str(path))
 
 
 def compared(task: str, source: str, other: Method) -> dict[str, Any]:
     """The headline metric of a task by its network as it is, by that in integers, and their difference, paired by sample."""
-    kind, metric = registry.task(task), registry.task(task).metrics[0]
+    kind = registry.task(task)
+    metric = registry.task(task).metrics[0]
     methods = {"deep": registry.method(task, "deep"), "integers": other}
     records = list(evaluation.evaluate(kind, methods, drawn(task, source, COMPARED, SEED)))
     scores = evaluation.summary(records, kind.metrics)
     means = {name: scores[name]["metrics"][metric.name]["mean"] for name in methods}
+
     return {
         "metric": metric.name,
         **means,

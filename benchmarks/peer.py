@@ -27,6 +27,7 @@ def main(ours: str, peer: str, data: str) -> None:
     found = {
         name: {"scores": its} for name, its in evaluation.summary(records, task.metrics).items()
     }
+
     for name, path in files.items():
         network = checkpoint("lines", path)
         training = {
@@ -37,6 +38,7 @@ def main(ours: str, peer: str, data: str) -> None:
             "bytes": len(network.data),
             **training,
         }
+
     told = {name: environment()[name] for name in ("processor", "cores", "load", "commit")}
     gain = evaluation.difference(records, task.metrics[0], "compact", "peer")
     result = {

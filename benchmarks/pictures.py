@@ -30,6 +30,7 @@ def written(
         else {}
     )
     found = {}
+
     for sample in condition.samples(task, "builtin", False) if wanted else ():
         if sample.id in wanted:
             answers = {
@@ -45,4 +46,5 @@ def written(
                 "metric": metric,
                 "scores": its,
             }
+
     return [found[s] for s in wanted]

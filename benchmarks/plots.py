@@ -62,6 +62,7 @@ def figure(
                 ncols=2,
                 handlelength=3,
             )
+
         return svg(sheet)
 
 
@@ -120,12 +121,14 @@ def sweep(task: TaskResults, name: str, title: str, metric: Metric) -> Callable[
                     task.scores(condition).get(method, {"metrics": {}})["metrics"].get(metric.name)
                 )
                 points += [(condition["value"], mean["mean"], *ends(mean))] if mean else []
+
             if not points:
                 continue
             x, means, lows, highs = zip(*points, strict=True)
             style = {"marker": marker, "linestyle": line, "color": colour, "markersize": 3.5}
             ax.plot(x, means, label=method, **style)
             ax.fill_between(x, lows, highs, color=colour, alpha=0.15, linewidth=0)
+
         ax.set(xlabel=AXES[name], ylabel=metric.title)
         ax.set_title(title, loc="left", fontweight="bold")
 
@@ -148,6 +151,7 @@ def growth(task: TaskResults) -> Callable[[Axes], None]:
                 label=label,
                 markersize=3.5,
             )
+
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set(xlabel=task.task.size_label, ylabel="time, s")
         ax.set_title(task.name, loc="left", fontweight="bold")

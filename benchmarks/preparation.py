@@ -25,7 +25,8 @@ from hvd.data.preparation.options import PrepareOptions
 from hvd.data.preparation.run import prepared
 from hvd.toolkit.outputs import write_bytes
 
-SIDE, ROUNDS = 256, 3
+SIDE = 256
+ROUNDS = 3
 
 
 def loop(coco: COCO, images: Path, out: Path) -> int:
@@ -41,6 +42,7 @@ def loop(coco: COCO, images: Path, out: Path) -> int:
             str(out / f"{k}_mask.png"),
             cv2.resize(mask, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST),
         )
+
     return len(coco.getImgIds())
 
 
@@ -52,6 +54,7 @@ def repeated(annotations: Path, images: Path, count: int, out: Path) -> tuple[Pa
         of_image[annotation["image_id"]].append(annotation)
     found = {"images": [], "annotations": [], "categories": given["categories"]}
     (out / "images").mkdir()
+
     for k, image in enumerate(itertools.islice(itertools.cycle(given["images"]), count)):
         name = f"{k:06d}{Path(image['file_name']).suffix}"
         (out / "images" / name).symlink_to((images / image["file_name"]).resolve())
@@ -60,15 +63,18 @@ def repeated(annotations: Path, images: Path, count: int, out: Path) -> tuple[Pa
             found["annotations"].append(
                 annotation | {"id": len(found["annotations"]), "image_id": k}
             )
+
     (out / "annotations.json").write_text(json.dumps(found))
     return out / "annotations.json", out / "images"
 
 
 def main(annotations: Path, images: Path, distinct: int) -> None:
     told = {name: environment()[name] for name in ("processor", "cores", "load", "commit")}
-    coco, rates = COCO(annotations), {"usual loop": [], "prepare, 1 process": []}
+    coco = COCO(annotations)
+    rates = {"usual loop": [], "prepare, 1 process": []}
     if told["cores"] > 1:
         rates[f"prepare, {told['cores']} processes"] = []
+
     for _ in range(ROUNDS):
         for name, found in rates.items():
             with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +92,9 @@ def main(annotations: Path, images: Path, distinct: int) -> None:
                             False,
                         )
                     )[-1][1]
+
                 found.append(count / (time.perf_counter() - began))
+
     usual = median(rates["usual loop"])
     ways = {
         name: {"images_per_second": median(found), "times": median(found) / usual}
@@ -103,6 +111,7 @@ def main(annotations: Path, images: Path, distinct: int) -> None:
     write_bytes(
         RESULTS / "preparation.json", (json.dumps(rounded(found), indent=1) + "\n").encode()
     )
+
     for name, its in ways.items():
         print(
             f"{name}: {its['images_per_second']:.0f} images a second, {its['times']:.2f} times the usual loop"

@@ -47,12 +47,14 @@ def describe_group(name: str, commands: list[tuple[str, click.Command]]) -> str:
     parts = [f"## toolkit {name}"]
     if shared:
         parts += ["All of them:", table_of(shared)]
+
     for (path, command), table in zip(commands, tables, strict=True):
         if len(commands) > 1:
             parts.append(f"### toolkit {usage(path, command)}")
         parts.append(paragraphs(command.help or ""))
         rows = [table[n] for n in table if not (shared and n in alike)]
         parts += [table_of(rows)] if rows else []
+
     return "\n\n".join(parts)
 
 
@@ -87,11 +89,13 @@ def kind_of(option: click.Option) -> str:
     kind = option.type
     if isinstance(kind, click.Choice):
         return " / ".join(kind.choices)
+
     if isinstance(kind, click.types._NumberRangeBase):
         name = kind.name.split()[0]
         ends = [f"from {kind.min:,}"] if kind.min is not None else []
         ends += [f"to {kind.max:,}"] if kind.max is not None else []
         return " ".join([name, *ends])
+
     return kind.name
 
 

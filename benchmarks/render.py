@@ -13,12 +13,11 @@ from hvd.benchmarks.scores import Results, TaskResults, picture, preferred, stor
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.outputs import write_bytes
 
-BEGIN, END = (
-    "<!-- results: `toolkit report` writes between these markers -->",
-    "<!-- end of results -->",
-)
+BEGIN = "<!-- results: `toolkit report` writes between these markers -->"
+END = "<!-- end of results -->"
 QUOTED = "fragments", "grains", "lines", "objects"  # by the prose of report.typ and slides.typ
-FOLDER, TEMPLATES = Path("benchmarks"), Path(__file__).parent
+FOLDER = Path("benchmarks")
+TEMPLATES = Path(__file__).parent
 
 
 def written(check: bool = False) -> list[Path]:
@@ -34,6 +33,7 @@ def written(check: bool = False) -> list[Path]:
             "Run this in the project's folder.",
             status=2,
         )
+
     results = stored()
     before, rest = readme.split(BEGIN)
     drawn = {
@@ -47,10 +47,12 @@ def written(check: bool = False) -> list[Path]:
     if results:
         drawn |= documents(results)
     stale = [path for path, data in drawn.items() if not path.exists() or path.read_bytes() != data]
+
     if check and stale:
         raise ToolkitError(
             f"Stale: {', '.join(map(str, stale))}.", "Run `toolkit report`.", status=1
         )
+
     for path in stale:
         write_bytes(path, drawn[path])
     return stale
@@ -66,6 +68,7 @@ def documents(results: list[Results]) -> dict[Path, bytes]:
         raise ToolkitError(
             f"Drawing needs {error.name}.", "Install the extra: pip install '.[report]'.", 2
         ) from error
+
     import matplotlib
 
     first = preferred(results)
@@ -73,6 +76,7 @@ def documents(results: list[Results]) -> dict[Path, bytes]:
     if missing:
         remedy = f"Run `toolkit benchmark {' '.join(missing)}`."
         raise ToolkitError(f"There are no results of {', '.join(missing)}.", remedy)
+
     pictures = {
         "overview.svg": plots.overview(first, columns=2, width=7, height=1.9),
         "sweeps.svg": plots.sweeps(list(first.tasks.values()), columns=3, width=7, height=1.55),
@@ -92,6 +96,7 @@ def documents(results: list[Results]) -> dict[Path, bytes]:
     }
     drawn = {FOLDER / "index.html": page(results, plots).encode()}
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+
     with tempfile.TemporaryDirectory() as folder:
         for name, data in {**pictures, **examples}.items():
             Path(folder, name).write_bytes(data)
@@ -101,6 +106,7 @@ def documents(results: list[Results]) -> dict[Path, bytes]:
             drawn[FOLDER / f"{name}.pdf"] = typst.compile(
                 source, root=folder, ignore_system_fonts=True, font_paths=[str(fonts)], timestamp=0
             )
+
     return drawn
 
 
@@ -174,6 +180,7 @@ def template(name: str, quoted: Quoted) -> str:
         "study": study,
         "pays": pays,
     }
+
     try:
         return made.from_string((TEMPLATES / name).read_text()).render(values)
     except (KeyError, StopIteration) as error:

@@ -51,6 +51,7 @@ def measured(tasks: tuple[str, ...], options: BenchmarkOptions, report: Report) 
     ordered = {task: together[task] for task in registry.TASKS if task in together}
     text = json.dumps(results | {"tasks": ordered}).replace('{"sample"', '\n{"sample"')
     write_bytes(path, f"{text}\n".encode())
+
     return results
 
 
@@ -67,7 +68,8 @@ def check_tasks(tasks: tuple[str, ...], data: Path | None) -> None:
 
 def task_results(task: str, name: str, options: BenchmarkOptions, report: Report) -> dict[str, Any]:
     """Results of one task: where, on what, by which methods, and every condition with its records."""
-    data, quick = options.data, options.quick
+    data = options.data
+    quick = options.quick
     cells = Cells(options.out / "cells" / name / task, task, options, report)
     parts = {c.part for c in fixed(task) if data and c.part}
     for left_out in parts - {c.part for c in every(task, data)}:
@@ -91,16 +93,19 @@ def task_results(task: str, name: str, options: BenchmarkOptions, report: Report
     pieces: dict[str, Callable[[], Any]] = {}
     if not quick and isinstance(cells.methods.get("deep"), NetworkMethod):
         pieces["network"] = cells.network
+
     if not (quick or data):
         k = next((k for k, condition in enumerate(chosen) if condition.pictured), 0)
         pieces["pictures"] = lambda: pictures.written(
             options.out / "pictures", cells.methods, task, chosen[k], conditions[k]["records"]
         )
+
     for piece, measure in pieces.items():
         try:
             results[piece] = measure()
         except Exception as error:
             results["failures"][piece] = f"{type(error).__name__}: {error}"
+
     return results
 
 
@@ -145,6 +150,7 @@ class Cells:
             return dependencies.fingerprint(registry.METHODS[self.task.name][method], *around)
         kind = registry.own_method(method)
         place = f"{kind.__module__}:{kind.__name__}"
+
         return digest(Path(sys.modules[kind.__module__].__file__)) + dependencies.fingerprint(
             place, *around
         )
@@ -185,6 +191,7 @@ class Cells:
             measured = machine.peak_megabytes(self.task.name, absent, self.source)
             for m, peak in measured.items():
                 peaks[m] = self.keep(names[m], peak, self.circumstances(m))
+
         return peaks
 
     def network(self) -> Any:
@@ -207,10 +214,12 @@ class Cells:
         }
         if self.data and condition.part:
             shared["part"] = digest(Path(source))
+
         if condition.side and self.task.enlarge:
             enlarge = self.task.enlarge
             place = f"{enlarge.__module__}:{enlarge.__name__}"
             shared["enlarged by"] = dependencies.fingerprint(place)
+
         metrics = {} if condition.series == SIZE else self.metrics
         depends = {m: self.circumstances(m) | shared for m in names}
         place = f"{condition.series or 'fixed'}/{condition.name}"
@@ -220,6 +229,7 @@ class Cells:
 
         failures: dict[str, str] = {}
         absent = [m for m, cell in cells.items() if cell is None]
+
         if absent:
             self.report(f"{self.task.name}, {condition.name}: {', '.join(absent)}")
             records = self.evaluate(condition, source, absent, failures)
@@ -230,6 +240,7 @@ class Cells:
                     "commit": self.environment["commit"],
                 }
                 cells[m] = self.keep(f"{place}/{file_name(m)}", found, depends[m])
+
         return described(condition, {m: its for m, its in cells.items() if its}, failures)
 
     def evaluate(

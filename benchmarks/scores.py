@@ -44,7 +44,9 @@ class TaskResults:
     """What was measured of one task on one source."""
 
     def __init__(self, task: str, found: dict[str, Any]):
-        self.name, self.found, self.task = task, found, registry.task(task)
+        self.name = task
+        self.found = found
+        self.task = registry.task(task)
         self.headline = self.task.metrics[0]
         self.methods = found["methods"]
 

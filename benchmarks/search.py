@@ -9,7 +9,9 @@ import numpy as np
 from hvd.toolkit import registry
 from hvd.toolkit.core import Method
 
-TRIES, SEED, SAMPLES = 80, 0, 12
+TRIES = 80
+SEED = 0
+SAMPLES = 12
 
 
 def varied(
@@ -26,6 +28,7 @@ def varied(
                 if rng.random() < 1 / 3
                 else now
             )
+
         value = round(float(drawn)) if isinstance(now, int) else float(f"{drawn:.3g}")
         method = replace(
             method,
@@ -35,6 +38,7 @@ def varied(
                 else {inner: value}
             ),
         )
+
     return method
 
 
@@ -48,7 +52,10 @@ def found(task: str, name: str, sources: list[str]) -> Method:
         [space.cut(sample) for sample in registry.samples(task, source, options, SAMPLES, SEED)]
         for source in sources
     ]
-    best, highest, rng = registry.method(task, name), -np.inf, np.random.default_rng(SEED)
+    best = registry.method(task, name)
+    highest = -np.inf
+    rng = np.random.default_rng(SEED)
+
     for k in range(TRIES):
         tried = varied(best, space.ranges, rng, 0 if k < TRIES // 3 else 0.3) if k else best
         answers = [[(s.target, tried.predict(s.inputs)) for s in part] for part in samples]
@@ -58,13 +65,15 @@ def found(task: str, name: str, sources: list[str]) -> Method:
         }
         total = sum(space.weights[m] * np.mean(values) for m, values in scores.items())
         if total > highest:
-            best, highest = tried, total
+            best = tried
+            highest = total
             print(
                 k,
                 f"{total:.4f}",
                 {m: [round(float(v), 3) for v in values] for m, values in scores.items()},
                 flush=True,
             )
+
     return best
 
 

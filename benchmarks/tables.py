@@ -34,6 +34,7 @@ def cell(scores: dict[str, Any], method: str, metric: str, interval: bool = Fals
     text = f"{mean['mean']:.3f}"
     if interval and mean["low"] is not None:
         text += f" [{mean['low']:.3f}, {mean['high']:.3f}]"
+
     return text
 
 
@@ -95,10 +96,12 @@ def report(results: list[Results]) -> str:
             parts += [condition_table(task, c) for c in task.conditions.values()]
             tables = (gap, network_table(task), sweep_tables(task), size_table(task))
             parts += [part for part in tables if part]
+
     parts += [
         f"## {title}\n\n{told}\n\n{markdown(header, rows)}"
         for title, told, header, rows in studies()
     ]
+
     return "\n\n".join(parts) + "\n"
 
 
@@ -127,6 +130,7 @@ def condition_rows(
         times = [f"{found['milliseconds'][k]:.0f}" for k in ("median", "p95")]
         peak = task.methods[method]["peak_megabytes"]
         rows.append([method, *means, *times, "failed" if peak is None else f"{peak:.0f}"])
+
     for method, reason in condition["failures"].items():
         rows.append([method, f"failed: {reason}", *[""] * (len(metrics) + 2)])
     return ["method", *metrics, "median ms", "p95 ms", "peak MB"], rows
@@ -147,6 +151,7 @@ def network_facts(task: TaskResults) -> list[tuple[str, str]]:
             for piece, why in task.found["failures"].items()
             if piece == "network"
         ]
+
     times = found["milliseconds"]
     facts = [
         ("input", found["sample"]),
@@ -159,6 +164,7 @@ def network_facts(task: TaskResults) -> list[tuple[str, str]]:
             f"{found['gflops']:.0f} GFLOP/s, {found['share']:.0%} of the {found['matrix_gflops']:.0f} of a matrix product",
         ),
     ]
+
     if "torch" in times:
         facts.append(
             (
@@ -166,6 +172,7 @@ def network_facts(task: TaskResults) -> list[tuple[str, str]]:
                 f"{times['torch']:.1f} ms: {times['torch'] / times['onnxruntime']:.1f} times as long",
             )
         )
+
     if "integers" in times:
         its = found["integers"]
         loss = f"{its['loss']['mean']:+.4f} [{its['loss']['low']:+.4f}, {its['loss']['high']:+.4f}]"
@@ -181,6 +188,7 @@ def network_facts(task: TaskResults) -> list[tuple[str, str]]:
                 f"{speed}; {its['metric']} {its['integers']:.3f}, loss {loss}; {worth}",
             )
         )
+
     return facts
 
 
@@ -201,6 +209,7 @@ def sweep_tables(task: TaskResults) -> str:
             rows.append(["samples", *(str(c["samples"]) for c in points)])
             table = markdown([name, *(f"{c['value']:g}" for c in points)], rows)
             parts.append(f"{metric.title} against {AXES[name]}:\n\n{table}")
+
     return "\n\n".join(["### sweeps", *parts]) if parts else ""
 
 
@@ -237,7 +246,9 @@ def peer_study(found: dict[str, Any]) -> tuple[str, str, list[str], list[list[st
                 f"{its['steps']:,}",
                 f"{its['hours']:.2f}",
             ]
+
         rows.append([name, *scores, f"{its['scores']['milliseconds']['median']:.1f}", *size])
+
     header = [
         "method",
         "psnr_db",
@@ -252,6 +263,7 @@ def peer_study(found: dict[str, Any]) -> tuple[str, str, list[str], list[list[st
     rows.append(["compact - peer", bold(found["gain"]), *[""] * (len(header) - 2)])
     told = "Trained on the same generated heads, as long as its hours tell; "
     told += f"{found['samples']} samples of {found['data']}, the task's mask."
+
     return "lines: a compact network beside one of the size of peers", told, header, rows
 
 
@@ -264,6 +276,7 @@ def preparation_study(found: dict[str, Any]) -> tuple[str, str, list[str], list[
     told = f"{found['images']:,} images, {found['distinct']:,} of them distinct, {found['instances']:,} objects, "
     told += f"{found['rounds']} rounds; {found['processor']}."
     told += " The loop mends nothing, looks for no near-duplicates and keeps no account."
+
     return (
         "objects: preparing a data set",
         told,

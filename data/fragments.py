@@ -42,6 +42,7 @@ def augmented(photograph: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     photograph = cv2.warpAffine(
         photograph, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
+
     return np.clip(photograph + rng.uniform(-0.2, 0.2, 3) * 255, 0, 255).astype(np.uint8)
 
 
@@ -65,6 +66,7 @@ def heap(
     if conditions.rotate:
         turn = rng.integers(0, 4, count, dtype=np.int32)
         fragments = np.stack([np.rot90(f, k) for f, k in zip(fragments, turn, strict=True)])
+
     if conditions.noise:
         fragments = noisy(fragments, conditions.noise, rng)
     order = present(rng.permutation(count), grid * grid, conditions.missing)
@@ -76,6 +78,7 @@ def heap(
         turn=turn[order],
         confidence=np.ones(len(order), np.float32),
     )
+
     return Sample(id, heap_of(np.ascontiguousarray(fragments[order]), conditions), target)
 
 
@@ -103,6 +106,7 @@ def heaps(
             "Give fewer --images, or --data with more photographs.",
             status=2,
         )
+
     for k in range(count):
         rng = np.random.default_rng([seed, k])
         chosen = photographs[rng.choice(len(photographs), conditions.images, replace=False)]
@@ -110,6 +114,7 @@ def heaps(
             chosen = chosen[
                 np.arange(conditions.images), rng.integers(0, chosen.shape[1], conditions.images)
             ]
+
         yield heap(chosen, conditions, rng, f"{seed}-{k}")
 
 

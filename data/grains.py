@@ -40,6 +40,7 @@ def seeds(shape: tuple[float, float], diameter: float, rng: np.random.Generator)
     cloud = np.stack(
         np.meshgrid(np.arange(0, shape[0], step), np.arange(0, shape[1], step), indexing="ij"), -1
     ).reshape(-1, 2)
+
     for _ in range(rng.integers(0, 4)):
         nearest = cKDTree(points).query(cloud)[1]
         count = np.bincount(nearest, minlength=len(points))
@@ -48,6 +49,7 @@ def seeds(shape: tuple[float, float], diameter: float, rng: np.random.Generator)
             / np.maximum(count, 1)[:, None]
         )
         points = np.where(count[:, None] > 0, moved, points)
+
     return points
 
 
@@ -72,7 +74,8 @@ def tessellation(
     )
     place = place.reshape(-1, 2) @ linear.T
     margin = 2 * diameter
-    low, high = place.min(0) - margin, place.max(0) + margin
+    low = place.min(0) - margin
+    high = place.max(0) + margin
     points = seeds(high - low, diameter, rng) + low
     weight = rng.random(len(points)) * rng.uniform(0, 0.5) * diameter**2
     lift = np.sqrt(weight.max() - weight)  # power distances are plain distances to lifted points
@@ -83,6 +86,7 @@ def tessellation(
     to_boundary = (distance[:, 1] ** 2 - distance[:, 0] ** 2) / (2 * apart + 1e-6)
     pair = (np.minimum(*index.T) * 7919 + np.maximum(*index.T) * 104729) % 65537 / 65537
     labels = label(index[:, 0].reshape(shape) + 1, connectivity=1).astype(np.int32)
+
     return (
         labels,
         to_boundary.reshape(shape).astype(np.float32),
@@ -101,7 +105,9 @@ def polycrystal(
     diameter = float(np.exp(rng.uniform(np.log(14), np.log(110))))
     labels, distance, pair = tessellation(shape, diameter, rng)
     if rng.random() < 0.02:
-        labels, distance = np.ones(shape, np.int32), np.full(shape, diameter, np.float32)
+        labels = np.ones(shape, np.int32)
+        distance = np.full(shape, diameter, np.float32)
+
     count = labels.max() + 1
     mode = rng.choice(["etched", "tones", "both"], p=[0.5, 0.15, 0.35])
     tones = rng.normal(0, 0.03 if mode == "etched" else rng.uniform(0.05, 0.18), count)
@@ -115,6 +121,7 @@ def polycrystal(
     )
     if mode != "tones":
         image = etched(image, distance, pair, width, diameter, rng)
+
     return image, labels, float(np.clip(2.4 * width + 1.5, 3, 12)) if mode != "tones" else 3.0
 
 
@@ -144,12 +151,14 @@ def etched(
     depth = rng.uniform(0.2, 0.6) * (1 if rng.random() < 0.88 else -0.7)
     dirt = 1 + 0.4 * rng.random() * field(shape, 2, rng) if rng.random() < 0.4 else 1
     image = image - depth * profile * visible * dirt
+
     if rng.random() < 0.35:  # brighter towards the middle of grains, darker near their boundaries
         image -= (
             np.sign(depth)
             * rng.uniform(0.05, 0.2)
             * np.exp(-np.maximum(distance, 0) / (rng.uniform(0.05, 0.2) * diameter))
         )
+
     return image
 
 
@@ -165,6 +174,7 @@ def textured(
         image = image + strength[labels].astype(np.float32) * field(
             image.shape, rng.uniform(1, 6), rng
         )
+
     return image
 
 
@@ -185,6 +195,7 @@ def twinned(
     if rng.random() < 0.5:  # lines rather than bands
         share = np.minimum(share, 1.5 / period)
     contrast = (rng.normal(0, rng.uniform(0.03, 0.14), count) * has)[labels]
+
     return image + (contrast * (phase < share)).astype(np.float32)
 
 
@@ -203,8 +214,10 @@ def marred(image: np.ndarray, diameter: float, rng: np.random.Generator) -> np.n
         )
         if rng.random() < 0.3:
             cv2.ellipse(drawn, centre, tuple(map(int, axes + 1)), 0, 0, 360, -tone, 1, cv2.LINE_AA)
+
     for _ in range(rng.poisson(rng.choice([0, 1.5, 8], p=[0.5, 0.3, 0.2]))):
-        start, angle = rng.uniform(0, image.shape[::-1]), rng.uniform(0, np.pi)
+        start = rng.uniform(0, image.shape[::-1])
+        angle = rng.uniform(0, np.pi)
         length = rng.uniform(0.5, 8) * diameter
         end = start + length * np.array([np.cos(angle), np.sin(angle)])
         cv2.line(
@@ -214,6 +227,7 @@ def marred(image: np.ndarray, diameter: float, rng: np.random.Generator) -> np.n
             int(rng.integers(1, 3)),
             cv2.LINE_AA,
         )
+
     return image + cv2.GaussianBlur(drawn, (0, 0), rng.uniform(0.4, 1))
 
 
@@ -223,19 +237,23 @@ def photographed(image: np.ndarray, rng: np.random.Generator, strength: float = 
     if rng.random() < 0.5:
         sigma = rng.uniform(0.3, 1.5) * strength
         image = cv2.GaussianBlur(image, (0, 0), max(sigma, 0.1))
+
     if rng.random() < 0.6:
         light = field(image.shape, max(image.shape) * rng.uniform(0.4, 1.5), rng)
         image = image * np.clip(1 + 0.2 * strength * light, 0.3, 2)
+
     image = (
         0.5
         + (image - 0.5) * np.exp(rng.uniform(-0.9, 0.5) * strength)
         + rng.uniform(-0.2, 0.2) * strength
     )
     image = np.clip(image, 0, 1) ** np.exp(rng.uniform(-0.6, 0.6) * strength)
+
     if rng.random() < 0.6:
         image = image + rng.uniform(0, 0.08) * strength * rng.standard_normal(
             image.shape, np.float32
         )
+
     if rng.random() < 0.1 * strength:
         image = 1 - image
     return np.clip(image, 0, 1).astype(np.float32)
@@ -265,6 +283,7 @@ def labelled(
         if not (folder / part).is_dir():
             remedy = "Give a folder with images/NAME.* and boundaries/NAME.png, or builtin."
             raise ToolkitError(f"There is no folder {folder / part}.", remedy, status=5)
+
     paths = sorted(
         p for p in (folder / "images").iterdir() if p.is_file() and is_image_name(p.name, str(p))
     )
@@ -272,6 +291,7 @@ def labelled(
         raise ToolkitError(
             f"{folder / 'images'} holds no image.", "Put micrographs there.", status=5
         )
+
     for path in paths:
         truth = folder / "boundaries" / f"{path.stem}.png"
         if not truth.is_file():
@@ -280,19 +300,23 @@ def labelled(
                 "Draw its boundaries, or take the image out.",
                 status=5,
             )
-        image, mask = read_grey(path, max_pixels), read_grey(truth, max_pixels)
+
+        image = read_grey(path, max_pixels)
+        mask = read_grey(truth, max_pixels)
         if 0 < mask.max() <= 127:
             raise ToolkitError(
                 f"{truth} holds values up to {mask.max()} only.",
                 "Save boundaries as 255, all else as 0.",
                 status=5,
             )
+
         if image.shape != mask.shape:
             raise ToolkitError(
                 f"{path} and {truth} differ in size.",
                 "Draw the boundaries at the image's size.",
                 status=5,
             )
+
         yield Sample(path.stem, Micrograph(image, name=path.stem), drawing(mask > 127, tolerance))
 
 
@@ -316,6 +340,7 @@ def changed(image: np.ndarray, conditions: Conditions, rng: np.random.Generator)
         if conditions.noise
         else grey
     )
+
     return np.rint(np.clip(grey, 0, 1) * top).astype(image.dtype)
 
 
@@ -328,6 +353,7 @@ def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterato
         drawn_from = islice(
             labelled(Path(data), conditions.tolerance, conditions.max_pixels), count
         )
+
     for k, sample in enumerate(drawn_from):
         image = changed(sample.inputs.image, conditions, np.random.default_rng([seed, k]))
         yield replace(sample, inputs=replace(sample.inputs, image=image))

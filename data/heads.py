@@ -47,23 +47,30 @@ class Frame:
         self, y: float, x: float, high: float, wide: float, angle: float = 0, power: float = 2
     ) -> np.ndarray:
         """Distance from a centre, 1 on the superellipse with those half axes."""
-        down, along = self.y - y, self.x - x
-        sine, cosine = math.sin(angle), math.cos(angle)
+        down = self.y - y
+        along = self.x - x
+        sine = math.sin(angle)
+        cosine = math.cos(angle)
         first = (cosine / high) * down - (sine / high) * along
         second = (sine / wide) * down + (cosine / wide) * along
         if power == 2:
             return np.sqrt(first * first + second * second)
+
         return (np.abs(first) ** power + np.abs(second) ** power) ** (1 / power)
 
 
 def frame(rng: np.random.Generator) -> Frame:
     """A head somewhere in the picture, a little turned, stretched and bent."""
-    size, angle = rng.uniform(0.74, 1.02), rng.normal(0, 0.12)
-    top, left = rng.normal(0.22, 0.08) * size, rng.normal(0.02, 0.06)
+    size = rng.uniform(0.74, 1.02)
+    angle = rng.normal(0, 0.12)
+    top = rng.normal(0.22, 0.08) * size
+    left = rng.normal(0.02, 0.06)
     bend = rng.uniform(0, 0.025)
     rows = ROWS + top + bend * noise(0.7, rng)
     columns = COLUMNS + left + bend * noise(0.7, rng)
-    sine, cosine = math.sin(angle), math.cos(angle)
+    sine = math.sin(angle)
+    cosine = math.cos(angle)
+
     return Frame(
         (cosine * rows - sine * columns) / size,
         (sine * rows + cosine * columns) / (size * rng.uniform(0.93, 1.07)),
@@ -75,12 +82,14 @@ def head(rng: np.random.Generator) -> np.ndarray:
 
     Labels take their grey from a T1-weighted scan or at random (Billot et al., SynthSeg, 2023).
     """
-    at, plane = frame(rng), rng.choice(PLANES, p=[0.3, 0.3, 0.4])
+    at = frame(rng)
+    plane = rng.choice(PLANES, p=[0.3, 0.3, 0.4])
     drawn = np.zeros(ROWS.shape, np.uint8)
     face(drawn, at, plane, rng)
     depth = skull(drawn, at, rng)
     brain(drawn, at, depth, plane, rng)
     within(drawn, at, plane, rng)
+
     return lit(drawn, rng)
 
 
@@ -91,7 +100,8 @@ def paint(drawn: np.ndarray, where: np.ndarray, name: str) -> None:
 def face(drawn: np.ndarray, at: Frame, plane: str, rng: np.random.Generator) -> None:
     """Neck, jaw, nose, mouth, spine and the cavities among them."""
     shift = rng.normal(0, 0.04, 12).tolist()
-    muscle, fat = noise(0.12, rng), noise(0.25, rng)
+    muscle = noise(0.12, rng)
+    fat = noise(0.25, rng)
     front = 0.92 + shift[0] + 0.1 * np.sin(5 * at.y + shift[1] * 20)
     nose = at.oval(0.42 + shift[2], 0.9, 0.16, 0.22 if plane == "midline" else 0.08, 0.5) < 1
     throat = np.where(
@@ -103,6 +113,7 @@ def face(drawn: np.ndarray, at: Frame, plane: str, rng: np.random.Generator) -> 
     rim = (at.y > 0.05) & (at.x > back + 0.07) & (at.x < throat - 0.06 - 0.04 * fat)
     paint(drawn, rim & (muscle + 0.4 * fat > -0.5), "muscle")
     paint(drawn, rim & (np.abs(muscle) < 0.12), "fat")
+
     if rng.random() < 0.9:
         paint(
             drawn, at.oval(0.95 + shift[6], 0.62 + shift[7], 0.17, 0.26, 0.2) < 1, "muscle"
@@ -112,15 +123,18 @@ def face(drawn: np.ndarray, at: Frame, plane: str, rng: np.random.Generator) -> 
             at.oval(1.18 + shift[6], 0.68 + shift[7], 0.07, 0.13) < 1 + 0.2 * muscle,
             "marrow",
         )  # jaw
+
     paint(drawn, at.oval(0.72 + shift[8], 0.62, 0.03, 0.26, -0.1) < 1, "bone")  # palate
     for _ in range(rng.integers(2, 6)):  # sinuses, nasal passages, mouth, airway
-        y, x = rng.uniform(0.25, 0.8), rng.uniform(0.35, 0.85)
+        y = rng.uniform(0.25, 0.8)
+        x = rng.uniform(0.35, 0.85)
         paint(
             drawn,
             at.oval(y, x, rng.uniform(0.03, 0.12), rng.uniform(0.04, 0.2), rng.normal(0, 0.4))
             < 1 + 0.3 * fat,
             "air",
         )
+
     airway = (np.abs(at.x - 0.33 - shift[9] - 0.05 * np.sin(4 * at.y)) < 0.045) & (at.y > 0.6)
     paint(drawn, airway & soft, "air")
     if plane != "lateral":
@@ -129,7 +143,8 @@ def face(drawn: np.ndarray, at: Frame, plane: str, rng: np.random.Generator) -> 
 
 def spine(drawn: np.ndarray, at: Frame, rng: np.random.Generator) -> None:
     """Vertebrae before the spinal cord, from under the skull down."""
-    lean, start = rng.normal(0, 0.12), rng.normal(0.04, 0.04)
+    lean = rng.normal(0, 0.12)
+    start = rng.normal(0.04, 0.04)
     middle = start + lean * (at.y - 0.7) - 0.1 * (at.y - 0.7) ** 2
     column = (np.abs(at.x - middle - 0.12) < 0.075) & (at.y > 0.72)
     period = rng.uniform(0.16, 0.22)
@@ -148,15 +163,19 @@ def spine(drawn: np.ndarray, at: Frame, rng: np.random.Generator) -> None:
 
 def skull(drawn: np.ndarray, at: Frame, rng: np.random.Generator) -> np.ndarray:
     """Scalp, two tables of bone with marrow between, fluid; returns the depth below the inside of the skull."""
-    high, power = rng.uniform(0.72, 0.84), rng.uniform(2.0, 2.5)
+    high = rng.uniform(0.72, 0.84)
+    power = rng.uniform(2.0, 2.5)
     lift = rng.normal(0, 0.02)
     reach = at.oval(lift - 0.02 * (at.x > 0), 0, high, 1.0, rng.normal(-0.12, 0.08), power)
     # falls to the back, under the cerebellum
     base = 0.30 + rng.normal(0, 0.04) - 0.22 * at.x + 0.12 * np.maximum(0, -at.x - 0.1)
     reach = np.maximum(reach, 1 + (at.y - base - 0.12) * 1.2)
     rough = 0.012 * noise(0.3, rng)
-    scalp, bone, marrow = rng.uniform(0.03, 0.09), rng.uniform(0.02, 0.035), rng.uniform(0.0, 0.05)
+    scalp = rng.uniform(0.03, 0.09)
+    bone = rng.uniform(0.02, 0.035)
+    marrow = rng.uniform(0.0, 0.05)
     edge = 1.0
+
     for name, thickness in (
         ("fluid", rng.uniform(0.015, 0.05)),
         ("bone", bone),
@@ -170,7 +189,9 @@ def skull(drawn: np.ndarray, at: Frame, rng: np.random.Generator) -> np.ndarray:
             ring &= at.y < 0.45
             paint(drawn, ring & (reach > edge - 0.3 * thickness), "muscle")  # skin
             ring &= reach <= edge - 0.3 * thickness
+
         paint(drawn, ring, name)
+
     paint(drawn, reach < 1, "fluid")
     return 1 - reach
 
@@ -182,7 +203,8 @@ def brain(
     period = rng.uniform(0.13, 0.2)
     fold = noise(period, rng) + 0.4 * noise(period * 0.5, rng)
     inside = depth > rng.uniform(0.01, 0.05)
-    grey, furrow = rng.uniform(0.35, 0.6), rng.uniform(0.05, 0.22)
+    grey = rng.uniform(0.35, 0.6)
+    furrow = rng.uniform(0.05, 0.22)
     reach = rng.uniform(0.2, 0.42) + 0.08 * noise(0.4, rng)  # how deep folds go
     ridge = np.abs(fold) + 2.2 * np.maximum(0, depth - reach)
     paint(drawn, inside, "white")
@@ -196,10 +218,12 @@ def brain(
 def within(drawn: np.ndarray, at: Frame, plane: str, rng: np.random.Generator) -> None:
     """Corpus callosum, ventricles, deep grey matter, brain stem and cerebellum; an eye in lateral sections."""
     shift = rng.normal(0, 0.025, 12).tolist()
-    y, x = 0.02 + shift[0], 0.02 + shift[1]
+    y = 0.02 + shift[0]
+    x = 0.02 + shift[1]
     turn = rng.normal(-0.1, 0.08)
     size = rng.uniform(0.85, 1.15)
     hindbrain(drawn, at, plane, rng)
+
     if plane == "lateral":
         if rng.random() < 0.7:
             globe = at.oval(0.33 + shift[2], 0.82 + shift[3], 0.11, 0.12)
@@ -210,6 +234,7 @@ def within(drawn: np.ndarray, at: Frame, plane: str, rng: np.random.Generator) -
                 (np.abs(at.y - 0.34 - shift[2]) < 0.02) & (at.x > 0.5) & (at.x < 0.72),
                 "muscle",
             )
+
         if rng.random() < 0.7:  # horn of a ventricle
             paint(drawn, at.oval(y + 0.05, x - 0.25, 0.05, 0.14, 0.5 + shift[4] * 8) < 1, "fluid")
         paint(
@@ -218,11 +243,13 @@ def within(drawn: np.ndarray, at: Frame, plane: str, rng: np.random.Generator) -
             "deep" if rng.random() < 0.6 else "grey",
         )
         return
+
     arch = at.oval(y + 0.05, x, 0.2 * size, 0.36 * size, turn, 2.3)
     thick = rng.uniform(0.18, 0.3) + 0.06 * np.cos(6 * at.x)
     above = at.y < y + 0.05 + turn * (at.x - x) + 0.02
     paint(drawn, (arch < 1 - 0.5 * thick) & above, "fluid")
     paint(drawn, at.oval(y + 0.09, x - 0.06, 0.1 * size, 0.15 * size) < 1, "deep")  # thalamus
+
     if plane == "midline" or rng.random() < 0.4:
         paint(drawn, (np.abs(arch - 1) < thick / 2) & above, "white")
         paint(drawn, (np.abs(arch - 1 - thick) < thick / 4) & above & (rng.random() < 0.7), "grey")
@@ -278,6 +305,7 @@ def lit(drawn: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     )
     image = cv2.GaussianBlur(image, (0, 0), FINE * rng.uniform(0.28, 0.5))
     image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
     return np.clip(
         image / (np.quantile(image, rng.uniform(0.99, 1)) * rng.uniform(1, 1.25)), 0, 1
     ).astype(np.float32)

@@ -36,11 +36,13 @@ def prepared(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
             heads.append(image)
             if len(heads) <= count:
                 yield len(heads)
+
         stack = np.stack(heads)
         for name, array in zip(
             names, (stack[:count], stack[count:], TASK_MASK.astype(np.uint8)), strict=False
         ):
             np.save(unfinished / name, array)
+
         shown = stack[:SHOWN].astype(np.float32) / 255
         damaged = np.where(TASK_MASK, 0, shown)
         write_png(unfinished / names[-1], contact_sheet({"complete": shown, "damaged": damaged}))
@@ -54,6 +56,7 @@ def complete(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             "Give an .npy file or a folder of complete scans, or builtin.",
             status=5,
         )
+
     path = path / "val.npy" if (path / "val.npy").is_file() else path  # of `toolkit prepare lines`
     stack = (image_folder(path, max_pixels) if path.is_dir() else array_file(path)).values
     if stack.ndim != 3 or stack.dtype.kind not in "uif" or len(stack) == 0:
@@ -62,6 +65,7 @@ def complete(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             "Give (N, H, W) of uint8, uint16 or float.",
             status=5,
         )
+
     if np.isinf(stack).any():
         raise ToolkitError(f"{path} holds infinite values.", "Replace them by NaN.", status=5)
     return stack
@@ -74,10 +78,8 @@ def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterato
     only these have a truth. Values are scaled as `predict` scales them, by the whole stack.
     """
     if data == "builtin":
-        images, unknown = (
-            np.stack([generated(seed, k) for k in range(count)]) / np.float32(255),
-            None,
-        )
+        images = np.stack([generated(seed, k) for k in range(count)]) / np.float32(255)
+        unknown = None
     else:
         stack = complete(Path(data), conditions.max_pixels)
         lost = missing_already(stack)
@@ -85,10 +87,9 @@ def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterato
             raise ToolkitError(f"{data} holds no measured pixel.", "Give complete scans.", status=5)
         low, span = grey_range(stack[~lost])
         chosen = np.random.default_rng(seed).permutation(len(stack))[:count]
-        images, unknown = (
-            ((stack[chosen].astype(np.float64) - low) / span).astype(np.float32),
-            lost[chosen],
-        )
+        images = ((stack[chosen].astype(np.float64) - low) / span).astype(np.float32)
+        unknown = lost[chosen]
+
     for k, image in enumerate(images):
         rng = np.random.default_rng([seed, k])
         mask = asked_mask(conditions.mask, image.shape, rng, conditions.max_pixels)
@@ -101,6 +102,7 @@ def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterato
                 "Give another --mask: 1/8@90, say.",
                 2,
             )
+
         inputs = Scans(np.where(mask, 0, image).astype(np.float32), (mask | lost)[None])
         yield Sample(
             f"{seed}-{k}" if unknown is None else str(chosen[k]),
@@ -120,4 +122,5 @@ def missing_already(stack: np.ndarray) -> np.ndarray:
         )
     except ToolkitError:  # zeros here and there, on no lines
         return np.zeros(stack.shape, bool)
+
     return np.broadcast_to(found.missing, stack.shape)

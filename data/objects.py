@@ -37,6 +37,7 @@ def pictures(data: str, count: int, seed: int, max_pixels: int = MAX_PIXELS) -> 
             image, mask, _ = generated(seed, k)
             yield Sample(f"{seed}-{k}", Picture(image, CLASSES), Labelled(mask, CLASSES))
         return
+
     found = data_set(Path(data))
     check_known(found, max_pixels)
     for k in np.random.default_rng(seed).permutation(len(found.pairs))[:count]:

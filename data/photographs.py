@@ -45,6 +45,7 @@ def builtin(size: int) -> np.ndarray:
             side = int(rng.uniform(0.5, 1) * min(image.shape[:2]))
             row, column = (int(rng.integers(0, length - side + 1)) for length in image.shape[:2])
             crops.append(square(image[row : row + side, column : column + side], size))
+
     return np.stack(crops).reshape(len(BUNDLED), CROPS, size, size, 3)
 
 

@@ -52,26 +52,27 @@ def scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[Shape]
             skin = texture(SKINS[one.name], rng)
         image = image + share[..., None] * (skin - image)
         mask[share >= 0.5] = CLASSES.index(one.name)
+
     light = 1 + rng.uniform(0, 0.12) * field(1.5, rng)
     image = image * light[..., None] + rng.uniform(0, 0.05) * rng.standard_normal(
         image.shape, np.float32
     )
+
     return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8), mask, shapes
 
 
 def shape(rng: np.random.Generator) -> Shape:
     """A shape somewhere in the picture, perhaps partly outside."""
     name = CLASSES[rng.integers(1, len(CLASSES))]
-    centre, size, turn = (
-        rng.uniform(0.1, 0.9, 2) * SIDE,
-        np.exp(rng.uniform(np.log(8), np.log(32))),
-        rng.uniform(0, 2 * np.pi),
-    )
+    centre = rng.uniform(0.1, 0.9, 2) * SIDE
+    size = np.exp(rng.uniform(np.log(8), np.log(32)))
+    turn = rng.uniform(0, 2 * np.pi)
     corners = {"disc": VERTICES, "ring": VERTICES, "square": 4, "star": 10, "triangle": 3}[name]
     angle = turn + 2 * np.pi * np.arange(corners) / corners
     reach = np.where(np.arange(corners) % 2, 0.45, 1.0) if name == "star" else np.ones(corners)
     outline = (reach * size)[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
     outlines = (outline, 0.5 * outline) if name == "ring" else (outline,)
+
     return Shape(name, tuple(centre + one for one in outlines))
 
 
@@ -97,7 +98,8 @@ def texture(kind: str, rng: np.random.Generator) -> np.ndarray:
         np.float32
     )
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32)
-    angle, period = rng.uniform(0, np.pi), rng.uniform(4, 8)
+    angle = rng.uniform(0, np.pi)
+    period = rng.uniform(4, 8)
     across = np.sin(2 * np.pi * (columns * np.cos(angle) + rows * np.sin(angle)) / period)
     along = np.sin(2 * np.pi * (rows * np.cos(angle) - columns * np.sin(angle)) / period)
     share = {
@@ -108,6 +110,7 @@ def texture(kind: str, rng: np.random.Generator) -> np.ndarray:
         "spotted": lambda: (across * along > 0.45).astype(np.float32),
         "rough": lambda: 0.5 + 0.35 * field(0.05, rng),
     }[kind]()
+
     return (first + share[..., None].astype(np.float32) * (second - first)).astype(np.float32)
 
 
@@ -123,7 +126,8 @@ def prepared(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
         whole_folder(out, {}) as unfinished,
         multiprocessing.get_context("spawn").Pool(workers, start_worker) as pool,
     ):
-        images, annotations = [], []
+        images = []
+        annotations = []
         for k, (image, _, shapes) in enumerate(
             pool.imap(partial(generated, seed), range(count), chunksize=20)
         ):
@@ -135,6 +139,7 @@ def prepared(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
                 for j, s in enumerate(shapes)
             ]
             yield k + 1
+
         categories = [{"id": k, "name": name} for k, name in enumerate(CLASSES) if k]
         whole = {"images": images, "annotations": annotations, "categories": categories}
         write_bytes(unfinished / "annotations.json", json.dumps(whole).encode())
@@ -149,10 +154,12 @@ def described(one: Shape) -> dict[str, Any]:
         if len(rows)
         else [0, 0, 0, 0]
     )
+
     if len(one.outlines) == 1:
         segmentation = [[round(float(value), 2) for value in one.outlines[0].ravel()]]
     else:
         segmentation = {"counts": run_lengths(inside), "size": [SIDE, SIDE]}
+
     return {
         "category_id": CLASSES.index(one.name),
         "segmentation": segmentation,

@@ -35,4 +35,5 @@ class Network(NetworkMethod):
             fragments=inputs.fragments,
             turns=turns,
         )
+
         return arrangement(affinity, neighbours, inputs)

@@ -36,10 +36,12 @@ class Network(NetworkMethod):
             images = np.ascontiguousarray(images[:, :, ::view])
             step = max(1, AT_ONCE // missing.size)
             parts = []
+
             for k in range(0, len(images), step):
                 measured = images[k : k + step]
                 answer = "float32", measured.shape
                 parts += network.run(answer, measured=measured, known=known[k : k + step])
+
             return np.concatenate(parts)[:, :, ::view]
 
         return filled_by_mask(inputs.images, inputs.missing, fill)

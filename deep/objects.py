@@ -30,10 +30,12 @@ class Network(NetworkMethod):
         network = checkpoint("objects", self.checkpoint, name)
 
         classes = classes_of(network)
+
         if inputs.classes not in (None, classes) or not set(inputs.wanted or ()) <= set(classes):
             asked = ", ".join(inputs.classes or inputs.wanted or ())
             reason = f"{network.name} knows the classes {', '.join(classes)}, not {asked}."
             raise ToolkitError(reason, "Give a checkpoint that was trained on these.", status=3)
+
         return network
 
     def predict(self, inputs: Picture) -> Labelled:
@@ -68,6 +70,7 @@ def likeliest(network: Checkpoint, image: np.ndarray, classes: int) -> np.ndarra
     rows = overlapping(image.shape[0], LARGEST, OVERLAP)
     columns = overlapping(image.shape[1], LARGEST, OVERLAP)
     beside: list[np.ndarray] = []  # of each part of the column before: its right margin
+
     for k, (left, right) in enumerate(columns):
         end = columns[k + 1][0] if k + 1 < len(columns) else right
         kept = []
@@ -87,7 +90,9 @@ def likeliest(network: Checkpoint, image: np.ndarray, classes: int) -> np.ndarra
             stop = rows[j + 1][0] if j + 1 < len(rows) else bottom
             mask[top:stop, left:end] = now[:, : stop - top].argmax(0)
             above = now[:, stop - top :].copy()
+
         beside = kept
+
     return mask
 
 

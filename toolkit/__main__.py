@@ -11,6 +11,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
+
     try:
         run()
     except SystemExit as leaving:

@@ -35,7 +35,8 @@ def is_ours(method: Method) -> bool:
 def check_answer(task: Task, method: Method, prediction: Any, inputs: Any) -> Any:
     """The prediction in the terms of the inputs; ToolkitError when it does not fit them."""
     if not isinstance(prediction, task.prediction):
-        returned, wanted = type(prediction).__name__, task.prediction.__name__
+        returned = type(prediction).__name__
+        wanted = task.prediction.__name__
         reason = f"{type(method).__name__} returned {returned}, not {wanted}."
         raise ToolkitError(reason, f"Return {wanted} from predict().")
     return task.finish(prediction, inputs)
@@ -65,6 +66,7 @@ def choose_methods(task: str, methods: Any, checkpoint: str | None = None) -> di
     if checkpoint is not None and not names:
         remedy = "Set its checkpoint on the object, or name the method."
         raise ToolkitError("A checkpoint is given to a method that is an object.", remedy, 2)
+
     return {
         name: known[one] if isinstance(one, str) else check_method(one)
         for name, one in methods.items()
@@ -108,10 +110,12 @@ def inputs_of(task: Task, given: Any, options: Any) -> Any:
             reason = f"A {task.inputs.__name__} says all that is known of it: no option applies."
             raise ToolkitError(reason, "Leave the options out, or give an array.", 2)
         return given
+
     if not is_one(task, given):
         raise ToolkitError("An input is a list in a list.", "Give one list of inputs.", 2)
     if isinstance(given, np.ndarray):
         return task.from_array(given, options)
+
     return task.read(Path(given), options)
 
 

@@ -100,6 +100,7 @@ def refuse_other_checkout() -> None:
         here = Path.cwd()
     except OSError:  # the folder is gone
         return
+
     ours = Path(hvd.__file__)
     for folder in (here, *here.parents):
         init = folder / CHECKOUT
@@ -180,15 +181,18 @@ def predict_command(name: str) -> click.Command:
 
         table = tables.RunTable(task, run.out) if on_terminal() and not run.json else None
         failed = False
+
         for record in progress_bar(records) if table else records:
             if table is None:
                 click.echo(to_json(record))
             else:
                 table.add(record)
+
             if record["status"] == "failed":
                 failed = True
                 reason = record["reason"].removeprefix(f"{record['input']} ")
                 say(f"Error: {record['input']}: {reason} {record['remedy']}")
+
         if table is not None:
             click.echo(table.text())
         return 1 if failed else 0
@@ -222,6 +226,7 @@ def evaluate_command(name: str) -> click.Command:
                 progress_bar,
                 **vars(conditions),
             )
+
         for method, reason in result["left_out"].items():
             say(f"Left out: {method}. {reason}")
         click.echo(to_json(result) if run.json else tables.text(result))
@@ -252,22 +257,27 @@ def show_command(name: str) -> click.Command:
         if out.suffix != ".png" or (data.exists() and out.resolve().is_relative_to(data.resolve())):
             remedy = "Give --out a .png file outside of --data."
             raise ToolkitError(f"{out} is no place for the picture.", remedy, 2)
+
         check_drawing(out)
 
         methods = registry.methods(name, run.method, run.checkpoint)
         seed = registry.task(name).show_seed if run.seed is None else run.seed
         sample = next(hvd.samples(name, run.data, 1, seed, **vars(conditions)))
+
         if not run.method:
             methods = {m: its for m, its in methods.items() if not isinstance(its, Floor)}
             methods, refusals = evaluation.split_by_ability(methods, sample.inputs)
             for method, reason in refusals.items():
                 say(f"Left out: {method}. {reason}")
+
         with one_thread(), redirect_stdout(sys.stderr):
-            task, inputs = registry.task(name), sample.inputs
+            task = registry.task(name)
+            inputs = sample.inputs
             answers = {m: ask(method, inputs) for m, method in methods.items()}
             for m, prediction in answers.items():
                 check_answer(task, methods[m], prediction, inputs)
             write_drawing(out, task.draw(sample, answers))
+
         click.echo(printable(str(out)))
 
     return make_command(
@@ -342,14 +352,17 @@ def add_commands() -> None:
         steps = prepared(options, run.out, run.workers, run.shard, run.resume)
         done, total = next(steps)
         hidden = not sys.stderr.isatty()
+
         with click.progressbar(length=total, file=sys.stderr, hidden=hidden) as bar:
             bar.update(done)
             for now, _ in steps:
                 bar.update(now - done)
                 done = now
+
         if run.shard:
             click.echo(f"shard {run.shard[0]}/{run.shard[1]}: {total} images")
             return
+
         print_account(run.out)
 
     @command(prepare, "scenes", SceneOptions)
@@ -422,6 +435,7 @@ def add_commands() -> None:
         failures = run.failures(results)
         for line in failures:
             say(f"Failed: {line}")
+
         return 1 if failures else 0
 
     @command(cli, "report", ReportOptions)
@@ -447,9 +461,11 @@ def print_account(out: Path) -> None:
         ("parts", parts),
     ):
         click.echo(f"{what:9}" + "  ".join(f"{name} {count}" for name, count in counts.items()))
+
     for part in (part for part, count in parts.items() if not count):
         reason = "more images are needed, or all of them are near-duplicates."
         say(f"There is no image in {part}: {reason}")
+
     click.echo(printable(str(out / "report.html")))
 
 
@@ -513,4 +529,5 @@ def doctor() -> int:
         if finding.remedy:
             bad += 1
             click.echo(f"     {finding.remedy}")
+
     return 1 if bad else 0

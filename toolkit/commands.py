@@ -80,6 +80,7 @@ def click_option(kind: type, field: dataclasses.Field, notes: dict[str, str]) ->
         return click.Option([flag(field.name), field.name], is_flag=True, **settings)
     if not required:
         settings["default"] = field.default
+
     return click.Option([flag(field.name), field.name], type=click_type(hint, details), **settings)
 
 
@@ -93,11 +94,13 @@ def click_type(hint: Any, details: Any) -> Any:
     plain = [part for part in get_args(hint) if part not in (type(None), ...)] or [hint]
     if isinstance(hint, UnionType) or get_origin(hint) is tuple:
         hint = plain[0]
-    low, high = details["low"], details["high"]
+    low = details["low"]
+    high = details["high"]
     if hint is int and (low, high) != (None, None):
         return click.IntRange(low, high)
     if hint is float and (low, high) != (None, None):
         return click.FloatRange(low, high)
+
     return PATH if hint is Path else hint
 
 

@@ -96,7 +96,8 @@ def keyword_errors() -> Iterator[None]:
     except ToolkitError as error:
         if CALLED_BY_COMMAND_LINE.get():
             raise
-        reason, remedy = name_keywords(error.reason), name_keywords(error.remedy)
+        reason = name_keywords(error.reason)
+        remedy = name_keywords(error.remedy)
         raise ToolkitError(reason, remedy, error.status) from error
 
 

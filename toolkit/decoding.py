@@ -70,6 +70,7 @@ def pillow_header(data: bytes, name: str, max_pixels: int) -> Image.Image | None
     if frames > 1:
         remedy = "Save each as a file of its own."
         raise ToolkitError(f"{name} holds {frames} pages or frames.", remedy)
+
     return header
 
 
@@ -89,11 +90,13 @@ def decoded_by_opencv(
         flags |= REDUCED[shrink]
     if not upright:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
+
     try:
         with quiet():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise damaged(name, error.err) from error
+
     if image is None:
         raise damaged(name)
     return image
@@ -122,10 +125,12 @@ def read_jpeg(data: bytes, name: str, kind: Kind, shrink: int = 1) -> np.ndarray
             image = simplejpeg.decode_jpeg(data, "RGB", **least)
     except ValueError as error:
         raise damaged(name, str(error)) from error
+
     try:
         check_scans(data, name)
     except (ValueError, IndexError, KeyError) as error:  # of segments that are cut short
         raise damaged(name, "its scans cannot be followed") from error
+
     return image
 
 
@@ -144,7 +149,8 @@ def grey_of_rgb(image: np.ndarray) -> np.ndarray:
 
 FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
-SCAN, END = 0xDA, 0xD9
+SCAN = 0xDA
+END = 0xD9
 # within a scan, a marker that is neither a stuffed byte nor a restart
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
@@ -189,7 +195,9 @@ def check_scans(data: bytes, name: str) -> None:
                     missing[first : last + 1] = bits & 15
                 else:
                     missing[:] = 0
+
         ended |= marker == END
+
     if not ended or any(missing.any() for missing in left.values()):
         raise damaged(name, "some of its scans are missing")
 
@@ -245,7 +253,9 @@ def check_chunks(data: bytes, name: str) -> None:
             checksum = data[end - 4 : end]
             if zlib.crc32(data[place + 4 : end - 4]).to_bytes(4, "big") != checksum:
                 raise damaged(name, f"the checksum of {kind!r} is wrong")
+
         place = end
+
     raise damaged(name, "its end is missing")
 
 
@@ -258,11 +268,13 @@ def read_bitmap(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) 
                 theirs = np.asarray(Image.open(io.BytesIO(data), formats=("BMP",)).convert("RGB"))
         except Exception as error:  # Pillow's errors share no base class
             raise damaged(name, str(error)) from error
+
         ours = decoded_by_opencv(data, name, Kind.COLOUR)
         # 5 bits may be spread over 8 in several ways
         most = 8 if data[28:30] == b"\x10\0" else 0
         if theirs.shape != ours.shape or cv2.absdiff(theirs, ours).max() > most:
             raise damaged(name, "decoders disagree on it")
+
     return decoded_by_opencv(data, name, kind, shrink, upright)
 
 

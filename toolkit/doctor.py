@@ -50,6 +50,7 @@ def findings() -> Iterator[Finding]:
         if installed(name):
             remedy = f"Two packages of OpenCV overwrite each other: pip uninstall {name}, then opencv-python-headless anew."
             yield Finding(name, installed(name), remedy)
+
     for extra, name in EXTRAS.items():
         yield Finding(
             f"extra [{extra}]",
@@ -57,6 +58,7 @@ def findings() -> Iterator[Finding]:
             if installed(name)
             else f"not installed: pip install '.[{extra}]' when needed",
         )
+
     yield processor()
     yield writable(Path(tempfile.gettempdir()))
     yield lockable(Path(tempfile.gettempdir()))
@@ -79,12 +81,14 @@ def processor() -> Finding:
     """Cores, load and threads."""
     with suppress(Exception):  # what is broken shows below
         import_module("sklearn.utils")  # with all libraries that have threads of their own
-    cores, load = os.cpu_count(), os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    cores = os.cpu_count()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     names = ", ".join(
         sorted({f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()})
     )
     pools = f" ({names} otherwise)" if names else ""
     busy = ", busy with other work" if load > cores else ""
+
     return Finding(
         "processor",
         f"{cores} cores, load {load:.1f}{busy}; answers take one thread each{pools}",
@@ -102,6 +106,7 @@ def writable(folder: Path) -> Finding:
             f"{folder}: {error.strerror}",
             "Set TMPDIR to a folder that can be written.",
         )
+
     return Finding("temporary files", f"{folder} can be written")
 
 
@@ -126,6 +131,7 @@ def telemetry() -> Finding:
         import_onnxruntime()
     except Exception as error:  # whatever it is, it is what was to be found out
         return Finding("telemetry of onnxruntime", f"{type(error).__name__}: {error}", AGAIN)
+
     return Finding("telemetry of onnxruntime", "off")
 
 
@@ -164,6 +170,7 @@ def is_decoded(data: bytes) -> bool:
         decoded(data, "it")
     except ToolkitError:
         return False
+
     return True
 
 
@@ -175,6 +182,7 @@ def checkpoints() -> Iterator[Finding]:
     except Exception as error:  # whatever it is, it is what was to be found out
         yield Finding("checkpoints", f"{type(error).__name__}: {error}", AGAIN)
         return
+
     for name, entry in index().items():
         try:
             yield Finding(

@@ -10,7 +10,9 @@ from PIL.PngImagePlugin import PngInfo
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.outputs import write_bytes
 
-KEY, OURS = "Software", "toolkit show"  # a text in the file
+# a text in the file
+KEY = "Software"
+OURS = "toolkit show"
 
 
 def check_drawing(path: Path) -> None:
@@ -22,6 +24,7 @@ def check_drawing(path: Path) -> None:
             ours = image.info.get(KEY) == OURS and not path.is_symlink()
     except Exception:  # whatever Pillow raises, it is no picture of ours
         ours = False
+
     if not ours:
         reason = f"{path} was not drawn by `toolkit show`."
         raise ToolkitError(reason, "Move it, or give another --out.", status=4)

@@ -47,6 +47,7 @@ def score(
                 raise ToolkitError(f"{data} holds no sample.", "Give other --data.")
             methods, refusals = split_by_ability(methods, first.inputs)
             samples = chain([first], samples)
+
         records = list(progress(evaluate(task, methods, samples), total=count * len(methods)))
 
     return {
@@ -101,6 +102,7 @@ def score_sample(
         metric.name: np.asarray(metric.score(sample.target, prediction)).tolist()
         for metric in task.metrics
     }
+
     return {
         "sample": sample.id,
         "method": name,
@@ -113,7 +115,8 @@ def split_by_ability(
     methods: dict[str, Method], inputs: Any
 ) -> tuple[dict[str, Method], dict[str, str]]:
     """Split methods into those that accept this input and the reasons the others gave."""
-    able, refusals = {}, {}
+    able = {}
+    refusals = {}
     with one_thread():
         for name, method in methods.items():
             try:
@@ -123,9 +126,11 @@ def split_by_ability(
                 if error.status not in (1, 2):
                     raise
                 refusals[name] = error.reason
+
     if not able:
         remedy = "Name one with --method to see what it says."
         raise ToolkitError("No method can answer these samples.", remedy)
+
     return able, refusals
 
 
@@ -147,13 +152,13 @@ def interval(
 
     chosen = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
     if pool is None:
-        mean, resampled = values.mean(), values[chosen].mean(1)
+        mean = values.mean()
+        resampled = values[chosen].mean(1)
     else:
         times = np.stack([np.bincount(row, minlength=len(values)) for row in chosen])
-        mean, resampled = (
-            pool(values.sum(0)),
-            [pool(total) for total in np.tensordot(times, values, 1)],
-        )
+        mean = pool(values.sum(0))
+        resampled = [pool(total) for total in np.tensordot(times, values, 1)]
+
     low, high = np.percentile(resampled, [2.5, 97.5])
     return {"mean": float(mean), "low": float(low), "high": float(high)}
 
@@ -164,12 +169,14 @@ def summary(records: Iterable[dict[str, Any]], metrics: tuple[Metric, ...]) -> d
     for record in records:
         by_method[record["method"]].append(record)
     scores = {}
+
     for name, group in by_method.items():
         median, p95 = np.percentile([record["milliseconds"] for record in group], [50, 95])
         scores[name] = {
             "metrics": {metric.name: mean_of(group, metric) for metric in metrics},
             "milliseconds": {"median": float(median), "p95": float(p95)},
         }
+
     return scores
 
 

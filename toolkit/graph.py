@@ -7,7 +7,11 @@ known, numbers longer than they need be, a field twice that may be there once.
 
 from collections.abc import Iterator
 
-NUMBER, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # kinds of fields
+# kinds of fields
+NUMBER = 0
+EIGHT_BYTES = 1
+BYTES = 2
+FOUR_BYTES = 5
 LARGEST_KEY = (1 << 32) - 1
 
 # the fields of a message by their numbers: their kinds
@@ -36,11 +40,22 @@ TENSOR = {
     12: (BYTES,),
     16: (BYTES,),
 }
-THE_GRAPH, FUNCTIONS = 7, 25  # of a model
-A_NODE, INITIALIZER = 1, 5  # of a graph
-A_TENSOR, TENSORS = 5, 10  # of an attribute
-OPERATOR, AN_ATTRIBUTE, DOMAIN = 4, 5, 7  # of a node
-SUBGRAPH, SUBGRAPHS = 6, 11  # of an attribute
+# of a model
+THE_GRAPH = 7
+FUNCTIONS = 25
+# of a graph
+A_NODE = 1
+INITIALIZER = 5
+# of an attribute
+A_TENSOR = 5
+TENSORS = 10
+# of a node
+OPERATOR = 4
+AN_ATTRIBUTE = 5
+DOMAIN = 7
+# of an attribute
+SUBGRAPH = 6
+SUBGRAPHS = 11
 
 NAMES = """
     Abs Add And AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv
@@ -71,14 +86,17 @@ def strange_operators(model: bytes) -> set[str]:
                     strange |= strange_in_node(node)
                 elif kind == INITIALIZER:
                     check_tensor(node)
+
     return strange
 
 
 def strange_in_node(node: memoryview) -> set[str]:
     """What a node holds besides an allowed operator."""
     strange = set()
-    domain, name = b"", ""
+    domain = b""
+    name = ""
     attributes = []
+
     for number, value in fields(node, NODE, once={OPERATOR, DOMAIN}):
         if number == DOMAIN:
             domain = bytes(value)
@@ -96,6 +114,7 @@ def strange_in_node(node: memoryview) -> set[str]:
                 strange.add(f"{name} with a graph inside")
             elif kind in (A_TENSOR, TENSORS):
                 check_tensor(value)
+
     return strange
 
 
@@ -118,7 +137,8 @@ def fields(
     seen = set()
     while place < len(data):
         key, place = varint(data, place)
-        number, kind = key >> 3, key & 7
+        number = key >> 3
+        kind = key & 7
         if key > LARGEST_KEY or kind not in known.get(number, ()):
             raise ValueError(f"it has a field {number} of kind {kind}, which is not known")
         if number in once and number in seen:
@@ -132,6 +152,7 @@ def fields(
             length = 0
         else:
             length = 8 if kind == EIGHT_BYTES else 4
+
         if place + length > len(data):
             raise ValueError("it is cut short")
         yield number, data[place : place + length] if kind == BYTES else data[:0]
@@ -151,4 +172,5 @@ def varint(data: memoryview, place: int) -> tuple[int, int]:
             if value >= 1 << 64 or (byte == 0 and shift > 0):
                 raise ValueError("a number is written in more bytes than it needs")
             return value, place
+
     raise ValueError("it is cut short")

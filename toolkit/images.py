@@ -41,7 +41,9 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 LARGEST_FILE = 1 << 30
 SETTLED = 2.0  # seconds after which the time of a change tells one change from the next
 # of a .zip: files, bytes unpacked, and these of those packed
-MOST_ENTRIES, LARGEST_ARCHIVE, LARGEST_RATIO = 100_000, 4 << 30, 1000
+MOST_ENTRIES = 100_000
+LARGEST_ARCHIVE = 4 << 30
+LARGEST_RATIO = 1000
 ENTRY_START = 4 << 20  # bytes of an entry that are unpacked to see what it is
 MOST_BYTES = 8  # a pixel: four channels of 16 bits
 TIFF_RATIO = 100
@@ -158,15 +160,18 @@ def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
         raise ToolkitError(f"{name} is empty.", "Copy the file again.")
     if is_tiff(data):
         return Header(*tiff_header(data, name, max_pixels))
+
     if not data.startswith(tuple(READERS)) or (data.startswith(RIFF) and not is_webp(data)):
         raise ToolkitError(
             f"{name} is not an image: it begins with {data[:8]!r}.",
             "Give JPEG, PNG, TIFF, BMP or WebP files, or leave it out.",
         )
+
     header = pillow_header(data, name, max_pixels)
     if header is None and data.startswith(JPEG) and jpeg_bits(data) not in (8, None):
         reason = f"{name} is a JPEG of {jpeg_bits(data)} bits a channel, which is not read."
         raise ToolkitError(reason, "Save it as PNG or TIFF.")
+
     if header is None:  # its size would only show when its pixels are in memory
         raise damaged(name)
     return Header(*header.size, orientation(header))
@@ -198,6 +203,7 @@ def decoded(
     if data.startswith(JPEG):
         image = read_jpeg(data, name, kind, shrink)
         return turned(image, header.orientation) if upright else image
+
     reader = next(read for begins, read in READERS.items() if data.startswith(begins))
     return reader(data, name, kind, shrink, upright)
 
@@ -218,6 +224,7 @@ def grey_levels(image: np.ndarray, name: str) -> np.ndarray:
     if not np.isfinite(image).all():
         remedy = "Replace NaN and infinite values."
         raise ToolkitError(f"{name} holds values that are no numbers.", remedy)
+
     image = image.astype(np.float64)
     spread = image.max() - image.min()
     return np.rint((image - image.min()) * (65535 / spread if spread else 0)).astype(np.uint16)
@@ -242,6 +249,7 @@ def folder_images(folder: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[
         raise ToolkitError(
             f"{folder} cannot be read: {error.strerror}.", "Check the path and its permissions."
         ) from error
+
     for path in found:
         if is_image_name(path.name, str(path)):
             yield path.name, read_image(path, max_pixels)
@@ -253,14 +261,17 @@ def image_files(path: Path) -> Iterator[InputFile]:
     if not path.is_dir():
         yield InputFile(path)
         return
+
     folders = [path]
     while folders:
-        folder, below = folders.pop(), []
+        folder = folders.pop()
+        below = []
         try:
             entries = os.scandir(folder)
         except OSError:
             yield InputFile(folder)  # reading it tells why it cannot be
             continue
+
         with entries:
             for entry in entries:
                 found = Path(entry.path)
@@ -278,6 +289,7 @@ def image_files(path: Path) -> Iterator[InputFile]:
                     )
                 else:
                     yield InputFile(found)
+
         folders += sorted(below, reverse=True)
 
 
@@ -306,6 +318,7 @@ def check_archive(entries: list[zipfile.ZipInfo], path: Path) -> None:
         sum(getattr(entry, name) for entry in entries) for name in ("file_size", "compress_size")
     )
     too_much = unpacked > LARGEST_ARCHIVE or unpacked > LARGEST_RATIO * packed + (1 << 20)
+
     if (
         len(entries) > MOST_ENTRIES
         or too_much
@@ -320,6 +333,7 @@ def check_archive(entries: list[zipfile.ZipInfo], path: Path) -> None:
     if any(entry.compress_type not in PACKED for entry in entries):
         reason = f"{path} is not a readable .zip: it is packed by another method than Deflate."
         raise ToolkitError(reason, "Pack it anew, by Deflate.")
+
     name, count = Counter(e.filename for e in entries).most_common(1)[0] if entries else ("", 0)
     if count > 1:
         reason = f"{path} holds {name} {count} times."
@@ -337,11 +351,13 @@ def check_entry(
         return
     with archive.open(entry) as file:
         start = file.read(ENTRY_START)
+
     if is_tiff(start):  # its header may lie at its end
         most = TIFF_RATIO * entry.compress_size
     else:
         header = read_header(start, place, max_pixels)
         most = MOST_BYTES * header.width * header.height + ENTRY_START
+
     if entry.file_size > most:
         reason = f"{place} unpacks to {entry.file_size:,} bytes, far more than its pixels need."
         raise ToolkitError(reason, "Save the image again, and pack it anew.")
@@ -354,11 +370,13 @@ def is_image_name(name: str, place: str) -> bool:
         part.startswith(".") for part in parts
     ):
         return False
+
     if Path(name).suffix.lower() not in SUFFIXES:
         raise ToolkitError(
             f"{place} is not an image that can be read.",
             f"Take it out; images end in {', '.join(SUFFIXES)}.",
         )
+
     return True
 
 
@@ -368,6 +386,7 @@ def read_array(path: Path) -> np.ndarray:
     remedy = "Save an array of numbers with np.save."
     if not data.startswith(b"\x93NUMPY"):
         raise ToolkitError(f"{path} is no .npy file.", remedy)
+
     try:
         file = io.BytesIO(data)
         version = np.lib.format.read_magic(file)
@@ -377,12 +396,14 @@ def read_array(path: Path) -> np.ndarray:
             else np.lib.format.read_array_header_2_0
         )
         shape, _, dtype = header(file)
-        told, there = math.prod(shape) * dtype.itemsize, len(data) - file.tell()
+        told = math.prod(shape) * dtype.itemsize
+        there = len(data) - file.tell()
         if told > there and not dtype.hasobject:
             raise ToolkitError(
                 f"{path} should hold {told:,} bytes of numbers and holds {there:,}.",
                 "Copy the file again.",
             )
+
         return np.load(io.BytesIO(data), allow_pickle=False)
     except ToolkitError:
         raise
@@ -408,7 +429,8 @@ def packed_png(image: np.ndarray) -> bytes:
 
 def write_indexed_png(path: Path, indices: np.ndarray, palette: np.ndarray) -> None:
     """Indices uint8 (H, W) to a PNG that shows each in its colour of `palette`, uint8 (256, 3), and is read back as indices."""
-    image, packed = Image.fromarray(indices), io.BytesIO()
+    image = Image.fromarray(indices)
+    packed = io.BytesIO()
     image.putpalette(palette.tobytes())
     image.save(packed, "png")
     write_bytes(path, packed.getvalue())
@@ -418,10 +440,12 @@ def square(image: np.ndarray, size: int) -> np.ndarray:
     """The centre square of an image at (size, size, 3): averaged over areas when it shrinks, cubic when it grows."""
     height, width = image.shape[:2]
     side = min(height, width)
-    row, column = (height - side) // 2, (width - side) // 2
+    row = (height - side) // 2
+    column = (width - side) // 2
     image = image[row : row + side, column : column + side]
     if side == size:
         return image
+
     return cv2.resize(
         image, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
     )

@@ -42,6 +42,7 @@ def places(inputs: tuple[Path, ...], out: Path, task: Task) -> list[Path]:
     for path in resolved:
         name = path.name if is_folder(path) or stems[path.stem] > 1 else path.stem
         tops.append(Path(free_name(name, path, task)))
+
     for top, count in Counter(tops).items():
         if count > 1:
             raise ToolkitError(
@@ -62,6 +63,7 @@ def places(inputs: tuple[Path, ...], out: Path, task: Task) -> list[Path]:
                 "Choose another --out.",
                 status=2,
             )
+
     return tops
 
 
@@ -109,6 +111,7 @@ def free_name(name: str, path: Path, task: Task) -> str:
     longer = f"{name}_"
     while os.path.lexists(path.with_name(longer)):
         longer += "_"
+
     return longer
 
 
@@ -135,6 +138,7 @@ def jobs(task: Task, inputs: tuple[Path, ...], tops: list[Path]) -> Iterator[Job
                 first = within.parts[0]
                 beside = path / (first if len(within.parts) > 1 else file.path.name)
                 folder = Path(free_name(first, beside, task), *within.parts[1:])
+
             yield Job(file.path, folder, file.skipped)
 
 

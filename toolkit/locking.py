@@ -51,6 +51,7 @@ def locked(out: Path, shard: Shard) -> Iterator[Path]:
             (work / OWNER).touch()
         except OSError as error:
             raise unwritable(work, error) from error
+
         yield work
 
 
@@ -79,6 +80,7 @@ def clear(folder: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             elif path.name != OWNER:
                 path.unlink()
+
         (folder / OWNER).unlink(missing_ok=True)
         folder.rmdir()
 
@@ -99,6 +101,7 @@ def hold_lock(stack: ExitStack, path: Path, shared: bool) -> None:
                 reason = f"Another run, {name}, writes to {path.parent}."
                 remedy = "Wait for it, or choose another --out."
                 raise ToolkitError(reason, remedy, status=4)
+
             if holder is None:
                 reason = f"{path} is not the lock of a run."
                 raise ToolkitError(reason, "Remove it, or choose another --out.", status=4)
@@ -108,6 +111,7 @@ def hold_lock(stack: ExitStack, path: Path, shared: bool) -> None:
             if isinstance(error, FileNotFoundError) and path.parent.is_dir():
                 continue  # the run before took it away between two of our looks
             raise unwritable(path, error) from error
+
     if not shared:
         file.seek(0)
         file.write(holder_text())
@@ -141,6 +145,7 @@ def open_lock(path: Path) -> IO[str]:
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
+
     return os.fdopen(os.open(path, os.O_RDWR | no_links), "r+")
 
 
@@ -155,8 +160,10 @@ def acquired(file: IO[str], shared: bool) -> bool:
             return shared or msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1) is None
         except OSError:
             return False
+
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
         return False
+
     return True

@@ -66,11 +66,13 @@ def shard_manifests(out: Path) -> list[Path]:
         if not counts and (out / MANIFEST).exists():
             several = f"no shards, but a {MANIFEST}: they were put together already"
         raise ToolkitError(f"{out} holds {several}.", remedy, status=5)
+
     (count,) = counts
     if count != len(shards):
         missing = next(k for k in range(1, count + 1) if (k, count) not in shards)
         reason = f"{out} lacks {shard_name((missing, count))}."
         raise ToolkitError(reason, "Run the other shards first.", status=5)
+
     return [shards[key] for key in sorted(shards)]
 
 
@@ -115,6 +117,7 @@ class Manifest:
                 os.fsync(file.fileno())
         except OSError as error:
             raise unwritable(part, error) from error
+
         return part
 
     def lines(self) -> Iterator[str]:
@@ -164,6 +167,7 @@ def read_manifest(path: Path, after: int = 0) -> Iterator[dict[str, Any]]:
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 reason = f"Line {number} of {path} is damaged."
                 raise ToolkitError(reason, "Run that shard again.", status=5) from error
+
             yield record
 
 

@@ -92,31 +92,39 @@ class Checkpoint:
 
     def __init__(self, data: bytes, name: str, task: str, is_shipped: bool = False):
         self.is_shipped = is_shipped
-        self.name, self.data, self.sha256 = name, data, hashlib.sha256(data).hexdigest()
-        body, seal = data[: -64 - len(SEAL)], data[-64 - len(SEAL) :]
+        self.name = name
+        self.data = data
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        body = data[: -64 - len(SEAL)]
+        seal = data[-64 - len(SEAL) :]
         remedy = "Give an ONNX file that `toolkit export` wrote."
         if len(data) > LARGEST or not seal.startswith(SEAL):
             raise ToolkitError(f"{name} is not a checkpoint of this toolkit.", remedy, status=3)
+
         if seal[len(SEAL) :] != hashlib.sha256(body).hexdigest().encode():
             raise ToolkitError(
                 f"{name} is damaged: its bytes do not match its seal.",
                 "Copy or export it again.",
                 status=3,
             )
+
         try:
             strange = strange_operators(body)
         except ValueError as error:
             raise ToolkitError(f"{name} is no network: {error}.", remedy, status=3) from error
+
         if strange:
             raise ToolkitError(
                 f"{name} holds what no network here needs: {', '.join(sorted(strange))}.",
                 remedy,
                 status=3,
             )
+
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 4
+
         try:
             self.session = in_thread(
                 lambda: onnxruntime.InferenceSession(
@@ -130,6 +138,7 @@ class Checkpoint:
             raise ToolkitError(reason, remedy, status=3) from error
         except Exception as error:  # onnxruntime's errors share no base class
             raise ToolkitError(f"{name} cannot be loaded: {error}", remedy, status=3) from error
+
         if not isinstance(self.card, dict):
             raise ToolkitError(f"{name} tells nothing of itself.", remedy, status=3)
         if self.card.get("task") != task:
@@ -161,6 +170,7 @@ class Checkpoint:
             raise ToolkitError(f"{self.name} {error.reason}", error.remedy) from error
         except Exception as error:  # onnxruntime's errors share no base class
             self.refuse(error, inputs)
+
         for output, answer in zip(outputs, answers, strict=bool(answers)):
             self.check(output, answer)
         return outputs
@@ -173,6 +183,7 @@ class Checkpoint:
         if fits:
             remedy = "Give a smaller input, or more memory."
             raise ToolkitError(f"{self.name} could not answer: {message}", remedy) from error
+
         reason = f"{self.name} does not take what {self.card['task']} asks: {message}"
         raise ToolkitError(reason, "Export it again.", 3) from error
 
@@ -183,6 +194,7 @@ class Checkpoint:
             got = f"{getattr(output, 'dtype', type(output).__name__)} {np.shape(output)}"
             reason = f"{self.name} answers {got}, where {kind} {shape} is needed."
             raise ToolkitError(reason, "Export it again.", 3)
+
         if output.dtype.kind == "f" and not math.isfinite(output.sum(dtype=np.float64)):
             # of a shipped network it is the input that is to blame
             status = 1 if self.is_shipped else 3
@@ -220,6 +232,7 @@ def interruptible(session: Any, inputs: dict[str, np.ndarray], shrink: bool) -> 
         options.terminate = True
 
     left = DEADLINE.get() - time.monotonic()
+
     try:
         return in_thread(lambda: session.run(None, inputs, options), left, terminate)
     except TimeoutError as error:
@@ -262,6 +275,7 @@ def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_profiling = True
     options.log_severity_level = 4
+
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "run")
         session = onnxruntime.InferenceSession(
@@ -269,6 +283,7 @@ def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
         )
         session.run(None, inputs)
         events = json.loads(Path(session.end_profiling()).read_text())
+
     total = 0
     for event in events:
         node = event.get("args", {})
@@ -281,6 +296,7 @@ def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
                 total += 2 * math.prod(shapes[0]) * math.prod(shapes[1][1:])
             else:
                 total += 2 * math.prod(answer) * shapes[0][-1]
+
     return total
 
 
@@ -293,6 +309,7 @@ def checkpoint(task: str, path: str | None = None, name: str | None = None) -> C
         return shipped(name or f"{task}.onnx", task)
     if not Path(path).is_file():
         raise ToolkitError(f"There is no checkpoint {path}.", "Check the path.", status=3)
+
     try:
         return read_checkpoint(task, path, signature(Path(path)))
     except OSError as error:
@@ -334,7 +351,8 @@ def index() -> dict[str, dict[str, Any]]:
 def shipped(name: str, task: str) -> Checkpoint:
     """The shipped network of that file name."""
     folder = files("hvd.checkpoints")
-    entry, file = index().get(name), folder.joinpath(name)
+    entry = index().get(name)
+    file = folder.joinpath(name)
     if entry is None or not file.is_file():
         reason = f"No checkpoint for {task} is installed."
         raise ToolkitError(reason, "Install the toolkit again or give --checkpoint.", status=3)

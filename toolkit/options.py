@@ -56,6 +56,7 @@ def option(
         "parse": parse,
         "any_type": any_type,
     }
+
     return dataclasses.field(default=default, metadata=details, kw_only=kw_only)
 
 
@@ -112,6 +113,7 @@ def is_of_type(value: Any, kind: Any) -> bool:
         return isinstance(value, Real)
     if get_origin(kind) is tuple:
         return isinstance(value, tuple)
+
     return isinstance(value, kind)
 
 
@@ -125,7 +127,8 @@ def check_value(name: str, value: Any, details: Any) -> None:
         remedy = f"Give {flag(name)} as {', '.join(choices[:-1])} or {choices[-1]}."
         raise ToolkitError(f"{name} is {value!r}.", remedy, status=2)
 
-    low, high = details["low"], details["high"]
+    low = details["low"]
+    high = details["high"]
     too_low = low is not None and not value >= low
     too_high = high is not None and not value <= high
     if too_low or too_high:

@@ -39,6 +39,7 @@ def write_bytes(path: Path, data: bytes, work: Path | None = None) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+
             os.chmod(temporary, default_mode(0o666))
             os.replace(temporary, path)
         except BaseException:
@@ -107,6 +108,7 @@ def whole_folder(
         temporary = Path(tempfile.mkdtemp(dir=work or path.parent, prefix=".unfinished-"))
     except OSError as error:
         raise unwritable(path, error) from error
+
     old = temporary.with_name(f"{temporary.name}.old")
     try:
         yield temporary
@@ -115,6 +117,7 @@ def whole_folder(
             path.rename(old)
             if not holds_only(old, replaces):  # since it was looked at
                 raise strange_files(path, {})
+
         temporary.rename(path)
     except OSError as error:
         raise unwritable(path, error) from error
@@ -134,6 +137,7 @@ def strange_files(path: Path, replaces: Mapping[str, str | None]) -> ToolkitErro
             changed = "was changed since it was written" if file.name in replaces else "is not ours"
             reason += f": {file.name} {changed}"
             break
+
     return ToolkitError(f"{reason}.", "Move it, or choose another --out.", status=4)
 
 
@@ -182,6 +186,7 @@ def check_replaceable(folder: Path, names: Iterable[str]) -> None:
     strange = [name for name in names if not is_ours(folder / name, ours or {})]
     if ours is None and os.path.lexists(folder / RUN):
         strange.append(RUN)
+
     if strange:
         reason = (
             f"{folder} holds {', '.join(strange)}, which a run would replace, but did not write"
@@ -217,6 +222,7 @@ def replace_files(folder: Path, contents: dict[str, bytes], work: Path) -> None:
     for name in ours.keys() - written.keys():
         if is_ours(folder / name, ours):
             (folder / name).unlink(missing_ok=True)
+
     write_record(folder, written, work)
 
 

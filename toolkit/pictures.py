@@ -3,7 +3,9 @@
 import cv2
 import numpy as np
 
-PAPER, INK, RED = 255, 40, (214, 39, 40)
+PAPER = 255
+INK = 40
+RED = (214, 39, 40)
 GAP = 6
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 CELL = 330, 700  # height and width of a panel: holds ten photographs of 64 pixels twice as large
@@ -29,16 +31,21 @@ def panels(
     """Titled pictures on one sheet, each enlarged or shrunk to its cell (height, width), with a caption below."""
     columns = 2 if len(parts) == 4 and columns == 3 else min(columns, len(parts))
     rows = -(-len(parts) // columns)
-    head, margin = 36, 24
-    height, width = cell[0] + head + margin, cell[1] + margin
+    head = 36
+    margin = 24
+    height = cell[0] + head + margin
+    width = cell[1] + margin
     lines = wrapped(caption, columns * width - margin)
     foot = head * len(lines) + margin
     sheet = np.full((rows * height + foot, columns * width + margin, 3), PAPER, np.uint8)
+
     for k, (title, image) in enumerate(parts):
-        top, left = k // columns * height + margin, k % columns * width + margin
+        top = k // columns * height + margin
+        left = k % columns * width + margin
         put_text(sheet, title, (left, top + 22))
         image = fitted(image, cell)
         sheet[top + head :, left:][: image.shape[0], : image.shape[1]] = image
+
     for k, line in enumerate(reversed(lines)):
         put_text(sheet, line, (margin, sheet.shape[0] - margin - head * k))
     return sheet
@@ -53,6 +60,7 @@ def wrapped(text: str, width: int, size: float = 0.7) -> list[str]:
             lines.append(word)
         else:
             lines[-1] = longer
+
     return lines
 
 

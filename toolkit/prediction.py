@@ -131,6 +131,7 @@ def predicted(
         raise ToolkitError(
             f"No input exists: {', '.join(map(str, inputs))}.", "Check the paths.", status=2
         )
+
     tops = places(inputs, out, task)
     if all(job.skipped for job in jobs(task, inputs, tops)):
         raise ToolkitError(
@@ -161,6 +162,7 @@ def predicted(
             for record in records:
                 manifest.add({k: value for k, value in record.items() if k != "seconds"})
                 yield record
+
         manifest.finish(out / shard_name(shard), census.header(run))
         if shard is None:
             conclude(task, out, work)
@@ -224,6 +226,7 @@ def check_manifest(path: Path, shard: Shard = None) -> None:
             next(records, None)
     except (ToolkitError, OSError):
         ours = False
+
     if not ours:
         reason = f"{path} is not the manifest of a run."
         raise ToolkitError(reason, "Move it, or choose another --out.", 4)
@@ -246,11 +249,13 @@ def circumstances(task: str, name: str, method: Method, options: Any) -> str:
     files = {str(path): digest(path) for path in option_files(options)}
     depends = [hvd.__version__, FORMAT, task, name, parameters, values, files, networks]
     code = Path(sys.modules[type(method).__module__].__file__)
+
     if is_ours(method):
         # handcrafted methods keep what they have learned beside their code
         depends.append({path.name: digest(path) for path in code.parent.glob("*.npz")})
     else:
         depends.append(digest(code))
+
     return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -274,6 +279,7 @@ def merge_shards(out: Path) -> Path:
                 check_record(record, header, part)
                 manifest.add(record)
                 count += 1
+
         if count != header.count:
             reason = f"The shards in {out} hold {count} records of {header.count} inputs."
             raise ToolkitError(reason, "Run them all again.", status=5)
@@ -283,8 +289,10 @@ def merge_shards(out: Path) -> Path:
         except (KeyError, TypeError, ValueError) as error:
             reason = f"Records of {out} lack what {task.name} sums up: {error!r}."
             raise ToolkitError(reason, "Run the shards again.", status=5) from error
+
         for part in parts:
             part.unlink()
+
     return out / MANIFEST
 
 
@@ -304,9 +312,11 @@ def check_headers(parts: list[Path]) -> ShardHeader:
             reason = f"{names} are shards of different runs."
             remedy = "Run all shards with one version, method and network, and the same options."
             raise ToolkitError(reason, remedy, status=5)
+
         if (header.inputs, header.count) != (first.inputs, first.count):
             reason = f"{names} are shards of different inputs."
             raise ToolkitError(reason, "Run all shards over the same files.", status=5)
+
     if first.task not in registry.TASKS:
         raise ToolkitError(f"{parts[0]} is of no task that is known.", "Run it again.", status=5)
     return first
@@ -339,6 +349,7 @@ def answers(run: Run, out: Path, todo: Iterator[Job], workers: int) -> Iterator[
                     under_way[-1] = job, processes.submit(answered, run, job, out)
                     if len(under_way) < AHEAD * workers:
                         continue
+
                 if not under_way:
                     return
                 first, future = under_way.popleft()
@@ -346,7 +357,8 @@ def answers(run: Run, out: Path, todo: Iterator[Job], workers: int) -> Iterator[
             except BrokenProcessPool:
                 held = [*([first] if first else ()), *(job for job, _ in under_way)]
                 processes.shutdown()
-                processes, under_way = pool(workers), deque()
+                processes = pool(workers)
+                under_way = deque()
                 yield from (alone(run, job, out) for job in held)
             else:
                 yield record
@@ -402,6 +414,7 @@ def recorded(run: Run, job: Job, folder: Path) -> dict[str, Any]:
             "outputs": [],
             "reason": job.skipped,
         }
+
     try:
         return record_of(run, job, folder)
     except ToolkitError as error:
@@ -427,6 +440,7 @@ def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
         return record
 
     inputs = run.task.read(job.path, run.options)
+
     with whole_folder(folder, earlier_files(folder), run.work) as unfinished:
         network = network_of(run, inputs)
         with redirect_stdout(sys.stderr), end_after(run.time_limit):
@@ -451,10 +465,12 @@ def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
             if not seen.is_unchanged():
                 remedy = "Predict it again when it is complete."
                 raise ToolkitError(f"{seen.path} changed while it was read.", remedy)
+
         if network_of(run, inputs) != network:
             reason = f"The network changed while {job.path} was answered."
             raise ToolkitError(reason, "Predict it again.")
         write_record(record, unfinished)
+
     return record
 
 
@@ -520,6 +536,7 @@ def finished(folder: Path, run: Run, job: Job, sha256: str) -> dict[str, Any] | 
     if record | here != record:
         record |= here
         write_record(record, folder)
+
     return record
 
 

@@ -15,7 +15,9 @@ import cv2
 
 from hvd.toolkit.core import debugging
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+# malloc.h
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
 
 
 def pool(workers: int) -> ProcessPoolExecutor:

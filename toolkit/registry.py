@@ -162,6 +162,7 @@ def own_method(name: str) -> type:
         classes = [name for name, its in vars(module).items() if hasattr(its, "predict")]
         remedy = f"It has: {', '.join(classes)}." if classes else "Write one."
         raise ToolkitError(reason, remedy, status=2)
+
     return kind
 
 
@@ -172,6 +173,7 @@ def load_file(path: Path) -> Any:
 
     content = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()
     name = f"hvd_own_method_{content[:16]}"
+
     if name not in sys.modules:
         spec = spec_from_file_location(name, path)
         module = module_from_spec(spec)
@@ -181,4 +183,5 @@ def load_file(path: Path) -> Any:
         except BaseException:
             del sys.modules[name]
             raise
+
     return sys.modules[name]

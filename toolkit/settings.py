@@ -31,6 +31,7 @@ class Setting:
             if self.inside == 0:
                 self.undo = self.change()
             self.inside += 1
+
         try:
             yield
         finally:
@@ -67,9 +68,11 @@ def allow_any_size() -> Undo:
 def silence_libraries() -> Undo:
     """Keep C libraries from writing straight to standard error."""
     try:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        kept = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
     except OSError:  # standard error is closed
         return lambda: None
+
     os.dup2(nowhere, 2)
 
     def undo() -> None:

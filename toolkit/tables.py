@@ -25,6 +25,7 @@ def draw_table(header: list[str], rows: list[list[str]], is_text: list[bool]) ->
 
     console = Console(file=io.StringIO(), width=200, markup=False, emoji=False, highlight=False)
     console.print(table)
+
     return console.file.getvalue()
 
 
@@ -46,6 +47,7 @@ def text(result: dict[str, Any]) -> str:
     options = ", ".join(f"{name} {value}" for name, value in result["options"].items())
     kind = "means [95 % interval]" if result["samples"] > 1 else "one sample, which has no interval"
     note = f"{kind}, samples {result['samples']}, seed {result['seed']}, one thread; {options}"
+
     return f"{table}\n{result['task']}, {result['data']}: {note}"
 
 
@@ -63,12 +65,14 @@ class RunTable:
 
     def add(self, record: dict[str, Any]) -> None:
         """Take the record of an input."""
-        name, status = record["input"], record["status"]
+        name = record["input"]
+        status = record["status"]
         self.counts[status] += 1
         if status == "skipped":
             return
 
         cells = [""] * len(self.task.columns)
+
         if status == "failed":
             self.failed = sorted([*self.failed, name])[:FEW]
         else:
@@ -77,6 +81,7 @@ class RunTable:
             ending = self.task.look_at
             pictures = [path for path in record["outputs"] if path.endswith(ending)]
             self.pictures = sorted(self.pictures + pictures)[:1]
+
         self.rows.append((name, [name, status, *cells]))
         if len(self.rows) > 2 * MOST_ROWS:
             self.rows = sorted(self.rows)[:MOST_ROWS]
@@ -96,6 +101,7 @@ class RunTable:
             for note, count in self.notes.items()
         ]
         lines.append(self.sentence())
+
         return "\n".join(lines).encode(errors="backslashreplace").decode()
 
     def sentence(self) -> str:
@@ -107,6 +113,7 @@ class RunTable:
         if self.failed:
             more = " and others" if self.counts["failed"] > len(self.failed) else ""
             sentence += f"; failed: {', '.join(self.failed)}{more}"
+
         sentence += f". All records: {self.out / 'manifest.jsonl'}."
         if self.pictures:
             sentence += f" Open first: {self.pictures[0]}"

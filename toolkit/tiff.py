@@ -40,7 +40,8 @@ PLAIN = {
 }
 SUBSAMPLING = {1, 2, 4}  # of YCbCr
 # a strip of all rows, as some write it, or no more rows than any image has
-ALL_ROWS, MOST_ROWS = (1 << 32) - 1, 1 << 31
+ALL_ROWS = (1 << 32) - 1
+MOST_ROWS = 1 << 31
 # FillOrder, Orientation, PlanarConfiguration, Predictor
 ALLOWED = {266: (1, 2), 274: range(1, 9), 284: (1, 2), 317: (1, 2, 3)}
 # tags that hold a single number
@@ -114,9 +115,11 @@ def read_tiff(
         stored = pixels_of(page)
         image = converted(stored, page, name, kind)
         turn = orientation_of(page)
+
     if shrink > 1:
         shape = tuple(-(-side // shrink) for side in image.shape[1::-1])
         image = cv2.resize(image, shape, interpolation=cv2.INTER_LINEAR_EXACT)
+
     return turned(image, turn) if upright else image
 
 
@@ -126,17 +129,22 @@ def pixels_of(page: tifffile.TiffPage) -> np.ndarray:
     Some writers fill the last strip up with rows that lie below the image, where tifffile expects
     none: the image is then read with these rows, and cut.
     """
-    height, rows = page.imagelength, page.tags.valueof(278, 1)  # RowsPerStrip
+    # RowsPerStrip
+    height = page.imagelength
+    rows = page.tags.valueof(278, 1)
     try:
         return page.asarray(maxworkers=1, squeeze=False)
     except Exception:
         whole = -(-height // max(1, rows)) * rows
         if page.is_tiled or whole == height or whole > 2 * height + LARGEST_PADDING:
             raise
+
     for name in ("decode", "hash", "chunked", "chunks"):  # made for the height, and kept
         page.__dict__.pop(name, None)
-    page.imagelength, page.rowsperstrip = whole, rows
+    page.imagelength = whole
+    page.rowsperstrip = rows
     page.shaped = (*page.shaped[:2], whole, *page.shaped[3:])
+
     try:
         return page.asarray(maxworkers=1, squeeze=False)[:, :, :height]
     finally:
@@ -166,6 +174,7 @@ def only_page(file: tifffile.TiffFile, name: str) -> tifffile.TiffPage:
     if len(whole) > 1:
         remedy = "Save each as a file of its own."
         raise ToolkitError(f"{name} holds several pages or frames.", remedy)
+
     if not whole:
         raise damaged(name, "it holds no page")
     return whole[0]
@@ -189,11 +198,14 @@ def check_page(page: tifffile.TiffPage, data: bytes, name: str, max_pixels: int)
     if "PhotometricInterpretation" not in page.tags or not plausible(page):
         raise damaged(name, "its tags contradict each other")
 
-    samples, depth = page.samplesperpixel, page.imagedepth
+    samples = page.samplesperpixel
+    depth = page.imagedepth
+
     if depth != 1 or not 1 <= samples <= MOST_SAMPLES or page.dtype is None:
         bits = page.bitspersample
         reason = f"{name} has {samples} channels of {bits} bits, {depth} deep."
         raise ToolkitError(reason, "Save it as grey or RGB, with 8 or 16 bits.")
+
     if page.is_tiled:
         area = page.tilewidth * page.tilelength * math.prod(page.chunked)
         if area > LARGEST_TILE + 4 * page.imagewidth * page.imagelength * samples:
@@ -221,12 +233,14 @@ def raw_tags(data: bytes, page: tifffile.TiffPage, name: str) -> set[int]:
     codes = [struct.unpack_from(f"{order}H", data, place)[0] for place in places]
     if len(set(codes) & DECISIVE) < sum(code in DECISIVE for code in codes):
         raise damaged(name, "a tag is there twice")
+
     return set(codes)
 
 
 def check_parts(page: tifffile.TiffPage, data: bytes, name: str) -> None:
     """Raise ToolkitError unless every strip or tile lies in the file, and says what it should."""
-    places, sizes = page.dataoffsets, page.databytecounts
+    places = page.dataoffsets
+    sizes = page.databytecounts
     if not len(places) == len(sizes) == math.prod(page.chunked):
         raise damaged(name, f"it has {len(places)} strips or tiles of {math.prod(page.chunked)}")
     inside = all(
@@ -239,11 +253,13 @@ def check_parts(page: tifffile.TiffPage, data: bytes, name: str) -> None:
     if page.compression in PLAIN:
         return
     read = CODED.get(page.compression)
+
     if read is None:
         known = page.compression in {one.value for one in COMPRESSION}
         called = COMPRESSION(page.compression).name if known else page.compression
         remedy = "Save it uncompressed, or with LZW or Deflate."
         raise ToolkitError(f"{name} is compressed as {called}, which is not read.", remedy)
+
     for place, size in zip(places, sizes, strict=True):
         read(data[place : place + size], page, name)
 
@@ -329,6 +345,7 @@ def converted(image: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind)
     if kind is Kind.GREY:
         check_whole(colour, name)
         return grey_of_rgb(colour)
+
     return colour
 
 

@@ -28,13 +28,16 @@ def read(path: Path) -> Annotations:
         if path.is_dir()
         else [path]
     )
+
     if not path.exists() or not files:
         raise ToolkitError(
             f"There are no annotations at {path}.",
             "Give a .json or .xml file, or a folder of them.",
             status=5,
         )
-    found, whole = Annotations(), hashlib.sha256()
+
+    found = Annotations()
+    whole = hashlib.sha256()
     for file in files:
         name = str(file.relative_to(path)) if path.is_dir() else file.name
         try:
@@ -46,12 +49,15 @@ def read(path: Path) -> Annotations:
             found.problems.append(Problem(name, "skipped", error.reason))
         except Unusable as error:
             found.problems.append(Problem(name, "skipped", str(error)))
+
     if not found.images:
         reason = found.problems[0].reason if found.problems else "no image is named"
         raise ToolkitError(
             f"No annotations can be read from {path}: {reason}", f"Give {FORMATS}.", status=5
         )
-    found.images, found.sha256 = merged(found), whole.hexdigest()
+
+    found.images = merged(found)
+    found.sha256 = whole.hexdigest()
     return found
 
 
@@ -62,10 +68,12 @@ def recognised(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], An
         b"\xfe\xff\0<",
     ):
         return xml(data)
+
     try:
         document = json.loads(data, object_pairs_hook=unambiguous)
     except (ValueError, RecursionError) as error:
         raise Unusable(f"it is neither JSON nor XML: {error}.") from error
+
     if isinstance(document, dict):
         for parse, keys in (
             (coco, ("images", "annotations", "categories")),
@@ -74,6 +82,7 @@ def recognised(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], An
         ):
             if all(key in document for key in keys):
                 return parse, document
+
     raise Unusable(f"it is JSON of no known format ({FORMATS}).")
 
 
@@ -86,6 +95,7 @@ def xml(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], Any]:
         root = ElementTree.fromstring(data)
     except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise Unusable(f"it is no XML: {error}.") from error
+
     if root.tag == "annotations" and root.find("track") is None:
         return cvat, root
     if root.tag == "annotation":
@@ -108,6 +118,7 @@ def merged(found: Annotations) -> list[Annotated]:
                 for i in image.instances
             ]
             continue
+
         found.problems.append(
             Problem(image.file, "noted", "the image is annotated twice: joined", image.name)
         )
@@ -115,7 +126,8 @@ def merged(found: Annotations) -> list[Annotated]:
         # the later file lies in front
         behind = max((instance.rank for instance in earlier.instances), default=-1) + 1
         front = min((instance.rank for instance in image.instances), default=0)
-        there, later = {content(instance) for instance in earlier.instances}, []
+        there = {content(instance) for instance in earlier.instances}
+        later = []
         for instance in image.instances:
             if content(instance) in there:
                 reason = "the same annotation is there twice"
@@ -128,9 +140,11 @@ def merged(found: Annotations) -> list[Annotated]:
                 later.append(
                     replace(instance, rank=instance.rank - front + behind, file=image.file)
                 )
+
         by_name[image.name] = Annotated(
             earlier.file, image.name, size, (*earlier.instances, *later)
         )
+
     return list(by_name.values())
 
 

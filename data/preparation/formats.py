@@ -37,10 +37,12 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
         raise Unusable(
             "its annotations are of another kind of COCO: they hold neither outlines nor boxes."
         )
+
     found.formats.add("COCO")
     names: dict[Any, str] = {}
     for category in sorted(entries(document, "categories"), key=lambda c: number(c.get("id"))):
-        identity, name = key(category.get("id")), category.get("name")
+        identity = key(category.get("id"))
+        name = category.get("name")
         if identity is None or not is_name(name, LONGEST_CATEGORY):
             found.problems.append(
                 Problem(
@@ -56,14 +58,17 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
         else:
             names[identity] = name
             found.categories.setdefault(name)
+
     if names and all(identity.isdecimal() for identity in names):
         gaps = max(map(int, names)) - min(map(int, names)) + 1 - len(names)
         if gaps:
             reason = f"category ids have {gaps} gaps: masks hold the places of classes in classes.json, not these ids"
             found.problems.append(Problem(file, "noted", reason))
+
     images: dict[Any, dict[str, Any]] = {}
     for image in entries(document, "images"):
-        name, identity = image.get("file_name"), key(image.get("id"))
+        name = image.get("file_name")
+        identity = key(image.get("id"))
         if not is_name(name, LONGEST_PATH) or identity is None:
             found.problems.append(
                 Problem(file, "skipped", f"an image without name or id: {str(image)[:80]}")
@@ -79,12 +84,14 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
             )
         else:
             images[identity] = image
+
     instances: dict[Any, list[Instance]] = {identity: [] for identity in images}
     seen: dict[Any, dict[str, Any]] = {}
     times: Counter[Any] = Counter()
     for rank, annotation in enumerate(entries(document, "annotations")):
         found.met += 1
-        identity, owner = key(annotation.get("id")), key(annotation.get("image_id"))
+        identity = key(annotation.get("id"))
+        owner = key(annotation.get("image_id"))
         name = images[owner]["file_name"] if owner in images else ""
         category = names.get(key(annotation.get("category_id")), "")
         reason = None
@@ -96,11 +103,13 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
             )
         elif identity is not None and seen.get(identity) == annotation:
             reason = "the same annotation is there twice"
+
         if reason:
             found.problems.append(
                 Problem(file, "dropped", reason, name, identity or f"#{rank}", category)
             )
             continue
+
         times[owner, identity] += 1
         again = f" ({times[owner, identity]})" if times[owner, identity] > 1 else ""
         told = f"{identity}{again}" if identity else f"#{rank}"
@@ -110,6 +119,7 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
         if identity:
             seen[identity] = annotation
         instances[owner].append(coco_instance(annotation, told, category, rank))
+
     whole = [instance for its in instances.values() for instance in its]
     if whole and all(instance.crowd for instance in whole):
         found.problems.append(
@@ -119,6 +129,7 @@ def coco(document: dict[str, Any], file: str, found: Annotations) -> None:
                 "every annotation is a crowd, so that masks hold 255 alone: is that meant?",
             )
         )
+
     for identity, image in images.items():
         size = size_of(image.get("width"), image.get("height"))
         found.images.append(Annotated(file, image["file_name"], size, tuple(instances[identity])))
@@ -141,7 +152,9 @@ def key(value: Any) -> Any:
 
 
 def coco_instance(annotation: dict[str, Any], identity: str, category: str, rank: int) -> Instance:
-    segmentation, outlines, runs = annotation.get("segmentation"), (), None
+    segmentation = annotation.get("segmentation")
+    outlines = ()
+    runs = None
     if isinstance(segmentation, list):
         parts = (
             segmentation
@@ -150,7 +163,8 @@ def coco_instance(annotation: dict[str, Any], identity: str, category: str, rank
         )
         outlines = tuple(numbers(part) for part in parts if part != [])
     elif isinstance(segmentation, dict):
-        counts, size = segmentation.get("counts"), numbers(segmentation.get("size"))
+        counts = segmentation.get("counts")
+        size = numbers(segmentation.get("size"))
         counts = (
             tuple(numbers(counts).tolist())
             if isinstance(counts, list)
@@ -162,6 +176,7 @@ def coco_instance(annotation: dict[str, Any], identity: str, category: str, rank
             (int(size[0]), int(size[1])) if len(size) == 2 and np.isfinite(size).all() else (0, 0)
         )
         runs = Runs(counts, shape)
+
     crowd = annotation.get("iscrowd") in (1, True, "1")
     return Instance(identity, category, outlines, runs, box_of(annotation.get("bbox")), crowd, rank)
 
@@ -178,20 +193,25 @@ def voc(root: ElementTree.Element, file: str, found: Annotations) -> None:
             reason = "it is marked as deleted" if category else "it has no name"
             found.problems.append(Problem(file, "dropped", reason, name, str(rank), category))
             continue
-        outlines, box = [], None
+
+        outlines = []
+        box = None
         for polygon in entry.findall("polygon"):
             corners = [(p.findtext("x"), p.findtext("y")) for p in polygon.findall("pt")]
             if not corners:
                 corners = numbered_corners({part.tag: part.text for part in polygon})
             if corners:
                 outlines.append(points(corners))
+
         if (corner := entry.find("bndbox")) is not None:
             left, top, right, bottom = (
                 number(corner.findtext(k)) for k in ("xmin", "ymin", "xmax", "ymax")
             )
             box = box_of([left - 1, top - 1, right - left + 1, bottom - top + 1])
+
         found.categories.setdefault(category)
         instances.append(Instance(str(rank), category, tuple(outlines), None, box, rank=rank))
+
     size = size_of(root.findtext("size/width"), root.findtext("size/height"))
     found.images.append(Annotated(file, name, size, tuple(instances)))
 
@@ -212,7 +232,8 @@ def cvat(root: ElementTree.Element, file: str, found: Annotations) -> None:
     found.formats.add("CVAT 1.1")
     named = Counter(image.get("name") for image in root.findall("image"))
     for image in root.findall("image"):
-        name, instances = image.get("name", ""), []
+        name = image.get("name", "")
+        instances = []
         if not name:
             found.problems.append(Problem(file, "skipped", "an image without name"))
             found.met += len(image)
@@ -228,13 +249,18 @@ def cvat(root: ElementTree.Element, file: str, found: Annotations) -> None:
                         entry.get("label", ""),
                     )
                 )
+
             continue
+
         if named[name] > 1 and image.get("subset"):
             name = f"{image.get('subset')}/{name}"  # of several parts of a project, each with an image of that name
         for place, entry in enumerate(image):
             found.met += 1
-            category, identity = entry.get("label", ""), f"{image.get('id', '')}:{place}"
-            outlines, runs, box = (), None, None
+            category = entry.get("label", "")
+            identity = f"{image.get('id', '')}:{place}"
+            outlines = ()
+            runs = None
+            box = None
             if entry.tag == "polygon":
                 outlines = (
                     points([pair.split(",") for pair in entry.get("points", "").split(";")]),
@@ -265,6 +291,7 @@ def cvat(root: ElementTree.Element, file: str, found: Annotations) -> None:
                 )
                 found.problems.append(Problem(file, "dropped", reason, name, identity, category))
                 continue
+
             if not category:
                 found.problems.append(Problem(file, "dropped", "it has no label", name, identity))
                 continue
@@ -275,6 +302,7 @@ def cvat(root: ElementTree.Element, file: str, found: Annotations) -> None:
                     identity, category, outlines, runs, box, rank=0 if math.isnan(rank) else rank
                 )
             )
+
         size = size_of(image.get("width"), image.get("height"))
         found.images.append(Annotated(file, name, size, tuple(instances)))
 
@@ -282,7 +310,8 @@ def cvat(root: ElementTree.Element, file: str, found: Annotations) -> None:
 def cityscapes(document: dict[str, Any], file: str, found: Annotations) -> None:
     """Cityscapes: polygons from the rearmost to the foremost; a label that ends in `group` is a crowd of the class before it."""
     found.formats.add("Cityscapes")
-    name, instances = re.sub(r"_gtFine_polygons$", "", Path(file).stem), []
+    name = re.sub(r"_gtFine_polygons$", "", Path(file).stem)
+    instances = []
     for rank, entry in enumerate(entries(document, "objects")):
         found.met += 1
         label = entry.get("label")
@@ -292,12 +321,14 @@ def cityscapes(document: dict[str, Any], file: str, found: Annotations) -> None:
             )
             found.problems.append(Problem(file, "dropped", reason, name, str(rank)))
             continue
+
         crowd = label.endswith("group") and label != "group"
         category = label.removesuffix("group") if crowd else label
         found.categories.setdefault(category)
         instances.append(
             Instance(str(rank), category, (points(entry.get("polygon")),), crowd=crowd, rank=rank)
         )
+
     found.images.append(
         Annotated(
             file, name, size_of(document.get("imgWidth"), document["imgHeight"]), tuple(instances)
@@ -321,14 +352,15 @@ def labelme(document: dict[str, Any], file: str, found: Annotations) -> None:
     size = size_of(document.get("imageWidth"), document.get("imageHeight"))
     largest = min(size[0] * size[1], LARGEST_MASK) if size else LARGEST_MASK
     instances = []
+
     for rank, entry in enumerate(entries(document, "shapes")):
         found.met += 1
-        category, kind, values = (
-            entry.get("label"),
-            entry.get("shape_type", "polygon"),
-            points(entry.get("points")),
-        )
-        outlines, runs, box = (), None, None
+        category = entry.get("label")
+        kind = entry.get("shape_type", "polygon")
+        values = points(entry.get("points"))
+        outlines = ()
+        runs = None
+        box = None
         if not isinstance(category, str) or not category:
             found.problems.append(Problem(file, "dropped", "it has no label", name, str(rank)))
             continue
@@ -342,7 +374,8 @@ def labelme(document: dict[str, Any], file: str, found: Annotations) -> None:
             8,
         ):  # two corners that face each other, or all four
             corners = values.reshape(-1, 2)
-            low, high = corners.min(0), corners.max(0)
+            low = corners.min(0)
+            high = corners.max(0)
             box = box_of([*low, *(high - low)])
         elif kind == "mask" and len(values) == 4:
             runs = drawn_mask(entry.get("mask"), values, largest)
@@ -353,8 +386,10 @@ def labelme(document: dict[str, Any], file: str, found: Annotations) -> None:
                 )
             )
             continue
+
         found.categories.setdefault(category)
         instances.append(Instance(str(rank), category, outlines, runs, box, rank=rank))
+
     found.images.append(Annotated(file, name, size, tuple(instances)))
 
 
@@ -366,10 +401,12 @@ def drawn_mask(packed: Any, corners: np.ndarray, largest: int) -> Runs:
         mask = decoded(data, "mask", Kind.GREY, largest) > 0
     except (ToolkitError, TypeError, ValueError):
         return Runs((), (0, 0))
+
     if not np.isfinite(corners).all():
         return Runs((), (0, 0))
     changes = np.flatnonzero(np.diff(mask.ravel(), prepend=False))
     lengths = np.diff([0, *changes, mask.size])
+
     return Runs(
         tuple(lengths.tolist()), mask.shape, (int(corners[1]), int(corners[0])), by_columns=False
     )
@@ -391,6 +428,7 @@ def numbers(values: Any) -> np.ndarray:
     if isinstance(values, list) and set(map(type, values)) <= {int, float}:
         with suppress(OverflowError):
             return np.array(values, np.float64)
+
     return (
         np.array([number(value) for value in values], np.float64)
         if isinstance(values, list | tuple)

@@ -53,7 +53,8 @@ def image_sha256(path: Path) -> str | None:
 
 def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, bytes]]:
     """What the manifest and the report say of an image, and its files by their names; none when it is skipped."""
-    options, annotated = plan.options, item.annotated
+    options = plan.options
+    annotated = item.annotated
     remarks: list[Problem] = []
 
     def remark(action: str, reason: str, one: Instance | None = None) -> None:
@@ -68,6 +69,7 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
         "annotations": annotated.file,
         "status": "ok",
     }
+
     try:
         image, shape, sha256 = read_turned(options, item, remark)
     except ToolkitError as error:
@@ -80,6 +82,7 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
             "remarks": [asdict(one) for one in remarks],
             "kept": [],
         }, {}
+
     found = []
     for instance in annotated.instances:
         if instance.category not in plan.indices:
@@ -90,22 +93,27 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
             remark(r.action, r.reason, instance)
         if one:
             found.append(one)
+
     labels, numbers, order = rasters.label_map(found, shape, plan.indices, options.priority)
     for one in found:
         if one.instance.crowd and not (labels[one.where][one.pixels] == IGNORE).any():
             remark("noted", "a crowd that lies wholly under others", one.instance)
+
     picture, mask, instances, place = fitted(image, labels, numbers, options)
     if instances is not None and len(order) > MOST_INSTANCES:
         remark(
             "noted",
             f"it has {len(order)} instances: those beyond {MOST_INSTANCES} are not told apart",
         )
+
     indices = [plan.indices[one.instance.category] for one in order]
     shown, shown_as = (
         (mask, indices) if instances is None else (instances, list(range(1, len(order) + 1)))
     )
     given = lone_pixels(order, numbers, shown, shown_as, place)
-    outside, clear = set(), well_seen(numbers, shown, shown_as, place)
+    outside = set()
+    clear = well_seen(numbers, shown, shown_as, place)
+
     for k, one in enumerate(order):
         if clear[k]:
             continue
@@ -118,6 +126,7 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
             remark("dropped", told, one.instance)
         elif told:
             remark("noted", told, one.instance)
+
     if (
         instances is not None
     ):  # of objects that share a pixel each may have less of it than what lies around, and together more
@@ -126,16 +135,19 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
             np.array([0, *indices], np.uint8)[instances],
             np.where(mask == IGNORE, mask, 0),
         )
+
     counts = rasters.pixels_of_values(mask)
     checked(picture, mask, counts, plan)
     files = {
         f"images/{item.name}.jpg": encoded(".jpg", picture),
         f"masks/{item.name}.png": encoded(".png", mask),
     }
+
     if options.mode == "instances":
         files[f"instances/{item.name}.png"] = encoded(
             ".png", np.minimum(instances.astype(int), MOST_INSTANCES).astype(np.uint16)
         )
+
     pixels = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     told = {
         "sha256": sha256,
@@ -151,6 +163,7 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
         for one in found
         if id(one) not in outside
     ]
+
     return record | told | {"kept": kept, "remarks": [asdict(one) for one in remarks]}, files
 
 
@@ -170,14 +183,17 @@ def read_turned(
     if turn is None:
         turn = 1
         remark("noted", "its EXIF data are damaged: taken as upright")
+
     if is_tiff(data) and turn != 1:
         raise ToolkitError("it is a TIFF that is to be shown turned", "")
     told = item.annotated.size
     shown = stored[::-1] if turn in (5, 6, 7, 8) else stored
+
     if told not in (None, stored, shown):
         raise ToolkitError(
             f"it is {stored[0]} x {stored[1]}, its annotations are for {told[0]} x {told[1]}", ""
         )
+
     upright = turn != 1 and told != stored
     if turn != 1:
         why = (
@@ -188,10 +204,12 @@ def read_turned(
         remark(
             "noted", f"EXIF orientation {turn}: {'applied' if upright else 'not applied'}, {why}"
         )
+
     size = shown if upright else stored
     scale = needed_scale(size, options)
     image = decoded(data, "it", max_pixels=options.max_pixels, shrink=scale, upright=upright)
     image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+
     if (
         max(abs(scale * got - side) for got, side in zip(image.shape, size[::-1], strict=False))
         >= scale
@@ -199,6 +217,7 @@ def read_turned(
         raise ToolkitError(
             f"it was read as {image.shape[1]} x {image.shape[0]}, not {size[0]} x {size[1]}", ""
         )
+
     return image, size[::-1], hashlib.sha256(data).hexdigest()
 
 
@@ -218,32 +237,31 @@ def fitted(
     left = top = 0
     if options.fit == "crop":
         scale = max(width / columns, height / rows)
-        wide, high = (
-            max(1, min(columns, round(width / scale))),
-            max(1, min(rows, round(height / scale))),
-        )
-        left, top = (columns - wide) // 2, (rows - high) // 2
+        wide = max(1, min(columns, round(width / scale)))
+        high = max(1, min(rows, round(height / scale)))
+        left = (columns - wide) // 2
+        top = (rows - high) // 2
         smaller = columns / image.shape[1]  # when it was decoded so
-        first, last = (
-            (int(left / smaller), int(top / smaller)),
-            (round((left + wide) / smaller), round((top + high) / smaller)),
-        )
+        first = (int(left / smaller), int(top / smaller))
+        last = (round((left + wide) / smaller), round((top + high) / smaller))
         image = image[first[1] : max(last[1], first[1] + 1), first[0] : max(last[0], first[0] + 1)]
         labels, numbers = (part[top : top + high, left : left + wide] for part in (labels, numbers))
-        rows, columns = high, wide
+        rows = high
+        columns = wide
+
     size = width, height
     if options.fit == "letterbox":
         scale = min(width / columns, height / rows)
         size = max(1, round(columns * scale)), max(1, round(rows * scale))
+
     shrinks = max(image.shape[1] / size[0], image.shape[0] / size[1])
     # areas take 3 times as long
     kind = cv2.INTER_AREA if shrinks >= 2 else cv2.INTER_LINEAR if shrinks > 1 else cv2.INTER_CUBIC
     picture = cv2.resize(image, size, interpolation=kind)
-    mask, instances = (
-        rasters.voted(labels, size),
-        rasters.voted(numbers, size) if options.mode == "instances" else None,
-    )
-    x, y = (width - size[0]) // 2, (height - size[1]) // 2
+    mask = rasters.voted(labels, size)
+    instances = rasters.voted(numbers, size) if options.mode == "instances" else None
+    x = (width - size[0]) // 2
+    y = (height - size[1]) // 2
 
     def placed(array: np.ndarray, around: Any) -> np.ndarray:
         beyond = y, height - y - size[1], x, width - x - size[0]
@@ -283,6 +301,7 @@ def seen_as(
     given.add(pixel)
     row, column = divmod(pixel, mask.shape[1])
     mask[row, column] = value
+
     return "so small that it is kept as one pixel"
 
 
@@ -296,13 +315,16 @@ def well_seen(
         2 * math.ceil(1 / scale) for scale in scales
     ]  # on the mask, from one pixel to the next but one
     lattice = numbers[:: steps[1], :: steps[0]]
+
     for axis in (0, 1):
         at = np.floor(
             (np.arange(lattice.shape[axis]) * steps[1 - axis] + 0.5) * scales[1 - axis]
             + offsets[1 - axis]
         ).astype(int)
         inside = (at >= 0) & (at < mask.shape[axis])
-        lattice, mask = lattice.compress(inside, axis), mask.take(at[inside], axis)
+        lattice = lattice.compress(inside, axis)
+        mask = mask.take(at[inside], axis)
+
     values = np.array([-1, *shown_as])
     return np.bincount(lattice[values.take(lattice) == mask], minlength=len(values))[1:] >= SMALL
 
@@ -337,6 +359,7 @@ def lone_pixels(
         shown = np.unique((rows * mask.shape[1] + columns)[mask[rows, columns] == shown_as[k]])
         if len(shown) == 1:
             found.add(int(shown[0]))
+
     return found
 
 
@@ -362,4 +385,5 @@ def encoded(suffix: str, image: np.ndarray) -> bytes:
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
     ]
+
     return cv2.imencode(suffix, image, settings)[1].tobytes()

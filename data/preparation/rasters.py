@@ -15,7 +15,8 @@ from hvd.toolkit.tasks.objects.types import IGNORE
 FARTHEST = 1e9  # pixels: coordinates beyond are mistakes
 MOST_PIXELS = 200_000_000  # of a mask of runs
 MOST_TIMES = 4  # as large as a side of its image, the side of a mask
-MOST_CROSSINGS, SAMPLED = 1000, 50
+MOST_CROSSINGS = 1000
+SAMPLED = 50
 MOST_VOTES = 1_000_000  # counted at once
 
 
@@ -60,8 +61,10 @@ def painted(
                 remarks.append(Remark(instance, "clipped", "its mask leaves the image"))
         except ValueError as error:
             return dropped(str(error))
+
         found = cropped(instance, mask)
         return (found, remarks) if found else dropped("its runs cover no pixel")
+
     if instance.outlines:
         rings, whole = sound(instance, shape, remarks)
         if not whole:
@@ -76,6 +79,7 @@ def painted(
         return dropped("it is a box alone, no outline; --boxes takes it")
     else:
         return dropped("it has no outline")
+
     found = cropped(instance, *rasterised(rings, shape)) if rings else None
     return (found, remarks) if found else dropped("it covers no pixel of the image")
 
@@ -87,7 +91,8 @@ def sound(
 
     Those that cross themselves are mended by `shapely.make_valid`, those that leave the image are clipped.
     """
-    rings, any_sound = [], False
+    rings = []
+    any_sound = False
     height, width = shape
     for k, flat in enumerate(instance.outlines):
         part = f"outline {k}: " if len(instance.outlines) > 1 else ""
@@ -102,6 +107,7 @@ def sound(
             wrong = "coordinates beyond a billion"
         elif len(flat) < 6:
             wrong = f"{len(flat) // 2} points, fewer than 3"
+
         if wrong:
             remarks.append(Remark(instance, "noted", f"{part}{wrong}: left out"))
             continue
@@ -117,6 +123,7 @@ def sound(
             reason = f"{part}it crosses itself more than {MOST_CROSSINGS:,} times: left out"
             remarks.append(Remark(instance, "noted", reason))
             continue
+
         try:
             polygon, done = within(polygon, (width, height), outside)
             remarks += [Remark(instance, action, part + reason) for action, reason in done]
@@ -125,6 +132,7 @@ def sound(
                 Remark(instance, "noted", f"{part}it cannot be mended: {error}: left out")
             )
             continue
+
         for piece in getattr(polygon, "geoms", [polygon]):
             if isinstance(piece, shapely.Polygon) and not piece.is_empty:
                 edges = [
@@ -132,6 +140,7 @@ def sound(
                     for edge in (piece.exterior, *piece.interiors)
                 ]
                 rings.append((edges[0], edges[1:]))
+
     return rings, any_sound
 
 
@@ -154,10 +163,12 @@ def within(
         why = shapely.is_valid_reason(polygon).split("[")[0].strip().lower()
         done.append(("repaired", f"{why}: area {polygon.area:.1f} -> {mended.area:.1f}"))
         polygon = mended
+
     if outside:
         cut = shapely.intersection(polygon, shapely.box(0, 0, *size))
         done.append(("clipped", f"it leaves the image: area {polygon.area:.1f} -> {cut.area:.1f}"))
         polygon = cut
+
     return polygon, done
 
 
@@ -169,7 +180,8 @@ def rasterised(
     points = np.concatenate([ring for ring, _ in rings])
     left, top = np.maximum(np.floor(points.min(0)).astype(int) - 1, 0)
     right, bottom = np.minimum(np.ceil(points.max(0)).astype(int) + 1, shape[::-1])
-    height, width = max(1, int(bottom - top)), max(1, int(right - left))
+    height = max(1, int(bottom - top))
+    width = max(1, int(right - left))
     corner = np.array([left, top])
 
     def drawn(ring: np.ndarray) -> np.ndarray:
@@ -185,6 +197,7 @@ def rasterised(
         for hole in holes:
             piece &= ~drawn(hole)
         mask = piece if mask is None else mask | piece
+
     return mask, int(top), int(left)
 
 
@@ -195,6 +208,7 @@ def run_mask(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
         raise ValueError(
             f"its runs are of {width} x {height} pixels, the image has {shape[1]} x {shape[0]}"
         )
+
     too_large = height > MOST_TIMES * shape[0] or width > MOST_TIMES * shape[1]
     if min(runs.shape) < 1 or height * width > MOST_PIXELS or too_large:
         raise ValueError(f"its runs are of {width} x {height} pixels")
@@ -203,6 +217,7 @@ def run_mask(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
         if isinstance(runs.counts, str | bytes)
         else np.array(runs.counts, np.float64)
     )
+
     if (
         len(counts) == 0
         or not np.isfinite(counts).all()
@@ -210,6 +225,7 @@ def run_mask(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
         or (counts != np.floor(counts)).any()
     ):
         raise ValueError("its runs are no lengths")
+
     if counts.sum() != height * width:
         raise ValueError(f"its runs are of {counts.sum():.0f} pixels, not {height * width}")
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts.astype(np.int64))
@@ -227,6 +243,7 @@ def run_mask(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
     whole[rows, columns] = mask[
         rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
     ]
+
     return whole
 
 
@@ -260,6 +277,7 @@ def unpacked(text: str | bytes) -> np.ndarray:
     values[1::2] = np.cumsum(values[1::2])
     if len(values) > 2:
         values[2::2] = np.cumsum(values[2::2])
+
     return values
 
 
@@ -286,13 +304,16 @@ def label_map(
         "classes": lambda one: (classes[one.instance.category], one.instance.rank),
     }
     inside = sorted((one for one in instances if not one.instance.crowd), key=keys[priority])
-    mask, numbers = np.zeros(shape, np.uint8), np.zeros(shape, np.min_scalar_type(len(inside)))
+    mask = np.zeros(shape, np.uint8)
+    numbers = np.zeros(shape, np.min_scalar_type(len(inside)))
     for one in instances:
         if one.instance.crowd:
             np.copyto(mask[one.where], IGNORE, where=one.pixels)
+
     for k, one in enumerate(inside):
         np.copyto(mask[one.where], classes[one.instance.category], where=one.pixels)
         np.copyto(numbers[one.where], k + 1, where=one.pixels)
+
     return mask, numbers, inside
 
 
@@ -318,15 +339,19 @@ def voted(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     values = values[np.argsort(counts[values], kind="stable")]
     place = np.empty(len(counts), np.intp)
     place[values] = np.arange(len(values))
-    flat, starts = labels.ravel(), rows * labels.shape[1]
+    flat = labels.ravel()
+    starts = rows * labels.shape[1]
     step = max(1, MOST_VOTES // max(window.size, len(values)))
+
     for k in range(0, len(row), step):
-        i, j = row[k : k + step], column[k : k + step]
+        i = row[k : k + step]
+        j = column[k : k + step]
         covered = flat.take(starts[i][:, :, None] + columns[j][:, None])
         choices = place.take(covered) + len(values) * np.arange(len(i))[:, None, None]
         areas = heights[i][:, :, None] * widths[j][:, None]
         votes = np.bincount(choices.ravel(), areas.ravel(), len(i) * len(values))
         found[i, j] = values[votes.reshape(len(i), -1).argmax(1)]
+
     return found
 
 
@@ -340,7 +365,8 @@ def pixels_of_values(labels: np.ndarray) -> np.ndarray:
 def overlaps(have: int, want: int) -> tuple[np.ndarray, np.ndarray]:
     """Of a line of `have` pixels shrunk or stretched to `want`, for each of these (want, n): the pixels that it may cover, and how
     much of them, in parts of which each has `want`."""
-    first, last = np.arange(want) * have, np.arange(1, want + 1) * have
+    first = np.arange(want) * have
+    last = np.arange(1, want + 1) * have
     pixels = (first // want)[:, None] + np.arange(-(-have // want) + 1)
     shared = np.minimum((pixels + 1) * want, last[:, None]) - np.maximum(
         pixels * want, first[:, None]

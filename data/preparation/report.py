@@ -17,7 +17,8 @@ from hvd.toolkit.images import read_image
 from hvd.toolkit.tasks.objects.drawing import overlaid, palette
 
 # pictures in the gallery, and rows of a table before the rest is left to report.json
-SHOWN, ROWS = 24, 200
+SHOWN = 24
+ROWS = 200
 MENDED = "repaired", "clipped"
 IGNORED = "ignored"  # what pixels of value 255 are called
 
@@ -39,10 +40,12 @@ def accounted(
     balance = {
         part: {name: {"images": 0, "pixels": 0} for name in (*classes, IGNORED)} for part in PARTS
     }
+
     for line in manifest:
         for name, pixels in line["pixels"].items():
             balance[line["part"]][name]["images"] += 1
             balance[line["part"]][name]["pixels"] += pixels
+
     return {
         "formats": sorted(found.formats),
         "options": {
@@ -91,6 +94,7 @@ def page(account: dict[str, Any], folder: Path, manifest: list[dict[str, Any]]) 
         files("hvd.data.preparation").joinpath("report.html").read_text()
     )
     names = (*classes, IGNORED)
+
     return template.render(
         account=account, names=names, groups=ordered, gallery=gallery, legend=legend, most=ROWS
     )

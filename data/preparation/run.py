@@ -53,24 +53,28 @@ def prepared(
         raise ToolkitError(
             f"{out} is there already.", "Move it, or choose another --out.", status=4
         )
+
     if min(options.size) < SMALLEST:
         raise ToolkitError(
             f"--size {options.size[0]}x{options.size[1]} is too small.",
             f"Give {SMALLEST} pixels or more.",
             status=2,
         )
+
     if not options.images.is_dir():
         raise ToolkitError(
             f"There is no folder {options.images}.",
             "Give --images the folder that holds the images.",
             status=5,
         )
+
     if any(
         out.resolve().is_relative_to(p.resolve())
         for p in (options.images, options.annotations)
         if p.is_dir()
     ):
         raise ToolkitError(f"{out} lies within what is read.", "Choose another --out.", status=2)
+
     found = annotations.read(options.annotations)
     classes, indices = chosen_classes(options, found)
     items, problems = matched(found, options.images)
@@ -78,6 +82,7 @@ def prepared(
     chunks = [items[k : k + CHUNK] for k in range(0, len(items), CHUNK)]
     work = out.with_name(f"{out.name}.unfinished")
     check_work(work)
+
     with ExitStack() as stack:
         hold_lock(stack, make_folder(work) / LOCK, shared=shard is not None)
         begin(work, options, found.sha256, items, resume or shard is not None)
@@ -97,6 +102,7 @@ def chunk_by_chunk(
     total = sum(len(chunks[k]) for k in mine)
     yield done, total
     processes = pool(min(workers, max(1, len(missing))))
+
     try:
         for future in as_completed(
             [processes.submit(prepare_chunk, plan, work, k, chunks[k]) for k in missing]
@@ -137,17 +143,20 @@ def begin(
         "image_count": len(items),
     }
     begun = work / BEGUN
+
     if begun.exists():
         if not resume:
             remedy = "Give --resume to go on with it, or remove that folder."
             raise ToolkitError(f"An unfinished run lies in {work}.", remedy, status=2)
         earlier = read_options(begun)
         if earlier.get("image_list") != told["image_list"]:
-            before, now = earlier.get("image_count"), len(items)
+            before = earlier.get("image_count")
+            now = len(items)
             reason = (
                 f"The images are others than when the run in {work} was begun: {before}, now {now}."
             )
             raise ToolkitError(reason, "Remove that folder, and begin anew.", status=2)
+
         if earlier != json.loads(json.dumps(told)):
             raise ToolkitError(
                 f"The run in {work} was begun with other options.",
@@ -156,6 +165,7 @@ def begin(
             )
     else:
         write_bytes(begun, json.dumps(told, indent=2).encode())
+
     for name in ("images", "masks", "instances", "chunks"):
         make_folder(work / name)
 
@@ -169,6 +179,7 @@ def read_options(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         reason = f"{path} does not say what was begun: {error}."
         raise ToolkitError(reason, f"Remove {path.parent}, and begin anew.", status=5) from error
+
     return earlier
 
 
@@ -219,12 +230,14 @@ def chosen_classes(
         raise ToolkitError(
             f"The annotations know no class {', '.join(unknown)}.", f"They have: {there}.", status=5
         )
+
     if len(set(taken)) < len(taken) or BACKGROUND in taken:
         raise ToolkitError(
             f"--classes {','.join(taken)} names a class twice, or the background.",
             "Name each once.",
             status=2,
         )
+
     if report.IGNORED in taken:
         reason = f"A class is called {report.IGNORED}, as pixels of value {IGNORE} are."
         raise ToolkitError(
@@ -232,6 +245,7 @@ def chosen_classes(
             "Leave it out of --classes, or give it another name in the annotations.",
             status=5,
         )
+
     if options.mode == "binary" and taken:
         return (BACKGROUND, taken[0] if len(taken) == 1 else "object"), dict.fromkeys(taken, 1)
     if not taken or len(taken) > MOST_CLASSES:
@@ -240,6 +254,7 @@ def chosen_classes(
             f"Name 1 to {MOST_CLASSES} with --classes.",
             status=5,
         )
+
     return (BACKGROUND, *taken), {name: k + 1 for k, name in enumerate(taken)}
 
 
@@ -254,13 +269,20 @@ def matched(found: Annotations, folder: Path) -> tuple[list[Item], list[Problem]
             for n in names
             if n.lower().endswith(SUFFIXES) and n[0] != "."
         ]
+
     files.sort()
-    by_path, by_name, by_stem = set(files), {}, {}
+    by_path = set(files)
+    by_name = {}
+    by_stem = {}
     for file in files:
         by_name.setdefault(PurePosixPath(file).name, []).append(file)
         by_stem.setdefault(PurePosixPath(file).stem.removesuffix("_leftImg8bit"), []).append(file)
-    problems, pairs, taken = [], [], {}
+
+    problems = []
+    pairs = []
+    taken = {}
     named = {annotated.name.replace("\\", "/") for annotated in found.images} & by_path
+
     for annotated in found.images:
         name = annotated.name.replace("\\", "/")
         path = PurePosixPath(name)
@@ -269,7 +291,8 @@ def matched(found: Annotations, folder: Path) -> tuple[list[Item], list[Problem]
             or ".." in path.parts
             or any(part.endswith(":") for part in path.parts[:1])
         ):
-            reason, candidates = "its file name leaves the folder: refused", []
+            reason = "its file name leaves the folder: refused"
+            candidates = []
         else:
             whole = path.stem if path.suffix[1:].isalpha() else path.name  # scan.2 has no suffix
             likely = by_name.get(path.name) or by_stem.get(path.name) or by_stem.get(whole) or []
@@ -284,8 +307,10 @@ def matched(found: Annotations, folder: Path) -> tuple[list[Item], list[Problem]
                 reason = (
                     "its file is of no kind that can be read" if there else "there is no such image"
                 )
+
         if len(candidates) == 1 and candidates[0] in taken:
-            reason, candidates = f"its image is that of {taken[candidates[0]]} already", []
+            reason = f"its image is that of {taken[candidates[0]]} already"
+            candidates = []
         if len(candidates) != 1:
             problems.append(Problem(annotated.file, "skipped", reason, annotated.name))
             problems += [
@@ -293,14 +318,19 @@ def matched(found: Annotations, folder: Path) -> tuple[list[Item], list[Problem]
                 for i in annotated.instances
             ]
             continue
+
         taken[candidates[0]] = annotated.name
         pairs.append((annotated, candidates[0]))
+
     problems += [
         Problem("", "skipped", "the image has no annotations", file)
         for file in files
         if file not in taken
     ]
-    stems, used, items = Counter(PurePosixPath(source).stem for _, source in pairs), set(), []
+    stems = Counter(PurePosixPath(source).stem for _, source in pairs)
+    used = set()
+    items = []
+
     for annotated, source in sorted(pairs, key=lambda pair: pair[1]):
         stem = PurePosixPath(source).stem
         base = stem if stems[stem] == 1 else source.replace("/", "_").replace(".", "_")
@@ -313,12 +343,14 @@ def matched(found: Annotations, folder: Path) -> tuple[list[Item], list[Problem]
             name = f"{base}_{len(used)}"
         used.add(name)
         items.append(Item(annotated, source, name))
+
     return items, problems
 
 
 def same_folder(named: PurePosixPath, file: str) -> bool:
     """Whether the folders that an annotation names, and those a file lies in, agree as far as both are told."""
-    wanted, found = named.parts[-2::-1], PurePosixPath(file).parts[-2::-1]
+    wanted = named.parts[-2::-1]
+    found = PurePosixPath(file).parts[-2::-1]
     return all(a == b for a, b in zip(wanted, found, strict=False))
 
 
@@ -337,6 +369,7 @@ def prepare_chunk(plan: Plan, work: Path, k: int, items: list[Item]) -> int:
         for part, data in files.items():
             write_plain(work / part, data)
         lines.append(f"{to_json(record)}\n".encode())
+
     whole = b"".join(lines)
     write_bytes(chunk_list(work, k), whole + chunk_seal(whole))
     return len(items)
@@ -368,10 +401,12 @@ def conclude(
         if chunk is None:
             raise ToolkitError(f"{path} is damaged.", "Run it again with --resume.", status=5)
         records += chunk
+
     good = [record for record in records if record["status"] == "ok"]
     for path in work.rglob(".*"):  # of a process that was killed while it wrote
         if path != work / LOCK and not path.is_dir():
             path.unlink()
+
     groups = list(alike([int(record["hash"], 16) for record in good]))
     parts = shared_out(good, groups, options.seed)
     told = [asdict(one) for one in (*found.problems, *problems)] + [
@@ -382,6 +417,7 @@ def conclude(
         for r in good
         if parts[r["name"]] == "train" and not {int(value) for value in r["pixels"]} - {0, IGNORE}
     ]
+
     for record in left_out:
         place = record["annotations"], record["source"]
         told.append(
@@ -393,6 +429,7 @@ def conclude(
             for file, *which in record["kept"]
         ]
         record["kept"] = []
+
     if not any({int(value) for value in record["pixels"]} - {0, IGNORE} for record in good):
         shutil.rmtree(work)
         reasons = Counter(
@@ -402,6 +439,7 @@ def conclude(
         raise ToolkitError(
             f"No image could be prepared: {summed}.", "Check --images and --annotations.", status=5
         )
+
     without = {record["name"] for record in left_out}
     manifest = moved(
         work, [record for record in good if record["name"] not in without], parts, classes
@@ -410,6 +448,7 @@ def conclude(
     for part in (".", *PARTS):
         if (work / part).exists():
             write_bytes(work / part / "classes.json", described)
+
     write_bytes(
         work / "manifest.jsonl", "".join(json.dumps(line) + "\n" for line in manifest).encode()
     )
@@ -424,6 +463,7 @@ def conclude(
     for name in ("images", "masks", "instances", "chunks"):
         shutil.rmtree(work / name)
     (work / LOCK).unlink()
+
     try:
         work.rename(out)
     except OSError as error:
@@ -440,6 +480,7 @@ def moved(
     ):
         if any((work / kind).iterdir()):
             make_folder(work / part / kind)
+
     for record in records:
         part = parts[record["name"]]
         for kind, suffix in KINDS:
@@ -450,6 +491,7 @@ def moved(
                     f"{work}/{kind}/{record['name']}{suffix}",
                     f"{work}/{part}/{kind}/{record['name']}{suffix}",
                 )
+
         pixels = {
             classes[int(v)] if int(v) != IGNORE else report.IGNORED: n
             for v, n in record["pixels"].items()
@@ -458,4 +500,5 @@ def moved(
             {k: record[k] for k in ("name", "source", "sha256", "size", "hash")}
             | {"part": part, "pixels": pixels}
         )
+
     return manifest

@@ -53,6 +53,7 @@ def alike(hashes: list[int]) -> Iterator[list[int]]:
                 for other in others[np.bitwise_count(values[others] ^ values[k]) <= ALIKE].tolist():
                     first, second = sorted((root(k), root(other)))
                     leader[second] = first
+
     groups = defaultdict(list)
     for k in range(len(hashes)):
         groups[root(int(which[k]))].append(k)

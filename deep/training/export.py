@@ -44,6 +44,7 @@ def export_task(task: str, run: Path, out: Path) -> Path:
                 "Give --run the folder that `toolkit train` wrote.",
                 status=2,
             )
+
     index = read_index(out / "index.json")
     check_ours(out, task, index)
     described = read_run(run / RUN)
@@ -53,10 +54,12 @@ def export_task(task: str, run: Path, out: Path) -> Path:
             f"Export {described['task']}.",
             status=2,
         )
+
     arguments = described.get("arguments", {})
     network, best = read_best(weights, chosen, arguments)
     graph = chosen.export.graph(network).eval()
     examples = chosen.export.examples()
+
     with without_advice():
         program = torch.onnx.export(
             graph,
@@ -68,6 +71,7 @@ def export_task(task: str, run: Path, out: Path) -> Path:
             external_data=False,
             verbose=False,
         )
+
     model = program.model_proto
     card = {
         "task": chosen.task,
@@ -95,17 +99,20 @@ def export_task(task: str, run: Path, out: Path) -> Path:
         ]
     )
     click.echo(f"largest difference between torch and ONNX: {worst:.2g}", err=True)
+
     if not worst <= TOLERANCE:
         raise ToolkitError(
             f"torch and ONNX differ by {worst:.2g}.",
             f"The export must agree to {TOLERANCE}.",
             status=3,
         )
+
     entry = {"task": chosen.task, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     index[f"{task}.onnx"] = entry | {name: card[name] for name in ("classes",) if name in card}
     write_bytes(out / f"{task}.safetensors", save(network.state_dict()))
     write_bytes(out / f"{task}.onnx", data)
     write_bytes(out / "index.json", (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
+
     return out / f"{task}.onnx"
 
 
@@ -125,6 +132,7 @@ def read_best(
         message = " ".join(str(error).split())[:200]
         reason = f"{path} holds no weights of the run beside it: {message}."
         raise ToolkitError(reason, BEGIN_ANEW, status=5) from error
+
     return network, best
 
 
@@ -140,15 +148,18 @@ def read_index(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         reason = f"{path} cannot be read: {error}."
         raise ToolkitError(reason, "Remove it, or give another --out.", status=5) from error
+
     return index
 
 
 def check_ours(out: Path, task: str, index: dict[str, Any]) -> None:
     """Refuse to overwrite files that no export wrote: ToolkitError with status 4."""
-    network, weights = out / f"{task}.onnx", out / f"{task}.safetensors"
+    network = out / f"{task}.onnx"
+    weights = out / f"{task}.safetensors"
     entry = index.get(network.name)
     written = entry.get("sha256") if isinstance(entry, dict) else None
     ours = written is not None and is_as_written(network, written)
+
     for path in (network, weights):
         if os.path.lexists(path) and not ours:
             reason = f"{path} was not written by an export, or was changed since."
@@ -227,6 +238,8 @@ def quantised(network: Checkpoint, inputs: list[dict[str, np.ndarray]]) -> bytes
                 per_channel=True,
                 op_types_to_quantize=["Conv", "MatMul", "Gemm"],
             )
+
         found = onnx.load(after)
+
     onnx.helper.set_model_props(found, {"card": json.dumps(network.card)})
     return sealed(found.SerializeToString())

@@ -73,7 +73,8 @@ def train(
     from torch.utils.tensorboard import SummaryWriter
 
     torch.set_num_threads(threads)
-    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank = int(os.environ.get("RANK", 0))
+    processes = int(os.environ.get("WORLD_SIZE", 1))
     graphics = torch.cuda.is_available()
     device = (
         torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
@@ -87,7 +88,9 @@ def train(
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     with data_errors():
-        examples, validation = recipe.data(data, "train"), recipe.data(data, "val")
+        examples = recipe.data(data, "train")
+        validation = recipe.data(data, "val")
+
     network = recipe.network(**recipe.arguments(data)).to(
         device, memory_format=torch.channels_last
     )  # a fifth faster on processors
@@ -101,6 +104,7 @@ def train(
             raise ToolkitError(
                 reason, f"Give the {recipe.task}.safetensors of `toolkit export`.", status=2
             ) from error
+
     highest_rate = recipe.learning_rate * (FINE_TUNING if weights else 1)
     averaged = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=partial(average, recipe.average), use_buffers=True
@@ -117,16 +121,24 @@ def train(
     )
     behind = recipe.taught if weights else 0
     progress = load_state(folder, network, averaged, optimizer) if resume else None
-    start, best, since, seconds = 0, -math.inf, 0, 0.0
+    start = 0
+    best = -math.inf
+    since = 0
+    seconds = 0.0
+
     if progress:
-        start, best, since = progress.step, progress.best, progress.since
+        start = progress.step
+        best = progress.best
+        since = progress.since
         seconds = progress.seconds
+
     if rank == 0:
         forget(folder / "history.jsonl", start)
     learner = nn.parallel.DistributedDataParallel(network) if processes > 1 else network
     events = SummaryWriter(folder / "events", purge_step=start) if rank == 0 else None
     shown = range((behind + start) * processes + rank, (behind + steps) * processes, processes)
     made = batches(Batches(recipe.batch, examples, seed), shown, threads if graphics else 0)
+
     with open(folder / "history.jsonl", "a") as history:
         for step in range(start, steps):
             began = time.perf_counter()
@@ -171,28 +183,35 @@ def train(
                         step + 1,
                         dataformats="HWC",
                     )
+
                 since += 1
                 if scores["score"] > best:
-                    best, since = scores["score"], 0
+                    best = scores["score"]
+                    since = 0
                     # the record lies in the file, so that scores and weights cannot part
                     described = {"record": to_json(record)}
                     save_tensors(candidate.state_dict(), folder / BEST, described)
+
                 progress = Progress(step + 1, best, since, seconds)
                 save_state(folder, network, averaged, optimizer, progress)
                 scalars_now = record
+
             if rank == 0:
                 report(step + 1, scalars_now)
             if due and processes > 1:
                 told = torch.tensor(since, device=device)
                 torch.distributed.broadcast(told, 0)
                 since = int(told)
+
             if recipe.patience and since >= recipe.patience:
                 if rank == 0:
                     click.echo(
                         f"No better score in {since} validations: ended at step {step + 1} of {steps}.",
                         err=True,
                     )
+
                 break
+
     if rank == 0:
         events.close()
     if processes > 1:
@@ -200,6 +219,7 @@ def train(
     if not (folder / BEST).is_file():
         reason = f"{folder / BEST} is not there, though the training has ended."
         raise ToolkitError(reason, BEGIN_ANEW, status=5)
+
     return folder / BEST
 
 
@@ -213,6 +233,7 @@ def forget(history: Path, step: int) -> None:
         raise ToolkitError(
             reason, "Remove that line, or train to another folder.", status=5
         ) from error
+
     if kept != lines:
         write_bytes(history, b"".join(kept))
 
@@ -240,6 +261,7 @@ def fitting(weights: dict[str, Tensor], network: nn.Module, last: str) -> dict[s
     }
     if anew:
         click.echo(f"The weights are of more or fewer classes: {last} begins anew.", err=True)
+
     return weights | anew
 
 
@@ -266,6 +288,7 @@ def draw_curves(folder: Path) -> None:
         )
         axes.set(xlabel="optimiser steps", title=title)
         axes.grid(alpha=0.3)
+
     figure.savefig(folder / "curves.png", dpi=100)
 
 

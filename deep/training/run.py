@@ -73,6 +73,7 @@ def train_task(task: str, options: TrainOptions) -> Path:
         begin_run(record, described, options)
 
     hidden = not (first and sys.stderr.isatty())
+
     with click.progressbar(length=steps, file=sys.stderr, hidden=hidden) as bar:
 
         def report(step: int, scalars: dict[str, float]) -> None:
@@ -105,9 +106,11 @@ def check_options(task: str, recipe: Recipe, options: TrainOptions) -> None:
         if not (options.data / name).exists():
             remedy = f"--data needs {', '.join(recipe.files)}."
             raise ToolkitError(f"There is no {options.data / name}.", remedy, status=5)
+
     if options.weights and not options.weights.is_file():
         remedy = "Give --weights a .safetensors file."
         raise ToolkitError(f"There is no {options.weights}.", remedy, status=2)
+
     if options.epochs and (options.steps or not recipe.epoch):
         reason = f"{task} cannot be trained by epochs here."
         raise ToolkitError(reason, "Give --steps alone.", status=2)
@@ -139,10 +142,12 @@ def begin_run(record: Path, described: dict[str, Any], options: TrainOptions) ->
     if not options.resume:
         remedy = "Give --resume, or another --out."
         raise ToolkitError(f"{options.out} holds a run already.", remedy, status=2)
+
     earlier = read_run(record)
     for name in ("task", "steps", "seed", "data", "weights"):
         if earlier.get(name) != described[name]:
-            before, now = earlier.get(name), described[name]
+            before = earlier.get(name)
+            now = described[name]
             reason = f"The run in {options.out} has {name} {before}, not {now}."
             raise ToolkitError(
                 reason, "Resume it as it was begun, or give another --out.", status=2
@@ -158,4 +163,5 @@ def read_run(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"{path} does not describe a run: {type(error).__name__}: {error}."
         raise ToolkitError(reason, BEGIN_ANEW, status=5) from error
+
     return described

@@ -89,6 +89,7 @@ def load_state(
         message = " ".join(str(error).split())[:200]
         reason = f"{path} is not the state of this training: {message}."
         raise ToolkitError(reason, BEGIN_ANEW, status=5) from error
+
     return progress
 
 
@@ -121,4 +122,5 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor])
             # in memory as the parameter lies there, which is faster
             value = torch.empty_like(parameter).copy_(value)
         states.setdefault(int(number), {})[key] = value
+
     optimizer.load_state_dict({**optimizer.state_dict(), "state": states})

@@ -37,7 +37,8 @@ class Blocks:
             -1
         )  # block of the transposed pair
         x = torch.arange(5 - self.count, device=turns.device)
-        t, u = turns[None, :, None], turns[None, None, :]
+        t = turns[None, :, None]
+        u = turns[None, None, :]
         self.step = ((x[:, None, None] + t + 1) % 4) * count + (
             (u - t + 5) % 4
         ) % count  # (X, O, O): cross side a + 1
@@ -59,6 +60,7 @@ class Blocks:
         second = dense[:, self.next]
         third = second[:, self.next]
         around = ((dense @ second) @ third).reshape(heaps, -1, o, n, o, n).transpose(3, 4)
+
         return around.reshape(heaps, -1, n, n)[:, self.corner.reshape(-1)]
 
 
@@ -72,13 +74,18 @@ def side_strips(fragments: Tensor) -> Tensor:
         fragments.flip(2, 3),
         across.flip(3),
     ]  # np.rot90 by 0, 1, 2, 3
+
     return torch.stack([t[:, :, rows] for t in turned], 1)
 
 
 def inverse3(m: Tensor) -> Tensor:
     """Closed-form inverse of symmetric positive definite (..., 3, 3)."""
-    a, b, c = m[..., 0, 0], m[..., 0, 1], m[..., 0, 2]
-    d, e, f = m[..., 1, 1], m[..., 1, 2], m[..., 2, 2]
+    a = m[..., 0, 0]
+    b = m[..., 0, 1]
+    c = m[..., 0, 2]
+    d = m[..., 1, 1]
+    e = m[..., 1, 2]
+    f = m[..., 2, 2]
     rows = [
         d * f - e * e,
         c * e - b * f,
@@ -89,6 +96,7 @@ def inverse3(m: Tensor) -> Tensor:
     ]
     determinant = a * rows[0] + b * rows[1] + c * rows[2]
     adjugate = torch.stack([rows[k] for k in (0, 1, 2, 1, 3, 4, 2, 4, 5)], -1)
+
     return (adjugate / determinant[..., None]).reshape(m.shape)
 
 
@@ -99,7 +107,8 @@ def gradient_dissimilarity(strips: Tensor, blocks: Blocks) -> Tensor:
     a hundred million times their sum.
     """
     size = strips.shape[-1]
-    edge, inner = strips[:, :, :, :, 0].double(), strips[:, :, :, :, 1].double()
+    edge = strips[:, :, :, :, 0].double()
+    inner = strips[:, :, :, :, 1].double()
     gradient = edge - inner
     mean = gradient.mean(-1, keepdim=True)
     centred = gradient - mean
@@ -118,6 +127,7 @@ def gradient_dissimilarity(strips: Tensor, blocks: Blocks) -> Tensor:
         -1,
     )
     one_way = products(query, key, blocks)
+
     return ((one_way + blocks.transposed(one_way)).clamp(min=1e-3) / size).float()
 
 
@@ -130,6 +140,7 @@ def products(query: Tensor, key: Tensor, blocks: Blocks) -> Tensor:
         .expand(-1, -1, blocks.count, -1, -1)
         .reshape(heaps, -1, n, d)
     )
+
     return queries @ keys.transpose(-1, -2)
 
 
@@ -154,6 +165,7 @@ class SideEncoder(nn.Module):
         x = functional.relu(x + context.reshape(heaps * n * 4, -1, 1))
         for layer in self.middle:
             x = x + functional.relu(layer(x))
+
         with torch.autocast(
             x.device.type, enabled=False
         ):  # differences of near-equal sums need all of float32
@@ -165,7 +177,8 @@ class SideEncoder(nn.Module):
             shown, expected, certainty = functional.conv1d(x, weight, bias, padding=1).chunk(
                 3, 1
             )  # at once: faster
-            shown, certainty = shown.flip(-1), functional.softplus(certainty)
+            shown = shown.flip(-1)
+            certainty = functional.softplus(certainty)
             weighted = certainty * expected
             constant = (weighted * expected).sum((1, 2))[:, None]
             query = torch.cat([2 * weighted.flatten(1), -certainty.flatten(1), -constant], 1)
@@ -207,8 +220,10 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, channels: int):
         super().__init__()
         self.heads = heads
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
         self.bias = nn.Linear(channels, heads)
         self.mix = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
@@ -223,6 +238,7 @@ class Attention(nn.Module):
             pairs
         ).permute(0, 3, 1, 2)
         x = x + self.out((scores.softmax(-1) @ v).transpose(1, 2).reshape(heaps, n, width))
+
         return x + self.mix(self.norm2(x))
 
 
@@ -237,8 +253,10 @@ class Round(nn.Module):
         self.from_loops = nn.Parameter(torch.tensor(0.5))
         self.loop_floor = nn.Parameter(torch.tensor(-4.0))
         self.layers = nn.ModuleList(Attention(width, heads, self.CHANNELS) for _ in range(layers))
-        self.left, self.right = nn.Linear(width, code), nn.Linear(width, code)
+        self.left = nn.Linear(width, code)
+        self.right = nn.Linear(width, code)
         self.pairs = nn.Linear(self.CHANNELS, 1)
+
         with torch.no_grad():  # untrained, the walks over neighbours decide
             self.pairs.weight.copy_(torch.tensor([[0.3, 0.3, 1.0, 0.0]]))
             self.pairs.bias.fill_(4.5)
@@ -278,9 +296,11 @@ class Round(nn.Module):
         pairs = torch.stack(channels, -1) * apart[:, :, None]
         for layer in self.layers:
             x = layer(x, pairs)
-        left, right = self.left(x), self.right(x)
+        left = self.left(x)
+        right = self.right(x)
         product = left @ right.transpose(-1, -2) / math.sqrt(left.shape[-1])
         affinity = (product + product.transpose(-1, -2)).float() + self.pairs(pairs)[..., 0].float()
+
         return x, sides, touching, affinity * apart
 
 
@@ -313,6 +333,7 @@ class FragmentNetwork(nn.Module):
         with torch.no_grad():  # untrained, the handcrafted compatibility leads; softplus(3) = 3.05, softplus(0.5) = 0.97
             self.gates.weight.mul_(0.1)
             self.gates.bias.copy_(torch.tensor([3.0, 0.5, -1.0]))
+
         self.none = nn.Parameter(torch.tensor(-1.0))
         self.rounds = nn.ModuleList(Round(width, heads, layers) for _ in range(rounds))
 
@@ -324,6 +345,7 @@ class FragmentNetwork(nn.Module):
         pixels = fragments.reshape(heaps * n, s, s, 3).permute(0, 3, 1, 2).float() / 127.5 - 1
         x = self.encoder(pixels).reshape(heaps, n, -1) + self.turned * (turns.shape[0] - 1)
         strips = side_strips(pixels).reshape(heaps, n, 4, 3, DEPTH, s)
+
         with torch.autocast(pixels.device.type, enabled=False), torch.no_grad():
             same = torch.eye(n, device=pixels.device)
             # a fragment is not its own neighbour
@@ -337,6 +359,7 @@ class FragmentNetwork(nn.Module):
             other = second[:, blocks.opposite.reshape(-1)]
             own = second[:, :, None].expand(-1, -1, blocks.count, -1).reshape(heaps, -1, n)
             ratio = (own[..., :, None] + other[..., None, :] - 2 * gradient).clamp(-5, 5)
+
         ratio_gate, gradient_gate, learned_gate = functional.softplus(
             self.gates(x.mean(1)).float()
         )[..., None, None].unbind(1)
@@ -349,9 +372,13 @@ class FragmentNetwork(nn.Module):
         sides = sides - 1e4 * same
         touching = touching_probability(sides, self.none, blocks)
         affinity = torch.zeros_like(sides[:, 0])
-        affinities, all_sides, start = [], [sides], sides
+        affinities = []
+        all_sides = [sides]
+        start = sides
+
         for step in self.rounds:
             x, sides, touching, affinity = step(x, start, touching, affinity, self.none, blocks)
             affinities.append(affinity)
             all_sides.append(sides)
+
         return affinities, all_sides, self.none

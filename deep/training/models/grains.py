@@ -27,8 +27,10 @@ def local_score(image: Tensor) -> Tensor:
     cells = functional.interpolate(cells, scale_factor=8.0, mode="bilinear", align_corners=False)[
         :, :, :height, :width
     ]
-    mean, square = cells[:, :1], cells[:, 1:]
+    mean = cells[:, :1]
+    square = cells[:, 1:]
     deviation = (square - mean.square()).clamp(min=0).sqrt()
+
     return ((image - mean) / (deviation + QUIET)).clamp(-4, 4)
 
 
@@ -38,13 +40,16 @@ class GrainNetwork(nn.Module):
     def __init__(self):
         super().__init__()
         self.enter = nn.Conv2d(1, WIDTHS[0], 4, 2, 1)
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        self.down = nn.ModuleList()
+        self.up = nn.ModuleList()
         for before, width in zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False):
             self.down.append(nn.Sequential(normalised(before, width), normalised(width, width)))
+
         for below, width in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True):
             self.up.append(
                 nn.Sequential(normalised(below + width, width), normalised(width, width))
             )
+
         self.leave = nn.Conv2d(WIDTHS[0], 4, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -56,6 +61,7 @@ class GrainNetwork(nn.Module):
         )  # one more, so that an odd last row or column is seen
         shrink = [lambda x: functional.max_pool2d(x, 2, ceil_mode=True)] * len(self.up)
         x = descend_and_rise(x, self.down, shrink, map(joining, self.up))
+
         return functional.pixel_shuffle(self.leave(x), 2)[:, :, :height, :width]
 
 

@@ -17,7 +17,9 @@ from hvd.deep.training.models.unet import (
     pad_to_multiple,
 )
 
-WIDTHS, BLOCKS = (16, 64, 128), (3, 2, 8)  # at full, half and quarter resolution
+# at full, half and quarter resolution
+WIDTHS = (16, 64, 128)
+BLOCKS = (3, 2, 8)
 COARSENINGS = 5  # gaps up to some 60 pixels wide are bridged by the prior
 
 
@@ -28,10 +30,12 @@ def prior(measured: Tensor, known: Tensor) -> Tensor:
         for taps in ([1.0, 3.0, 3.0, 1.0], [1.0, 4.0, 6.0, 4.0, 1.0])
     )
     levels = [torch.cat([measured, known], 1)]
+
     for _ in range(COARSENINGS):
         levels.append(
             functional.conv2d(functional.pad(levels[-1], (1, 2, 1, 2)), halving, stride=2, groups=2)
         )
+
     mean = measured.sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
     filled = (levels[-1][:, :1] + 1e-3 * mean) / (levels[-1][:, 1:] + 1e-3)
     for level in levels[-2::-1]:
@@ -41,6 +45,7 @@ def prior(measured: Tensor, known: Tensor) -> Tensor:
         )
         coarse = coarse[:, :, : level.shape[2], : level.shape[3]]
         filled = (spread[:, :1] + 0.02 * coarse) / (spread[:, 1:] + 0.02)
+
     return torch.where(known > 0.5, measured, filled)
 
 
@@ -68,6 +73,7 @@ class LineNetwork(nn.Module):
                 self.up.append(
                     nn.Sequential(*(block(width, normalise=False) for _ in range(count)))
                 )
+
         self.leave = nn.Conv2d(widths[0], 1, 3, padding=1)
 
     def forward(self, measured: Tensor, known: Tensor) -> Tensor:
@@ -76,6 +82,7 @@ class LineNetwork(nn.Module):
             measured.device.type, enabled=False
         ):  # what is left as it is needs all of float32
             first = prior(measured, known)
+
         x = torch.cat([measured, first, known], 1)
         x = self.enter(pad_to_multiple(x, 2 ** len(self.widen)))
         rise = [
@@ -84,4 +91,5 @@ class LineNetwork(nn.Module):
         ]
         x = descend_and_rise(x, self.down, self.widen, rise)
         filled = first + self.leave(x)[:, :, :height, :width]
+
         return torch.where(known > 0.5, measured, filled)

@@ -54,13 +54,15 @@ class ObjectNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         x = pad_to_multiple(x, 2 ** len(self.down)) * 4 - 2
-        edges, x = self.edges(x), self.enter(x)
+        edges = self.edges(x)
+        x = self.enter(x)
         rise = [
             adding(wider, block, "bilinear")
             for wider, block in zip(reversed(self.wider), reversed(self.up), strict=True)
         ]
         x = descend_and_rise(x, self.downward(), self.narrower, rise)
         x = enlarge(functional.relu(self.leave(x)), "bilinear")
+
         return self.classify(torch.cat([x, edges], 1))[:, :, :height, :width]
 
     def downward(self) -> list[Step]:

@@ -23,7 +23,8 @@ def descend_and_rise(
     shrink : steps from each resolution to the next.
     rise : steps back, from the coarsest: `rise(x, skip)` with what lay at the finer resolution.
     """
-    down, shrink = list(down), list(shrink)
+    down = list(down)
+    shrink = list(shrink)
     skips = []
     for block, smaller in zip(down[:-1], shrink, strict=True):
         x = block(x)
@@ -98,11 +99,13 @@ class Separable(nn.Module):
 def add_norms(block: nn.Module, normalise: bool, middle: int, width: int) -> None:
     """Give a block its normalisations, or none, and start it as one that changes nothing."""
     if normalise:
-        block.first_norm, block.second_norm = nn.BatchNorm2d(middle), nn.BatchNorm2d(width)
+        block.first_norm = nn.BatchNorm2d(middle)
+        block.second_norm = nn.BatchNorm2d(width)
         block.leave = nn.ReLU()
         nn.init.zeros_(block.second_norm.weight)
     else:
-        block.first_norm, block.second_norm = nn.Identity(), nn.Identity()
+        block.first_norm = nn.Identity()
+        block.second_norm = nn.Identity()
         block.leave = nn.Identity()
         nn.init.zeros_(block.second.weight)
         nn.init.zeros_(block.second.bias)

@@ -40,7 +40,8 @@ SHAPES = (
 )
 SHARE_TURNED = 0.15
 SHARE_WORN = 0.8
-SHARE_CLEAN, SHARE_CLEAN_WORN = 0.5, 0.8
+SHARE_CLEAN = 0.5
+SHARE_CLEAN_WORN = 0.8
 NOISE_LIMIT = 30.0
 NONE = -1
 
@@ -51,26 +52,28 @@ def varied(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
     side = int(rng.integers(40, full)) if rng.random() < 0.2 else size
     row, column = rng.integers(0, full - side + 1, 2)
     photograph = photograph[row : row + side, column : column + side]
+
     if side != size:
         photograph = cv2.resize(
             photograph,
             (size, size),
             interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR,
         )
+
     if rng.random() < 0.5:
         photograph = photograph[:, ::-1]
     if rng.random() < 0.3:
-        gain, offset = rng.uniform(0.7, 1.3) * rng.uniform(0.9, 1.1, 3), rng.uniform(-20, 20)
+        gain = rng.uniform(0.7, 1.3) * rng.uniform(0.9, 1.1, 3)
+        offset = rng.uniform(-20, 20)
         photograph = np.clip(photograph * gain + offset, 0, 255).astype(np.uint8)
+
     return photograph
 
 
 def enough(folder: Path, part: str) -> np.ndarray:
     """The photographs of a part, uint8 (N, 64, 64, 3), of which a heap needs some that differ."""
-    found, most = (
-        photographs(str(folder / f"{part}.zip"), 64),
-        max(images for _, images, _, _ in SHAPES),
-    )
+    found = photographs(str(folder / f"{part}.zip"), 64)
+    most = max(images for _, images, _, _ in SHAPES)
     if len(found) < most:
         reason = f"{folder / part}.zip holds {len(found)} photographs."
         raise ToolkitError(reason, f"Give {most} or more: so many make a heap.", status=5)
@@ -86,6 +89,7 @@ def batch(photographs: np.ndarray, step: int, seed: int) -> list[Sample]:
     worn = int(rng.choice((1, 2, 2))) if rng.random() < SHARE_WORN else 0
     clean = SHARE_CLEAN_WORN if worn else SHARE_CLEAN
     found = []
+
     for _ in range(max(1, (320 if turned else 640) // fragments)):
         noise = 0.0 if rng.random() < clean else rng.uniform(1, NOISE_LIMIT)
         conditions = Conditions(
@@ -95,20 +99,24 @@ def batch(photographs: np.ndarray, step: int, seed: int) -> list[Sample]:
         found.append(
             heap(np.stack([varied(p, grid * fragment, rng) for p in chosen]), conditions, rng)
         )
+
     return found
 
 
 def neighbours(target: Arrangement, turned: bool) -> np.ndarray:
     """For each side (4, n) the index o * n + j of the fragment j that touches it, o its turn relative to i; NONE at the frame."""
     n = len(target.group)
-    height, width = target.row.max() + 3, target.column.max() + 3
+    height = target.row.max() + 3
+    width = target.column.max() + 3
     place = np.full((target.group.max() + 1, height, width), NONE)
     place[target.group, target.row + 1, target.column + 1] = np.arange(n)
     found = np.full((4, n), NONE)
+
     for side, (down, right) in enumerate(STEPS):
         j = place[target.group, target.row + 1 + down, target.column + 1 + right]
         index = (target.turn - target.turn[j]) % 4 * n + j if turned else j
         found[(side - target.turn) % 4, np.arange(n)] = np.where(j == NONE, NONE, index)
+
     return found
 
 
@@ -129,17 +137,20 @@ def loss(network: nn.Module, samples: list[Sample]) -> tuple[Tensor, dict[str, f
     truth = torch.where(truth == NONE, len(turns) * n, truth)
     weights = torch.tensor([0.4, 0.6, 1.0]) / 2
     pair_loss = contrast = side_loss = torch.zeros(())
+
     for weight, logits in zip(weights, affinities, strict=True):
         surprise = functional.binary_cross_entropy_with_logits(logits, same, reduction="none")
         pair_loss = pair_loss + weight * surprise[:, apart].mean()
         chance = functional.log_softmax(logits.masked_fill(~apart, -1e4), -1)
         contrast = contrast - weight * ((chance * partners).sum(-1) / partners.sum(-1)).mean()
+
     for weight, logits in zip(torch.tensor([0.5, 0.4, 0.6, 1.0]) / 2.5, sides, strict=True):
         rows = logits.reshape(heaps_, 4, len(turns), n, n).transpose(2, 3).reshape(heaps_, 4, n, -1)
         rows = torch.cat([rows, none.expand(heaps_, 4, n, 1)], -1)
         side_loss = side_loss + weight * functional.cross_entropy(
             rows.reshape(-1, rows.shape[-1]), truth.reshape(-1)
         )
+
     total = 2 * pair_loss + 0.25 * contrast + 0.3 * side_loss
     return total, {
         "pairs": pair_loss.item(),
@@ -172,7 +183,9 @@ def validate(network: nn.Module, photographs: np.ndarray) -> dict[str, float]:
             affinity = affinities[-1][0].sigmoid().numpy()
             labels = groups(affinity, conditions.images, equal=True)
             found.append(adjusted_rand_score(sample.target.group, labels))
+
         scores[name] = float(np.mean(found))
+
     scores["score"] = float(np.mean(list(scores.values())))
     network.train()
     return scores
@@ -203,6 +216,7 @@ def examples() -> list[dict[str, np.ndarray]]:
     )
     heaps_ = [next(samples("builtin", conditions, 1, 0)).inputs for conditions in cases]
     shown = [(noise, True), *((heap.fragments, heap.turned) for heap in heaps_)]
+
     return [
         {"fragments": fragments.copy(), "turns": np.arange(4 if turned else 1)}
         for fragments, turned in shown

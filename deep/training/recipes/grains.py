@@ -23,8 +23,11 @@ from hvd.toolkit.tasks.grains.boundaries import Closure, drawn, marked, partitio
 from hvd.toolkit.tasks.grains.metrics import boundary_f1, boundary_iou, diameter_error
 from hvd.toolkit.tasks.grains.types import Boundaries
 
-CROP, BATCH = 512, 4
-POOL, POOL_SIDE = 600, 560  # generated micrographs, of which batches take crops
+CROP = 512
+BATCH = 4
+# generated micrographs, of which batches take crops
+POOL = 600
+POOL_SIDE = 560
 BLANK = 0.05  # of generated crops: an even grey, so that light and noise alone make no boundary
 GENERATED_ALONE = 1000  # steps before real micrographs enter
 SHARE_REAL = 0.75
@@ -57,12 +60,14 @@ def data(folder: Path, part: str) -> Examples | list[Sample]:
     if part == "val":
         return real + list(generated(24, seed=2_000_003))
     pyramids = []
+
     for sample in real:
         level = sample.inputs.image.astype(np.float32) / 255, sample.target.mask.astype(np.float32)
         half = tuple(
             cv2.resize(a, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for a in level
         )
         pyramids.append([level, half])
+
     with multiprocessing.get_context("spawn").Pool(2, start_worker) as workers:
         return Examples(pyramids, workers.map(pooled, range(POOL), chunksize=25))
 
@@ -78,7 +83,8 @@ def real_crop(
     )
     image, mask = pyramid[int(scale < 0.7)]
     scale = scale * 2 if scale < 0.7 else scale
-    angle, mirror = rng.uniform(0, 2 * np.pi), rng.choice([-1, 1])
+    angle = rng.uniform(0, 2 * np.pi)
+    mirror = rng.choice([-1, 1])
     across = (
         np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         @ np.diag([1, mirror])
@@ -91,7 +97,9 @@ def real_crop(
     place = (grid + rng.uniform(0, 4) * bend) @ across.T.astype(np.float32) + centre.astype(
         np.float32
     )
-    rows, columns = np.ascontiguousarray(place[..., 0]), np.ascontiguousarray(place[..., 1])
+    rows = np.ascontiguousarray(place[..., 0])
+    columns = np.ascontiguousarray(place[..., 1])
+
     return tuple(
         cv2.remap(a, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         for a in (image, mask)
@@ -103,18 +111,21 @@ def unchanged_crop(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A crop in one of eight positions."""
     top, left = rng.integers(0, np.array(example[0].shape) - CROP + 1)
-    turns, mirror = rng.integers(0, 4), rng.random() < 0.5
+    turns = rng.integers(0, 4)
+    mirror = rng.random() < 0.5
     found = []
     for array in example:
         crop = np.rot90(array[top : top + CROP, left : left + CROP].astype(np.float32), turns)
         found.append(np.ascontiguousarray(crop[:, ::-1] if mirror else crop))
+
     return tuple(found)
 
 
 def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, float]:
     """Images and masks (BATCH, 1, CROP, CROP), and the weight of broken lines; depends on (seed, step) alone."""
     rng = np.random.default_rng([seed, step])
-    images, masks = [], []
+    images = []
+    masks = []
     for k in range(BATCH):
         changed = True
         if step >= GENERATED_ALONE and k < BATCH * SHARE_REAL:
@@ -128,8 +139,10 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, flo
             image, mask = unchanged_crop(
                 examples.generated[rng.integers(len(examples.generated))], rng
             )
+
         images.append(photographed(image, rng) if changed else image)
         masks.append(mask)
+
     weight = LINES_WEIGHT if step >= LINES_FROM else 0.0
     return (
         torch.from_numpy(np.stack(images))[:, None],
@@ -148,10 +161,12 @@ def soft_skeleton(mask: Tensor, rounds: int = 6) -> Tensor:
         return functional.max_pool2d(eroded(x), 3, 1, 1)
 
     skeleton = functional.relu(mask - opened(mask))
+
     for _ in range(rounds):
         mask = eroded(mask)
         rest = functional.relu(mask - opened(mask))
         skeleton = skeleton + functional.relu(rest - skeleton * rest)
+
     return skeleton
 
 
@@ -162,7 +177,8 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
 
 def broken_lines(probability: Tensor, mask: Tensor) -> Tensor:
     """One less the centre-line Dice."""
-    found, wanted = soft_skeleton(probability), soft_skeleton(mask)
+    found = soft_skeleton(probability)
+    wanted = soft_skeleton(mask)
     precision = ((found * mask).sum() + 1) / (found.sum() + 1)
     recall = ((wanted * probability).sum() + 1) / (wanted.sum() + 1)
     return 1 - 2 * precision * recall / (precision + recall)
@@ -179,10 +195,12 @@ def loss(
     area = 1 - overlap(probability, masks)
     total = entropy + 0.5 * area
     scalars = {"entropy": entropy.item(), "dice": 1 - area.item()}
+
     if weight:
         broken = broken_lines(probability, masks)
         total = total + weight * broken
         scalars["broken_lines"] = broken.item()
+
     return total, scalars
 
 
@@ -196,8 +214,10 @@ def validate(network: nn.Module, samples: list[Sample]) -> dict[str, float]:
         probability = np.rint(network(image)[0, 0].sigmoid().numpy() * 255).astype(np.uint8)
         labels = partition(probability, Closure())
         found.append(Boundaries(marked(probability, labels, THRESHOLD), labels))
+
     network.train()
-    real, answer = samples[0].target, found[0]
+    real = samples[0].target
+    answer = found[0]
     scores = {
         "iou": boundary_iou(real, answer),
         "f1": boundary_f1(real, answer),
@@ -207,6 +227,7 @@ def validate(network: nn.Module, samples: list[Sample]) -> dict[str, float]:
         np.mean([boundary_f1(s.target, f) for s, f in zip(samples[1:], found[1:], strict=True)])
     )
     scores["score"] = (scores["iou"] + scores["f1"]) / 2 + scores["generated_f1"]
+
     return scores
 
 

@@ -26,10 +26,15 @@ from hvd.toolkit.processes import start_worker
 from hvd.toolkit.tasks.lines.masks import TASK_MASK, scattered, stripes
 
 BATCH = 32
-POOL, POOL_SEED = 12_000, 3_000_017  # generated heads
-SHARE_GENERATED, SHARE_FRAMED = 0.1, 0.35  # the others are slices as they are
+# generated heads
+POOL = 12_000
+POOL_SEED = 3_000_017
+# the others are slices as they are
+SHARE_GENERATED = 0.1
+SHARE_FRAMED = 0.35
 # of masks: the task's own as it is, and mirrored and shifted; the others are of all kinds
-SHARE_TASK, SHARE_TURNED = 0.93, 0.02
+SHARE_TASK = 0.93
+SHARE_TURNED = 0.02
 DARKEST = 1e-3  # grey, of 1: a scan whose brightest pixel is darker is not brightened further
 ROW, COLUMN = np.meshgrid(*[np.linspace(-1, 1, SIDE)] * 2, indexing="ij")
 UNEVEN = np.stack(
@@ -63,12 +68,14 @@ def data(folder: Path, part: str) -> Examples | np.ndarray:
         return heads(folder / "val.npy")[:100]
     native = folder / "train_native.npz"
     planes = None
+
     if native.exists():
         with np.load(native) as archive:
             planes = archive["heads"]
         planes = np.rot90(
             planes.reshape(-1, *planes.shape[-2:]), axes=(1, 2)
         )  # they lie on their faces
+
     with multiprocessing.get_context("spawn").Pool(2, start_worker) as workers:
         made_up = np.stack(workers.map(partial(generated, POOL_SEED), range(POOL), chunksize=100))
     return Examples(heads(folder / "train.npy"), made_up, planes)
@@ -76,7 +83,8 @@ def data(folder: Path, part: str) -> Examples | np.ndarray:
 
 def framed(plane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A finer plane (H, W) in a frame of its own: turned, shifted, larger or smaller; float32 (64, 64)."""
-    scale, angle = rng.uniform(0.48, 0.7), np.degrees(rng.normal(0, 0.12))
+    scale = rng.uniform(0.48, 0.7)
+    angle = np.degrees(rng.normal(0, 0.12))
     height, width = plane.shape
     turn = cv2.getRotationMatrix2D(
         (width / 2 + rng.normal(0, 5), height / 2 + rng.normal(0, 5)), angle, 2 * scale
@@ -86,6 +94,7 @@ def framed(plane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         np.ascontiguousarray(plane, np.float32), turn, (2 * SIDE, 2 * SIDE), flags=cv2.INTER_CUBIC
     )
     image = cv2.resize(fine, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
     return image * (255 / max(1, np.quantile(image, 0.998)))
 
 
@@ -106,17 +115,20 @@ def scanned(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         image = image + rng.uniform(-0.6, 0.6) * np.sin(2 * np.pi * image) / (2 * np.pi)
     if rng.random() < 0.3:
         image = image * np.exp(np.tensordot(rng.normal(0, 0.15, len(UNEVEN)), UNEVEN, 1))
+
     if rng.random() < 0.2:
         angle = rng.uniform(0, np.pi / 2)  # faces look to the right
         image = np.where(
             COLUMN * np.cos(angle) + ROW * np.sin(angle) > rng.uniform(0.2, 0.8), 0, image
         )
+
     image = image.astype(np.float32)
     kind = rng.random()
     if kind < 0.15:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.28, 0.5))
     elif kind < 0.5:
         image = image + rng.uniform(0, 0.6) * (image - cv2.GaussianBlur(image, (0, 0), 0.7))
+
     if rng.random() < 0.2:
         image = image + rng.uniform(0, 0.015) * rng.standard_normal(image.shape, np.float32)
     image = image[:, ::-1] if rng.random() < 0.3 else image
@@ -131,19 +143,22 @@ def mask(rng: np.random.Generator) -> np.ndarray:
     if kind < SHARE_TASK + SHARE_TURNED:
         turned = TASK_MASK[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
         return np.roll(turned, rng.integers(0, SIDE, 2), (0, 1))
+
     kind = rng.random()
     if kind < 0.3:
         return scattered((SIDE, SIDE), rng.uniform(0.1, 0.6), bool(rng.random() < 0.5), rng)
     width = rng.integers(1, 5)
     period = width + rng.integers(1, 5)
     angle = rng.choice([0, 90]) if kind < 0.65 else rng.uniform(0, 180)
+
     return stripes((SIDE, SIDE), width, period, angle, rng.integers(0, period))
 
 
 def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor]:
     """Images, at most 1 where known, and what is known, float32 (BATCH, 1, 64, 64); depends on (seed, step) alone."""
     rng = np.random.default_rng([seed, step])
-    images, known = [], []
+    images = []
+    known = []
     for _ in range(BATCH):
         kind = rng.random()
         if kind < SHARE_GENERATED:
@@ -152,9 +167,12 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor]:
             image = framed(examples.planes[rng.integers(len(examples.planes))], rng)
         else:
             image = shifted(examples.slices[rng.integers(len(examples.slices))], rng)
-        image, measured = scanned(image, rng), ~mask(rng)
+
+        image = scanned(image, rng)
+        measured = ~mask(rng)
         images.append(image / max(image[measured].max(), DARKEST))  # as bright as Graph shows them
         known.append(measured)
+
     return torch.from_numpy(np.stack(images))[:, None], torch.from_numpy(
         np.stack(known).astype(np.float32)
     )[:, None]
@@ -196,6 +214,7 @@ def validate(network: nn.Module, slices: np.ndarray) -> dict[str, float]:
         scores[name] = float(
             (-10 * squared_error(found, images, known).clamp(min=1e-10).log10()).mean()
         )
+
     scores["score"] = (4 * scores["psnr_missing_db"] + sum(scores[name] for name in OTHERS)) / 8
     return scores
 
@@ -233,6 +252,7 @@ def examples() -> list[dict[str, np.ndarray]]:
     ):
         known = np.broadcast_to(~missing, images.shape).astype(np.float32)
         found.append({"measured": images * known, "known": known})
+
     return found
 
 

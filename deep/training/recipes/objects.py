@@ -54,13 +54,17 @@ def data(folder: Path, part: str) -> Examples:
             "Prepare both together.",
             status=5,
         )
+
     if part == "train":
         check_known(found)
-    counts, sizes = [], []
+    counts = []
+    sizes = []
+
     for pair in found.pairs:
         _, mask = read_pair(pair, len(found.classes))
         counts.append(np.bincount(mask.ravel(), minlength=IGNORE + 1)[: len(found.classes)])
         sizes.append(mask.shape)
+
     shape = np.clip(np.rint(np.median(sizes, 0) / STEP) * STEP, STEP, WIDEST).astype(int)
     return Examples(
         found.pairs, found.classes, class_weights(np.array(counts)), (int(shape[0]), int(shape[1]))
@@ -91,14 +95,15 @@ def framed(
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image and its mask in a frame of its own: shifted, mirrored, and, but for some, larger or smaller and a little turned;
     what lies outside is ignored."""
-    scale, angle, stretch = 1.0, 0.0, 1.0
+    scale = 1.0
+    angle = 0.0
+    stretch = 1.0
     if rng.random() > SHARE_UNCHANGED:
         fits = min(shape[0] / image.shape[0], shape[1] / image.shape[1])
-        scale, angle = (
-            fits * np.exp(rng.uniform(np.log(0.75), np.log(2))),
-            np.radians(rng.normal(0, 4)),
-        )
+        scale = fits * np.exp(rng.uniform(np.log(0.75), np.log(2)))
+        angle = np.radians(rng.normal(0, 4))
         stretch = np.exp(rng.normal(0, 0.08))
+
     mirror = rng.choice([-1, 1])
     turn = (
         scale
@@ -110,8 +115,10 @@ def framed(
         np.abs(turn) @ centre - middle
     )  # to shift, without leaving what can be seen unseen
     offset = middle + rng.uniform(-room, room) - turn @ centre
-    matrix, size = np.column_stack([turn, offset]), shape[::-1]
+    matrix = np.column_stack([turn, offset])
+    size = shape[::-1]
     moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=OUTSIDE)
+
     return moved, cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST, borderValue=IGNORE)
 
 
@@ -131,6 +138,7 @@ def lit(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 1.2))
     if rng.random() < 0.1:
         image = image + rng.normal(0, 0.03, image.shape).astype(np.float32)
+
     return np.clip(image, 0, 1)
 
 
@@ -144,7 +152,9 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, Ten
         if half
         else examples.shape
     )
-    images, masks = [], []
+    images = []
+    masks = []
+
     for k in range(step * BATCH, (step + 1) * BATCH):
         epoch, place = divmod(k, len(examples.pairs))
         chosen = np.random.default_rng([seed, 1, epoch]).permutation(len(examples.pairs))[place]
@@ -152,6 +162,7 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, Ten
         image, mask = framed(*(halved(*pair) if half else pair), shape, rng)
         images.append(lit(image, rng))
         masks.append(mask)
+
     images, masks = mixed(np.stack(images), np.stack(masks), examples.classes, rng)
     pictures = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
     return pictures, torch.from_numpy(masks).long(), examples.weights
@@ -162,7 +173,8 @@ def mixed(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images (B, H, W, 3) and masks (B, H, W) of which some are covered by half of the classes, but a background, that the next one
     shows, where it shows them (ClassMix: Olsson et al., WACV 2021)."""
-    found, labels = images.copy(), masks.copy()
+    found = images.copy()
+    labels = masks.copy()
     for k in np.flatnonzero(rng.random(len(images)) < SHARE_MIXED):
         other = (k + 1) % len(images)
         there = [
@@ -171,7 +183,9 @@ def mixed(
             if value != IGNORE and classes[value] != BACKGROUND
         ]
         covers = np.isin(masks[other], rng.permutation(there)[: -(-len(there) // 2)])
-        found[k][covers], labels[k][covers] = images[other][covers], masks[other][covers]
+        found[k][covers] = images[other][covers]
+        labels[k][covers] = masks[other][covers]
+
     return found, labels
 
 
@@ -189,17 +203,17 @@ def loss(
             "jaccard_loss": 0.0,
             "accuracy": 1.0,
         }
+
     labels = masks[known]
     logits = logits.transpose(0, 1).flatten(1)[:, known.flatten()]  # (classes, pixels)
     likelihood = logits.log_softmax(0)
-    probability, right, counted = (
-        likelihood.exp(),
-        likelihood.gather(0, labels[None])[0],
-        weights[labels],
-    )
+    probability = likelihood.exp()
+    right = likelihood.gather(0, labels[None])[0]
+    counted = weights[labels]
     entropy = -(counted * right).sum() / counted.sum()
     truth = (labels == torch.arange(len(logits), device=labels.device)[:, None]).float()
-    both, sizes = (probability * truth).sum(1), truth.sum(1)
+    both = (probability * truth).sum(1)
+    sizes = truth.sum(1)
     dice = 1 - ((2 * both + 1) / (probability.sum(1) + sizes + 1))[sizes > 0].mean()
     jaccard = lovasz(probability[:, ::SAMPLED], truth[:, ::SAMPLED])
     accuracy = (right >= likelihood.amax(0)).float().mean().item()
@@ -209,6 +223,7 @@ def loss(
         "jaccard_loss": jaccard.item(),
         "accuracy": accuracy,
     }
+
     return entropy + dice + jaccard, told
 
 
@@ -241,12 +256,14 @@ def validate(network: nn.Module, examples: Examples) -> dict[str, float]:
         confusion += np.bincount(
             mask[known].astype(int) * count + found[known], minlength=count * count
         ).reshape(count, count)
+
     network.train()
     both = np.diag(confusion)
     either = confusion.sum(0) + confusion.sum(1) - both
     wanted = [k for k, name in enumerate(examples.classes) if name != BACKGROUND and either[k]]
     scores = {f"iou_{examples.classes[k]}": float(both[k] / either[k]) for k in wanted}
     pooled = float(np.mean(list(scores.values()))) if scores else 1.0
+
     return {
         "pooled_iou": pooled,
         "pixel_accuracy": float(both.sum() / max(1, confusion.sum())),
@@ -269,6 +286,7 @@ def picture(network: nn.Module, examples: Examples) -> np.ndarray:
             .astype(np.uint8)
         )
         rows += [image, *(overlaid(image, one, examples.classes) for one in (found, mask))]
+
     network.train()
     return with_legend(pictures.gallery(rows, 3), examples.classes)
 

@@ -58,6 +58,7 @@ def arranged(
         else:
             bound = grid if grid and len(members) <= grid**2 else None
             place[:, members] = assembled(neighbours[:, :, members[:, None], members], bound)
+
     same = group[:, None] == group[None]
     np.fill_diagonal(same, False)
     confidence = (affinity * same).sum(1) / np.maximum(same.sum(1), 1)
@@ -75,6 +76,7 @@ def assembled(neighbours: np.ndarray, grid: int | None) -> np.ndarray:
     count = scores.shape[2]
     scores[:, :, np.arange(count), np.arange(count)] = 0
     best = completed(scores, grid, merged(scores, grid))
+
     for _ in range(REPAIRS):
         kept = trusted(scores, best)
         if len(kept) == count:
@@ -83,11 +85,13 @@ def assembled(neighbours: np.ndarray, grid: int | None) -> np.ndarray:
         if total(scores, again) <= total(scores, best) + 1e-6:
             break
         best = again
+
     places = np.array(list(best))
     layout = np.zeros((3, count), np.int32)
     fragments, turns = zip(*best.values(), strict=True)
     layout[:2, fragments] = (places - places.min(0)).T
     layout[2, fragments] = turns
+
     return layout
 
 
@@ -116,12 +120,15 @@ def trusted(scores: np.ndarray, board: Board) -> Board:
     piece = {place: place for place in board if place not in doubtful}
     for place, beside, _ in seams(scores, board):
         if place in piece and beside in piece and piece[place] != piece[beside]:
-            old, new = piece[beside], piece[place]
+            old = piece[beside]
+            new = piece[place]
             piece = {p: new if k == old else k for p, k in piece.items()}
+
     if not piece:
         return dict([max(board.items(), key=lambda item: scores[:, :, item[1][0]].max())])
     sizes = Counter(piece.values())
     largest = max(sizes, key=sizes.get)
+
     return {place: board[place] for place in board if piece.get(place) == largest}
 
 
@@ -135,6 +142,7 @@ def merged(scores: np.ndarray, grid: int | None) -> Board:
     pieces = [{(0, 0): (i, 0)} for i in range(count)]
     home = [((0, 0), 0)] * count  # place and turn of each fragment in its piece
     owner = list(range(count))
+
     for flat in np.argsort(-values, axis=None, kind="stable"):
         row, k = divmod(int(flat), nearest.shape[1])
         if values[row, k] <= 0:
@@ -145,7 +153,8 @@ def merged(scores: np.ndarray, grid: int | None) -> Board:
             continue
         (r, c), turn = home[i]
         down, right = STEPS[(a + turn) % 4]
-        target, quarter = (r + down, c + right), (turn - o - home[j][1]) % turns
+        target = (r + down, c + right)
+        quarter = (turn - o - home[j][1]) % turns
         start = turned_place(home[j][0], quarter)
         shift = target[0] - start[0], target[1] - start[1]
         shifted = {}
@@ -157,7 +166,9 @@ def merged(scores: np.ndarray, grid: int | None) -> Board:
             continue
         piece.update(shifted)
         for place, (member, t) in shifted.items():
-            owner[member], home[member] = owner[i], (place, t)
+            owner[member] = owner[i]
+            home[member] = (place, t)
+
     return max((pieces[k] for k in sorted(set(owner))), key=len)
 
 
@@ -177,7 +188,8 @@ def fits(places: list[Place], grid: int | None) -> bool:
 def completed(scores: np.ndarray, grid: int | None, start: Board) -> Board:
     """The board once the fragments not on it went, best first, to free places beside others."""
     turns, count = scores.shape[1:3]
-    board, free = {}, np.ones(count, bool)
+    board = {}
+    free = np.ones(count, bool)
     edge: dict[
         Place, np.ndarray
     ] = {}  # free place -> score (O, m) of each fragment there in each turn
@@ -201,6 +213,7 @@ def completed(scores: np.ndarray, grid: int | None, start: Board) -> Board:
         offers[:, :, ~free] = -1
         k, turn, i = np.unravel_index(offers.argmax(), offers.shape)
         put(places[k], int(i), int(turn))
+
     return board
 
 

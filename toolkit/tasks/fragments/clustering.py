@@ -29,23 +29,28 @@ def groups(affinity: np.ndarray, images: int | None, equal: bool) -> np.ndarray:
     if equal:
         points = spectral_embedding(affinity, images)
         return swapped(logits, spherical_means(points, images, np.full(images, count // images)))
+
     if images:
         return grouped(
             logits, spectral_embedding(affinity, images), average_linkage(logits), images
         )
+
     most = min(count, MOST_GROUPS)
     points = spectral_embedding(affinity, most)
     tree = average_linkage(logits)
     lenient = logits + LENIENCY * (1 - np.eye(count))
     best = np.zeros(count, np.int32)
     highest = within(lenient, best) - GROUP_COST
+
     for images in range(2, most + 1):
         labels = grouped(logits, points, tree, images)
         score = within(lenient, labels) - GROUP_COST * images
         if score > highest:
-            best, highest = labels, score
+            best = labels
+            highest = score
         elif images > best.max() + 1 + PATIENCE:
             break
+
     return best
 
 
@@ -55,6 +60,7 @@ def grouped(logits: np.ndarray, points: np.ndarray, tree: np.ndarray, images: in
         spherical_means(unit(points[:, :images]), images, None),
         fcluster(tree, images, "maxclust"),
     )
+
     return max(
         (moved(logits, filled(start, images)) for start in starts),
         key=lambda labels: within(logits, labels),
@@ -112,7 +118,8 @@ def spherical_means(points: np.ndarray, count: int, sizes: np.ndarray | None) ->
     centres = points[farthest_points(points, count)]
     labels = None
     for _ in range(MEAN_ROUNDS):
-        previous, labels = labels, assigned(points @ centres.T, sizes)
+        previous = labels
+        labels = assigned(points @ centres.T, sizes)
         if previous is not None and np.array_equal(previous, labels):
             break
         centres = np.stack(
@@ -122,6 +129,7 @@ def spherical_means(points: np.ndarray, count: int, sizes: np.ndarray | None) ->
             ]
         )
         centres = unit(centres)
+
     return labels
 
 
@@ -158,6 +166,7 @@ def moved(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         gain[:, labels[i]] -= logits[:, i]
         gain[:, k] += logits[:, i]
         labels[i] = k
+
     return labels
 
 
@@ -177,4 +186,5 @@ def swapped(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         gain[:, labels[i]] += difference
         gain[:, labels[j]] -= difference
         labels[i], labels[j] = labels[j], labels[i]
+
     return labels

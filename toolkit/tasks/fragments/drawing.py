@@ -15,18 +15,22 @@ def photograph(heap: Heap, arrangement: Arrangement, group: int) -> np.ndarray:
     """One group laid out, uint8 (rows * s, columns * s, 3); places without a fragment are white."""
     size = heap.fragments.shape[1]
     members = np.flatnonzero(arrangement.group == group)
-    rows, columns = arrangement.row[members].max() + 1, arrangement.column[members].max() + 1
+    rows = arrangement.row[members].max() + 1
+    columns = arrangement.column[members].max() + 1
     canvas = np.full((rows, size, columns, size, 3), 255, np.uint8)
+
     for i in members:
         canvas[arrangement.row[i], :, arrangement.column[i]] = np.rot90(
             heap.fragments[i], -arrangement.turn[i]
         )
+
     return canvas.reshape(rows * size, columns * size, 3)
 
 
 def draw(sample: Sample, predictions: dict[str, Arrangement]) -> np.ndarray:
     """The heap, every method's photographs with strange fragments framed in red, and the truth: uint8 (H, W, 3)."""
-    heap, target = sample.inputs, sample.target
+    heap = sample.inputs
+    target = sample.target
     panels = [("heap", mosaic(heap.fragments))]
     for name, prediction in [*predictions.items(), ("truth", target)]:
         marked = framed(heap.fragments, strangers(target.group, prediction.group))
@@ -39,6 +43,7 @@ def draw(sample: Sample, predictions: dict[str, Arrangement]) -> np.ndarray:
         score = f"   ARI {ari(target, prediction):.3f}, {perfect:.0f} without a fault"
         score = "" if prediction is target else score
         panels.append((name + score, pictures.gallery(images)))
+
     return pictures.panels(
         panels, "red frame: the fragment comes from another photograph than most of its group"
     )
@@ -53,26 +58,31 @@ def mosaic(fragments: np.ndarray, columns: int | None = None) -> np.ndarray:
     """Fragments (n, s, s, 3) in reading order with paper between them; twice as wide as high unless `columns` says."""
     count, size = fragments.shape[:2]
     columns = columns or int(np.ceil((2 * count) ** 0.5))
-    rows, gap = -(-count // columns), max(1, size // 8)
+    rows = -(-count // columns)
+    gap = max(1, size // 8)
     canvas = np.full((rows * columns, size + gap, size + gap, 3), pictures.PAPER, np.uint8)
     canvas[:count, :size, :size] = fragments
     canvas = canvas.reshape(rows, columns, size + gap, size + gap, 3).swapaxes(1, 2)
+
     return canvas.reshape(rows * (size + gap), columns * (size + gap), 3)[:-gap, :-gap]
 
 
 def sorted_fragments(fragments: np.ndarray, group: np.ndarray) -> np.ndarray:
     """A row of fragments for each group, in the order of the groups; smaller than they are where that would be a huge picture."""
-    widest, rows = int(np.bincount(group).max()), int(group.max()) + 1
+    widest = int(np.bincount(group).max())
+    rows = int(group.max()) + 1
     every = int(np.ceil(fragments.shape[1] * np.sqrt(rows * widest / MOST_PIXELS)))
     fragments = fragments[:, ::every, ::every]
     size = fragments.shape[1]
     filled = []
+
     for k in range(rows):
         members = fragments[group == k]
         filled += [
             members,
             np.full((widest - len(members), size, size, 3), pictures.PAPER, np.uint8),
         ]
+
     return mosaic(np.concatenate(filled), widest)
 
 

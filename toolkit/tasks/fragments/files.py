@@ -32,6 +32,7 @@ def read(path: Path, options: InputOptions) -> Heap:
             raise ToolkitError(
                 f"{folder} is a folder in a heap.", "Give each heap as one folder of images."
             )
+
         found = folder_images(path, options.max_pixels)
     elif path.suffix.lower() == ".zip":
         found = zipped_images(path, options.max_pixels)
@@ -40,13 +41,16 @@ def read(path: Path, options: InputOptions) -> Heap:
             f"{path} is no heap of fragments.",
             "Give a folder or .zip of images, or an .npy of uint8 (n, s, s, 3).",
         )
-    names, fragments = [], []
+
+    names = []
+    fragments = []
     for name, image in found:
         if fragments and image.shape != fragments[0].shape:
             raise ToolkitError(
                 f"Fragments of {path} differ in size: {names[0]} and {name}.",
                 "Give fragments of one size.",
             )
+
         if max(image.shape) > LARGEST or len(fragments) == MOST:
             what = (
                 f"{name} is {image.shape[1]} x {image.shape[0]} pixels"
@@ -57,12 +61,15 @@ def read(path: Path, options: InputOptions) -> Heap:
                 f"{path} is no heap: {what}.",
                 f"Give at most {MOST} fragments, {LARGEST} pixels wide.",
             )
+
         names.append(name)
         fragments.append(image)
+
     if not fragments:
         raise ToolkitError(
             f"{path} holds no image.", "Give a folder or .zip with at least 2 fragments as images."
         )
+
     return heap_of(np.stack(fragments), options, tuple(names))
 
 
@@ -87,6 +94,7 @@ def write(arrangement: Arrangement, heap: Heap, values: dict[str, Any], folder: 
     for group in range(values["photographs"]):
         names.append(f"photograph-{group:02d}.png")
         write_png(folder / names[-1], photograph(heap, arrangement, group))
+
     return names
 
 

@@ -44,12 +44,14 @@ def touching(arrangement: Arrangement) -> set[tuple[int, int, int, int]]:
         )
     }
     found = set()
+
     for (group, row, column), i in place.items():
         for side, (down, right) in enumerate(STEPS):
             j = place.get((group, row + down, column + right))
             if j is not None:
                 turn = arrangement.turn
                 found.add((i, int(side - turn[i]) % 4, j, int(turn[i] - turn[j]) % 4))
+
     return found
 
 
@@ -61,7 +63,8 @@ def neighbour_accuracy(target: Arrangement, prediction: Arrangement) -> float:
 
 def perfect_images(target: Arrangement, prediction: Arrangement) -> float:
     """Share of the photographs whose fragments were grouped and laid without a fault, up to a turn of the whole."""
-    truth, found = touching(target), touching(prediction)
+    truth = touching(target)
+    found = touching(prediction)
     perfect = 0
     for group in np.unique(target.group):
         members = np.flatnonzero(target.group == group)
@@ -71,6 +74,7 @@ def perfect_images(target: Arrangement, prediction: Arrangement) -> float:
         together = len(np.unique(prediction.group[members])) == 1
         alone = (prediction.group == prediction.group[members[0]]).sum() == len(members)
         perfect += together and alone and wanted == laid
+
     return perfect / len(np.unique(target.group))
 
 

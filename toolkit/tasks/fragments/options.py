@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.options import ImageOptions, option
 
-SMALLEST, LARGEST = 4, 256  # pixels across a fragment
+# pixels across a fragment
+SMALLEST = 4
+LARGEST = 256
 WIDEST = 1024  # pixels across a photograph
 MOST = 2000  # fragments in a heap: memory grows with their square
 
@@ -53,6 +55,7 @@ class Conditions(InputOptions):
                 "Give a larger --fragment or a smaller --worn.",
                 status=2,
             )
+
         if self.grid * self.fragment > WIDEST:
             raise ToolkitError(
                 f"{self.grid} fragments of {self.fragment} pixels are wider than {WIDEST}.",

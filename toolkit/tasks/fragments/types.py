@@ -31,34 +31,41 @@ class Heap:
             raise ToolkitError(
                 f"Fragments are {found}, not uint8.", "Give colours from 0 to 255 as uint8."
             )
+
         if fragments.ndim != 4 or fragments.shape[3] != 3:
             raise ToolkitError(
                 f"Fragments have the shape {fragments.shape}.",
                 "Give colour fragments: (n, s, s, 3).",
             )
+
         if fragments.shape[1] != fragments.shape[2]:
             raise ToolkitError(
                 f"Fragments are {fragments.shape[2]} x {fragments.shape[1]} pixels.",
                 "Give square fragments.",
             )
+
         count, size = fragments.shape[:2]
         if not 2 <= count <= MOST:
             raise ToolkitError(
                 f"The heap has {count} fragment{'s' * (count != 1)}.", f"Give 2 to {MOST}."
             )
+
         if not SMALLEST <= size <= LARGEST:
             raise ToolkitError(
                 f"Fragments are {size} pixels wide.", f"Give {SMALLEST} to {LARGEST}."
             )
+
         if self.images is not None and not 1 <= self.images <= count:
             raise ToolkitError(
                 f"{self.images} photographs cannot have given {count} fragments.", "Check --images."
             )
+
         if self.equal and (self.images is None or count % self.images):
             raise ToolkitError(
                 f"{count} fragments are not the same number from each of {self.images} photographs.",
                 "Check --images, or give --known count (or nothing).",
             )
+
         view = fragments.view()
         view.flags.writeable = False
         object.__setattr__(self, "fragments", view)
@@ -103,9 +110,11 @@ def check_fits(arrangement: Arrangement, heap: Heap) -> None:
     if any(part.dtype.kind not in "iu" or part.min() < 0 for part in whole_numbers):
         reason = "The answer's groups, rows, columns or turns are no whole numbers from 0."
         raise ToolkitError(reason, "Return them as int32 from 0.")
+
     if parts["turn"].max() >= (4 if heap.turned else 1):
         reason = "The answer's turns are more than fragments of this heap may have."
         raise ToolkitError(reason, "Return 0, or 0 to 3 where fragments may be turned.")
+
     if not (parts["confidence"].min() >= 0 and parts["confidence"].max() <= 1):
         raise ToolkitError("The answer's confidence lies outside 0 to 1.", "Return 0 to 1.")
     if set(np.unique(parts["group"])) != set(range(int(parts["group"].max()) + 1)):

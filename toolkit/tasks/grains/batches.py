@@ -34,6 +34,7 @@ def flat(value: Any, name: str = "") -> dict[str, Any]:
     found = {}
     for key, inner in value.items():
         found |= flat(inner, f"{name}_{key}" if name else key)
+
     return found
 
 
@@ -57,6 +58,7 @@ def conclude(records: Callable[[], Iterable[dict[str, Any]]], folder: Path) -> l
         return ["summary.csv"]
     write_bytes(folder / "batches.csv", compared(batches).encode(errors="backslashreplace"))
     curves = []
+
     for name, values in itertools.islice(batches.items(), MOST_BATCHES):
         curves.append(
             (
@@ -65,6 +67,7 @@ def conclude(records: Callable[[], Iterable[dict[str, Any]]], folder: Path) -> l
                 np.arange(1, len(values) + 1) / len(values),
             )
         )
+
     pairs = list(itertools.combinations(itertools.islice(batches, MOST_BATCHES), 2))
     p, first, second = min((two_samples(batches[a], batches[b])[1], a, b) for a, b in pairs)
     title = f"{first} and {second}: two-sample Kolmogorov-Smirnov p = {p:.2g}, if grains are independent"
@@ -73,6 +76,7 @@ def conclude(records: Callable[[], Iterable[dict[str, Any]]], folder: Path) -> l
     title += f"; {left_out} micrographs without a scale left out" if left_out else ""
     label = "px: alike only at one magnification" if in_pixels else "um"
     write_png(folder / "batches.png", chart([], curves, title, f"equivalent diameter, {label}"))
+
     return list(RUN_FILES)
 
 
@@ -97,6 +101,7 @@ def diameters_by_batch(
         return {}, 0, unit == "pixel"
     by_name = len({Path(folder).name for folder in folders}) == len(folders)
     found = {}
+
     for record in scaled():
         path = next(output for output in record["outputs"] if output.endswith("-grains.csv"))
         if not Path(path).exists():
@@ -105,17 +110,20 @@ def diameters_by_batch(
                 "Merge in the folder that the shards were predicted from.",
                 status=2,
             )
+
         grains = read_table(path)
         folder = Path(record["input"]).absolute().parent
         if grains.size:
             found.setdefault(folder.name if by_name else str(folder), []).append(
                 grains[grains[:, 8] == 0, 4]
             )
+
     whole = {
         name: np.sort(np.concatenate(parts))
         for name, parts in found.items()
         if sum(map(len, parts))
     }
+
     return whole, units.total() - units[unit], unit == "pixel"
 
 
@@ -141,10 +149,12 @@ def compared(batches: dict[str, np.ndarray]) -> str:
             "p_value",
         ]
     )
+
     for (a, x), (b, y) in itertools.combinations(batches.items(), 2):
         distance, p = two_samples(x, y)
         medians = f"{np.median(x):.6g}", f"{np.median(y):.6g}"
         rows.writerow([cell(a), cell(b), len(x), len(y), *medians, f"{distance:.4f}", f"{p:.4g}"])
+
     return text.getvalue()
 
 

@@ -17,7 +17,8 @@ from skimage.segmentation import watershed
 from hvd.toolkit.tiles import tiles
 
 # pixels; multiples of 32, so that a network's coarsest cells lie alike in every tile
-TILE, MARGIN = 1600, 352
+TILE = 1600
+MARGIN = 352
 QUIET = {
     np.dtype(np.uint8): 8,
     np.dtype(np.uint16): 64,
@@ -55,6 +56,7 @@ def tilewise(image: np.ndarray, boundary: Callable[[np.ndarray], np.ndarray]) ->
     for core, wide, inner in tiles(image.shape, TILE, MARGIN):
         part = boundary((image[wide].astype(np.float32) - low) / span)
         found[core] = np.rint(part[inner] * 255)
+
     return found
 
 
@@ -72,18 +74,21 @@ def partition(probability: np.ndarray, closure: Closure) -> np.ndarray:
     markers = renumbered(markers, np.cumsum(kept, dtype=np.int32) * kept)
     if not kept.any():
         return markers
+
     return merged(flooded(relief, markers), relief, closure.weakest)
 
 
 def band_width(probability: np.ndarray) -> float:
     """Mean width in pixels of the bands where a boundary is likelier than not, within 1 to WIDEST; 1 when there are none."""
-    pixels, distances = 0, 0.0
+    pixels = 0
+    distances = 0.0
     for _, wide, inner in tiles(probability.shape, TILE, MARGIN):
         band = (probability[wide] > 127).astype(np.uint8)
         if not band.all():
             within = band[inner].astype(bool)
             pixels += int(within.sum())
             distances += float(cv2.distanceTransform(band, cv2.DIST_L2, 5)[inner][within].sum())
+
     # pixels of a band that is w wide lie (w + 2) / 4 from the nearest pixel outside, on average
     return float(np.clip(4 * distances / max(1, pixels) - 2, 1, WIDEST))
 
@@ -100,6 +105,7 @@ def flooded(relief: np.ndarray, markers: np.ndarray) -> np.ndarray:
         deep = cv2.erode((part > 0).astype(np.uint8), cross).astype(bool)
         flood = watershed(relief[wide], np.where(deep, 0, part), mask=~deep)
         found[core] = np.where(deep, part, flood)[inner]
+
     if not found.all():  # a tile without a marker: rare, and only then the whole image at once
         found = watershed(relief, found)
     return found
@@ -117,6 +123,7 @@ def merged(labels: np.ndarray, relief: np.ndarray, weakest: float) -> np.ndarray
     ]
     heapq.heapify(queue)
     merged_into = np.arange(labels.max() + 1, dtype=np.int32)
+
     while queue:
         mean, a, b = heapq.heappop(queue)
         if (
@@ -126,16 +133,19 @@ def merged(labels: np.ndarray, relief: np.ndarray, weakest: float) -> np.ndarray
             or borders[a][b][1] / borders[a][b][0] != mean
         ):
             continue  # one of the two has merged meanwhile
+
         merged_into[b] = a
         for other, (length, high) in borders.pop(b).items():
             del borders[other][b]
             if other == a:
                 continue
             before = borders[a].get(other, (0.0, 0.0))
-            length, high = length + before[0], high + before[1]
+            length = length + before[0]
+            high = high + before[1]
             borders[a][other] = borders[other][a] = length, high
             if high < weakest * 255 * length:
                 heapq.heappush(queue, (high / length, min(a, other), max(a, other)))
+
     while (merged_into[merged_into] != merged_into).any():
         merged_into = merged_into[merged_into]
     return renumbered(labels, np.unique(merged_into, return_inverse=True)[1].astype(np.int32))
@@ -151,21 +161,26 @@ def common_borders(
         wide = tuple(
             slice(c.start, c.stop + 1) for c in core
         )  # one more, so that no pair of pixels is lost between tiles
-        part, level = labels[wide], relief[wide]
+        part = labels[wide]
+        level = relief[wide]
         for a, b in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
             across = part[a] != part[b]
             pair = np.sort([part[a][across], part[b][across]], axis=0)
             top = np.maximum(level[a][across], level[b][across]).astype(np.float64)
             length = length + coo_array((np.ones(len(top)), pair), (count, count))
             height = height + coo_array((top, pair), (count, count))
-    length, height = length.tocsr(), height.tocsr()
+
+    length = length.tocsr()
+    height = height.tocsr()
     length.sort_indices(), height.sort_indices()
     borders = {grain: {} for grain in range(1, count)}
     rows = np.repeat(np.arange(count), np.diff(length.indptr))
+
     for a, b, pixels in zip(
         rows.tolist(), length.indices.tolist(), length.data.tolist(), strict=True
     ):
         borders[a][b] = borders[b][a] = pixels, float(height[a, b])
+
     return borders
 
 
@@ -200,11 +215,14 @@ def marked(probability: np.ndarray, labels: np.ndarray, threshold: float) -> np.
     if not labels.any():
         return probability > threshold * 255
     line = lines(labels)
-    found, rise = line.copy(), RISE * 255 / band_width(probability)
+    found = line.copy()
+    rise = RISE * 255 / band_width(probability)
+
     for core, wide, inner in tiles(line.shape, TILE, MARGIN):
         if line[wide].any():
             distance = cv2.distanceTransform((~line[wide]).astype(np.uint8), cv2.DIST_L2, 5)
             found[core] |= (probability[wide] - rise * distance > threshold * 255)[inner]
+
     return found
 
 
@@ -224,6 +242,7 @@ def closed_drawing(mask: np.ndarray, skeleton: np.ndarray) -> np.ndarray:
     markers = renumbered(markers, np.cumsum(kept, dtype=np.int32) * kept)
     if not kept.any():
         return markers
+
     return watershed(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5), markers)
 
 

@@ -21,7 +21,10 @@ def chart(bars: list[tuple], curves: list[tuple], title: str, label: str) -> np.
     """Shares against a logarithmic axis, uint8 (700, 1200, 3): `bars` (name, edges, shares) and
     `curves` (name, ascending values, shares)."""
     sheet = np.full((700, 1200, 3), pictures.PAPER, np.uint8)
-    left, right, top, bottom = 90, 1170, 70, 620
+    left = 90
+    right = 1170
+    top = 70
+    bottom = 620
     pictures.put_text(sheet, title, (left, 40), 0.7 * min(1, 95 / max(1, len(title))))
     values = [values for _, values, _ in (*bars, *curves)]
     if not values:
@@ -36,10 +39,12 @@ def chart(bars: list[tuple], curves: list[tuple], title: str, label: str) -> np.
         y = int(bottom - share * (bottom - top))
         cv2.line(sheet, (left, y), (right, y), (225, 225, 225), 1)
         pictures.put_text(sheet, f"{share:.0%}", (left - 62, y + 6), 0.5)
+
     for tick in ticks(np.exp(low), np.exp(high)):
         x = int(across(tick))
         cv2.line(sheet, (x, bottom), (x, bottom + 6), (pictures.INK,) * 3, 1)
         pictures.put_text(sheet, f"{tick:g}", (x - 4 * len(f"{tick:g}"), bottom + 26), 0.5)
+
     pictures.put_text(sheet, label, ((left + right) // 2 - 5 * len(label), bottom + 60), 0.6)
     for k, (_, edges, heights) in enumerate(bars):
         x = across(edges)
@@ -50,16 +55,19 @@ def chart(bars: list[tuple], curves: list[tuple], title: str, label: str) -> np.
         ):
             pale = tuple(int(255 - 0.45 * (255 - c)) for c in COLOURS[k])
             cv2.rectangle(sheet, (int(start), bottom - int(height)), (int(end), bottom), pale, -1)
+
     for k, (_, x, shares) in enumerate(curves):
         points = np.stack(
             [across(x), np.rint(bottom - shares * (bottom - top)).astype(int)], 1
         ).astype(np.int32)
         cv2.polylines(sheet, [points], False, COLOURS[k], 2, cv2.LINE_AA)
+
     for k, (name, *_) in enumerate(curves or bars):
         cv2.line(
             sheet, (left + 20, top + 22 + 28 * k), (left + 60, top + 22 + 28 * k), COLOURS[k], 3
         )
         pictures.put_text(sheet, name, (left + 70, top + 28 + 28 * k), 0.6)
+
     cv2.rectangle(sheet, (left, top), (right, bottom), (pictures.INK,) * 3, 1)
     return sheet
 
@@ -78,4 +86,5 @@ def ticks(low: float, high: float) -> list[float]:
         ]
         if len(found) > 2:
             return found[:: -(-len(found) // 12)]
+
     return [float(f"{low:.3g}"), float(f"{high:.3g}")]

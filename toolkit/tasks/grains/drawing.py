@@ -17,7 +17,9 @@ MOST_SHOWN = 25_000_000  # pixels of an overlay; larger micrographs are shown sm
 LEAST_WIDTH = 480  # pixels of an overlay: room for its key
 CUT = 600, 800  # rows and columns of a micrograph that are drawn, from its middle
 TITLE = 420  # pixels that a panel's title takes
-RIGHT, WRONG, MISSED = (30, 100, 230), pictures.RED, (250, 200, 0)
+RIGHT = (30, 100, 230)
+WRONG = pictures.RED
+MISSED = (250, 200, 0)
 
 
 def draw(sample: Sample, predictions: dict[str, Boundaries]) -> np.ndarray:
@@ -25,7 +27,8 @@ def draw(sample: Sample, predictions: dict[str, Boundaries]) -> np.ndarray:
 
     Returns uint8 (H, W, 3). The pixels that are coloured are those that the IoU counts.
     """
-    image, target = sample.inputs.image, sample.target
+    image = sample.inputs.image
+    target = sample.target
     starts = [max(0, (length - cut) // 2) for length, cut in zip(image.shape, CUT, strict=True)]
     middle = tuple(slice(start, start + cut) for start, cut in zip(starts, CUT, strict=True))
 
@@ -34,6 +37,7 @@ def draw(sample: Sample, predictions: dict[str, Boundaries]) -> np.ndarray:
     for name, answer in predictions.items():
         title = f"{name}   IoU {boundary_iou(target, answer):.3f}"
         parts.append((title, compared(ground, answer.mask[middle], target.mask[middle])))
+
     parts.append(("truth", compared(ground, target.mask[middle], target.mask[middle])))
 
     caption = "blue: boundary, found; red: none is there; yellow: missed"
@@ -41,6 +45,7 @@ def draw(sample: Sample, predictions: dict[str, Boundaries]) -> np.ndarray:
     if (height, width) != image.shape:
         shown = f"{height} x {width} of {image.shape[0]} x {image.shape[1]} pixels"
         caption += f". Shown: the middle, {shown}; scores are of the whole."
+
     return pictures.panels(parts, caption, cell=(height, max(width, TITLE)))
 
 
@@ -55,10 +60,13 @@ def compared(ground: np.ndarray, mask: np.ndarray, truth: np.ndarray) -> np.ndar
 def overlay(image: np.ndarray, labels: np.ndarray, diameters: np.ndarray, unit: str) -> np.ndarray:
     """The micrograph with its boundaries in red and grains tinted by diameter, a key below: uint8 (H, W, 3)."""
     every = int(np.ceil(np.sqrt(labels.size / MOST_SHOWN)))
-    image, labels = image[::every, ::every], labels[::every, ::every]
+    image = image[::every, ::every]
+    labels = labels[::every, ::every]
     shown = grey(image)
+
     if len(diameters) > 1 and diameters.min() < diameters.max():
-        low, high = np.log(diameters.min()), np.log(diameters.max())
+        low = np.log(diameters.min())
+        high = np.log(diameters.max())
         share = np.concatenate([[0], (np.log(diameters) - low) / (high - low)])
         tints = tint(share)
         shown = cv2.addWeighted(shown, 0.6, np.take(tints, labels, axis=0), 0.4, 0)
@@ -80,6 +88,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, diameters: np.ndarray, unit: 
         )
     else:
         legend = np.zeros((0, shown.shape[1], 3), np.uint8)
+
     shown[:, : labels.shape[1]][lines(labels)] = pictures.RED
     return np.vstack([shown, legend])
 
@@ -92,13 +101,16 @@ def distribution(
         return chart([], [], f"{name}: no grain", "")
     kept = ~grains.touches_frame if found["whole_grains"] else np.ones(len(grains.area), bool)
     each = scale.micrometres_per_pixel or 1
-    diameters, areas = grains.diameter[kept] * each, grains.area[kept]
+    diameters = grains.diameter[kept] * each
+    areas = grains.area[kept]
     edges = np.geomspace(
         diameters.min() * 0.98,
         diameters.max() * 1.02,
         int(np.clip(2 * len(diameters) ** (1 / 3), 6, 40)) + 1,
     )
-    bars, curves = [], []
+    bars = []
+    curves = []
+
     for title, weights in (("by number", np.ones(len(areas))), ("by area", areas)):
         d50 = found["diameter"]["number_weighted" if title == "by number" else "area_weighted"][
             "d50"
@@ -114,6 +126,7 @@ def distribution(
                 np.cumsum(weights[order]) / weights.sum(),
             )
         )
+
     which = "whole grains" if found["whole_grains"] else "grains, all cut by the frame"
     g = found["astm_g"]["planimetric"] if found["astm_g"] else None
     number = f", ASTM G {g['mean']:.1f}" if g else ""
@@ -122,6 +135,7 @@ def distribution(
         if scale.micrometres_per_pixel
         else "no scale: lengths in pixels"
     )
+
     return chart(
         bars,
         curves,
@@ -151,11 +165,15 @@ def key(width: int, picture_height: int, low: str, high: str, title: str) -> np.
     scale = max(0.5, min(width / 1600, picture_height / 160))
     height = int(40 * scale)
     strip = np.full((height, width, 3), pictures.PAPER, np.uint8)
-    left, right, middle = width // 3, width * 2 // 3, int(height * 0.68)
+    left = width // 3
+    right = width * 2 // 3
+    middle = int(height * 0.68)
     strip[height // 4 : height * 3 // 4, left:right] = tint(np.linspace(0, 1, right - left))
+
     for text, x in ((f"{title}: {low}", None), (high, right + int(10 * scale))):
         across = cv2.getTextSize(text, pictures.FONT, 0.7 * scale, 1)[0][0]
         pictures.put_text(
             strip, text, (left - across - int(10 * scale) if x is None else x, middle), 0.7 * scale
         )
+
     return strip

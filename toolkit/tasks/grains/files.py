@@ -86,6 +86,7 @@ def scale_of(image: np.ndarray, options: InputOptions) -> Scale | None:
         return None
 
     above = max(0, len(image) - options.exclude_bottom) if options.exclude_bottom else 0
+
     try:  # the bar stands in the data bar, or else in the picture
         length, row, column = scale_bar(image[above:])
     except ToolkitError:
@@ -93,6 +94,7 @@ def scale_of(image: np.ndarray, options: InputOptions) -> Scale | None:
             raise
         above = 0
         length, row, column = scale_bar(image)
+
     source = f"scale bar of {length} pixels at row {above + row}, column {column}"
     return Scale(options.scale_bar_micrometres / length, source)
 
@@ -120,6 +122,7 @@ def measure(answer: Boundaries, micrograph: Micrograph) -> tuple[dict[str, Any],
         "micrometres_per_pixel": scale.micrometres_per_pixel,
         "scale_source": scale.source,
     }
+
     return values | sizes.summary(answer.labels, answer.grains, scale.micrometres_per_pixel), []
 
 
@@ -127,7 +130,9 @@ def write(
     answer: Boundaries, micrograph: Micrograph, values: dict[str, Any], folder: Path
 ) -> list[str]:
     """The files of one micrograph in `folder`; returns their names."""
-    name, labels, grains = micrograph.name, answer.labels, answer.grains
+    name = micrograph.name
+    labels = answer.labels
+    grains = answer.grains
     scale = micrograph.scale.micrometres_per_pixel
     unit = UNITS[values["unit"]]
 
@@ -139,6 +144,7 @@ def write(
     chart = distribution(name, grains, values, micrograph.scale, unit)
     write_png(folder / f"{name}-distribution.png", chart)
     write_bytes(folder / f"{name}-rois.zip", rois(labels))
+
     return [f"{name}-{kind}" for kind in KINDS]
 
 
@@ -171,6 +177,7 @@ def table(grains: Grains, scale: float, unit: str) -> str:
             "touches_frame",
         ]
     )
+
     for k in range(len(grains.area)):
         lengths = grains.area[k] * scale**2, grains.diameter[k] * scale, grains.perimeter[k] * scale
         shape = (
@@ -187,6 +194,7 @@ def table(grains: Grains, scale: float, unit: str) -> str:
                 *shape,
             ]
         )
+
     return text.getvalue()
 
 
@@ -210,4 +218,5 @@ def rois(labels: np.ndarray) -> bytes:
                 roi.options & ~ROI_OPTIONS.SUB_PIXEL_RESOLUTION,
             )
             archive.writestr(zipfile.ZipInfo(f"{roi.name}.roi"), roi.tobytes())
+
     return packed.getvalue()

@@ -42,13 +42,15 @@ def median_diameter(labels: np.ndarray) -> float | None:
     """Median equivalent diameter in pixels of the whole grains, or of all when none is whole; None without a grain."""
     if not labels.any():
         return None
-    diameters, kept = equivalent_diameters(labels), whole(labels)
+    diameters = equivalent_diameters(labels)
+    kept = whole(labels)
     return float(np.median(diameters[kept] if kept.any() else diameters))
 
 
 def diameter_error(target: Boundaries, prediction: Boundaries) -> float:
     """Relative error of the median equivalent diameter; 1 when only one of the two has grains."""
-    wanted, found = median_diameter(target.labels), median_diameter(prediction.labels)
+    wanted = median_diameter(target.labels)
+    found = median_diameter(prediction.labels)
     if wanted is None or found is None:
         return float(wanted is not found)
     return abs(found - wanted) / wanted
@@ -56,7 +58,8 @@ def diameter_error(target: Boundaries, prediction: Boundaries) -> float:
 
 def grain_count_ratio(target: Boundaries, prediction: Boundaries) -> float:
     """Grains found to each true one; of no true grain, 1 when none was found."""
-    wanted, found = int(target.labels.max()), int(prediction.labels.max())
+    wanted = int(target.labels.max())
+    found = int(prediction.labels.max())
     return found / wanted if wanted else 1.0 + found
 
 

@@ -10,7 +10,9 @@ INPUT = "Each INPUT is a micrograph, or a folder of them: one batch. Several bat
 SAMPLES = "Samples are micrographs with drawn boundaries."
 DATA = "Folder with images/NAME.* and boundaries/NAME.png, or builtin: generated."
 
-FINEST, COARSEST = 1e-5, 1e6  # micrometres a pixel: beyond, a scale is a mistake
+# micrometres a pixel: beyond, a scale is a mistake
+FINEST = 1e-5
+COARSEST = 1e6
 
 
 @dataclass(frozen=True)

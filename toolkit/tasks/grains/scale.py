@@ -19,7 +19,9 @@ MICROMETRES = {  # in a unit, by its name in lower case
     **{"nm": 1e-3, "mm": 1e3, "cm": 1e4, "inch": 25400.0},
 }
 PRINTED = 20.0  # micrometres a pixel: coarser resolutions in inches or centimetres are for printers (1,270 dots an inch)
-SHORTEST, LONGEST = 0.03, 0.8  # of the image's width: a scale bar
+# of the image's width: a scale bar
+SHORTEST = 0.03
+LONGEST = 0.8
 TICKS = 0.25  # most of a row that ticks at the ends fill
 
 
@@ -37,17 +39,20 @@ def tiff_scale(data: bytes) -> Scale:
         return Scale()
     try:
         with quiet_tifffile(), tifffile.TiffFile(io.BytesIO(data)) as file:
-            tags, imagej = file.pages[0].tags, file.imagej_metadata or {}
+            tags = file.pages[0].tags
+            imagej = file.imagej_metadata or {}
             x, y = (tags[name].value for name in ("XResolution", "YResolution"))
             inches = {2: "inch", 3: "cm"}.get(
                 tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 2
             )
+
         unit = str(imagej.get("unit", "")).lower()
         each = [MICROMETRES[unit or inches] * below / above for above, below in (x, y)]
     except (
         Exception
     ):  # garbled tags fail in a dozen ways, and a micrograph without a scale is still one
         return Scale()
+
     if not all(FINEST <= size <= COARSEST for size in each):
         return Scale()
     if (
@@ -56,9 +61,11 @@ def tiff_scale(data: bytes) -> Scale:
         return Scale(
             source=f"none: {25400 / each[0]:.0f} dots an inch are for a printer; lengths are in pixels"
         )
+
     if abs(each[0] - each[1]) > 1e-3 * each[0]:
         reason = f"The TIFF's pixels are {each[0]:.4g} x {each[1]:.4g} micrometres, not square."
         raise ToolkitError(reason, "Resample the image, or give --micrometres-per-pixel.")
+
     return Scale(each[0], "ImageJ tags" if unit else "TIFF resolution")
 
 
@@ -81,10 +88,12 @@ def scale_bar(image: np.ndarray) -> tuple[int, int, int]:
             full = filled == 1
             if full.any() and (filled[~full] < TICKS).all():
                 found.append((across, up + int(np.flatnonzero(full)[0]), left))
+
     if not found:
         raise ToolkitError(
             "No scale bar was found.", "Measure it and give --micrometres-per-pixel."
         )
+
     if max(found)[0] - min(found)[0] > 2:
         places = ", ".join(
             f"{length} pixels at row {row}, column {column}" for length, row, column in found[:5]
@@ -93,4 +102,5 @@ def scale_bar(image: np.ndarray) -> tuple[int, int, int]:
             f"More than one line may be the scale bar: {places}.",
             "Give --micrometres-per-pixel instead.",
         )
+
     return max(found)

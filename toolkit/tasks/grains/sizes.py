@@ -68,6 +68,7 @@ def measured(labels: np.ndarray) -> Grains:
     sums = np.zeros((5, count))
     crossings = np.zeros(count)
     columns = np.arange(labels.shape[1], dtype=np.float64)
+
     for top, strip in strips(labels):
         rows = np.arange(top, top + len(strip), dtype=np.float64)[:, None]
         for k, weight in enumerate(
@@ -80,25 +81,33 @@ def measured(labels: np.ndarray) -> Grains:
             )
         ):
             sums[k] += np.bincount(strip.ravel(), weight.ravel(), count)
+
         below = labels[top + len(strip) : top + len(strip) + 1]  # the next row, or the frame
         padded = np.zeros((len(strip) + 1, labels.shape[1] + 2), labels.dtype)
-        padded[:-1, 1:-1], padded[-1, 1:-1] = strip, below if len(below) else 0
+        padded[:-1, 1:-1] = strip
+        padded[-1, 1:-1] = below if len(below) else 0
         if top == 0:
             padded = np.vstack([np.zeros_like(padded[:1]), padded])
         for down, right, spacing in DIRECTIONS:
             a = padded[: len(padded) - down, max(0, -right) : padded.shape[1] - max(0, right)]
             b = padded[down:, max(0, right) : padded.shape[1] + min(0, right)]
             if not down:  # the last row is the next strip's first
-                a, b = a[:-1], b[:-1]
+                a = a[:-1]
+                b = b[:-1]
             across = a != b
             crossings += spacing * (
                 np.bincount(a[across], minlength=count) + np.bincount(b[across], minlength=count)
             )
+
     area = areas(labels).astype(np.float64)
     row, column, row2, column2, mixed = sums[:, 1:] / area
     # second moments of unit squares, not of their centres: a twelfth more
-    rr, cc, rc = row2 - row**2 + 1 / 12, column2 - column**2 + 1 / 12, mixed - row * column
-    half_trace, root = (rr + cc) / 2, np.sqrt(((rr - cc) / 2) ** 2 + rc**2)
+    rr = row2 - row**2 + 1 / 12
+    cc = column2 - column**2 + 1 / 12
+    rc = mixed - row * column
+    half_trace = (rr + cc) / 2
+    root = np.sqrt(((rr - cc) / 2) ** 2 + rc**2)
+
     return Grains(
         area=area,
         row=row,
@@ -137,22 +146,22 @@ def distribution(diameters: np.ndarray, areas: np.ndarray) -> dict[str, Any]:
             "d90": d90,
         }
         found[f"{name}_weighted"] = {key: significant(value) for key, value in values.items()}
+
     logs = np.log(diameters)
     fit = {
         "median": significant(np.exp(logs.mean())),
         "geometric_deviation": significant(np.exp(logs.std())),
     }
     fit["ks_distance"] = significant(normal_distance(logs)) if logs.std() > 0 else None
+
     return found | {"log_normal": fit}
 
 
 def normal_distance(values: np.ndarray) -> float:
     """Kolmogorov-Smirnov distance of values (n,) from the normal distribution with their mean and deviation; `scipy.stats.kstest`
     gives the same, but takes half a second to import."""
-    expected, steps = (
-        ndtr(np.sort((values - values.mean()) / values.std())),
-        np.arange(len(values) + 1) / len(values),
-    )
+    expected = ndtr(np.sort((values - values.mean()) / values.std()))
+    steps = np.arange(len(values) + 1) / len(values)
     return float(max((steps[1:] - expected).max(), (expected - steps[:-1]).max()))
 
 
@@ -185,17 +194,17 @@ def intercepts(labels: np.ndarray) -> np.ndarray:
         )
         for pattern, (line, spacing) in enumerate(zip(lines, (1, 1, 2**0.5, 2**0.5), strict=True)):
             found[pattern] += max(0, len(line) - 1) * spacing, crossed(line)
+
     for share in CIRCLES:
         radius = share * min(height, width)
         angle = np.linspace(0, 2 * np.pi, max(8, int(2 * np.pi * radius)) + 1)
-        rows, columns = (
-            (height - 1) / 2 + radius * np.sin(angle),
-            (width - 1) / 2 + radius * np.cos(angle),
-        )
+        rows = (height - 1) / 2 + radius * np.sin(angle)
+        columns = (width - 1) / 2 + radius * np.cos(angle)
         found[4] += (
             2 * np.pi * radius,
             crossed(labels[np.rint(rows).astype(int), np.rint(columns).astype(int)]),
         )
+
     return found
 
 
@@ -213,6 +222,7 @@ def over_parts(labels: np.ndarray, value: Callable[[np.ndarray], float]) -> floa
         for part in np.array_split(third, PARTS, axis=1)
     ]
     mean = np.mean(parts)
+
     return (
         float(stdtrit(PARTS**2 - 1, 0.975) * np.std(parts, ddof=1) / PARTS / mean)
         if mean
@@ -266,6 +276,7 @@ def summary(
         "grains": len(counted),
         "whole_grains": int(counted.sum()),
     }
+
     if not len(counted):
         return found | {
             "diameter": None,
@@ -273,12 +284,14 @@ def summary(
             "mean_intercept": None,
             "astm_g": None,
         }
+
     counted = counted if counted.any() else ~counted
     found["diameter"] = distribution(
         grains.diameter[counted] * unit, grains.area[counted] * unit**2
     )
     found["elongation"] = significant(np.median(grains.aspect_ratio[counted]))
-    intercept, count = mean_intercept(labels), density(labels)
+    intercept = mean_intercept(labels)
+    count = density(labels)
     found["mean_intercept"] = interval(*(x * unit for x in intercept)) if intercept else None
     found["intercepts"] = int(intercepts(labels)[:, 1].sum())
     density_name, each = (
@@ -286,6 +299,7 @@ def summary(
     )
     found[density_name] = interval(*(x * each / unit**2 for x in count))
     found["astm_g"] = None
+
     if micrometres_per_pixel:
         by_count = interval(
             *(g_from_density(x * 1e6 / unit**2) if 0 < x < np.inf else None for x in count)
@@ -296,6 +310,7 @@ def summary(
             found["astm_g"]["intercept"] = interval(
                 g_from_intercept(mean), g_from_intercept(high), g_from_intercept(low)
             )
+
     return found
 
 

@@ -28,15 +28,18 @@ class Micrograph:
             raise ToolkitError(
                 f"The micrograph is {found}.", "Give grey values as uint8 or uint16."
             )
+
         if image.ndim != 2:
             raise ToolkitError(
                 f"The micrograph has the shape {image.shape}.", "Give one grey channel: (H, W)."
             )
+
         if min(image.shape) < SMALLEST:
             size = f"{image.shape[1]} x {image.shape[0]}"
             raise ToolkitError(
                 f"The micrograph is {size} pixels.", f"Give {SMALLEST} or more along each side."
             )
+
         view = image.view()
         view.flags.writeable = False
         object.__setattr__(self, "image", view)
@@ -98,6 +101,7 @@ def check_fits(answer: Boundaries, micrograph: Micrograph) -> None:
     if right and answer.labels.any():
         areas = sizes.areas(answer.labels)
         right = areas.sum() == answer.labels.size and areas.all()
+
     if not right:
         reason = "The answer's labels are no partition into grains numbered from 1."
         raise ToolkitError(reason, "Give every pixel the number of its grain, or all of them 0.")

@@ -9,7 +9,9 @@ from hvd.toolkit.tasks.lines.formats import CAUTION
 from hvd.toolkit.tasks.lines.metrics import psnr_db
 from hvd.toolkit.tasks.lines.types import Filled
 
-SHOWN, SIDE = 10, 160  # scans on a contact sheet, and their pixels
+# scans on a contact sheet, and their pixels
+SHOWN = 10
+SIDE = 160
 
 
 def draw(sample: Sample, predictions: dict[str, Filled]) -> np.ndarray:
@@ -22,6 +24,7 @@ def draw(sample: Sample, predictions: dict[str, Filled]) -> np.ndarray:
             most = max(float(answer.uncertainty[0].max()), 1e-6)
             shade = grey_levels(answer.uncertainty[0] / most)
             parts.append((f"uncertainty of {name}, white = {most:.2f}", shade))
+
     parts.append(("truth", grey_levels(sample.target.images[0])))
     return pictures.panels(parts, f"{CAUTION} PSNR over all pixels.", columns=5, cell=(320, 320))
 
@@ -36,6 +39,7 @@ def contact_sheet(rows: dict[str, np.ndarray]) -> np.ndarray:
             for image in shown
         ]
         parts.append((title, pictures.gallery([grey_levels(image) for image in strip], len(strip))))
+
     height, width = parts[0][1].shape[:2]
     return pictures.panels(parts, CAUTION, columns=1, cell=(height, max(width, 520)))
 

@@ -74,6 +74,7 @@ def scans_of(
         if axis is not None:
             raise ToolkitError(f"{path} is no volume.", "Leave --axis out.")
         return prepared(found, path, mask, max_pixels)
+
     if axis is None:
         return told_apart(found, path, mask, max_pixels)
     return prepared(sliced(found, axis), path, mask, max_pixels)
@@ -103,16 +104,19 @@ def prepared(
     found: Stored, name: Path, mask: Mask | None, max_pixels: int = MAX_PIXELS
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
     """As read_scans, of a stack that was read already."""
-    values, zero = found.values, found.zero
+    values = found.values
+    zero = found.zero
     if values.dtype.kind not in "uif":
         raise ToolkitError(
             f"{name} holds {values.dtype} values.",
             "Save real numbers: the magnitude of a complex scan, say.",
         )
+
     if values.ndim != 3 or values.size == 0:
         raise ToolkitError(
             f"{name} has the shape {values.shape}.", "Give (N, H, W), (N, 1, H, W) or (H, W)."
         )
+
     if values.dtype.kind in "ui" and (int(values.max()) > EXACT or int(values.min()) < -EXACT):
         raise ToolkitError(f"{name} holds whole numbers beyond 2^53.", "Save them scaled down.")
     nan = np.isnan(values)
@@ -120,24 +124,30 @@ def prepared(
         raise ToolkitError(
             f"{name} holds infinite values.", "Replace them by NaN where pixels are missing."
         )
+
     if mask is not None:
         kind = "an array" if isinstance(mask, np.ndarray) else str(mask)
         drawn = asked_mask(mask, values.shape[1:], max_pixels=max_pixels)
         told = Recognised(drawn, f"given: {kind}", 1.0)
         missing = nan | told.missing
     elif nan.mean() > FEW:
-        told, missing = Recognised(nan.any(0), "NaN", 1.0), nan
+        told = Recognised(nan.any(0), "NaN", 1.0)
+        missing = nan
     else:
-        told, missing = None, nan
+        told = None
+        missing = nan
+
     if missing.all():
         raise ToolkitError(
             f"All pixels of {name} are missing.",
             "Give scans with some measured pixels; in a mask, 1 = missing.",
         )
+
     low, span = grey_range(values[~missing], zero)
     images = np.where(missing, 0, np.clip((values.astype(np.float64) - low) / span, 0, 1)).astype(
         np.float32
     )
+
     if told is None:
         nothing = nan | (values == zero)
         try:
@@ -146,9 +156,11 @@ def prepared(
         except ToolkitError:
             if not nan.any():
                 raise
+
         if nan.any() and (missing == nan).all():
             told = Recognised(nan.any(0), "NaN", 1.0)
         images = np.where(missing, 0, images)
+
     return images, missing, Origin(values, low, span, told, found.writer)
 
 
@@ -156,7 +168,8 @@ def told_apart(
     volume: Stored, path: Path, mask: Mask | None, max_pixels: int
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
     """The answer for the axis along which slices share a mask; ToolkitError when several do that differ, or none does."""
-    found, refused = {}, []
+    found = {}
+    refused = []
     for axis in (k for k in range(3) if min(np.delete(volume.values.shape, k)) >= SMALLEST):
         try:
             part = prepared(sliced(volume, axis), path, mask, max_pixels)
@@ -165,10 +178,12 @@ def told_apart(
                 raise
             refused.append(error)
             continue
+
         lost = part[2].values[part[1]]
         fits = mask is None or ((lost == volume.zero) | np.isnan(lost)).all()
         if fits and not part[1].all((1, 2)).any():
             found[axis] = part
+
     lines = {
         axis: part
         for axis, part in found.items()
@@ -176,24 +191,29 @@ def told_apart(
     } or {axis: part for axis, part in found.items() if part[1].any()}
     if not lines and len({error.reason for error in refused}) == 1 and not found:
         raise refused[0]
+
     if not lines and refused:
-        reason, remedy = refused[-1].reason, refused[-1].remedy
+        reason = refused[-1].reason
+        remedy = refused[-1].remedy
         raise ToolkitError(
             reason, f"Say along which axis slices lie: --axis 0, 1 or 2. {remedy}"
         ) from refused[-1]
+
     lines = lines or found
     wholes = [np.moveaxis(part[1], 0, axis) for axis, part in lines.items()]
     if not wholes or any((whole != wholes[0]).any() for whole in wholes):
         raise ToolkitError(
             f"Along which axis the slices of {path} lie cannot be told.", "Give --axis 0, 1 or 2."
         )
+
     return min(lines.values(), key=lambda part: len(part[0]))
 
 
 def grey_range(measured: np.ndarray, zero: float = 0) -> tuple[float, float]:
     """What counts as 0, and how far above it 1 lies: 0 and 1 for floating point values within them, unless all are darker than
     DARK; else the least value, or that of nothing when it is less, and the greatest."""
-    low, high = float(min(zero, measured.min())), float(measured.max())
+    low = float(min(zero, measured.min()))
+    high = float(measured.max())
     if measured.dtype.kind == "f" and low >= 0 and DARK <= high <= 1:
         return 0.0, 1.0
     return low, high - low or 1.0
@@ -237,6 +257,7 @@ def binary_mask(array: np.ndarray, name: str, shape: tuple[int, int]) -> np.ndar
         shown = ", ".join(str(kind) for kind in kinds[:5].tolist())
         reason = f"The {name} is not binary: it holds {shown} ..."
         raise ToolkitError(reason, "Save 1 where pixels are missing, else 0.", 2)
+
     return array > 0
 
 
@@ -271,6 +292,7 @@ def measure(filled: Filled, scans: Scans) -> tuple[dict[str, Any], list[str]]:
     if scans.origin is not None:
         values["mask"] = scans.origin.mask.kind
         values["mask_confidence"] = round(scans.origin.mask.confidence, 4)
+
     return values, [CAUTION if scans.missing.any() else NOTHING]
 
 
@@ -288,5 +310,6 @@ def write(filled: Filled, scans: Scans, values: dict[str, Any], folder: Path) ->
         most = float(filled.uncertainty.max())
         title = f"uncertainty, white = {most * origin.span:.3g}"
         rows[title] = filled.uncertainty / max(most, 1e-6)
+
     write_png(folder / "contact-sheet.png", contact_sheet(rows))
     return [*outputs, "contact-sheet.png"]

@@ -6,7 +6,9 @@ import numpy as np
 
 from hvd.toolkit.tiles import tiles
 
-TILE, MARGIN = 384, 64  # pixels: with its margins a tile is 512, the largest that is filled at once
+# pixels: with its margins a tile is 512, the largest that is filled at once
+TILE = 384
+MARGIN = 64
 
 
 def filled_by_mask(
@@ -17,11 +19,14 @@ def filled_by_mask(
     `fill(images (n, H, W), missing (H, W))` is asked once for all scans that share a mask; a tile that is wholly missing is filled
     with the mean of what is measured of its scan.
     """
-    found, groups = images.copy(), {}
+    found = images.copy()
+    groups = {}
     for k, gaps in enumerate(missing):
         groups.setdefault(gaps.tobytes(), []).append(k)
+
     for group in groups.values():
-        members, gaps = np.array(group), missing[group[0]]
+        members = np.array(group)
+        gaps = missing[group[0]]
         whole = max(gaps.shape) <= TILE + 2 * MARGIN
         for core, wide, inner in tiles(gaps.shape, max(gaps.shape) if whole else TILE, MARGIN):
             if not gaps[core].any():
@@ -33,6 +38,7 @@ def filled_by_mask(
                 )
             else:
                 filled = fill(part, gaps[wide])
+
             place = (
                 members[:, None, None],
                 *np.ix_(
@@ -40,4 +46,5 @@ def filled_by_mask(
                 ),
             )
             found[place] = np.where(gaps[core], np.clip(filled[:, *inner], 0, 1), found[place])
+
     return found

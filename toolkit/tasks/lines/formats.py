@@ -136,10 +136,12 @@ def image_folder(path: Path, max_pixels: int = MAX_PIXELS) -> Stored:
         if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
     ]
     files.sort()
+
     if not files:
         raise ToolkitError(
             f"{path} holds no image.", f"Put images there; they end in {', '.join(SUFFIXES)}."
         )
+
     return images(files, max_pixels)
 
 
@@ -153,6 +155,7 @@ def images(files: list[Path], max_pixels: int = MAX_PIXELS) -> Stored:
                 reason,
                 "Scans of one folder share a mask: give those of another size as folders of their own.",
             )
+
     return Stored(np.stack(read), ImageWriter(tuple(files)))
 
 
@@ -168,6 +171,7 @@ def levels(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if is_tiff(data) and not is_as_stored(data):
         reason = f"{path} is a TIFF to be shown inverted or turned."
         raise ToolkitError(reason, "Save it upright, with 0 for black.")
+
     return image
 
 
@@ -180,17 +184,21 @@ def saved_images(values: np.ndarray, files: list[Path], folder: Path, ending: st
     written = [
         f"{file.stem}_{ending}{suffix}" for file, suffix in zip(files, suffixes, strict=True)
     ]
+
     if len(set(written)) < len(written):
         written = [
             f"{file.name}_{ending}{suffix}" for file, suffix in zip(files, suffixes, strict=True)
         ]
+
     for name, suffix, image in zip(written, suffixes, values, strict=True):
         packed = io.BytesIO()
         if suffix == ".tif":
             tifffile.imwrite(packed, image, compression="zlib")
         else:
             packed.write(cv2.imencode(suffix, image)[1].tobytes())
+
         write_bytes(folder / name, packed.getvalue())
+
     return written
 
 
@@ -262,6 +270,7 @@ def nifti(path: Path) -> Stored:
     suffix = ".nii.gz" if zipped else ".nii"
     name = path.name[: -len(suffix)]
     data = read_bytes(path)
+
     try:
         raw = unzipped_volume(data, path, nibabel) if zipped else data
         version = nibabel.Nifti2Image if b"n+2" in raw[4:8] else nibabel.Nifti1Image
@@ -272,17 +281,21 @@ def nifti(path: Path) -> Stored:
                 f"{path} should hold {told:,} bytes of values and holds {len(raw):,}.",
                 "Copy the file again.",
             )
-        volume, start = np.asarray(image.dataobj.get_unscaled()), image.dataobj.offset
+
+        volume = np.asarray(image.dataobj.get_unscaled())
+        start = image.dataobj.offset
     except ToolkitError:
         raise
     except Exception as error:  # nibabel's errors share no base class
         raise ToolkitError(
             f"{path} is no NIfTI volume: {error}.", "Copy or convert the file again."
         ) from error
+
     spatial = volume[..., 0] if volume.ndim == 4 and volume.shape[-1] == 1 else volume
     if spatial.ndim != 3:
         raise ToolkitError(f"{path} has the shape {volume.shape}.", "Give a single volume.")
-    slope, inter = image.dataobj.slope, image.dataobj.inter
+    slope = image.dataobj.slope
+    inter = image.dataobj.inter
     writer = NiftiWriter(
         raw=raw,
         start=start,
@@ -296,6 +309,7 @@ def nifti(path: Path) -> Stored:
         suffix=suffix,
     )
     zero = float(np.rint(-inter / slope)) if volume.dtype.kind in "ui" else -inter / slope
+
     return Stored(spatial, writer, zero, volume=True)
 
 
@@ -311,11 +325,13 @@ def unzipped_volume(data: bytes, path: Path, nibabel: Any) -> bytes:
         if not 0 <= most <= LARGEST_FILE:
             raise ToolkitError(f"{path} unpacks to more than 1 GiB.", "Split the volume.")
         raw = start + file.read(most - len(start) + 1)
+
     if len(raw) > most:
         reason = (
             f"{path} unpacks to more than the {values:,} bytes of values that its header names."
         )
         raise ToolkitError(reason, "Save the volume again.")
+
     return raw
 
 
@@ -361,6 +377,7 @@ class DicomWriter:
         except Exception as error:  # pydicom's errors share no base class
             reason = f"{self.path} cannot be written again: {error}."
             raise ToolkitError(reason, "Export it as little endian, uncompressed.") from error
+
         return packed.getvalue()
 
 
@@ -394,11 +411,13 @@ def dicom(path: Path) -> Stored:
 def pixel_bytes(scan: Any, path: Path) -> int:
     """The bytes of all pixels that a DICOM header names; ToolkitError when they are too many."""
     frames = int(scan.get("NumberOfFrames") or 1)
-    rows, columns = int(scan.Rows), int(scan.Columns)
+    rows = int(scan.Rows)
+    columns = int(scan.Columns)
     each = int(scan.get("SamplesPerPixel") or 1) * -(-int(scan.BitsAllocated) // 8)
     total = frames * rows * columns * each
     if not 0 < total <= LARGEST_FILE:
         raise ToolkitError(f"{path} names {total:,} bytes of pixels.", "Split it: 1 GiB at most.")
+
     return total
 
 
@@ -430,6 +449,7 @@ def check_frames(pydicom: Any, scan: Any, path: Path) -> None:
         return  # a code of two bytes stands for 128 at most
     count = int(scan.get("NumberOfFrames") or 1)
     wanted = int(scan.Rows), int(scan.Columns)
+
     for frame in pydicom.encaps.generate_frames(scan.PixelData, number_of_frames=count):
         shape = frame_shape(frame)
         if shape != wanted:
@@ -460,8 +480,10 @@ def frame_shape(frame: bytes) -> tuple[int, int] | None:
     if place >= 0:
         right, bottom, left, top = struct.unpack_from(">IIII", frame, place + 8)
         return bottom - top, right - left
+
     for marker, content in segments(frame):
         if marker in FRAMES or marker == JPEG_LS:
             height, width = struct.unpack_from(">HH", content, 1)
             return height, width
+
     return None

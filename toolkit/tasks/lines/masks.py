@@ -41,12 +41,14 @@ def stripes(
     """Parallel lines, each `width` pixels of every `period` missing, measured along rows or columns, whichever the lines cross
     more steeply; `phase` in pixels."""
     rows, columns = np.mgrid[: shape[0], : shape[1]]
-    sine, cosine = np.sin(np.radians(angle)), np.cos(np.radians(angle))
+    sine = np.sin(np.radians(angle))
+    cosine = np.cos(np.radians(angle))
     across = (
         columns + rows * cosine / sine
         if abs(sine) > abs(cosine)
         else rows + columns * sine / cosine
     )
+
     return np.floor(across + phase + 1e-9) % period < width
 
 
@@ -71,17 +73,20 @@ def described(text: str, shape: tuple[int, int], rng: np.random.Generator | None
                 "Give another --mask: 2/4@80, say.",
             )
         return TASK_MASK
+
     number = r"(\d+(?:\.\d+)?)"
     if found := re.fullmatch(rf"(\d+)/{number}@{number}(?:\+{number})?", text):
         width, period, angle, phase = (float(part or 0) for part in found.groups())
         if 0 < width < period <= 64 and angle < 180:
             return stripes(shape, width, period, angle, phase)
+
     if (
         rng
         and (found := re.fullmatch(rf"random:{number}(@90|@0)?", text))
         and 0 < float(found[1]) < 1
     ):
         return scattered(shape, float(found[1]), found[2] == "@90", rng)
+
     remedy = "Give a file, task, or WIDTH/PERIOD@ANGLE or WIDTH/PERIOD@ANGLE+PHASE (lines of 0 < WIDTH < PERIOD <= 64 pixels, "
     remedy += "0 <= ANGLE < 180)" + (
         ", or random:SHARE or random:SHARE@90 (of rows, of columns)." if rng else "."
@@ -104,7 +109,8 @@ BRIGHT = 0.08  # of the brightest: what is brighter is no background
 # pixels within which a gap has something bright on either side: narrow gaps and wide ones
 REACHES = 4, 12, 32
 # share of a described line that must be zero, and of a fitted one, whose rounding may differ
-SURE, LIKELY = 0.95, 0.85
+SURE = 0.95
+LIKELY = 0.85
 TOGETHER = 0.75  # agreement of fitted lines with zeros, below which they are chance
 HOLES = 0.1  # of what is among bright pixels: zeros as rare may lie there without being missing
 FEW = 0.02  # the same, of zeros so rare that only whole rows and columns are sought
@@ -125,15 +131,18 @@ def recognised(images: np.ndarray) -> Recognised:
     if not bright.any():
         raise ToolkitError("The scan is black.", "Give --mask FILE, 1 = missing.")
     best = complete = scattered = None
+
     for reach in REACHES:
         among = np.stack([enclosed(scan, reach) for scan in bright])
-        counted, zeros = among.sum(0), ((images == 0) & among).sum(0)
+        counted = among.sum(0)
+        zeros = ((images == 0) & among).sum(0)
         ground = counted > 0
         dark = np.where(ground, 2 * zeros > counted, (images == 0).all(0))
         if scattered is None:  # narrow gaps: complete scans have next to no zeros there
             scattered = ground & (zeros >= SURE * counted)
             lone = scattered if len(images) >= BATCH else scattered & amid(bright)
             many = lone.sum() > FEW * ground.sum()
+
         found = explanation(dark, ground, len(images))
         if found and found.kind != "none":
             astray = [
@@ -145,11 +154,14 @@ def recognised(images: np.ndarray) -> Recognised:
                 reason = f"Scans {', '.join(map(str, astray[:10]))} have zeros that the mask of the others "
                 f"({found.kind}) does not tell."
                 raise ToolkitError(reason, "Give them apart, or save missing pixels as NaN.")
+
             if (
                 best is None or found.confidence >= best.confidence
             ):  # of equals the wider reach sees more
                 best = found
+
         complete = complete or found
+
     if best or (complete and not many):
         return best or complete
     if many and len(images) >= BATCH:
@@ -176,10 +188,8 @@ def enclosed(bright: np.ndarray, reach: int) -> np.ndarray:
 
 def amid(bright: np.ndarray) -> np.ndarray:
     """Pixels whose four neighbours are bright in all scans (N, H, W): a zero there is abrupt."""
-    level, cross = (
-        bright.all(0).astype(np.uint8),
-        np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.uint8),
-    )
+    level = bright.all(0).astype(np.uint8)
+    cross = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.uint8)
     return cv2.erode(level, cross, borderType=cv2.BORDER_CONSTANT, borderValue=0).astype(bool)
 
 
@@ -214,6 +224,7 @@ def explanation(dark: np.ndarray, ground: np.ndarray, scans: int) -> Recognised 
         for kind, mask in candidates.items()
         if fits(mask, SURE)
     ]
+
     if not found and share > FEW:
         lines = fitted(dark, ground)
         if fits(lines, LIKELY) and agreement(lines) >= TOGETHER:
@@ -221,10 +232,12 @@ def explanation(dark: np.ndarray, ground: np.ndarray, scans: int) -> Recognised 
             found.append(
                 Recognised(dark & (lines | (beside & ground)), "parallel lines", agreement(lines))
             )
+
     if found:
         return max(found, key=lambda one: one.confidence)
     if scans >= BATCH and share > HOLES:
         return Recognised(dark & ground, UNDESCRIBED, float((ground | ~dark).mean()))
+
     return Recognised(np.zeros(dark.shape, bool), "none", 1 - share) if share <= HOLES else None
 
 
@@ -244,6 +257,7 @@ def whole_lines(dark: np.ndarray, ground: np.ndarray) -> np.ndarray:
             )
             line = np.where(seen, line, recurs & dark.all(1))
             break
+
     return np.broadcast_to(line[:, None], dark.shape)
 
 
@@ -269,10 +283,13 @@ def fitted(dark: np.ndarray, ground: np.ndarray) -> np.ndarray:
         high
     )  # thin lines have overtones as strong as their wave, which is the slowest
     peak = min(peaks, key=lambda k: np.hypot(down[k[0]], along[k[1]]))
-    best, step = (down[peak[0]], along[peak[1]], 0.0), 0.25 / np.array(wave.shape)
+    best = (down[peak[0]], along[peak[1]], 0.0)
+    step = 0.25 / np.array(wave.shape)
     chosen = np.random.default_rng(0).permutation(len(rows))[:POINTS]
-    rows, columns = rows[chosen], columns[chosen]
+    rows = rows[chosen]
+    columns = columns[chosen]
     reach = WINDOW
+
     while True:
         near = (np.abs(rows - centre[0]) <= reach / 2) & (np.abs(columns - centre[1]) <= reach / 2)
         for finer in (1, 3, 9):
@@ -284,9 +301,12 @@ def fitted(dark: np.ndarray, ground: np.ndarray) -> np.ndarray:
                 dark[rows[near], columns[near]],
                 share,
             )
+
         if reach >= 2 * max(dark.shape):
             break
-        reach, step = 2 * reach, step / 2
+        reach = 2 * reach
+        step = step / 2
+
     rows, columns = (np.arange(n) for n in dark.shape)
     return drawn_lines(rows[:, None], columns, *best, share)
 
@@ -300,7 +320,8 @@ def refined(
     share: float,
 ) -> tuple[float, float, float]:
     """Frequencies down and along, within a step of the start, and a phase in pixels, that agree best with zeros at some pixels."""
-    best, highest = start, -1.0
+    best = start
+    highest = -1.0
     for down, along in np.stack(
         np.meshgrid(*(f + np.linspace(-s, s, 9) for f, s in zip(start[:2], step, strict=True))), -1
     ).reshape(-1, 2):
@@ -314,7 +335,9 @@ def refined(
             lines = drawn_lines(rows, columns, down, along, turn + offset, share)
             agreement = (dark & lines).sum() / max(1, (dark | lines).sum())
             if agreement > highest:
-                best, highest = (float(down), float(along), float(turn + offset)), agreement
+                best = (float(down), float(along), float(turn + offset))
+                highest = agreement
+
     return best
 
 

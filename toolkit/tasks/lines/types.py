@@ -34,7 +34,8 @@ class Scans:
     origin: Origin | None = None
 
     def __post_init__(self) -> None:
-        images, missing = self.images, self.missing
+        images = self.images
+        missing = self.missing
         for name, array, dtype in (("scans", images, np.float32), ("mask", missing, np.bool_)):
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 3:
                 found = (
@@ -43,16 +44,19 @@ class Scans:
                     else type(array).__name__
                 )
                 raise ToolkitError(f"The {name} are {found}.", f"Give {dtype.__name__} (N, H, W).")
+
         if images.shape != missing.shape:
             raise ToolkitError(
                 f"The scans are {images.shape}, the mask is {missing.shape}.",
                 "Give both the same shape.",
             )
+
         if len(images) == 0 or min(images.shape[1:]) < SMALLEST or images.size > MOST_PIXELS:
             raise ToolkitError(
                 f"The scans are {images.shape}.",
                 f"Give {SMALLEST} pixels a side or more, 200 million in all.",
             )
+
         if not (images.min() >= 0 and images.max() <= 1):
             raise ToolkitError("The scans hold values outside 0 to 1.", "Scale them first.")
         empty = np.flatnonzero(missing.all((1, 2)))
@@ -60,6 +64,7 @@ class Scans:
             raise ToolkitError(
                 f"All pixels of scan {empty[0]} are missing.", "Leave it out, or check the mask."
             )
+
         if images[missing].any():
             raise ToolkitError("Missing pixels hold values.", "Set them to 0.")
         for name, array in (("images", images), ("missing", missing)):

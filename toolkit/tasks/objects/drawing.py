@@ -11,15 +11,18 @@ from hvd.toolkit.tasks.objects.types import Labelled
 
 def draw(sample: Sample, predictions: dict[str, Labelled]) -> np.ndarray:
     """The picture, overlaid with every method's answer and with the truth: uint8 (H, W, 3)."""
-    image, truth = sample.inputs.image, sample.target
+    image = sample.inputs.image
+    truth = sample.target
     parts = [("picture", image)]
     for name, answer in predictions.items():
         score = mean_iou(class_counts(truth, answer))
         parts.append((f"{name}   IoU {score:.2f}", overlaid(image, answer.mask, answer.classes)))
+
     parts.append(("truth", overlaid(image, truth.mask, truth.classes)))
     sheet = pictures.panels(
         parts, "IoU: mean over the classes of this picture.", columns=3, cell=(400, 540)
     )
+
     return with_legend(sheet, truth.classes)
 
 
@@ -41,25 +44,34 @@ def overlaid(image: np.ndarray, mask: np.ndarray, classes: tuple[str, ...]) -> n
     edge = covered & (
         cv2.dilate(mask, np.ones((3, 3), np.uint8)) != cv2.erode(mask, np.ones((3, 3), np.uint8))
     )
-    colours, shown = palette()[mask], image.copy()
+    colours = palette()[mask]
+    shown = image.copy()
+
     for where, share in ((covered & ~edge, 0.5), (edge, 0.9)):
         cv2.copyTo(
             cv2.addWeighted(image, 1 - share, colours, share, 0), where.astype(np.uint8), shown
         )
+
     return shown
 
 
 def with_legend(sheet: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
     """A sheet with the colour and the name of every class below it."""
-    spots, x, y, line = [], 24, 12, 30
+    spots = []
+    x = 24
+    y = 12
+    line = 30
+
     for k, name in enumerate(classes):
         if name != "background":
             wide = 56 + cv2.getTextSize(name, pictures.FONT, 0.6, 1)[0][0]
             x, y = (24, y + line) if x + wide > sheet.shape[1] else (x, y)
             spots.append((k, name, x, y))
             x += wide
+
     strip = np.full((y + line + 6, sheet.shape[1], 3), pictures.PAPER, np.uint8)
     for k, name, x, y in spots:
         strip[y : y + 18, x : x + 26] = palette()[k]
         pictures.put_text(strip, name, (x + 34, y + 15), 0.6)
+
     return np.vstack([sheet, strip])

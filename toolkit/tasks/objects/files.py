@@ -53,7 +53,8 @@ def resized(image: np.ndarray, size: int) -> np.ndarray:
 
 def resized_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """A mask of this shape: every pixel has the class that covers most of it or, when the mask grows, of what lies around it."""
-    found, most = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    found = np.zeros(shape, np.uint8)
+    most = np.zeros(shape, np.uint8)
     for value in np.unique(mask):
         share = cv2.resize(
             np.where(mask == value, np.uint8(255), np.uint8(0)),
@@ -61,7 +62,9 @@ def resized_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
             interpolation=cv2.INTER_AREA if shape[0] < mask.shape[0] else cv2.INTER_LINEAR,
         )
         more = share > most
-        found[more], most[more] = value, share[more]
+        found[more] = value
+        most[more] = share[more]
+
     return found
 
 

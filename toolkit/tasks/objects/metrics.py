@@ -13,8 +13,12 @@ def counts(target: Labelled, prediction: Labelled) -> np.ndarray:
             f"The answer has the classes {prediction.classes}, the truth {target.classes}.",
             "Use the same classes.",
         )
+
     known = target.mask != IGNORE
-    truth, found, size = target.mask[known], prediction.mask[known], len(target.classes)
+    truth = target.mask[known]
+    found = prediction.mask[known]
+    size = len(target.classes)
+
     return np.stack(
         [
             np.bincount(part, minlength=size)[:size]

@@ -65,13 +65,16 @@ def check_fits(answer: Labelled, picture: Picture) -> None:
     if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.shape != shape:
         kind = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
         raise ToolkitError(f"The answer's mask is {kind}.", f"Return uint8 {shape}.")
+
     if picture.classes not in (None, answer.classes):
         reason = f"The answer has the classes {', '.join(answer.classes)}."
         raise ToolkitError(reason, f"Return {', '.join(picture.classes)}.")
+
     absent = set(picture.wanted or ()) - set(answer.classes)
     if absent:
         reason = f"The answer does not know the classes {', '.join(sorted(absent))}."
         raise ToolkitError(reason, "Choose other --classes, or another method.", 2)
+
     if mask.max() >= len(answer.classes):
         reason = f"The answer's mask holds {mask.max()}, of {len(answer.classes)} classes."
         raise ToolkitError(reason, "Return indices of the classes, from 0.")
@@ -92,6 +95,7 @@ def choose_network(picture: Picture, known: Mapping[str, tuple[str, ...]], defau
         fitting = sorted(knowing, key=lambda name: len(known[name]))
     else:
         fitting = [default]
+
     if fitting:
         return fitting[0]
 
