@@ -11,7 +11,7 @@ import numpy as np
 from hdbscan import HDBSCAN
 from scipy.special import logsumexp
 
-from hvd.toolkit.tasks.fragments.assembly import arranged, arrangement, in_any_order
+from hvd.toolkit.tasks.fragments.assembly import arrangement, arrangement_of_groups, in_any_order
 from hvd.toolkit.tasks.fragments.types import Arrangement, Heap
 
 # added to gradient variances: flat sides would have none; in squared CIELAB units
@@ -248,4 +248,4 @@ class Density:
             likeness = np.stack([similarity[:, labels == k].mean(1) for k in range(found)], 1)
             labels = np.where(labels < 0, likeness.argmax(1), labels)
 
-        return arranged(labels.astype(np.int32), similarity, None, inputs)
+        return arrangement_of_groups(labels.astype(np.int32), similarity, None, inputs)

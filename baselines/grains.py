@@ -6,7 +6,12 @@ import cv2
 import numpy as np
 
 from hvd.toolkit.core import Sample, SearchSpace
-from hvd.toolkit.tasks.grains.boundaries import Closure, drawn, partition, tilewise
+from hvd.toolkit.tasks.grains.boundaries import (
+    Closure,
+    partition,
+    pen_strokes,
+    probability_by_tiles,
+)
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph, drawing
 
 CLOSURE = Closure(blur=0.314, inside=0.199, smallest=0.446, weakest=0.442)
@@ -58,8 +63,8 @@ class Watershed:
         return 1 / (1 + np.exp(np.clip(self.sharpness * (self.level - strength), -30, 30)))
 
     def predict(self, inputs: Micrograph) -> Boundaries:
-        labels = partition(tilewise(inputs.image, self.probability), self.closure)
-        return Boundaries(drawn(labels, self.pen), labels)
+        labels = partition(probability_by_tiles(inputs.image, self.probability), self.closure)
+        return Boundaries(pen_strokes(labels, self.pen), labels)
 
 
 SIDE = 700  # pixels: the middle of a micrograph is enough to search by

@@ -18,13 +18,13 @@ from sklearn.utils.extmath import randomized_svd
 from hvd.toolkit.core import SearchSpace, ToolkitError
 from hvd.toolkit.images import read_array, signature
 from hvd.toolkit.outputs import write_bytes
-from hvd.toolkit.tasks.lines.filling import filled_by_mask
+from hvd.toolkit.tasks.lines.filling import fill_by_mask
 from hvd.toolkit.tasks.lines.types import Filled, Scans
 
 
 def answer(scans: Scans, fill: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Filled:
     """Scans filled by `fill(images (N, H, W), missing (H, W))`, which is asked once for every mask and tile."""
-    return Filled(filled_by_mask(scans.images, scans.missing, fill))
+    return Filled(fill_by_mask(scans.images, scans.missing, fill))
 
 
 # --- smooth surfaces

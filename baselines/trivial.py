@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hvd.toolkit.core import Floor
-from hvd.toolkit.tasks.fragments.assembly import arranged, in_any_order
+from hvd.toolkit.tasks.fragments.assembly import arrangement_of_groups, in_any_order
 from hvd.toolkit.tasks.fragments.types import Arrangement, Heap
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 from hvd.toolkit.tasks.lines.types import Filled, Scans
@@ -18,7 +18,9 @@ class OneGroup(Floor):
     @in_any_order
     def predict(self, inputs: Heap) -> Arrangement:
         count = len(inputs.fragments)
-        return arranged(np.zeros(count, np.int32), np.zeros((count, count)), None, inputs)
+        return arrangement_of_groups(
+            np.zeros(count, np.int32), np.zeros((count, count)), None, inputs
+        )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from hvd.data.fields import smooth_noise
 from hvd.toolkit.core import Sample, ToolkitError
 from hvd.toolkit.images import is_image_name, read_grey
 from hvd.toolkit.options import MAX_PIXELS
-from hvd.toolkit.tasks.grains.boundaries import drawn
+from hvd.toolkit.tasks.grains.boundaries import pen_strokes
 from hvd.toolkit.tasks.grains.options import Conditions
 from hvd.toolkit.tasks.grains.types import LEAST_TOLERANCE, Boundaries, Micrograph, drawing
 
@@ -268,7 +268,7 @@ def generated(
         image, labels, pen = polycrystal((side, side), rng)
         image = np.rint(photographed(image, rng, 0.6) * 255).astype(np.uint8)
         target = Boundaries(
-            drawn(labels, pen),
+            pen_strokes(labels, pen),
             labels,
             max(LEAST_TOLERANCE, pen / 2) if tolerance is None else tolerance,
         )

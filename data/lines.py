@@ -14,9 +14,9 @@ from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.outputs import whole_folder
 from hvd.toolkit.processes import start_worker
 from hvd.toolkit.tasks.lines.drawing import SHOWN, contact_sheet
-from hvd.toolkit.tasks.lines.files import asked_mask, grey_range
-from hvd.toolkit.tasks.lines.formats import array_file, image_folder
-from hvd.toolkit.tasks.lines.masks import TASK_MASK, recognised
+from hvd.toolkit.tasks.lines.files import grey_range, mask_from_option
+from hvd.toolkit.tasks.lines.formats import read_image_folder, read_npy
+from hvd.toolkit.tasks.lines.masks import TASK_MASK, recognise_mask
 from hvd.toolkit.tasks.lines.options import Conditions
 from hvd.toolkit.tasks.lines.types import Scans, Truth
 
@@ -58,7 +58,7 @@ def complete(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         )
 
     path = path / "val.npy" if (path / "val.npy").is_file() else path  # of `toolkit prepare lines`
-    stack = (image_folder(path, max_pixels) if path.is_dir() else array_file(path)).values
+    stack = (read_image_folder(path, max_pixels) if path.is_dir() else read_npy(path)).values
     if stack.ndim != 3 or stack.dtype.kind not in "uif" or len(stack) == 0:
         raise ToolkitError(
             f"{path} holds {stack.dtype} {stack.shape}.",
@@ -92,7 +92,7 @@ def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterato
 
     for k, image in enumerate(images):
         rng = np.random.default_rng([seed, k])
-        mask = asked_mask(conditions.mask, image.shape, rng, conditions.max_pixels)
+        mask = mask_from_option(conditions.mask, image.shape, rng, conditions.max_pixels)
         lost = np.zeros(image.shape, bool) if unknown is None else unknown[k]
         image = np.where(lost, 0, image)[None]
         hidden = mask & ~lost
@@ -117,7 +117,7 @@ def missing_already(stack: np.ndarray) -> np.ndarray:
         return np.isnan(stack)
     try:
         low, span = grey_range(stack)
-        found = recognised(
+        found = recognise_mask(
             np.where(stack == 0, 0, np.maximum((stack - low) / span, 1e-6)).astype(np.float32)
         )
     except ToolkitError:  # zeros here and there, on no lines

@@ -6,7 +6,12 @@ from typing import ClassVar
 import numpy as np
 
 from hvd.toolkit.network import NetworkMethod
-from hvd.toolkit.tasks.grains.boundaries import Closure, marked, partition, tilewise
+from hvd.toolkit.tasks.grains.boundaries import (
+    Closure,
+    boundary_mask,
+    partition,
+    probability_by_tiles,
+)
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 
 CLOSURE = Closure(blur=0.3, inside=0.15, smallest=0.7, weakest=0.15)
@@ -29,9 +34,9 @@ class Network(NetworkMethod):
             (probability,) = network.run(("float32", part.shape), image=part)
             return probability
 
-        return tilewise(inputs.image, boundary)
+        return probability_by_tiles(inputs.image, boundary)
 
     def predict(self, inputs: Micrograph) -> Boundaries:
         probability = self.probability(inputs)
         labels = partition(probability, self.closure)
-        return Boundaries(marked(probability, labels, self.threshold), labels)
+        return Boundaries(boundary_mask(probability, labels, self.threshold), labels)

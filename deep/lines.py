@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from hvd.toolkit.network import NetworkMethod
-from hvd.toolkit.tasks.lines.filling import filled_by_mask
+from hvd.toolkit.tasks.lines.filling import fill_by_mask
 from hvd.toolkit.tasks.lines.types import Filled, Scans
 
 VIEWS = 1, -1  # as it is, and in a mirror that swaps left and right, which training showed as well
@@ -44,7 +44,7 @@ class Network(NetworkMethod):
 
             return np.concatenate(parts)[:, :, ::view]
 
-        return filled_by_mask(inputs.images, inputs.missing, fill)
+        return fill_by_mask(inputs.images, inputs.missing, fill)
 
 
 @dataclass(frozen=True)

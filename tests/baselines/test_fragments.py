@@ -16,7 +16,7 @@ from hvd.baselines.fragments import (
 )
 from hvd.data.fragments import heaps, samples
 from hvd.toolkit.evaluation import evaluate, summary
-from hvd.toolkit.tasks.fragments.metrics import touching
+from hvd.toolkit.tasks.fragments.metrics import neighbour_pairs
 from hvd.toolkit.tasks.fragments.options import Conditions
 from hvd.toolkit.tasks.fragments.task import TASK
 
@@ -82,7 +82,7 @@ def test_loops_close_round_every_inner_corner_of_the_photographs_and_nowhere_els
     conditions = Conditions(images=2, grid=3, fragment=20, rotate=rotate)
     target = next(heaps(photographs[:, :60, :60], conditions, 1, 0)).target
     true = np.zeros((4, 4 if rotate else 1, 18, 18))
-    for i, side, j, turn in touching(target):
+    for i, side, j, turn in neighbour_pairs(target):
         true[side, turn, i, j] = 1
     support = sum(closing_loops(true))
     # of 12 seams in a 3 x 3 photograph, seen from both sides, 8 end at one inner corner, 4 at two

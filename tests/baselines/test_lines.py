@@ -4,8 +4,8 @@ from skimage.restoration import inpaint_biharmonic
 
 from hvd.baselines import lines as baselines
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.tasks.lines.filling import filled_by_mask
-from hvd.toolkit.tasks.lines.masks import TASK_MASK, scattered, stripes
+from hvd.toolkit.tasks.lines.filling import fill_by_mask
+from hvd.toolkit.tasks.lines.masks import TASK_MASK, random_lines, stripes
 from hvd.toolkit.tasks.lines.types import Scans
 
 SMOOTH = baselines.Linear(), baselines.Cubic(), baselines.Biharmonic(), baselines.Kriging()
@@ -35,7 +35,7 @@ def test_the_biharmonic_surface_is_that_of_scikit_image(heads):
     [
         stripes((40, 50), 1, 2, 90),
         stripes((40, 50), 2, 5, 0),
-        scattered((40, 50), 0.5, True, np.random.default_rng(0)),
+        random_lines((40, 50), 0.5, True, np.random.default_rng(0)),
     ],
 )
 def test_an_even_scan_is_filled_evenly(method, mask):
@@ -90,9 +90,9 @@ def test_what_lmmse_learns_predicts_heads_better_than_their_mean(heads):
 
 def test_scans_are_filled_group_by_group_of_their_masks(heads):
     masks = np.stack([TASK_MASK, stripes((64, 64), 1, 2, 0), TASK_MASK])
-    together = filled_by_mask(np.where(masks, 0, heads[:3]), masks, baselines.smooth)
+    together = fill_by_mask(np.where(masks, 0, heads[:3]), masks, baselines.smooth)
     for k in range(3):
-        alone = filled_by_mask(
+        alone = fill_by_mask(
             np.where(masks, 0, heads[:3])[k : k + 1], masks[k : k + 1], baselines.smooth
         )
         np.testing.assert_allclose(together[k], alone[0], atol=1e-6)
@@ -103,7 +103,7 @@ def test_large_scans_are_filled_in_tiles_that_leave_no_trace():
     image = (0.5 + 0.2 * np.sin(rows) + 0.2 * np.cos(columns)).astype(np.float32)[None]
     mask = stripes((520, 530), 2, 4, 80)[None]
     asked_for = np.where(mask, 0, image)
-    tiled = filled_by_mask(asked_for, mask, baselines.smooth)
+    tiled = fill_by_mask(asked_for, mask, baselines.smooth)
     whole = baselines.smooth(asked_for, mask[0])
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
@@ -112,5 +112,5 @@ def test_a_tile_without_a_measured_pixel_takes_the_mean_of_the_scan():
     image = np.full((1, 600, 600), 0.25, np.float32)
     mask = np.zeros((1, 600, 600), bool)
     mask[:, :560] = True
-    filled = filled_by_mask(np.where(mask, 0, image), mask, baselines.smooth)
+    filled = fill_by_mask(np.where(mask, 0, image), mask, baselines.smooth)
     np.testing.assert_allclose(filled, 0.25, atol=1e-3)

@@ -6,14 +6,14 @@ import pytest
 from hvd.baselines.lines import Biharmonic
 from hvd.deep import lines as deep
 from hvd.toolkit.tasks.lines import filling
-from hvd.toolkit.tasks.lines.masks import TASK_MASK, scattered, stripes
+from hvd.toolkit.tasks.lines.masks import TASK_MASK, random_lines, stripes
 from hvd.toolkit.tasks.lines.types import Scans
 
 MASKS = {
     "task": TASK_MASK,
     "columns": stripes((64, 64), 1, 2, 90),
     "rows": stripes((64, 64), 2, 4, 0),
-    "scattered": scattered((64, 64), 0.3, False, np.random.default_rng(0)),
+    "scattered": random_lines((64, 64), 0.3, False, np.random.default_rng(0)),
     "diagonal": stripes((64, 64), 2, 4, 45),
 }
 

@@ -10,7 +10,7 @@ from hvd.toolkit import registry
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.fragments.types import Heap
 from hvd.toolkit.tasks.grains.types import Micrograph
-from hvd.toolkit.tasks.lines.masks import TASK_MASK, scattered, stripes
+from hvd.toolkit.tasks.lines.masks import TASK_MASK, random_lines, stripes
 from hvd.toolkit.tasks.lines.types import Scans
 from hvd.toolkit.tasks.objects.types import Picture
 
@@ -256,7 +256,7 @@ def test_scans_of_any_size_under_any_mask_get_an_answer(name, shape):
     for mask in (
         stripes(shape, 1, 2, 0),
         stripes(shape, 3, 5, 60),
-        scattered(shape, 0.5, True, rng),
+        random_lines(shape, 0.5, True, rng),
         rng.random(shape) < 0.9,
     ):
         answer = registry.method("lines", name).predict(asked(images, mask))

@@ -18,7 +18,7 @@ from hvd.toolkit.images import decoded, read_array
 from hvd.toolkit.options import parse_shard, two_numbers
 from hvd.toolkit.outputs import cell
 from hvd.toolkit.tasks.grains.sizes import percentiles
-from hvd.toolkit.tasks.lines.masks import described
+from hvd.toolkit.tasks.lines.masks import mask_of_description
 from hvd.toolkit.tasks.objects.dataset import class_names
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
@@ -36,7 +36,7 @@ def test_an_option_is_read_or_refused(text):
     for read in (
         lambda: two_numbers(text, "x"),
         lambda: parse_shard(text),
-        lambda: described(text, (9, 9), np.random.default_rng(0)),
+        lambda: mask_of_description(text, (9, 9), np.random.default_rng(0)),
     ):
         with suppress(ToolkitError):
             read()

@@ -19,7 +19,7 @@ from hvd.deep.training.models.grains import GrainNetwork
 from hvd.deep.training.recipe import Export, Recipe
 from hvd.toolkit.core import Sample
 from hvd.toolkit.processes import start_worker
-from hvd.toolkit.tasks.grains.boundaries import Closure, drawn, marked, partition
+from hvd.toolkit.tasks.grains.boundaries import Closure, boundary_mask, partition, pen_strokes
 from hvd.toolkit.tasks.grains.metrics import boundary_f1, boundary_iou, diameter_error
 from hvd.toolkit.tasks.grains.types import Boundaries
 
@@ -51,7 +51,7 @@ def pooled(k: int) -> tuple[np.ndarray, np.ndarray]:
     """Generated example k, float16 to save memory."""
     rng = np.random.default_rng([1_000_003, k])
     image, labels, pen = polycrystal((POOL_SIDE, POOL_SIDE), rng)
-    return image.astype(np.float16), drawn(labels, pen)
+    return image.astype(np.float16), pen_strokes(labels, pen)
 
 
 def data(folder: Path, part: str) -> Examples | list[Sample]:
@@ -213,7 +213,7 @@ def validate(network: nn.Module, samples: list[Sample]) -> dict[str, float]:
         image = torch.from_numpy(sample.inputs.image.astype(np.float32) / 255)[None, None]
         probability = np.rint(network(image)[0, 0].sigmoid().numpy() * 255).astype(np.uint8)
         labels = partition(probability, Closure())
-        found.append(Boundaries(marked(probability, labels, THRESHOLD), labels))
+        found.append(Boundaries(boundary_mask(probability, labels, THRESHOLD), labels))
 
     network.train()
     real = samples[0].target

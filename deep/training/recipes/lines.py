@@ -23,7 +23,7 @@ from hvd.deep.training.recipe import Export, Recipe
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import read_array
 from hvd.toolkit.processes import start_worker
-from hvd.toolkit.tasks.lines.masks import TASK_MASK, scattered, stripes
+from hvd.toolkit.tasks.lines.masks import TASK_MASK, random_lines, stripes
 
 BATCH = 32
 # generated heads
@@ -146,7 +146,7 @@ def mask(rng: np.random.Generator) -> np.ndarray:
 
     kind = rng.random()
     if kind < 0.3:
-        return scattered((SIDE, SIDE), rng.uniform(0.1, 0.6), bool(rng.random() < 0.5), rng)
+        return random_lines((SIDE, SIDE), rng.uniform(0.1, 0.6), bool(rng.random() < 0.5), rng)
     width = rng.integers(1, 5)
     period = width + rng.integers(1, 5)
     angle = rng.choice([0, 90]) if kind < 0.65 else rng.uniform(0, 180)
@@ -198,7 +198,7 @@ def loss(network: nn.Module, examples: tuple[Tensor, Tensor]) -> tuple[Tensor, d
 OTHERS = {  # masks of other kinds, to choose by as well
     "columns_1_of_2": stripes((SIDE, SIDE), 1, 2, 90),
     "rows_2_of_4": stripes((SIDE, SIDE), 2, 4, 0),
-    "random_lines": scattered((SIDE, SIDE), 0.3, False, np.random.default_rng(0)),
+    "random_lines": random_lines((SIDE, SIDE), 0.3, False, np.random.default_rng(0)),
     "angle_45": stripes((SIDE, SIDE), 2, 4, 45),
 }
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hvd.data.fragments import heaps
-from hvd.toolkit.tasks.fragments.assembly import arranged, assembled
-from hvd.toolkit.tasks.fragments.metrics import METRICS, touching
+from hvd.toolkit.tasks.fragments.assembly import arrangement_of_groups, layout
+from hvd.toolkit.tasks.fragments.metrics import METRICS, neighbour_pairs
 from hvd.toolkit.tasks.fragments.options import Conditions
 from hvd.toolkit.tasks.fragments.types import Arrangement
 
@@ -16,7 +16,7 @@ def true_neighbours(target, turns, certainty=0.9):
     """Probabilities (4, O, n, n) that name the true neighbours, and noise elsewhere."""
     n = len(target.group)
     found = np.random.default_rng(0).uniform(0, 0.05, (4, turns, n, n)).astype(np.float32)
-    for i, side, j, turn in touching(target):
+    for i, side, j, turn in neighbour_pairs(target):
         found[side, turn, i, j] = certainty
     return found
 
@@ -27,7 +27,7 @@ def test_true_neighbours_give_every_photograph_back(photographs, rotate, known):
     sample = next(heaps(photographs, Conditions(images=5, rotate=rotate, known=known), 1, 0))
     neighbours = true_neighbours(sample.target, 4 if rotate else 1)
     same = (sample.target.group[:, None] == sample.target.group).astype(np.float32)
-    answer = arranged(sample.target.group, same, neighbours, sample.inputs)
+    answer = arrangement_of_groups(sample.target.group, same, neighbours, sample.inputs)
     assert SCORES["perfect_images"](sample.target, answer) == 1
     np.testing.assert_array_equal(answer.confidence, 1)
 
@@ -39,22 +39,22 @@ def test_a_photograph_with_missing_fragments_keeps_its_holes(photographs, rotate
     keep = np.flatnonzero(~np.isin(target.row * 4 + target.column, [5, 11]))
     neighbours = true_neighbours(target, 4 if rotate else 1)[:, :, keep[:, None], keep]
     group = np.zeros(len(keep), np.int32)
-    laid = Arrangement(group, *assembled(neighbours, None), group)
-    assert touching(laid) == touching(
+    laid = Arrangement(group, *layout(neighbours, None), group)
+    assert neighbour_pairs(laid) == neighbour_pairs(
         Arrangement(group, target.row[keep], target.column[keep], target.turn[keep], group)
     )
 
 
 def test_nothing_is_laid_outside_the_grid():
     neighbours = np.random.default_rng(0).random((4, 1, 16, 16), np.float32)
-    row, column, _ = assembled(neighbours, 4)
+    row, column, _ = layout(neighbours, 4)
     assert sorted(zip(row, column, strict=True)) == [(r, c) for r in range(4) for c in range(4)]
 
 
 def test_a_single_fragment_lies_at_the_origin():
-    np.testing.assert_array_equal(assembled(np.zeros((4, 1, 1, 1), np.float32), 1), [[0], [0], [0]])
+    np.testing.assert_array_equal(layout(np.zeros((4, 1, 1, 1), np.float32), 1), [[0], [0], [0]])
 
 
 def test_fragments_without_any_neighbour_are_laid_side_by_side():
-    row, column, _ = assembled(np.zeros((4, 1, 6, 6), np.float32), None)
+    row, column, _ = layout(np.zeros((4, 1, 6, 6), np.float32), None)
     assert len(set(zip(row, column, strict=True))) == 6

@@ -6,16 +6,16 @@ from scipy.cluster.hierarchy import fcluster
 from sklearn.metrics import adjusted_rand_score
 
 from hvd.toolkit.tasks.fragments.clustering import (
-    assigned,
+    after_exchanges,
+    after_moves,
+    assignment,
     average_linkage,
-    evidence,
-    filled,
+    evidence_of,
+    evidence_within,
     groups,
-    moved,
+    labels_without_gaps,
     spherical_means,
-    swapped,
-    unit,
-    within,
+    unit_rows,
 )
 
 
@@ -48,42 +48,42 @@ def test_a_known_count_is_kept_even_when_the_affinity_says_nothing():
     assert len(np.unique(groups(affinity, 4, False))) == 4
 
 
-@pytest.mark.parametrize("improve", [moved, swapped])
+@pytest.mark.parametrize("improve", [after_moves, after_exchanges])
 def test_moves_raise_the_evidence_and_end_where_no_single_one_helps(improve):
     affinity, _ = blocks([6] * 5, 1, -1, 3)
-    logits = evidence(affinity)
+    logits = evidence_of(affinity)
     start = np.repeat(np.arange(5, dtype=np.int32), 6)
     found = improve(logits, start)
-    assert within(logits, found) > within(logits, start)
+    assert evidence_within(logits, found) > evidence_within(logits, start)
     np.testing.assert_array_equal(improve(logits, found), found)
-    if improve is swapped:
+    if improve is after_exchanges:
         assert np.bincount(found).tolist() == [6] * 5
         for i in range(30):
             for j in range(i):
                 other = found.copy()
                 other[i], other[j] = found[j], found[i]
-                assert within(logits, other) <= within(logits, found) + 1e-6
+                assert evidence_within(logits, other) <= evidence_within(logits, found) + 1e-6
 
 
 def test_assignment_fills_the_sizes_with_the_largest_total():
     scores = np.array([[3.0, 0], [2, 1.5], [5, 4], [1, 0.2]])
-    np.testing.assert_array_equal(assigned(scores, np.array([2, 2])), [0, 1, 0, 1])
-    np.testing.assert_array_equal(assigned(scores, None), [0, 0, 0, 0])
+    np.testing.assert_array_equal(assignment(scores, np.array([2, 2])), [0, 1, 0, 1])
+    np.testing.assert_array_equal(assignment(scores, None), [0, 0, 0, 0])
 
 
 def test_means_keep_sizes():
-    points = unit(np.random.default_rng(0).standard_normal((30, 3)))
+    points = unit_rows(np.random.default_rng(0).standard_normal((30, 3)))
     assert np.bincount(spherical_means(points, 3, np.array([5, 10, 15]))).tolist() == [5, 10, 15]
 
 
 def test_labels_are_renumbered_without_gaps_and_split_up_to_the_count():
-    np.testing.assert_array_equal(filled(np.array([7, 3, 7]), 0), [1, 0, 1])
-    assert len(np.unique(filled(np.zeros(5, int), 3))) == 3
+    np.testing.assert_array_equal(labels_without_gaps(np.array([7, 3, 7]), 0), [1, 0, 1])
+    assert len(np.unique(labels_without_gaps(np.zeros(5, int), 3))) == 3
 
 
 def test_average_linkage_merges_what_has_most_evidence():
     affinity, labels = blocks([4, 6], 3, -3, 1)
     assert (
-        adjusted_rand_score(labels, fcluster(average_linkage(evidence(affinity)), 2, "maxclust"))
+        adjusted_rand_score(labels, fcluster(average_linkage(evidence_of(affinity)), 2, "maxclust"))
         == 1
     )

@@ -14,7 +14,7 @@ from hvd.toolkit.tasks.grains.boundaries import Closure
 def pattern():
     """Grains int32 (300, 400) from 1 and their boundary probability, drawn with a pen of five pixels."""
     labels, _, _ = tessellation((300, 400), 45, np.random.default_rng(4))
-    return labels, boundaries.drawn(labels, 5).astype(np.uint8) * 255
+    return labels, boundaries.pen_strokes(labels, 5).astype(np.uint8) * 255
 
 
 def agreement(labels, found):
@@ -66,7 +66,7 @@ def test_a_strong_boundary_is_not_merged_across_by_way_of_a_third_grain():
     relief = np.zeros((60, 60), np.uint8)
     relief[:50, 28:32] = 250  # between 1 and 2
     relief[49:51] = 20  # below both
-    found = boundaries.merged(labels.copy(), relief, 0.3)
+    found = boundaries.merge_across_weak_boundaries(labels.copy(), relief, 0.3)
     assert found.max() == 2 and found[0, 0] != found[0, 59]
 
 
@@ -75,10 +75,10 @@ def test_no_boundary_is_one_grain_and_boundary_everywhere_is_none(weakest):
     shape = 50, 70
     one = boundaries.partition(np.zeros(shape, np.uint8), Closure(weakest=weakest))
     assert (one == 1).all()
-    assert not boundaries.lines(one).any() and not boundaries.drawn(one, 5).any()
+    assert not boundaries.lines(one).any() and not boundaries.pen_strokes(one, 5).any()
     none = boundaries.partition(np.full(shape, 255, np.uint8), Closure(weakest=weakest))
     assert none.dtype == np.int32 and not none.any()
-    assert boundaries.marked(np.full(shape, 255, np.uint8), none, 0.5).all()
+    assert boundaries.boundary_mask(np.full(shape, 255, np.uint8), none, 0.5).all()
 
 
 def test_tiles_leave_no_trace_beyond_a_pixel_on_plateaus(pattern, monkeypatch):
@@ -89,7 +89,7 @@ def test_tiles_leave_no_trace_beyond_a_pixel_on_plateaus(pattern, monkeypatch):
     tiled = boundaries.partition(probability, Closure())
     assert tiled.max() == whole.max()
     assert not (tiled != whole)[
-        ~boundaries.drawn(whole, 6)
+        ~boundaries.pen_strokes(whole, 6)
     ].any()  # on the plateau under a pen, a line may fall a pixel aside
     assert (tiled != whole).mean() < 0.01
 
@@ -112,7 +112,7 @@ def test_the_mask_holds_the_lines_and_keeps_near_them(pattern):
         labels.shape,
     )
     speck[inside] = 255
-    mask = boundaries.marked(speck, labels, 0.5)
+    mask = boundaries.boundary_mask(speck, labels, 0.5)
     assert mask[boundaries.lines(labels)].all() and not mask[inside]
     assert (mask & (probability > 0)).sum() > 0.95 * (probability > 0).sum()
 
@@ -125,7 +125,7 @@ def test_the_threshold_of_the_mask_rises_with_the_distance_from_a_line():
     probability[:, line - 4 : line + 6] = 255  # a band of 10
     probability[:, line + 15] = 153  # 0.6: enough up to (0.6 - 0.3) / 0.3 = 1 width from the line
     probability[:, line + 8] = 153
-    mask = boundaries.marked(probability, labels, 0.3)
+    mask = boundaries.boundary_mask(probability, labels, 0.3)
     assert (
         mask[:, line - 4 : line + 6].all()
         and mask[:, line + 8].all()
@@ -138,13 +138,13 @@ def test_a_drawing_is_closed_to_the_middle_of_the_pen(pattern):
     mask = probability > 0
     skeleton = boundaries.skeleton(mask)
     assert boundaries.pen_width(mask, skeleton) == pytest.approx(5, abs=1)
-    assert agreement(labels, boundaries.closed_drawing(mask, skeleton)) > 0.95
+    assert agreement(labels, boundaries.grains_of_drawing(mask, skeleton)) > 0.95
 
 
 def test_an_empty_drawing_is_one_grain_and_a_full_one_none():
     empty, full = np.zeros((40, 40), bool), np.ones((40, 40), bool)
-    assert (boundaries.closed_drawing(empty, boundaries.skeleton(empty)) == 1).all()
-    assert not boundaries.closed_drawing(full, boundaries.skeleton(full)).any()
+    assert (boundaries.grains_of_drawing(empty, boundaries.skeleton(empty)) == 1).all()
+    assert not boundaries.grains_of_drawing(full, boundaries.skeleton(full)).any()
     assert boundaries.pen_width(empty, empty) == 0
 
 

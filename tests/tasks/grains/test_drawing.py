@@ -7,7 +7,7 @@ import hvd
 from hvd.toolkit import pictures, registry
 from hvd.toolkit.core import Floor, Sample
 from hvd.toolkit.tasks.grains import Boundaries, Micrograph
-from hvd.toolkit.tasks.grains.drawing import MISSED, RIGHT, WRONG, compared, draw
+from hvd.toolkit.tasks.grains.drawing import MISSED, RIGHT, WRONG, agreement_picture, draw
 from hvd.toolkit.tasks.grains.metrics import boundary_iou
 
 
@@ -22,7 +22,7 @@ def test_coloured_pixels_are_those_that_the_iou_counts(name, micrograph_sample):
     target = micrograph_sample.target
     answer = registry.method("grains", name).predict(micrograph_sample.inputs)
     black = np.zeros((*target.mask.shape, 3), np.uint8)
-    picture = compared(black, answer.mask, target.mask)
+    picture = agreement_picture(black, answer.mask, target.mask)
     right, wrong, missed = (pixels_like(picture, colour) for colour in (RIGHT, WRONG, MISSED))
     assert right / (right + wrong + missed) == pytest.approx(boundary_iou(target, answer))
     assert (wrong > 0) == (name != "trivial") and (missed > 0) == (name != "everywhere")

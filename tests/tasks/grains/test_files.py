@@ -19,7 +19,7 @@ from roifile import ImagejRoi
 from hvd.data.grains import tessellation
 from hvd.toolkit.cli import cli
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.tasks.grains.boundaries import drawn
+from hvd.toolkit.tasks.grains.boundaries import pen_strokes
 from hvd.toolkit.tasks.grains.charts import ticks
 from hvd.toolkit.tasks.grains.files import measure, write
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
@@ -37,7 +37,7 @@ KINDS = (
 def etched(diameter, seed):
     """A clean micrograph uint8 (240, 240) with dark lines between grains of about that diameter."""
     labels, _, _ = tessellation((240, 240), diameter, np.random.default_rng(seed))
-    image = np.where(drawn(labels, 4), 40, 200) + np.random.default_rng(seed).normal(
+    image = np.where(pen_strokes(labels, 4), 40, 200) + np.random.default_rng(seed).normal(
         0, 4, labels.shape
     )
     return np.clip(image, 0, 255).astype(np.uint8)

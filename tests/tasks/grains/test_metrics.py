@@ -5,7 +5,7 @@ import pytest
 
 from hvd.baselines.trivial import AllBoundary, NoBoundary
 from hvd.data.grains import generated
-from hvd.toolkit.tasks.grains.boundaries import drawn
+from hvd.toolkit.tasks.grains.boundaries import pen_strokes
 from hvd.toolkit.tasks.grains.metrics import (
     METRICS,
     boundary_f1,
@@ -58,15 +58,15 @@ def shifted(target, pixels):
 
 def test_lines_aside_by_less_than_the_tolerance_are_right():
     rows = (np.arange(120)[:, None] // 40 + 1).repeat(120, 1).astype(np.int32)
-    target = Boundaries(drawn(rows, 3), rows, 3.0)
+    target = Boundaries(pen_strokes(rows, 3), rows, 3.0)
     aside = np.roll(rows, 3, axis=0)
     aside[:3] = 1
     beyond = np.roll(rows, 5, axis=0)
     beyond[:5] = 1
-    assert boundary_f1(target, Boundaries(drawn(aside, 3), aside)) == 1
-    assert boundary_f1(target, Boundaries(drawn(beyond, 3), beyond)) == 0
+    assert boundary_f1(target, Boundaries(pen_strokes(aside, 3), aside)) == 1
+    assert boundary_f1(target, Boundaries(pen_strokes(beyond, 3), beyond)) == 0
     half = np.where(rows == 3, 2, rows)
-    assert boundary_f1(target, Boundaries(drawn(half, 3), half)) == pytest.approx(2 / 3)
+    assert boundary_f1(target, Boundaries(pen_strokes(half, 3), half)) == pytest.approx(2 / 3)
 
 
 def test_iou_of_half_the_mask_is_a_half():
@@ -91,13 +91,13 @@ def test_halved_grains_are_an_error_of_their_diameter():
         .repeat(10, 1)
         .astype(np.int32)
     )
-    target, found = (Boundaries(drawn(labels, 3), labels) for labels in (grid, fine))
+    target, found = (Boundaries(pen_strokes(labels, 3), labels) for labels in (grid, fine))
     assert diameter_error(target, found) == pytest.approx(0.5)
     assert grain_count_ratio(target, found) == 4
 
 
 def test_the_tolerance_of_a_drawing_is_half_its_pen_at_least_three():
     rows = (np.arange(200)[:, None] // 50 + 1).repeat(200, 1).astype(np.int32)
-    assert drawing(drawn(rows, 3), None).tolerance == 3
-    assert drawing(drawn(rows, 12), None).tolerance == pytest.approx(6, abs=0.6)
-    assert drawing(drawn(rows, 12), 5).tolerance == 5
+    assert drawing(pen_strokes(rows, 3), None).tolerance == 3
+    assert drawing(pen_strokes(rows, 12), None).tolerance == pytest.approx(6, abs=0.6)
+    assert drawing(pen_strokes(rows, 12), 5).tolerance == 5

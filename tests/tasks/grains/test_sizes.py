@@ -24,7 +24,7 @@ def labels():
 
 
 def test_measures_agree_with_scikit_image(labels):
-    found = sizes.measured(labels)
+    found = sizes.grain_measures(labels)
     for k, region in enumerate(regionprops(labels)):
         assert found.area[k] == region.area
         assert (found.row[k], found.column[k]) == pytest.approx(region.centroid)
@@ -44,17 +44,17 @@ def test_measures_agree_with_scikit_image(labels):
 
 
 def test_measures_do_not_depend_on_the_strips_they_are_taken_in(labels, monkeypatch):
-    whole = sizes.measured(labels)
+    whole = sizes.grain_measures(labels)
     monkeypatch.setattr(sizes, "STRIP", 37 * 700)
     for part, other in zip(
-        vars(whole).values(), vars(sizes.measured(labels)).values(), strict=True
+        vars(whole).values(), vars(sizes.grain_measures(labels)).values(), strict=True
     ):
         np.testing.assert_allclose(part, other)
 
 
 def test_a_disc_has_the_diameter_and_perimeter_of_its_circle():
     rows, columns = np.mgrid[:201, :201] - 100
-    disc = sizes.measured((1 + (np.hypot(rows, columns) <= 80)).astype(np.int32))
+    disc = sizes.grain_measures((1 + (np.hypot(rows, columns) <= 80)).astype(np.int32))
     assert disc.diameter[1] == pytest.approx(160, rel=0.005)
     assert disc.perimeter[1] == pytest.approx(160 * np.pi, rel=0.06)  # four directions only
     assert disc.aspect_ratio[1] == pytest.approx(1)
@@ -67,7 +67,9 @@ def test_orientation_is_that_of_the_long_axis_counter_clockwise_from_horizontal(
         angle = np.radians(degrees)
         along = columns * np.cos(angle) - rows * np.sin(angle)  # rows point down
         across = columns * np.sin(angle) + rows * np.cos(angle)
-        found = sizes.measured((1 + ((along / 60) ** 2 + (across / 20) ** 2 <= 1)).astype(np.int32))
+        found = sizes.grain_measures(
+            (1 + ((along / 60) ** 2 + (across / 20) ** 2 <= 1)).astype(np.int32)
+        )
         assert found.orientation[1] == pytest.approx(degrees, abs=0.5)
         assert found.aspect_ratio[1] == pytest.approx(3, rel=0.02)
 
@@ -106,7 +108,7 @@ def test_a_voronoi_pattern_of_known_density_gives_the_known_number():
         np.pi / 4 / np.sqrt(density), rel=0.05
     )  # of a Poisson-Voronoi tessellation (Meijering, 1953)
     assert low < mean < high
-    summary = sizes.summary(pattern, sizes.measured(pattern), 2.0)
+    summary = sizes.summary(pattern, sizes.grain_measures(pattern), 2.0)
     assert summary["astm_g"]["planimetric"]["mean"] == pytest.approx(
         sizes.g_from_density(density * 1e6 / 4), abs=0.1
     )
@@ -157,7 +159,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(count):
 def test_an_upright_grain_lies_at_90_degrees():
     labels = np.ones((60, 60), np.int32)
     labels[10:50, 25:35] = 2
-    assert sizes.measured(labels).orientation[1] == 90
+    assert sizes.grain_measures(labels).orientation[1] == 90
 
 
 def test_weights_count_as_copies_would():
@@ -193,7 +195,7 @@ def test_the_distance_from_a_normal_distribution_is_that_of_scipy(count):
 
 
 def test_lengths_scale_and_pixels_say_so(labels):
-    grains = sizes.measured(labels)
+    grains = sizes.grain_measures(labels)
     pixels, microns = (
         sizes.summary(labels, grains, None),
         sizes.summary(labels, grains, 0.5),
@@ -216,7 +218,7 @@ def test_lengths_scale_and_pixels_say_so(labels):
 @pytest.mark.parametrize("number", [0, 1])
 def test_no_grain_and_one_grain_have_defined_answers(number):
     labels = np.full((40, 60), number, np.int32)
-    found = sizes.summary(labels, sizes.measured(labels), 0.5)
+    found = sizes.summary(labels, sizes.grain_measures(labels), 0.5)
     assert found["grains"] == number and found["whole_grains"] == 0
     assert found["mean_intercept"] is None
     if number:

@@ -8,7 +8,7 @@ import tifffile
 from hvd.toolkit import registry
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.prediction import predicted
-from hvd.toolkit.tasks.lines.masks import TASK_MASK, described, stripes
+from hvd.toolkit.tasks.lines.masks import TASK_MASK, mask_of_description, stripes
 from hvd.toolkit.tasks.lines.options import InputOptions
 from hvd.toolkit.tasks.lines.task import TASK
 
@@ -425,7 +425,7 @@ def test_uncertainty_of_images_is_images(damaged, tmp_path):
 
 @pytest.mark.parametrize("mask", ["task", "2/4@45"])
 def test_a_mask_may_be_described(mask, heads, tmp_path):
-    hidden = described(mask, (64, 64), None)
+    hidden = mask_of_description(mask, (64, 64), None)
     array = np.where(hidden, 0.5, heads)  # no zeros: nothing tells what is missing but the mask
     record = run(saved(tmp_path, array), tmp_path, InputOptions(mask=mask))
     assert record["mask"] == f"given: {mask}" and record["missing_share"] == pytest.approx(

@@ -1,7 +1,8 @@
-"""From an affinity between fragments to groups: spectral start, then moves that raise the evidence within groups.
+"""Group fragments by their affinity: a spectral start, then moves that raise the evidence.
 
-Affinities are probabilities in [0, 1] that two fragments come from one photograph; their logits, summed over the pairs of a
-group, are the objective (correlation clustering, Bansal et al., 2004). Labels are int32 from 0, without gaps.
+An affinity is the probability, in [0, 1], that two fragments come from one photograph. Its logit is
+the evidence for that; the objective is the evidence summed over the pairs within groups
+(correlation clustering, Bansal et al., 2004). Labels are int32 from 0, without gaps.
 """
 
 import numpy as np
@@ -9,42 +10,66 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import squareform
 
-MEAN_ROUNDS, MOVE_ROUNDS = 12, 1000  # most; both end by themselves long before
+# Upper limits; both loops end by themselves long before.
+MEAN_ROUNDS = 12
+MOVE_ROUNDS = 1000
+
 MOST_GROUPS = 50
-PATIENCE = 10  # larger numbers of groups that are tried after the best so far
-LENIENCY = 1.0  # added to logits when the number of groups is judged: members that none claims surely are no groups of their own
-GROUP_COST = 25.0  # evidence that a further group must add; both chosen on validation photographs
-EVIDENCE_LIMIT = 6.0  # logits beyond are certain enough: one wrong pair must not outweigh a group
+PATIENCE = 10  # how many larger numbers of groups are tried after the best one so far
+
+# When the number of groups is chosen, LENIENCY is added to all logits, so that fragments which no
+# group claims do not become groups of their own, and a further group must add GROUP_COST of
+# evidence. Both were chosen on validation photographs.
+LENIENCY = 1.0
+GROUP_COST = 25.0
+
+EVIDENCE_LIMIT = 6.0  # logits are limited to this: one wrong pair must not outweigh a group
 
 
 def groups(affinity: np.ndarray, images: int | None, equal: bool) -> np.ndarray:
-    """Labels int32 (n,) from an affinity (n, n), with the number of groups and their equal size known or not.
+    """Group fragments by their affinity.
 
-    An unknown number is the one, up to MOST_GROUPS, whose groups hold the most evidence, each group at a cost.
+    Parameters
+    ----------
+    affinity : (n, n) in [0, 1].
+    images : the number of groups; None when unknown, then up to MOST_GROUPS are tried.
+    equal : whether all groups have the same size; needs `images`.
+
+    Returns
+    -------
+    Labels int32 (n,).
     """
-    logits = evidence(affinity)
+    logits = evidence_of(affinity)
     count = len(logits)
     if images == 1:
         return np.zeros(count, np.int32)
+
     if equal:
         points = spectral_embedding(affinity, images)
-        return swapped(logits, spherical_means(points, images, np.full(images, count // images)))
+        sizes = np.full(images, count // images)
+        return after_exchanges(logits, spherical_means(points, images, sizes))
 
     if images:
-        return grouped(
-            logits, spectral_embedding(affinity, images), average_linkage(logits), images
-        )
+        points = spectral_embedding(affinity, images)
+        return best_labels(logits, points, average_linkage(logits), images)
 
+    return groups_of_unknown_number(affinity, logits)
+
+
+def groups_of_unknown_number(affinity: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Labels int32 (n,) of the number of groups that hold the most evidence, at a cost for each."""
+    count = len(logits)
     most = min(count, MOST_GROUPS)
     points = spectral_embedding(affinity, most)
     tree = average_linkage(logits)
+
     lenient = logits + LENIENCY * (1 - np.eye(count))
     best = np.zeros(count, np.int32)
-    highest = within(lenient, best) - GROUP_COST
+    highest = evidence_within(lenient, best) - GROUP_COST
 
     for images in range(2, most + 1):
-        labels = grouped(logits, points, tree, images)
-        score = within(lenient, labels) - GROUP_COST * images
+        labels = best_labels(logits, points, tree, images)
+        score = evidence_within(lenient, labels) - GROUP_COST * images
         if score > highest:
             best = labels
             highest = score
@@ -54,26 +79,25 @@ def groups(affinity: np.ndarray, images: int | None, equal: bool) -> np.ndarray:
     return best
 
 
-def grouped(logits: np.ndarray, points: np.ndarray, tree: np.ndarray, images: int) -> np.ndarray:
-    """The better of two starts, spectral and average linkage, after moves; sizes are free."""
-    starts = (
-        spherical_means(unit(points[:, :images]), images, None),
-        fcluster(tree, images, "maxclust"),
-    )
+def best_labels(
+    logits: np.ndarray, points: np.ndarray, tree: np.ndarray, images: int
+) -> np.ndarray:
+    """Labels of groups of any size: the better of two starts, spectral and average linkage."""
+    spectral = spherical_means(unit_rows(points[:, :images]), images, None)
+    linked = fcluster(tree, images, "maxclust")
 
-    return max(
-        (moved(logits, filled(start, images)) for start in starts),
-        key=lambda labels: within(logits, labels),
-    )
+    first = after_moves(logits, labels_without_gaps(spectral, images))
+    second = after_moves(logits, labels_without_gaps(linked, images))
+    return max((first, second), key=lambda labels: evidence_within(logits, labels))
 
 
-def unit(points: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1."""
+def unit_rows(points: np.ndarray) -> np.ndarray:
+    """Scale rows to length 1."""
     return points / (np.linalg.norm(points, axis=-1, keepdims=True) + 1e-12)
 
 
-def evidence(affinity: np.ndarray) -> np.ndarray:
-    """Logits (n, n) of an affinity, symmetric, limited, zero on the diagonal."""
+def evidence_of(affinity: np.ndarray) -> np.ndarray:
+    """Logits (n, n) of an affinity: symmetric, limited, zero on the diagonal."""
     limit = 1 / (1 + np.exp(EVIDENCE_LIMIT))
     p = np.clip((affinity + affinity.T) / 2, limit, 1 - limit).astype(np.float64)
     logits = np.log(p / (1 - p))
@@ -82,18 +106,24 @@ def evidence(affinity: np.ndarray) -> np.ndarray:
 
 
 def spectral_embedding(affinity: np.ndarray, dimensions: int) -> np.ndarray:
-    """Unit rows (n, dimensions) of the normalised affinity's leading eigenvectors, largest first (Ng, Jordan & Weiss, 2001)."""
+    """Unit rows (n, dimensions) of the leading eigenvectors of the normalised affinity.
+
+    The largest eigenvalue comes first. Source: Ng, Jordan & Weiss, 2001.
+    """
     weights = (affinity + affinity.T).astype(np.float64) / 2
     np.fill_diagonal(weights, 0)
     scale = 1 / np.sqrt(weights.sum(1) + 1e-9)
-    _, vectors = np.linalg.eigh(
-        weights * scale[:, None] * scale[None]
-    )  # SciPy's subset driver fails on nearly equal eigenvalues
-    return unit(vectors[:, : -dimensions - 1 : -1])
+
+    # All eigenvectors: SciPy's driver for a subset fails on nearly equal eigenvalues.
+    _, vectors = np.linalg.eigh(weights * scale[:, None] * scale[None])
+    return unit_rows(vectors[:, : -dimensions - 1 : -1])
 
 
 def farthest_points(points: np.ndarray, count: int) -> np.ndarray:
-    """Indices of `count` rows, each the one least like those chosen before; the first is the most central."""
+    """Indices of `count` rows, each the one least like those chosen before.
+
+    The first is the row most like the mean.
+    """
     chosen = [int(np.argmax(points @ points.mean(0)))]
     nearest = points @ points[chosen[0]]
     while len(chosen) < count:
@@ -102,10 +132,15 @@ def farthest_points(points: np.ndarray, count: int) -> np.ndarray:
     return np.array(chosen)
 
 
-def assigned(scores: np.ndarray, sizes: np.ndarray | None) -> np.ndarray:
-    """Group of every row under scores (n, k): the best, or, with sizes (k,), the best assignment that fills them."""
+def assignment(scores: np.ndarray, sizes: np.ndarray | None) -> np.ndarray:
+    """The group of every row, by its scores (n, k) for the groups.
+
+    Each row goes to its best group; with sizes (k,), rows go so that the groups have these sizes
+    and the sum of the scores is greatest.
+    """
     if sizes is None:
         return scores.argmax(1).astype(np.int32)
+
     slots = np.repeat(np.arange(len(sizes)), sizes)
     rows, columns = linear_sum_assignment(scores[:, slots], maximize=True)
     labels = np.empty(len(scores), np.int32)
@@ -114,44 +149,46 @@ def assigned(scores: np.ndarray, sizes: np.ndarray | None) -> np.ndarray:
 
 
 def spherical_means(points: np.ndarray, count: int, sizes: np.ndarray | None) -> np.ndarray:
-    """k-means on unit vectors from farthest points, with the sizes kept when they are known."""
+    """k-means on unit vectors, started at farthest points; keeps the sizes when they are known."""
     centres = points[farthest_points(points, count)]
     labels = None
+
     for _ in range(MEAN_ROUNDS):
         previous = labels
-        labels = assigned(points @ centres.T, sizes)
+        labels = assignment(points @ centres.T, sizes)
         if previous is not None and np.array_equal(previous, labels):
             break
-        centres = np.stack(
-            [
-                points[labels == k].sum(0) if (labels == k).any() else centres[k]
-                for k in range(count)
-            ]
-        )
-        centres = unit(centres)
+        sums = centres.copy()  # an empty group keeps its centre
+        for k in np.unique(labels):
+            sums[k] = points[labels == k].sum(0)
+        centres = unit_rows(sums)
 
     return labels
 
 
-def within(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Evidence summed over the pairs of each group: the objective."""
+def evidence_within(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The objective: evidence summed over the pairs within groups."""
     return float((logits * (labels[:, None] == labels[None])).sum() / 2)
 
 
 def average_linkage(logits: np.ndarray) -> np.ndarray:
-    """The tree of groups merged by their mean evidence, as SciPy's `linkage` gives it."""
+    """The tree that merges groups by their mean evidence, in the form of SciPy's `linkage`."""
     return linkage(squareform(logits.max() - logits, checks=False), "average")
 
 
-def filled(labels: np.ndarray, count: int) -> np.ndarray:
-    """Labels from 0 without gaps; when fewer than `count` groups are in use, members of the largest go to new ones."""
+def labels_without_gaps(labels: np.ndarray, count: int) -> np.ndarray:
+    """Renumber labels from 0, and make sure that there are `count` groups.
+
+    A missing group gets a member of the largest one.
+    """
     labels = np.unique(labels, return_inverse=True)[1].astype(np.int32)
     for new in range(labels.max() + 1, count):
-        labels[np.flatnonzero(labels == np.bincount(labels).argmax())[-1]] = new
+        largest = np.bincount(labels).argmax()
+        labels[np.flatnonzero(labels == largest)[-1]] = new
     return labels
 
 
-def moved(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def after_moves(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Single moves between groups, best first, while the evidence within groups rises and none runs empty."""
     labels = labels.copy()
     # (n, k): evidence of each fragment for each group
@@ -170,7 +207,7 @@ def moved(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return labels
 
 
-def swapped(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def after_exchanges(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Exchanges of two fragments between groups, best first, while the evidence within groups rises (Kernighan & Lin, 1970)."""
     labels = labels.copy()
     gain = logits @ np.eye(labels.max() + 1)[labels]

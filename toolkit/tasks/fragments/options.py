@@ -1,14 +1,15 @@
-"""What can be said about a heap of fragments, and how heaps are made of photographs."""
+"""Options of `fragments`: what is known of a heap, and how sample heaps are made."""
 
 from dataclasses import dataclass
 
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.options import ImageOptions, option
 
-# pixels across a fragment
+# Pixels along a side of a fragment, and of a photograph.
 SMALLEST = 4
 LARGEST = 256
-WIDEST = 1024  # pixels across a photograph
+WIDEST = 1024
+
 MOST = 2000  # fragments in a heap: memory grows with their square
 
 PREDICT = "Group fragments by photograph, and put each photograph together."
@@ -24,7 +25,7 @@ class InputOptions(ImageOptions):
     images: int = option(10, "Photographs in a heap.", low=1, high=MOST)
     known: str = option(
         "sizes",
-        "What is known: the number of photographs and that each gave the same number of fragments; only the number; neither.",
+        "What you know: sizes = how many photographs, all of the same size; count = how many; nothing.",
         choices=("sizes", "count", "nothing"),
     )
     rotate: bool = option(False, "Fragments may be turned by quarter turns.")

@@ -9,7 +9,7 @@ from hvd.toolkit.tasks.fragments.types import Arrangement, Heap, check_fits, hea
 
 
 def finish(arrangement: Arrangement, heap: Heap) -> Arrangement:
-    """The arrangement, once it fits the heap."""
+    """Check that the arrangement fits the heap."""
     check_fits(arrangement, heap)
     return arrangement
 

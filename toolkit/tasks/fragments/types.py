@@ -1,4 +1,4 @@
-"""What methods for `fragments` are shown, and what they return."""
+"""What methods for `fragments` receive, and what they return."""
 
 from dataclasses import dataclass, field
 
@@ -12,10 +12,20 @@ STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # (row, column) across side 0, 1, 2,
 
 @dataclass(frozen=True)
 class Heap:
-    """Inputs: fragments uint8 (n, s, s, 3), kept as a read-only view; whether they may be turned; the number of photographs, None
-    when unknown; whether each photograph gave the same number of fragments; and the fragments' file names, when they have some.
+    """Inputs for `fragments`, checked when created.
 
-    Raises ToolkitError unless methods can answer the heap.
+    Attributes
+    ----------
+    fragments : uint8 (n, s, s, 3), RGB, kept as a read-only view.
+    turned : whether fragments may be turned by quarter turns.
+    images : the number of photographs; None when unknown.
+    equal : whether each photograph gave the same number of fragments.
+    names : file names of the fragments, when they have some.
+
+    Raises
+    ------
+    ToolkitError
+        When the fragments are of another type or shape, or contradict what is known.
     """
 
     fragments: np.ndarray
@@ -27,54 +37,58 @@ class Heap:
     def __post_init__(self) -> None:
         fragments = self.fragments
         if not isinstance(fragments, np.ndarray) or fragments.dtype != np.uint8:
-            found = getattr(fragments, "dtype", type(fragments).__name__)
+            kind = getattr(fragments, "dtype", type(fragments).__name__)
             raise ToolkitError(
-                f"Fragments are {found}, not uint8.", "Give colours from 0 to 255 as uint8."
+                f"Fragments are {kind}, not uint8.", "Give colours from 0 to 255 as uint8."
             )
 
         if fragments.ndim != 4 or fragments.shape[3] != 3:
-            raise ToolkitError(
-                f"Fragments have the shape {fragments.shape}.",
-                "Give colour fragments: (n, s, s, 3).",
-            )
+            reason = f"Fragments have the shape {fragments.shape}."
+            raise ToolkitError(reason, "Give colour fragments: (n, s, s, 3).")
 
         if fragments.shape[1] != fragments.shape[2]:
-            raise ToolkitError(
-                f"Fragments are {fragments.shape[2]} x {fragments.shape[1]} pixels.",
-                "Give square fragments.",
-            )
+            reason = f"Fragments are {fragments.shape[2]} x {fragments.shape[1]} pixels."
+            raise ToolkitError(reason, "Give square fragments.")
 
         count, size = fragments.shape[:2]
         if not 2 <= count <= MOST:
-            raise ToolkitError(
-                f"The heap has {count} fragment{'s' * (count != 1)}.", f"Give 2 to {MOST}."
-            )
+            reason = f"The heap has {count} fragment{'s' * (count != 1)}."
+            raise ToolkitError(reason, f"Give 2 to {MOST}.")
 
         if not SMALLEST <= size <= LARGEST:
-            raise ToolkitError(
-                f"Fragments are {size} pixels wide.", f"Give {SMALLEST} to {LARGEST}."
-            )
+            reason = f"Fragments are {size} pixels wide."
+            raise ToolkitError(reason, f"Give {SMALLEST} to {LARGEST}.")
 
-        if self.images is not None and not 1 <= self.images <= count:
-            raise ToolkitError(
-                f"{self.images} photographs cannot have given {count} fragments.", "Check --images."
-            )
+        self.check_known(count)
 
-        if self.equal and (self.images is None or count % self.images):
-            raise ToolkitError(
-                f"{count} fragments are not the same number from each of {self.images} photographs.",
-                "Check --images, or give --known count (or nothing).",
-            )
-
+        # Methods must not change what others are shown.
         view = fragments.view()
         view.flags.writeable = False
         object.__setattr__(self, "fragments", view)
 
+    def check_known(self, count: int) -> None:
+        """Raise ToolkitError when what is known cannot be true of that many fragments."""
+        if self.images is not None and not 1 <= self.images <= count:
+            reason = f"{self.images} photographs cannot have given {count} fragments."
+            raise ToolkitError(reason, "Check --images.")
+
+        if self.equal and (self.images is None or count % self.images):
+            photographs = f"{self.images} photographs"
+            reason = f"{count} fragments are not the same number from each of {photographs}."
+            raise ToolkitError(reason, "Check --images, or give --known count (or nothing).")
+
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Target and prediction, five arrays (n,): group, row and column in its photograph, quarter turns, and confidence in [0, 1],
-    the mean probability that the fragment belongs with the others of its group, 0 for a fragment alone."""
+    """Groups and places of the fragments: what methods return, and the ground truth.
+
+    Attributes
+    ----------
+    group, row, column : int32 (n,) from 0: the photograph, and the place in it.
+    turn : int32 (n,), counter-clockwise quarter turns after the cut.
+    confidence : (n,) in [0, 1], the mean probability that the fragment belongs with the others
+        of its group; 0 for a fragment alone.
+    """
 
     group: np.ndarray
     row: np.ndarray
@@ -84,13 +98,13 @@ class Arrangement:
 
 
 def heap_of(fragments: np.ndarray, options: InputOptions, names: tuple[str, ...] = ()) -> Heap:
-    """The heap as a method is shown it: fragments with what is known of them."""
+    """A heap of fragments with what the options say is known of them."""
     images = None if options.known == "nothing" else options.images
     return Heap(fragments, options.rotate, images, options.known == "sizes", names)
 
 
 def grid_of(heap: Heap) -> int | None:
-    """Fragments along a side of each photograph, when what is known tells."""
+    """Fragments along a side of each photograph; None when that is not known."""
     if not heap.equal:
         return None
     side = round((len(heap.fragments) / heap.images) ** 0.5)

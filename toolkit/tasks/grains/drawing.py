@@ -1,4 +1,4 @@
-"""Pictures of micrographs, their boundaries and their grain sizes."""
+"""Draw micrographs, their boundaries and their grain sizes."""
 
 from typing import Any
 
@@ -14,9 +14,11 @@ from hvd.toolkit.tasks.grains.sizes import Grains
 from hvd.toolkit.tasks.grains.types import Boundaries
 
 MOST_SHOWN = 25_000_000  # pixels of an overlay; larger micrographs are shown smaller
-LEAST_WIDTH = 480  # pixels of an overlay: room for its key
-CUT = 600, 800  # rows and columns of a micrograph that are drawn, from its middle
+LEAST_WIDTH = 480  # pixels: an overlay needs this for its colour key
+CUT = 600, 800  # rows and columns, from the middle of a micrograph, that `show` draws
 TITLE = 420  # pixels that a panel's title takes
+
+# Colours of predicted boundaries.
 RIGHT = (30, 100, 230)
 WRONG = pictures.RED
 MISSED = (250, 200, 0)
@@ -25,7 +27,7 @@ MISSED = (250, 200, 0)
 def draw(sample: Sample, predictions: dict[str, Boundaries]) -> np.ndarray:
     """The middle of the micrograph, every method's boundaries on it, and the truth.
 
-    Returns uint8 (H, W, 3). The pixels that are coloured are those that the IoU counts.
+    Returns RGB uint8 (H, W, 3). The coloured pixels are those that the IoU counts.
     """
     image = sample.inputs.image
     target = sample.target
@@ -33,24 +35,24 @@ def draw(sample: Sample, predictions: dict[str, Boundaries]) -> np.ndarray:
     middle = tuple(slice(start, start + cut) for start, cut in zip(starts, CUT, strict=True))
 
     ground = grey(image[middle])
+    truth = target.mask[middle]
     parts = [("micrograph", ground)]
     for name, answer in predictions.items():
         title = f"{name}   IoU {boundary_iou(target, answer):.3f}"
-        parts.append((title, compared(ground, answer.mask[middle], target.mask[middle])))
+        parts.append((title, agreement_picture(ground, answer.mask[middle], truth)))
+    parts.append(("truth", agreement_picture(ground, truth, truth)))
 
-    parts.append(("truth", compared(ground, target.mask[middle], target.mask[middle])))
-
-    caption = "blue: boundary, found; red: none is there; yellow: missed"
+    caption = "blue: boundary, right; red: none is there; yellow: missed"
     height, width = ground.shape[:2]
     if (height, width) != image.shape:
-        shown = f"{height} x {width} of {image.shape[0]} x {image.shape[1]} pixels"
-        caption += f". Shown: the middle, {shown}; scores are of the whole."
+        part = f"{height} x {width} of {image.shape[0]} x {image.shape[1]} pixels"
+        caption += f". Shown: the middle, {part}; scores are of the entire image."
 
     return pictures.panels(parts, caption, cell=(height, max(width, TITLE)))
 
 
-def compared(ground: np.ndarray, mask: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """A picture with the pixels of two boundary masks coloured by whether they agree."""
+def agreement_picture(ground: np.ndarray, mask: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Colour the pixels of two boundary masks on a picture by whether they agree."""
     colours = ground.copy()
     for where, colour in ((mask & truth, RIGHT), (mask & ~truth, WRONG), (truth & ~mask, MISSED)):
         colours[where] = colour
@@ -58,99 +60,96 @@ def compared(ground: np.ndarray, mask: np.ndarray, truth: np.ndarray) -> np.ndar
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, diameters: np.ndarray, unit: str) -> np.ndarray:
-    """The micrograph with its boundaries in red and grains tinted by diameter, a key below: uint8 (H, W, 3)."""
-    every = int(np.ceil(np.sqrt(labels.size / MOST_SHOWN)))
-    image = image[::every, ::every]
-    labels = labels[::every, ::every]
-    shown = grey(image)
+    """The micrograph with red boundaries and grains tinted by diameter, and a colour key below.
 
-    if len(diameters) > 1 and diameters.min() < diameters.max():
+    Returns RGB uint8 (H, W, 3).
+    """
+    # Large micrographs are thinned out.
+    every = int(np.ceil(np.sqrt(labels.size / MOST_SHOWN)))
+    labels = labels[::every, ::every]
+    picture = grey(image[::every, ::every])
+
+    is_tinted = len(diameters) > 1 and diameters.min() < diameters.max()
+    if is_tinted:
         low = np.log(diameters.min())
         high = np.log(diameters.max())
         share = np.concatenate([[0], (np.log(diameters) - low) / (high - low)])
-        tints = tint(share)
-        shown = cv2.addWeighted(shown, 0.6, np.take(tints, labels, axis=0), 0.4, 0)
-        shown = cv2.copyMakeBorder(
-            shown,
-            0,
-            0,
-            0,
-            max(0, LEAST_WIDTH - shown.shape[1]),
-            cv2.BORDER_CONSTANT,
-            value=(255, 255, 255),
-        )
-        legend = key(
-            shown.shape[1],
-            shown.shape[0],
-            f"{diameters.min():.3g} {unit}",
-            f"{diameters.max():.3g} {unit}",
-            "equivalent diameter",
-        )
-    else:
-        legend = np.zeros((0, shown.shape[1], 3), np.uint8)
+        tints = np.take(tint(share), labels, axis=0)
+        picture = cv2.addWeighted(picture, 0.6, tints, 0.4, 0)
 
-    shown[:, : labels.shape[1]][lines(labels)] = pictures.RED
-    return np.vstack([shown, legend])
+        room = max(0, LEAST_WIDTH - picture.shape[1])
+        white = (255, 255, 255)
+        picture = cv2.copyMakeBorder(picture, 0, 0, 0, room, cv2.BORDER_CONSTANT, value=white)
+
+    picture[:, : labels.shape[1]][lines(labels)] = pictures.RED
+    if not is_tinted:
+        return picture
+
+    least = f"{diameters.min():.3g} {unit}"
+    greatest = f"{diameters.max():.3g} {unit}"
+    height, width = picture.shape[:2]
+    return np.vstack([picture, key(width, height, least, greatest, "equivalent diameter")])
 
 
 def distribution(
-    name: str, grains: Grains, found: dict[str, Any], scale: Any, unit: str
+    name: str, grains: Grains, values: dict[str, Any], scale: Any, unit: str
 ) -> np.ndarray:
-    """Histogram and cumulative share of the equivalent diameters, by number and by area: uint8 (H, W, 3)."""
-    if not found["diameter"]:
+    """Histogram and cumulative share of the equivalent diameters, by number and by area.
+
+    Parameters
+    ----------
+    name : of the micrograph.
+    grains : their sizes in pixels.
+    values : the summary of these grains, as `sizes.summary` gives it.
+    scale : micrometres per pixel and its source.
+    unit : "um" or "px".
+
+    Returns
+    -------
+    RGB uint8 (H, W, 3).
+    """
+    if not values["diameter"]:
         return chart([], [], f"{name}: no grain", "")
-    kept = ~grains.touches_frame if found["whole_grains"] else np.ones(len(grains.area), bool)
-    each = scale.micrometres_per_pixel or 1
-    diameters = grains.diameter[kept] * each
-    areas = grains.area[kept]
-    edges = np.geomspace(
-        diameters.min() * 0.98,
-        diameters.max() * 1.02,
-        int(np.clip(2 * len(diameters) ** (1 / 3), 6, 40)) + 1,
-    )
+
+    # Grains that the frame cuts count only when there are no others.
+    counted = ~grains.touches_frame if values["whole_grains"] else np.ones(len(grains.area), bool)
+    pixel = scale.micrometres_per_pixel or 1
+    diameters = grains.diameter[counted] * pixel
+    areas = grains.area[counted]
+
+    bins = int(np.clip(2 * len(diameters) ** (1 / 3), 6, 40))
+    edges = np.geomspace(diameters.min() * 0.98, diameters.max() * 1.02, bins + 1)
+    order = np.argsort(diameters)
+
     bars = []
     curves = []
+    for weighting, weights in (("number", np.ones(len(areas))), ("area", areas)):
+        heights = np.histogram(diameters, edges, weights=weights)[0] / weights.sum()
+        bars.append((f"by {weighting}", edges, heights))
+        d50 = values["diameter"][f"{weighting}_weighted"]["d50"]
+        shares = np.cumsum(weights[order]) / weights.sum()
+        curves.append((f"by {weighting}, D50 {d50:.3g} {unit}", diameters[order], shares))
 
-    for title, weights in (("by number", np.ones(len(areas))), ("by area", areas)):
-        d50 = found["diameter"]["number_weighted" if title == "by number" else "area_weighted"][
-            "d50"
-        ]
-        bars.append(
-            (title, edges, np.histogram(diameters, edges, weights=weights)[0] / weights.sum())
-        )
-        order = np.argsort(diameters)
-        curves.append(
-            (
-                f"{title}, D50 {d50:.3g} {unit}",
-                diameters[order],
-                np.cumsum(weights[order]) / weights.sum(),
-            )
-        )
+    which = "whole grains" if values["whole_grains"] else "grains, all cut by the frame"
+    title = f"{name}: {len(areas)} {which}"
+    if values["astm_g"]:
+        title += f", ASTM G {values['astm_g']['planimetric']['mean']:.1f}"
+    if scale.micrometres_per_pixel:
+        title += f"; {pixel:.4g} um a pixel ({scale.source})"
+    else:
+        title += "; no scale: lengths in pixels"
 
-    which = "whole grains" if found["whole_grains"] else "grains, all cut by the frame"
-    g = found["astm_g"]["planimetric"] if found["astm_g"] else None
-    number = f", ASTM G {g['mean']:.1f}" if g else ""
-    each = (
-        f"{each:.4g} um a pixel ({scale.source})"
-        if scale.micrometres_per_pixel
-        else "no scale: lengths in pixels"
-    )
-
-    return chart(
-        bars,
-        curves,
-        f"{name}: {len(areas)} {which}{number}; {each}",
-        f"equivalent diameter, {unit}",
-    )
+    return chart(bars, curves, title, f"equivalent diameter, {unit}")
 
 
 def grey(image: np.ndarray) -> np.ndarray:
-    """A grey image (H, W) of any range as uint8 (H, W, 3), its darkest and brightest two hundredths cut off."""
+    """A grey image (H, W) of any range as RGB uint8 (H, W, 3).
+
+    The darkest and the brightest half per cent of the pixels are cut off.
+    """
     low, high = np.percentile(image[:: max(1, len(image) // 500)], [0.5, 99.5])
-    shown = np.clip((image.astype(np.float32) - low) * (255 / max(high - low, 1)), 0, 255).astype(
-        np.uint8
-    )
-    return cv2.cvtColor(shown, cv2.COLOR_GRAY2RGB)
+    levels = (image.astype(np.float32) - low) * (255 / max(high - low, 1))
+    return cv2.cvtColor(np.clip(levels, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2RGB)
 
 
 def tint(share: np.ndarray) -> np.ndarray:
@@ -160,20 +159,23 @@ def tint(share: np.ndarray) -> np.ndarray:
 
 
 def key(width: int, picture_height: int, low: str, high: str, title: str) -> np.ndarray:
-    """A strip that explains `tint`, below a picture of that height: its colours between the two
-    values they stand for."""
+    """A strip that explains the tints: all colours between the two values they stand for.
+
+    It goes below a picture of that width and height; returns RGB uint8 (h, width, 3).
+    """
     scale = max(0.5, min(width / 1600, picture_height / 160))
     height = int(40 * scale)
     strip = np.full((height, width, 3), pictures.PAPER, np.uint8)
+
     left = width // 3
     right = width * 2 // 3
-    middle = int(height * 0.68)
     strip[height // 4 : height * 3 // 4, left:right] = tint(np.linspace(0, 1, right - left))
 
-    for text, x in ((f"{title}: {low}", None), (high, right + int(10 * scale))):
-        across = cv2.getTextSize(text, pictures.FONT, 0.7 * scale, 1)[0][0]
-        pictures.put_text(
-            strip, text, (left - across - int(10 * scale) if x is None else x, middle), 0.7 * scale
-        )
-
+    size = 0.7 * scale
+    gap = int(10 * scale)
+    baseline = int(height * 0.68)
+    text = f"{title}: {low}"
+    text_width = cv2.getTextSize(text, pictures.FONT, size, 1)[0][0]
+    pictures.put_text(strip, text, (left - text_width - gap, baseline), size)
+    pictures.put_text(strip, high, (right + gap, baseline), size)
     return strip

@@ -1,4 +1,4 @@
-"""Micrographs in files, and what `predict grains` leaves for each."""
+"""Read micrographs from files, and write what `predict grains` leaves for each."""
 
 import csv
 import io
@@ -57,7 +57,7 @@ COLUMNS = (
 def read(path: Path, options: InputOptions) -> Micrograph:
     """The micrograph in an image file, without its data bar, and its scale.
 
-    The scale is the one given, or measured on the scale bar, or read from a TIFF's tags.
+    The scale comes from the options, else from a TIFF's tags.
     """
     data = read_bytes(path)
     image = decoded_grey(data, str(path), options.max_pixels)
@@ -66,7 +66,7 @@ def read(path: Path, options: InputOptions) -> Micrograph:
 
 
 def from_array(array: np.ndarray, options: InputOptions) -> Micrograph:
-    """The micrograph in an array: grey (H, W), or RGB uint8 (H, W, 3), of which the grey is taken."""
+    """The micrograph in an array: grey (H, W), or RGB uint8 (H, W, 3), which is turned into grey."""
     array = np.asarray(array)
     if array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8:
         array = cv2.cvtColor(array, cv2.COLOR_RGB2GRAY)
@@ -79,15 +79,15 @@ def from_array(array: np.ndarray, options: InputOptions) -> Micrograph:
 
 
 def scale_of(image: np.ndarray, options: InputOptions) -> Scale | None:
-    """The scale that the options say, or that the scale bar shows; None when they name neither."""
+    """The scale by the options, or by the scale bar that they describe; None without either."""
     if options.micrometres_per_pixel:
         return Scale(options.micrometres_per_pixel, "given")
     if not options.scale_bar_micrometres:
         return None
 
+    # The bar usually stands in the data bar, else in the picture.
     above = max(0, len(image) - options.exclude_bottom) if options.exclude_bottom else 0
-
-    try:  # the bar stands in the data bar, or else in the picture
+    try:
         length, row, column = scale_bar(image[above:])
     except ToolkitError:
         if not above:
@@ -101,19 +101,18 @@ def scale_of(image: np.ndarray, options: InputOptions) -> Scale | None:
 
 def micrograph_of(image: np.ndarray, options: InputOptions, scale: Scale, name: str) -> Micrograph:
     """A micrograph without its data bar."""
-    if options.exclude_bottom >= len(image):
-        reason = (
-            f"{name} has {len(image)} rows: --exclude-bottom {options.exclude_bottom} leaves none."
-        )
-        raise ToolkitError(reason, "Give fewer rows.")
-    return Micrograph(image[: len(image) - options.exclude_bottom], scale, name)
+    rows = len(image) - options.exclude_bottom
+    if rows <= 0:
+        excluded = f"--exclude-bottom {options.exclude_bottom} leaves none"
+        raise ToolkitError(f"{name} has {len(image)} rows: {excluded}.", "Give fewer rows.")
+    return Micrograph(image[:rows], scale, name)
 
 
 # --- write
 
 
 def measure(answer: Boundaries, micrograph: Micrograph) -> tuple[dict[str, Any], list[str]]:
-    """Size and scale of the micrograph, and what engineers ask of its grains."""
+    """Values for the record: size and scale of the micrograph, and sizes of its grains."""
     height, width = answer.labels.shape
     scale = micrograph.scale
     values = {
@@ -129,7 +128,7 @@ def measure(answer: Boundaries, micrograph: Micrograph) -> tuple[dict[str, Any],
 def write(
     answer: Boundaries, micrograph: Micrograph, values: dict[str, Any], folder: Path
 ) -> list[str]:
-    """The files of one micrograph in `folder`; returns their names."""
+    """Write the files of one micrograph into `folder`; returns their names."""
     name = micrograph.name
     labels = answer.labels
     grains = answer.grains
@@ -149,7 +148,7 @@ def write(
 
 
 def write_labels(path: Path, labels: np.ndarray, scale: float | None) -> None:
-    """The number of every pixel's grain as TIFF, with the scale in its tags."""
+    """Write the number of every pixel's grain as TIFF, with the scale in its tags."""
     pixels_per_cm = 1e4 / scale if scale else None
     tifffile.imwrite(
         path,
@@ -162,36 +161,25 @@ def write_labels(path: Path, labels: np.ndarray, scale: float | None) -> None:
 
 
 def table(grains: Grains, scale: float, unit: str) -> str:
-    """One grain a row as CSV, lengths in the unit, places in pixels."""
+    """A CSV table with one grain a row: lengths in `unit`, positions in pixels."""
     text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    lengths = f"area_{unit}2", f"diameter_{unit}", f"perimeter_{unit}"
-    rows.writerow(
-        [
-            "grain",
-            "row_px",
-            "column_px",
-            *lengths,
-            "aspect_ratio",
-            "orientation_degrees",
-            "touches_frame",
-        ]
-    )
+    writer = csv.writer(text, lineterminator="\n")
+    sizes = f"area_{unit}2", f"diameter_{unit}", f"perimeter_{unit}"
+    shape = "aspect_ratio", "orientation_degrees", "touches_frame"
+    writer.writerow(["grain", "row_px", "column_px", *sizes, *shape])
 
     for k in range(len(grains.area)):
-        lengths = grains.area[k] * scale**2, grains.diameter[k] * scale, grains.perimeter[k] * scale
-        shape = (
-            f"{grains.aspect_ratio[k]:.3f}",
-            f"{grains.orientation[k]:.1f}",
-            int(grains.touches_frame[k]),
-        )
-        rows.writerow(
+        writer.writerow(
             [
                 k + 1,
                 f"{grains.row[k]:.1f}",
                 f"{grains.column[k]:.1f}",
-                *(f"{x:.6g}" for x in lengths),
-                *shape,
+                f"{grains.area[k] * scale**2:.6g}",
+                f"{grains.diameter[k] * scale:.6g}",
+                f"{grains.perimeter[k] * scale:.6g}",
+                f"{grains.aspect_ratio[k]:.3f}",
+                f"{grains.orientation[k]:.1f}",
+                int(grains.touches_frame[k]),
             ]
         )
 
@@ -199,24 +187,25 @@ def table(grains: Grains, scale: float, unit: str) -> str:
 
 
 def rois(labels: np.ndarray) -> bytes:
-    """An ImageJ ROI set: the outer outline of every grain along the corners of its pixels, named by its number."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+    """An ImageJ ROI set: the outer outline of every grain, named by its number."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, (rows, columns) in enumerate(find_objects(labels), 1):
-            inside = (labels[rows, columns] == number).astype(np.uint8)
-            twice = cv2.copyMakeBorder(
-                np.kron(inside, np.ones((2, 2), np.uint8)), 1, 1, 1, 1, cv2.BORDER_CONSTANT
-            )
-            outlines, _ = cv2.findContours(twice, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-            # at twice the size, pixel 2k + 1 or 2k + 2 of a corner k
-            outline = max(outlines, key=cv2.contourArea)[:, 0] // 2
-            roi = ImagejRoi.frompoints(
-                outline + np.array([columns.start, rows.start]), name=f"grain-{number:05d}"
-            )
-            roi.roitype, roi.options = (
-                ROI_TYPE.POLYGON,
-                roi.options & ~ROI_OPTIONS.SUB_PIXEL_RESOLUTION,
-            )
+            inside = labels[rows, columns] == number
+            corners = outline_of(inside) + np.array([columns.start, rows.start])
+            roi = ImagejRoi.frompoints(corners, name=f"grain-{number:05d}")
+            roi.roitype = ROI_TYPE.POLYGON
+            roi.options &= ~ROI_OPTIONS.SUB_PIXEL_RESOLUTION
             archive.writestr(zipfile.ZipInfo(f"{roi.name}.roi"), roi.tobytes())
 
-    return packed.getvalue()
+    return buffer.getvalue()
+
+
+def outline_of(inside: np.ndarray) -> np.ndarray:
+    """The outer outline (n, 2), as x and y, of a mask bool (H, W), along the corners of pixels."""
+    # OpenCV's contours run through the centres of pixels. At twice the size, corner k of the
+    # original is the pixel 2k + 1 or 2k + 2, so that halving rounds to the corner.
+    twice = np.kron(inside.astype(np.uint8), np.ones((2, 2), np.uint8))
+    twice = cv2.copyMakeBorder(twice, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    outlines, _ = cv2.findContours(twice, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return max(outlines, key=cv2.contourArea)[:, 0] // 2

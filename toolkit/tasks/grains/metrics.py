@@ -1,27 +1,34 @@
-"""How good boundaries and the grains between them are."""
+"""Scores of predicted boundaries and of the grains between them."""
 
 import cv2
 import numpy as np
 from skimage.metrics import variation_of_information
 
 from hvd.toolkit.core import Metric
-from hvd.toolkit.tasks.grains.sizes import equivalent_diameters, whole
+from hvd.toolkit.tasks.grains.sizes import equivalent_diameters, is_inside_frame
 from hvd.toolkit.tasks.grains.types import Boundaries
 
 
 def boundary_iou(target: Boundaries, prediction: Boundaries) -> float:
-    """Intersection over union of the masks; 1 when neither has a boundary."""
+    """Intersection over union of the masks, 0 to 1; 1 when neither has a boundary.
+
+    >>> labels = np.ones((1, 4), np.int32)
+    >>> drawn = Boundaries(np.array([[True, True, False, False]]), labels)
+    >>> predicted = Boundaries(np.array([[True, False, False, False]]), labels)
+    >>> boundary_iou(drawn, predicted)
+    0.5
+    """
     union = (target.mask | prediction.mask).sum()
     return float((target.mask & prediction.mask).sum() / union) if union else 1.0
 
 
 def share_within(lines: np.ndarray, others: np.ndarray, tolerance: float) -> float:
-    """Share of the pixels of `lines` within `tolerance` pixels of `others`."""
-    return 1 - float(beyond(lines, others, tolerance).sum() / lines.sum())
+    """Share of the pixels of `lines` that lie at most `tolerance` pixels from `others`."""
+    return 1 - float(pixels_beyond(lines, others, tolerance).sum() / lines.sum())
 
 
-def beyond(lines: np.ndarray, others: np.ndarray, tolerance: float) -> np.ndarray:
-    """True where a line has no other within the tolerance."""
+def pixels_beyond(lines: np.ndarray, others: np.ndarray, tolerance: float) -> np.ndarray:
+    """True where a pixel of `lines` is more than `tolerance` pixels away from all `others`."""
     if not others.any():
         return lines
     distance = cv2.distanceTransform((~others).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -29,58 +36,86 @@ def beyond(lines: np.ndarray, others: np.ndarray, tolerance: float) -> np.ndarra
 
 
 def boundary_f1(target: Boundaries, prediction: Boundaries) -> float:
-    """Harmonic mean of the shares of lines found, and of lines right, within the tolerance (Martin et al., PAMI 2004); 1 when
-    neither has a line."""
+    """Harmonic mean of recall and precision of the lines, within the target's tolerance.
+
+    From 0 to 1; 1 when neither has a line. Source: Martin et al., PAMI 2004.
+
+    >>> labels = np.array([[1, 1, 2, 2]], np.int32)
+    >>> halves = Boundaries(labels == 2, labels, tolerance=1)
+    >>> boundary_f1(halves, halves)
+    1.0
+    """
     if not target.lines.any() or not prediction.lines.any():
         return float(not target.lines.any() and not prediction.lines.any())
+
     recall = share_within(target.lines, prediction.lines, target.tolerance)
     precision = share_within(prediction.lines, target.lines, target.tolerance)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def median_diameter(labels: np.ndarray) -> float | None:
-    """Median equivalent diameter in pixels of the whole grains, or of all when none is whole; None without a grain."""
+    """Median equivalent diameter in pixels of the grains inside the frame; None without a grain.
+
+    When the frame cuts every grain, the median is over all of them.
+    """
     if not labels.any():
         return None
     diameters = equivalent_diameters(labels)
-    kept = whole(labels)
-    return float(np.median(diameters[kept] if kept.any() else diameters))
+    inside = is_inside_frame(labels)
+    return float(np.median(diameters[inside] if inside.any() else diameters))
 
 
 def diameter_error(target: Boundaries, prediction: Boundaries) -> float:
-    """Relative error of the median equivalent diameter; 1 when only one of the two has grains."""
-    wanted = median_diameter(target.labels)
-    found = median_diameter(prediction.labels)
-    if wanted is None or found is None:
-        return float(wanted is not found)
-    return abs(found - wanted) / wanted
+    """Relative error of the median equivalent diameter; 1 when only one of the two has grains.
+
+    >>> one = np.ones((4, 4), np.int32)
+    >>> four = np.kron([[1, 2], [3, 4]], np.ones((2, 2))).astype(np.int32)
+    >>> diameter_error(Boundaries(one > 1, one), Boundaries(one > 1, four))
+    0.5
+    """
+    true = median_diameter(target.labels)
+    predicted = median_diameter(prediction.labels)
+    if true is None or predicted is None:
+        return float(true is not predicted)
+    return abs(predicted - true) / true
 
 
 def grain_count_ratio(target: Boundaries, prediction: Boundaries) -> float:
-    """Grains found to each true one; of no true grain, 1 when none was found."""
-    wanted = int(target.labels.max())
-    found = int(prediction.labels.max())
-    return found / wanted if wanted else 1.0 + found
+    """Predicted grains per true grain. Without a true grain: 1 + the number predicted.
+
+    >>> one, two = np.ones((1, 4), np.int32), np.array([[1, 1, 2, 2]], np.int32)
+    >>> grain_count_ratio(Boundaries(one > 1, one), Boundaries(two > 1, two))
+    2.0
+    """
+    true = int(target.labels.max())
+    predicted = int(prediction.labels.max())
+    return predicted / true if true else 1.0 + predicted
 
 
 def information(target: Boundaries, prediction: Boundaries) -> float:
-    """Variation of information, with the last digits of a perfect answer's rounding cut off."""
-    return round(
-        max(0.0, float(sum(variation_of_information(target.labels, prediction.labels)))), 9
-    )
+    """Variation of information between the grains, in bits; 0 for the same grains (Meila, 2007).
+
+    >>> one, two = np.ones((1, 4), np.int32), np.array([[1, 1, 2, 2]], np.int32)
+    >>> information(Boundaries(one > 1, one), Boundaries(two > 1, two))
+    1.0
+    """
+    bits = float(sum(variation_of_information(target.labels, prediction.labels)))
+
+    # Rounding leaves a perfect answer a last digit away from 0.
+    return round(max(0.0, bits), 9)
 
 
 METRICS = (
     Metric(
         "boundary_iou",
         boundary_iou,
-        "intersection over union of the boundaries as drawn, some pixels wide",
+        "intersection over union of the boundaries, several pixels wide",
         "boundary IoU",
     ),
     Metric(
         "boundary_f1",
         boundary_f1,
-        "share of the lines found and right, within half the pen's width, at least 3 pixels",
+        "F1 of the lines: they agree within half the width of the drawn ones, at least 3 pixels",
         "boundary F1",
     ),
     Metric(
@@ -102,7 +137,7 @@ METRICS = (
     Metric(
         "grain_count_ratio",
         grain_count_ratio,
-        "grains found to each true one; 1 = as many",
+        "predicted grains per true grain; 1 = as many",
         better="closer to 1",
     ),
 )

@@ -1,4 +1,4 @@
-"""The scale of a micrograph: given, read from a TIFF's tags, or measured on its scale bar."""
+"""The scale of a micrograph: from an option, a TIFF's tags, or the scale bar in the image."""
 
 import io
 from dataclasses import dataclass
@@ -11,96 +11,122 @@ from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.grains.options import COARSEST, FINEST
 from hvd.toolkit.tiff import is_tiff, quiet_tifffile
 
-MICROMETRES = {  # in a unit, by its name in lower case
-    **dict.fromkeys(
-        ("um", "\u00b5m", "\u03bcm", "\\u00b5m", "micron", "microns", "micrometer", "micrometre"),
-        1.0,
-    ),
-    **{"nm": 1e-3, "mm": 1e3, "cm": 1e4, "inch": 25400.0},
+# How many micrometres a unit is, by its name in lower case.
+MICRON_NAMES = (
+    "um",
+    "\u00b5m",
+    "\u03bcm",
+    "\\u00b5m",
+    "micron",
+    "microns",
+    "micrometer",
+    "micrometre",
+)
+MICROMETRES = {
+    **dict.fromkeys(MICRON_NAMES, 1.0),
+    "nm": 1e-3,
+    "mm": 1e3,
+    "cm": 1e4,
+    "inch": 25400.0,
 }
-PRINTED = 20.0  # micrometres a pixel: coarser resolutions in inches or centimetres are for printers (1,270 dots an inch)
-# of the image's width: a scale bar
+
+# Micrometres a pixel: a coarser resolution in inches or centimetres (below 1,270 dots an inch) is
+# meant for a printer.
+PRINTED = 20.0
+
+# Length of a scale bar, in widths of the image.
 SHORTEST = 0.03
 LONGEST = 0.8
-TICKS = 0.25  # most of a row that ticks at the ends fill
+
+TICKS = 0.25  # ticks at the ends of a bar fill at most this share of a row
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Micrometres per pixel, or None when nothing tells, and what told it."""
+    """Micrometres per pixel, or None when the scale is unknown, and where it comes from."""
 
     micrometres_per_pixel: float | None = None
     source: str = "none: lengths are in pixels"
 
 
 def tiff_scale(data: bytes) -> Scale:
-    """The scale in a TIFF's resolution and ImageJ tags; none for other files, and for a resolution that is meant for a printer."""
+    """The scale in a TIFF's resolution or ImageJ tags.
+
+    None for other files, and for a resolution that is meant for a printer. Raises ToolkitError for
+    pixels that are not square.
+    """
     if not is_tiff(data):
         return Scale()
+
     try:
         with quiet_tifffile(), tifffile.TiffFile(io.BytesIO(data)) as file:
             tags = file.pages[0].tags
             imagej = file.imagej_metadata or {}
-            x, y = (tags[name].value for name in ("XResolution", "YResolution"))
-            inches = {2: "inch", 3: "cm"}.get(
-                tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 2
-            )
+            resolutions = tags["XResolution"].value, tags["YResolution"].value
+            unit_tag = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 2
 
         unit = str(imagej.get("unit", "")).lower()
-        each = [MICROMETRES[unit or inches] * below / above for above, below in (x, y)]
-    except (
-        Exception
-    ):  # garbled tags fail in a dozen ways, and a micrograph without a scale is still one
+        length = MICROMETRES[unit or {2: "inch", 3: "cm"}.get(unit_tag)]
+        x, y = (length * below / above for above, below in resolutions)
+    except Exception:
+        # Garbled tags fail in a dozen ways, and a micrograph without a scale is still one.
         return Scale()
 
-    if not all(FINEST <= size <= COARSEST for size in each):
+    if not (FINEST <= x <= COARSEST and FINEST <= y <= COARSEST):
         return Scale()
-    if (
-        unit in ("", "inch") and each[0] > PRINTED
-    ):  # ImageJ says inch where it knows dots an inch alone
-        return Scale(
-            source=f"none: {25400 / each[0]:.0f} dots an inch are for a printer; lengths are in pixels"
-        )
 
-    if abs(each[0] - each[1]) > 1e-3 * each[0]:
-        reason = f"The TIFF's pixels are {each[0]:.4g} x {each[1]:.4g} micrometres, not square."
+    # ImageJ says "inch" where it knows nothing but dots an inch.
+    if unit in ("", "inch") and x > PRINTED:
+        dots = f"{25400 / x:.0f} dots an inch are for a printer"
+        return Scale(source=f"none: {dots}; lengths are in pixels")
+
+    if abs(x - y) > 1e-3 * x:
+        reason = f"The TIFF's pixels are {x:.4g} x {y:.4g} micrometres, not square."
         raise ToolkitError(reason, "Resample the image, or give --micrometres-per-pixel.")
 
-    return Scale(each[0], "ImageJ tags" if unit else "TIFF resolution")
+    return Scale(x, "ImageJ tags" if unit else "TIFF resolution")
 
 
 def scale_bar(image: np.ndarray) -> tuple[int, int, int]:
-    """Length, row and column in pixels of the one scale bar in an image (H, W): a dark or bright line, drawn in one tone, with or
-    without ticks at its ends. Raises ToolkitError when there is none, or more than one length."""
-    height, width = image.shape
-    top = 255 if image.dtype == np.uint8 else int(image.max())  # 12 bits lie in a 16-bit file
-    found = []
-    for flat in (image >= 0.97 * top, image <= 0.03 * top):
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(
-            flat.astype(np.uint8), connectivity=4
-        )
-        for k in range(1, count):
-            left, up, across, down, _ = (int(x) for x in stats[k])
-            at_frame = left == 0 or up == 0 or left + across == width or up + down == height
-            if at_frame or not SHORTEST * width <= across <= LONGEST * width or down > across / 3:
-                continue
-            filled = (labels[up : up + down, left : left + across] == k).mean(1)
-            full = filled == 1
-            if full.any() and (filled[~full] < TICKS).all():
-                found.append((across, up + int(np.flatnonzero(full)[0]), left))
+    """Length, row and column in pixels of the one scale bar in an image (H, W).
 
-    if not found:
-        raise ToolkitError(
-            "No scale bar was found.", "Measure it and give --micrometres-per-pixel."
-        )
+    A scale bar is a dark or bright line in one tone, with or without ticks at its ends. Raises
+    ToolkitError when there is none, or when lines of different lengths may be it.
+    """
+    # 12 bits lie in a 16-bit file, so the brightest value there is that of the image.
+    top = 255 if image.dtype == np.uint8 else int(image.max())
+    bars = bars_in(image >= 0.97 * top) + bars_in(image <= 0.03 * top)
 
-    if max(found)[0] - min(found)[0] > 2:
-        places = ", ".join(
-            f"{length} pixels at row {row}, column {column}" for length, row, column in found[:5]
-        )
-        raise ToolkitError(
-            f"More than one line may be the scale bar: {places}.",
-            "Give --micrometres-per-pixel instead.",
-        )
+    if not bars:
+        reason = "No scale bar was found."
+        raise ToolkitError(reason, "Measure it and give --micrometres-per-pixel.")
 
-    return max(found)
+    if max(bars)[0] - min(bars)[0] > 2:
+        places = [f"{length} pixels at row {row}, column {column}" for length, row, column in bars]
+        reason = f"More than one line may be the scale bar: {', '.join(places[:5])}."
+        raise ToolkitError(reason, "Give --micrometres-per-pixel instead.")
+
+    return max(bars)
+
+
+def bars_in(tone: np.ndarray) -> list[tuple[int, int, int]]:
+    """Length, row and column of every shape in a mask bool (H, W) that may be a scale bar."""
+    height, width = tone.shape
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        tone.astype(np.uint8), connectivity=4
+    )
+    bars = []
+
+    for k in range(1, count):
+        left, top, across, down, _ = (int(x) for x in stats[k])
+        at_frame = left == 0 or top == 0 or left + across == width or top + down == height
+        if at_frame or not SHORTEST * width <= across <= LONGEST * width or down > across / 3:
+            continue
+
+        # Full rows are the bar; other rows may hold nothing but the ticks at its ends.
+        share = (labels[top : top + down, left : left + across] == k).mean(1)
+        full = share == 1
+        if full.any() and (share[~full] < TICKS).all():
+            bars.append((across, top + int(np.flatnonzero(full)[0]), left))
+
+    return bars

@@ -14,13 +14,13 @@ from hvd.toolkit.tiles import repeat_to_square
 
 
 def finish(answer: Boundaries, micrograph: Micrograph) -> Boundaries:
-    """The boundaries, once they fit the micrograph."""
+    """Check that the boundaries fit the micrograph."""
     check_fits(answer, micrograph)
     return answer
 
 
 def enlarge(micrograph: Micrograph, side: int) -> Micrograph:
-    """A micrograph repeated up to a square, to be timed."""
+    """Repeat a micrograph up to a square, for timing."""
     return replace(micrograph, image=repeat_to_square(micrograph.image, side, 0))
 
 

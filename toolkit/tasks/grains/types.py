@@ -1,4 +1,4 @@
-"""What methods for `grains` are shown, and what they return."""
+"""What methods for `grains` receive, and what they return."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +15,19 @@ LEAST_TOLERANCE = 3.0  # pixels
 
 @dataclass(frozen=True)
 class Micrograph:
-    """Inputs: an image uint8 or uint16 (H, W), kept as a read-only view. Raises ToolkitError unless methods can answer it."""
+    """Inputs for `grains`, checked when created.
+
+    Attributes
+    ----------
+    image : uint8 or uint16 (H, W), at least 16 x 16, kept as a read-only view.
+    scale : micrometres per pixel and where that comes from.
+    name : what files and messages call it.
+
+    Raises
+    ------
+    ToolkitError
+        When the image is of another type or shape.
+    """
 
     image: np.ndarray
     scale: Scale = field(default_factory=Scale)
@@ -24,22 +36,19 @@ class Micrograph:
     def __post_init__(self) -> None:
         image = self.image
         if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
-            found = getattr(image, "dtype", type(image).__name__)
-            raise ToolkitError(
-                f"The micrograph is {found}.", "Give grey values as uint8 or uint16."
-            )
+            kind = getattr(image, "dtype", type(image).__name__)
+            reason = f"The micrograph is {kind}."
+            raise ToolkitError(reason, "Give grey values as uint8 or uint16.")
 
         if image.ndim != 2:
-            raise ToolkitError(
-                f"The micrograph has the shape {image.shape}.", "Give one grey channel: (H, W)."
-            )
+            reason = f"The micrograph has the shape {image.shape}."
+            raise ToolkitError(reason, "Give one grey channel: (H, W).")
 
         if min(image.shape) < SMALLEST:
-            size = f"{image.shape[1]} x {image.shape[0]}"
-            raise ToolkitError(
-                f"The micrograph is {size} pixels.", f"Give {SMALLEST} or more along each side."
-            )
+            reason = f"The micrograph is {image.shape[1]} x {image.shape[0]} pixels."
+            raise ToolkitError(reason, f"Give {SMALLEST} or more along each side.")
 
+        # Methods must not change what others are shown.
         view = image.view()
         view.flags.writeable = False
         object.__setattr__(self, "image", view)
@@ -47,8 +56,14 @@ class Micrograph:
 
 @dataclass(frozen=True)
 class Boundaries:
-    """Target and prediction: `mask` bool (H, W), the boundaries as drawn; `labels` int32 (H, W), the closed grains; `tolerance` in
-    pixels within which lines agree, of a target."""
+    """Boundaries and the grains between them: what methods return, and the ground truth.
+
+    Attributes
+    ----------
+    mask : bool (H, W), the boundaries, several pixels wide.
+    labels : int32 (H, W), the closed grains from 1, or all 0 without a grain.
+    tolerance : pixels within which lines agree; matters for a ground truth only.
+    """
 
     mask: np.ndarray
     labels: np.ndarray
@@ -61,13 +76,16 @@ class Boundaries:
 
     @cached_property
     def grains(self) -> sizes.Grains:
-        """Every grain's measures, in pixels."""
-        return sizes.measured(self.labels)
+        """Size and shape of every grain, in pixels."""
+        return sizes.grain_measures(self.labels)
 
 
 @dataclass(frozen=True)
 class Drawing(Boundaries):
-    """A target drawn by hand, with loose ends and all: its lines are the skeleton of the drawing, not the edges of its grains."""
+    """A ground truth drawn by hand, with loose ends and all.
+
+    Its lines are the skeleton of the drawing, not the edges of its grains.
+    """
 
     @cached_property
     def lines(self) -> np.ndarray:
@@ -75,14 +93,15 @@ class Drawing(Boundaries):
 
 
 def drawing(mask: np.ndarray, tolerance: float | None) -> Drawing:
-    """The target that boundaries drawn by hand make, bool (H, W)."""
+    """The ground truth that boundaries drawn by hand, bool (H, W), make.
+
+    Without a tolerance, lines agree within half the width of the pen.
+    """
     lines = boundaries.skeleton(mask)
-    pen = boundaries.pen_width(mask, lines)
-    return Drawing(
-        mask,
-        boundaries.closed_drawing(mask, lines),
-        max(LEAST_TOLERANCE, pen / 2) if tolerance is None else tolerance,
-    )
+    grains = boundaries.grains_of_drawing(mask, lines)
+    if tolerance is None:
+        tolerance = max(LEAST_TOLERANCE, boundaries.pen_width(mask, lines) / 2)
+    return Drawing(mask, grains, tolerance)
 
 
 def check_fits(answer: Boundaries, micrograph: Micrograph) -> None:
@@ -97,11 +116,12 @@ def check_fits(answer: Boundaries, micrograph: Micrograph) -> None:
             remedy = f"Return {dtype.__name__} {shape}."
             raise ToolkitError(f"The answer's {name} are {kind}.", remedy)
 
-    right = answer.labels.min() >= 0
-    if right and answer.labels.any():
+    # Either no grain at all, or every pixel in a grain and no number without a pixel.
+    is_partition = answer.labels.min() >= 0
+    if is_partition and answer.labels.any():
         areas = sizes.areas(answer.labels)
-        right = areas.sum() == answer.labels.size and areas.all()
+        is_partition = areas.sum() == answer.labels.size and areas.all()
 
-    if not right:
-        reason = "The answer's labels are no partition into grains numbered from 1."
+    if not is_partition:
+        reason = "The answer's labels do not divide the image into grains numbered from 1."
         raise ToolkitError(reason, "Give every pixel the number of its grain, or all of them 0.")

@@ -1,7 +1,7 @@
-"""Scans in files, read with what is missing of them and written with the gaps filled.
+"""Read scans and what is missing of them, and write them with the gaps filled.
 
-Whatever a file holds, its measured values come back to the last bit: only missing ones are
-replaced, in the file's own type.
+Measured values come back to the last bit, whatever the file holds: only missing ones are replaced,
+in the file's own type.
 """
 
 from dataclasses import dataclass, replace
@@ -14,16 +14,29 @@ from hvd.toolkit.core import Column, ToolkitError
 from hvd.toolkit.images import read_array, write_png
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.tasks.lines.drawing import contact_sheet
-from hvd.toolkit.tasks.lines.formats import CAUTION, Stored, Writer, levels, stack_of, stored
-from hvd.toolkit.tasks.lines.masks import UNDESCRIBED, Recognised, described, recognised
+from hvd.toolkit.tasks.lines.formats import (
+    CAUTION,
+    FileContent,
+    Writer,
+    content_of_array,
+    read_content,
+    read_levels,
+)
+from hvd.toolkit.tasks.lines.masks import (
+    UNDESCRIBED,
+    MaskFinding,
+    mask_of_description,
+    recognise_mask,
+)
 from hvd.toolkit.tasks.lines.options import InputOptions
 from hvd.toolkit.tasks.lines.types import MOST_PIXELS, SMALLEST, Filled, Origin, Scans, check_fits
 
-EXACT = 1 << 53  # beyond which whole numbers are not exact in floating point
-DARK = 0.1  # of floating point values: when none is greater they are of another scale than 0 to 1
+EXACT = 1 << 53  # larger whole numbers are not exact in floating point
+DARK = 0.1  # floating point values that are all smaller than this are not on a scale of 0 to 1
+FEW = 0.01  # a smaller share of NaN may be single lost pixels besides the missing lines
 NOTHING = "No missing line was found: the values are written as they came."
+
 Mask = str | Path | np.ndarray
-FEW = 0.01  # NaN as rare may be pixels that are lost besides those of lines
 
 COLUMNS = (
     Column("scans", lambda record: str(record["scans"])),
@@ -34,55 +47,71 @@ COLUMNS = (
 
 
 def read(path: Path, options: InputOptions) -> Scans:
-    """The scans in an .npy file, a folder of images, a NIfTI volume or a DICOM file, with what is
-    missing of them."""
+    """The scans in an .npy file, a folder of images, a NIfTI volume or a DICOM file."""
     images, missing, origin = read_scans(path, options.mask, options.axis, options.max_pixels)
     return Scans(images, missing, options.uncertainty, origin)
 
 
 def from_array(array: np.ndarray, options: InputOptions) -> Scans:
-    """The scans in an array (N, H, W) or (H, W), with what is missing of them."""
+    """The scans in an array (N, H, W) or (H, W); masked values are missing."""
     if isinstance(array, np.ma.MaskedArray):
         array = array.astype(np.result_type(array.dtype, np.float32)).filled(np.nan)
-    found = stack_of(np.asarray(array))
-    images, missing, origin = scans_of(found, Path("the array"), options.mask, options.axis)
+
+    content = content_of_array(np.asarray(array))
+    images, missing, origin = scans_of(content, Path("the array"), options.mask, options.axis)
     return Scans(images, missing, options.uncertainty, origin)
 
 
 def read_scans(
     path: Path, mask: Mask | None, axis: int | None, max_pixels: int = MAX_PIXELS
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
-    """The scans in a file or folder, as scans_of gives them."""
-    return scans_of(stored(path, max_pixels), path, mask, axis, max_pixels)
+    """The scans in a file or folder, as `scans_of` returns them."""
+    return scans_of(read_content(path, max_pixels), path, mask, axis, max_pixels)
 
 
 def scans_of(
-    found: Stored, path: Path, mask: Mask | None, axis: int | None, max_pixels: int = MAX_PIXELS
+    content: FileContent,
+    path: Path,
+    mask: Mask | None,
+    axis: int | None,
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
-    """Scans float32 (N, H, W) in [0, 1], what is missing of them, and their origin.
+    """Turn the content of a file into scans, and find what is missing.
 
-    Missing are values that are NaN, and those of the mask, a file or a description; without either, or with a few NaN, those that
-    `masks.recognised` tells. Floating point values within 0 to 1 stay as they are, unless none is greater than DARK; all others
-    are scaled so that the least measured value, or 0 when that is less, becomes 0 and the greatest 1. Slices of a volume lie along
-    an axis, or along the one axis whose slices share a mask.
+    NaN is missing, and what the mask says. Without a mask, and unless there are many NaN, zeros
+    show the mask (`masks.recognise_mask`).
+
+    Floating point values within 0 to 1 stay as they are, unless none exceeds DARK. All others are
+    scaled: the least measured value, or 0 when that is less, becomes 0 and the greatest 1.
+
+    Parameters
+    ----------
+    content : of the file.
+    path : of the file, for messages.
+    mask : array, file or description of what is missing.
+    axis : along which the slices of a volume lie; None finds the axis whose slices share a mask.
+
+    Returns
+    -------
+    Scans float32 (N, H, W) in [0, 1], what is missing of them bool (N, H, W), and their origin.
     """
-    if found.values.size > MOST_PIXELS:
-        reason = f"{path} holds {found.values.size:,} pixels."
+    if content.values.size > MOST_PIXELS:
+        reason = f"{path} holds {content.values.size:,} pixels."
         raise ToolkitError(reason, "Split it: 200 million pixels are the most.")
 
-    if not found.volume:
+    if not content.volume:
         if axis is not None:
             raise ToolkitError(f"{path} is no volume.", "Leave --axis out.")
-        return prepared(found, path, mask, max_pixels)
+        return scans_from_stack(content, path, mask, max_pixels)
 
     if axis is None:
-        return told_apart(found, path, mask, max_pixels)
-    return prepared(sliced(found, axis), path, mask, max_pixels)
+        return scans_of_volume(content, path, mask, max_pixels)
+    return scans_from_stack(slices_along(content, axis), path, mask, max_pixels)
 
 
 @dataclass(frozen=True)
 class SliceWriter:
-    """Writes slices along an axis as the volume that they are of."""
+    """Writes slices along an axis as the volume that they were cut from."""
 
     writer: Writer
     axis: int
@@ -94,124 +123,158 @@ class SliceWriter:
         return self.writer.save_deviation(np.moveaxis(values, 0, self.axis), folder)
 
 
-def sliced(volume: Stored, axis: int) -> Stored:
-    """A volume as the stack of its slices along an axis."""
+def slices_along(volume: FileContent, axis: int) -> FileContent:
+    """A volume as a stack of slices along an axis."""
     values = np.ascontiguousarray(np.moveaxis(volume.values, axis, 0))
     return replace(volume, values=values, writer=SliceWriter(volume.writer, axis))
 
 
-def prepared(
-    found: Stored, name: Path, mask: Mask | None, max_pixels: int = MAX_PIXELS
+def scans_from_stack(
+    content: FileContent, name: Path, mask: Mask | None, max_pixels: int = MAX_PIXELS
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
-    """As read_scans, of a stack that was read already."""
-    values = found.values
-    zero = found.zero
-    if values.dtype.kind not in "uif":
-        raise ToolkitError(
-            f"{name} holds {values.dtype} values.",
-            "Save real numbers: the magnitude of a complex scan, say.",
-        )
-
-    if values.ndim != 3 or values.size == 0:
-        raise ToolkitError(
-            f"{name} has the shape {values.shape}.", "Give (N, H, W), (N, 1, H, W) or (H, W)."
-        )
-
-    if values.dtype.kind in "ui" and (int(values.max()) > EXACT or int(values.min()) < -EXACT):
-        raise ToolkitError(f"{name} holds whole numbers beyond 2^53.", "Save them scaled down.")
+    """As `scans_of`, for a stack of scans (N, H, W)."""
+    values = content.values
+    check_values(values, name)
     nan = np.isnan(values)
-    if np.isinf(values).any():
-        raise ToolkitError(
-            f"{name} holds infinite values.", "Replace them by NaN where pixels are missing."
-        )
 
     if mask is not None:
-        kind = "an array" if isinstance(mask, np.ndarray) else str(mask)
-        drawn = asked_mask(mask, values.shape[1:], max_pixels=max_pixels)
-        told = Recognised(drawn, f"given: {kind}", 1.0)
-        missing = nan | told.missing
+        finding = given_mask(mask, values.shape[1:], max_pixels)
+        missing = nan | finding.missing
     elif nan.mean() > FEW:
-        told = Recognised(nan.any(0), "NaN", 1.0)
+        finding = MaskFinding(nan.any(0), "NaN", 1.0)
         missing = nan
     else:
-        told = None
+        finding = None
         missing = nan
 
     if missing.all():
-        raise ToolkitError(
-            f"All pixels of {name} are missing.",
-            "Give scans with some measured pixels; in a mask, 1 = missing.",
-        )
+        remedy = "Give scans with some measured pixels; in a mask, 1 = missing."
+        raise ToolkitError(f"All pixels of {name} are missing.", remedy)
 
-    low, span = grey_range(values[~missing], zero)
-    images = np.where(missing, 0, np.clip((values.astype(np.float64) - low) / span, 0, 1)).astype(
-        np.float32
-    )
+    low, span = grey_range(values[~missing], content.zero)
+    scaled = np.clip((values.astype(np.float64) - low) / span, 0, 1)
+    images = np.where(missing, 0, scaled).astype(np.float32)
 
-    if told is None:
-        nothing = nan | (values == zero)
-        try:
-            told = recognised(np.where(nothing, 0, np.maximum(images, 1e-6)).astype(np.float32))
-            missing = nan | (told.missing & nothing)
-        except ToolkitError:
-            if not nan.any():
-                raise
-
-        if nan.any() and (missing == nan).all():
-            told = Recognised(nan.any(0), "NaN", 1.0)
+    if finding is None:
+        finding, missing = mask_by_zeros(images, values == content.zero, nan)
         images = np.where(missing, 0, images)
 
-    return images, missing, Origin(values, low, span, told, found.writer)
+    return images, missing, Origin(values, low, span, finding, content.writer)
 
 
-def told_apart(
-    volume: Stored, path: Path, mask: Mask | None, max_pixels: int
+def check_values(values: np.ndarray, name: Path) -> None:
+    """Raise ToolkitError unless values are finite or NaN, and a stack (N, H, W)."""
+    if values.dtype.kind not in "uif":
+        remedy = "Save real numbers: the magnitude of a complex scan, say."
+        raise ToolkitError(f"{name} holds {values.dtype} values.", remedy)
+
+    if values.ndim != 3 or values.size == 0:
+        reason = f"{name} has the shape {values.shape}."
+        raise ToolkitError(reason, "Give (N, H, W), (N, 1, H, W) or (H, W).")
+
+    if values.dtype.kind in "ui" and (int(values.max()) > EXACT or int(values.min()) < -EXACT):
+        raise ToolkitError(f"{name} holds whole numbers beyond 2^53.", "Save them scaled down.")
+
+    if np.isinf(values).any():
+        remedy = "Replace them by NaN where pixels are missing."
+        raise ToolkitError(f"{name} holds infinite values.", remedy)
+
+
+def given_mask(mask: Mask, shape: tuple[int, int], max_pixels: int) -> MaskFinding:
+    """The mask that the user gave, for scans (H, W)."""
+    kind = "an array" if isinstance(mask, np.ndarray) else str(mask)
+    missing = mask_from_option(mask, shape, max_pixels=max_pixels)
+    return MaskFinding(missing, f"given: {kind}", 1.0)
+
+
+def mask_by_zeros(
+    images: np.ndarray, is_zero: np.ndarray, nan: np.ndarray
+) -> tuple[MaskFinding, np.ndarray]:
+    """Find what is missing by zeros and a few NaN.
+
+    All arrays are (N, H, W); `is_zero` says where the file holds the value that stands for
+    nothing. Returns the mask and, for each scan, what is missing of it.
+    """
+    finding = None
+    missing = nan
+    empty = nan | is_zero
+
+    # Measured values may be scaled to 0, so they are raised before zeros are looked for.
+    marked = np.where(empty, 0, np.maximum(images, 1e-6)).astype(np.float32)
+    try:
+        finding = recognise_mask(marked)
+        missing = nan | (finding.missing & empty)
+    except ToolkitError:
+        if not nan.any():
+            raise
+
+    if nan.any() and (missing == nan).all():
+        finding = MaskFinding(nan.any(0), "NaN", 1.0)
+    return finding, missing
+
+
+def scans_of_volume(
+    volume: FileContent, path: Path, mask: Mask | None, max_pixels: int
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
-    """The answer for the axis along which slices share a mask; ToolkitError when several do that differ, or none does."""
-    found = {}
-    refused = []
-    for axis in (k for k in range(3) if min(np.delete(volume.values.shape, k)) >= SMALLEST):
+    """As `scans_of`, along the axis whose slices share a mask.
+
+    Raises ToolkitError when slices along several axes have masks that differ, or none has one.
+    """
+    answers = {}
+    refusals = []
+    for axis in range(3):
+        if min(np.delete(volume.values.shape, axis)) < SMALLEST:
+            continue
         try:
-            part = prepared(sliced(volume, axis), path, mask, max_pixels)
+            answer = scans_from_stack(slices_along(volume, axis), path, mask, max_pixels)
         except ToolkitError as error:
-            if error.status == 2:  # of the mask, along whatever axis
+            if error.status == 2:  # about the mask, whatever the axis
                 raise
-            refused.append(error)
+            refusals.append(error)
             continue
 
-        lost = part[2].values[part[1]]
-        fits = mask is None or ((lost == volume.zero) | np.isnan(lost)).all()
-        if fits and not part[1].all((1, 2)).any():
-            found[axis] = part
+        _, missing, origin = answer
+        lost = origin.values[missing]
+        is_plausible = mask is None or ((lost == volume.zero) | np.isnan(lost)).all()
+        if is_plausible and not missing.all((1, 2)).any():
+            answers[axis] = answer
 
-    lines = {
-        axis: part
-        for axis, part in found.items()
-        if part[1].any() and part[2].mask.kind != UNDESCRIBED
-    } or {axis: part for axis, part in found.items() if part[1].any()}
-    if not lines and len({error.reason for error in refused}) == 1 and not found:
-        raise refused[0]
+    with_gaps = {axis: answer for axis, answer in answers.items() if answer[1].any()}
+    with_lines = {}
+    for axis, answer in with_gaps.items():
+        if answer[2].mask.kind != UNDESCRIBED:
+            with_lines[axis] = answer
+    likeliest = with_lines or with_gaps
 
-    if not lines and refused:
-        reason = refused[-1].reason
-        remedy = refused[-1].remedy
-        raise ToolkitError(
-            reason, f"Say along which axis slices lie: --axis 0, 1 or 2. {remedy}"
-        ) from refused[-1]
+    if not likeliest and refusals:
+        refuse_volume(refusals, answers)
+    likeliest = likeliest or answers
 
-    lines = lines or found
-    wholes = [np.moveaxis(part[1], 0, axis) for axis, part in lines.items()]
-    if not wholes or any((whole != wholes[0]).any() for whole in wholes):
-        raise ToolkitError(
-            f"Along which axis the slices of {path} lie cannot be told.", "Give --axis 0, 1 or 2."
-        )
+    # Several axes may do, as long as the same pixels of the volume are missing.
+    masks = [np.moveaxis(missing, 0, axis) for axis, (_, missing, _) in likeliest.items()]
+    if not masks or any((other != masks[0]).any() for other in masks):
+        reason = f"It is not clear along which axis the slices of {path} lie."
+        raise ToolkitError(reason, "Give --axis 0, 1 or 2.")
 
-    return min(lines.values(), key=lambda part: len(part[0]))
+    return min(likeliest.values(), key=lambda answer: len(answer[0]))
+
+
+def refuse_volume(refusals: list[ToolkitError], answers: dict) -> None:
+    """Raise the error of the axes that could not be read, when no other shows a gap."""
+    reasons = {error.reason for error in refusals}
+    if len(reasons) == 1 and not answers:
+        raise refusals[0]
+    last = refusals[-1]
+    remedy = f"Say along which axis slices lie: --axis 0, 1 or 2. {last.remedy}"
+    raise ToolkitError(last.reason, remedy) from last
 
 
 def grey_range(measured: np.ndarray, zero: float = 0) -> tuple[float, float]:
-    """What counts as 0, and how far above it 1 lies: 0 and 1 for floating point values within them, unless all are darker than
-    DARK; else the least value, or that of nothing when it is less, and the greatest."""
+    """Which value counts as 0, and how far above it 1 lies.
+
+    0 and 1 for floating point values within 0 to 1, unless all are below DARK. For all others the
+    least measured value, or `zero` when that is less, and the range up to the greatest.
+    """
     low = float(min(zero, measured.min()))
     high = float(measured.max())
     if measured.dtype.kind == "f" and low >= 0 and DARK <= high <= 1:
@@ -219,50 +282,48 @@ def grey_range(measured: np.ndarray, zero: float = 0) -> tuple[float, float]:
     return low, high - low or 1.0
 
 
-def asked_mask(
+def mask_from_option(
     mask: Mask,
     shape: tuple[int, int],
     rng: np.random.Generator | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
-    """The mask bool (H, W) in an array, in a file of that name, or as described by
-    `hvd.toolkit.tasks.lines.masks`."""
+    """The mask bool (H, W) of an array, of a file, or of a description (`masks.mask_of_description`)."""
     if isinstance(mask, np.ndarray):
         return binary_mask(np.squeeze(mask), "mask", shape)
     if Path(mask).is_file():
         return read_mask(Path(mask), shape, max_pixels)
-    return described(str(mask), shape, rng)
+    return mask_of_description(str(mask), shape, rng)
 
 
 def read_mask(path: Path, shape: tuple[int, int], max_pixels: int) -> np.ndarray:
     """The mask bool (H, W) in an .npy file or an image."""
+    is_array = path.suffix.lower() == ".npy"
     try:
-        array = np.squeeze(
-            read_array(path) if path.suffix.lower() == ".npy" else levels(path, max_pixels)
-        )
+        array = read_array(path) if is_array else read_levels(path, max_pixels)
     except ToolkitError as error:
         raise ToolkitError(error.reason, error.remedy, status=2) from error
-    return binary_mask(array, f"mask {path}", shape)
+    return binary_mask(np.squeeze(array), f"mask {path}", shape)
 
 
 def binary_mask(array: np.ndarray, name: str, shape: tuple[int, int]) -> np.ndarray:
-    """A mask of 0 and 1, 0 and 255, or 0 and 65535 as bool (H, W); greater = missing."""
+    """A mask of 0 and 1, 0 and 255, or 0 and 65535 as bool (H, W); the greater value = missing."""
     if array.shape != shape:
         reason = f"The {name} has the shape {array.shape}, scans {shape}."
         raise ToolkitError(reason, "Give a mask of the scans' size.")
 
-    kinds = np.unique(array)
-    pairs = ({0, one} for one in (1, 255, 65535))
-    if array.dtype.kind not in "buif" or not any(set(kinds.tolist()) <= pair for pair in pairs):
-        shown = ", ".join(str(kind) for kind in kinds[:5].tolist())
+    values = set(np.unique(array).tolist())
+    is_binary = any(values <= {0, one} for one in (1, 255, 65535))
+    if array.dtype.kind not in "buif" or not is_binary:
+        shown = ", ".join(str(value) for value in sorted(values)[:5])
         reason = f"The {name} is not binary: it holds {shown} ..."
         raise ToolkitError(reason, "Save 1 where pixels are missing, else 0.", 2)
 
     return array > 0
 
 
-def restored(origin: Origin, images: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """The file's values with the missing ones replaced, rounded into its type."""
+def values_with_gaps_filled(origin: Origin, images: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """The values of the file with the missing ones replaced, rounded into its type."""
     filled = images[missing].astype(np.float64) * origin.span + origin.low
     if origin.values.dtype.kind != "f":
         limits = np.iinfo(origin.values.dtype)
@@ -272,19 +333,21 @@ def restored(origin: Origin, images: np.ndarray, missing: np.ndarray) -> np.ndar
     return values
 
 
-# --- what predict leaves
+# --- what `predict` writes
 
 
 def finish(filled: Filled, scans: Scans) -> Filled:
-    """The scans with their gaps filled in the type and scale of the input, once they fit it."""
+    """Check that an answer fits the scans, and put it into the type and scale of the input."""
     check_fits(filled, scans)
     if scans.origin is None:
         return filled
-    return replace(filled, values=restored(scans.origin, filled.images, scans.missing))
+    return replace(
+        filled, values=values_with_gaps_filled(scans.origin, filled.images, scans.missing)
+    )
 
 
 def measure(filled: Filled, scans: Scans) -> tuple[dict[str, Any], list[str]]:
-    """How many scans there are, what is missing of them, and how that was recognised."""
+    """Values for the record: how many scans, what is missing of them, and how that was determined."""
     values = {
         "scans": len(scans.missing),
         "missing_share": round(float(scans.missing.mean()), 4),
@@ -297,8 +360,10 @@ def measure(filled: Filled, scans: Scans) -> tuple[dict[str, Any], list[str]]:
 
 
 def write(filled: Filled, scans: Scans, values: dict[str, Any], folder: Path) -> list[str]:
-    """The filled scans in the format they came in, a contact sheet, and a map of uncertainty when
-    there is one; returns the names of the files."""
+    """Write the filled scans in the format they came in, and a contact sheet; returns the names.
+
+    With `--uncertainty` also a map of the uncertainty.
+    """
     origin = scans.origin
     outputs = origin.writer.save(filled.values, folder)
     if scans.uncertainty:

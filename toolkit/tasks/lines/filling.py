@@ -1,4 +1,4 @@
-"""Filling scans mask by mask, and large ones tile by tile."""
+"""Fill scans mask by mask, and large ones tile by tile."""
 
 from collections.abc import Callable
 
@@ -6,45 +6,54 @@ import numpy as np
 
 from hvd.toolkit.tiles import tiles
 
-# pixels: with its margins a tile is 512, the largest that is filled at once
+# Pixels. With its margins a tile is 512 wide: the largest image that is filled in one piece.
 TILE = 384
 MARGIN = 64
 
 
-def filled_by_mask(
+def fill_by_mask(
     images: np.ndarray, missing: np.ndarray, fill: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Scans float32 (N, H, W) with their missing pixels filled, within 0 to 1, measured ones as they were.
+    """Fill the missing pixels of scans; measured ones stay as they are.
 
-    `fill(images (n, H, W), missing (H, W))` is asked once for all scans that share a mask; a tile that is wholly missing is filled
-    with the mean of what is measured of its scan.
+    Parameters
+    ----------
+    images : float32 (N, H, W) in [0, 1].
+    missing : bool (N, H, W).
+    fill : `fill(images (n, H, W), missing (H, W)) -> (n, H, W)`, called once for all scans that
+        share a mask, tile by tile. A tile without a measured pixel is not shown to it, but filled
+        with the mean of the scan's measured pixels.
+
+    Returns
+    -------
+    float32 (N, H, W) in [0, 1].
     """
-    found = images.copy()
-    groups = {}
+    result = images.copy()
+    scans_by_mask = {}
     for k, gaps in enumerate(missing):
-        groups.setdefault(gaps.tobytes(), []).append(k)
+        scans_by_mask.setdefault(gaps.tobytes(), []).append(k)
 
-    for group in groups.values():
+    for group in scans_by_mask.values():
         members = np.array(group)
         gaps = missing[group[0]]
-        whole = max(gaps.shape) <= TILE + 2 * MARGIN
-        for core, wide, inner in tiles(gaps.shape, max(gaps.shape) if whole else TILE, MARGIN):
+        longest = max(gaps.shape)
+        tile = longest if longest <= TILE + 2 * MARGIN else TILE
+
+        for core, wide, inner in tiles(gaps.shape, tile, MARGIN):
             if not gaps[core].any():
                 continue
+
             part = images[:, *wide][members]
             if gaps[wide].all():
-                filled = np.broadcast_to(
-                    (images[members].sum((1, 2)) / (~gaps).sum())[:, None, None], part.shape
-                )
+                mean = images[members].sum((1, 2)) / (~gaps).sum()
+                filled = np.broadcast_to(mean[:, None, None], part.shape)
             else:
                 filled = fill(part, gaps[wide])
 
-            place = (
-                members[:, None, None],
-                *np.ix_(
-                    np.arange(core[0].start, core[0].stop), np.arange(core[1].start, core[1].stop)
-                ),
-            )
-            found[place] = np.where(gaps[core], np.clip(filled[:, *inner], 0, 1), found[place])
+            rows = np.arange(core[0].start, core[0].stop)
+            columns = np.arange(core[1].start, core[1].stop)
+            place = members[:, None, None], rows[:, None], columns
+            values = np.clip(filled[:, *inner], 0, 1)
+            result[place] = np.where(gaps[core], values, result[place])
 
-    return found
+    return result

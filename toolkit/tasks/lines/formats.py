@@ -1,4 +1,7 @@
-"""Kinds of files that hold scans: .npy, images and folders of them, NIfTI volumes, DICOM; each read with what writes its like."""
+"""File formats that hold scans: .npy, images and folders of images, NIfTI volumes, DICOM.
+
+Each is read together with a writer, which writes other values in the same format.
+"""
 
 import gzip
 import hashlib
@@ -28,21 +31,28 @@ DICOM = ".dcm", ".dicom", ".ima"  # suffixes
 
 
 class Writer(Protocol):
-    """Writes scans as the file holds them that they came from; can be sent to another process."""
+    """Writes scans in the format of the file they came from; can be sent to another process."""
 
     def save(self, values: np.ndarray, folder: Path) -> list[str]:
         """Write values in the file's own format into a folder; returns the names of the files."""
         ...
 
     def save_deviation(self, values: np.ndarray, folder: Path) -> list[str]:
-        """The same of a map of deviations, float32 of the same shape."""
+        """Write a map of deviations, float32 of the same shape; returns the names of the files."""
         ...
 
 
 @dataclass(frozen=True)
-class Stored:
-    """What a file holds: `values` (N, H, W), or the three axes of a volume, among which `zero`
-    stands for nothing; and what writes such values in the file's own format."""
+class FileContent:
+    """What a file holds.
+
+    Attributes
+    ----------
+    values : (N, H, W), or the three axes of a volume.
+    writer : writes such values in the file's own format.
+    zero : the value that stands for nothing.
+    volume : whether it is a volume, which can be cut into slices along three axes.
+    """
 
     values: np.ndarray
     writer: Writer
@@ -50,25 +60,29 @@ class Stored:
     volume: bool = False
 
 
-def stored(path: Path, max_pixels: int = MAX_PIXELS) -> Stored:
-    """What lies at a path: a folder of images, or a file, whose suffix tells its kind."""
+def read_content(path: Path, max_pixels: int = MAX_PIXELS) -> FileContent:
+    """The content of a folder of images, or of a file, whose suffix tells its format."""
     name = path.name.lower()
     if path.is_dir():
-        return image_folder(path, max_pixels)
+        return read_image_folder(path, max_pixels)
     if name.endswith(".npy"):
-        return array_file(path)
+        return read_npy(path)
     if name.endswith((".nii", ".nii.gz")):
-        return nifti(path)
+        return read_nifti(path)
     if name.endswith(tuple(SUFFIXES)):
-        return images([path], max_pixels)
+        return read_images([path], max_pixels)
     if name.endswith(DICOM) or is_dicom(path):
-        return dicom(path)
+        return read_dicom(path)
+
     kinds = f".npy, .nii, .nii.gz, .dcm, {', '.join(SUFFIXES)}, or a folder of images"
     raise ToolkitError(f"{path} is of no kind that can be read.", f"Give {kinds}.")
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file says that it is DICOM: scanners leave out the suffix, or end names in a number."""
+    """Whether a file says that it is DICOM.
+
+    Scanners leave the suffix out, or end names in a number.
+    """
     return read_bytes(path)[128:132] == b"DICM"
 
 
@@ -77,7 +91,7 @@ def is_dicom(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class ArrayWriter:
-    """Writes scans as .npy, in the shape of the array that they came in."""
+    """Writes scans as .npy, in the shape of the array they came in."""
 
     shape: tuple[int, ...]
     name: str
@@ -97,19 +111,19 @@ def save_array(values: np.ndarray, path: Path) -> list[str]:
     return [path.name]
 
 
-def stack_of(array: np.ndarray, name: str = "scans") -> Stored:
+def content_of_array(array: np.ndarray, name: str = "scans") -> FileContent:
     """The scans of an array (N, H, W), (N, 1, H, W) or (H, W)."""
     stack = array
     if array.ndim == 2:
         stack = array[None]
     elif array.ndim == 4 and array.shape[1] == 1:
         stack = array[:, 0]
-    return Stored(stack, ArrayWriter(array.shape, name))
+    return FileContent(stack, ArrayWriter(array.shape, name))
 
 
-def array_file(path: Path) -> Stored:
+def read_npy(path: Path) -> FileContent:
     """The scans of an .npy file."""
-    return stack_of(read_array(path), path.name[: -len(".npy")])
+    return content_of_array(read_array(path), path.name[: -len(".npy")])
 
 
 # --- images
@@ -117,52 +131,53 @@ def array_file(path: Path) -> Stored:
 
 @dataclass(frozen=True)
 class ImageWriter:
-    """Writes scans as images, named as those that they came in."""
+    """Writes scans as images, named after those they came in."""
 
     files: tuple[Path, ...]
 
     def save(self, values: np.ndarray, folder: Path) -> list[str]:
-        return saved_images(values, self.files, folder, "nogaps")
+        return save_images(values, self.files, folder, "nogaps")
 
     def save_deviation(self, values: np.ndarray, folder: Path) -> list[str]:
-        return saved_images(values, self.files, folder, "uncertainty")
+        return save_images(values, self.files, folder, "uncertainty")
 
 
-def image_folder(path: Path, max_pixels: int = MAX_PIXELS) -> Stored:
+def read_image_folder(path: Path, max_pixels: int = MAX_PIXELS) -> FileContent:
     """The images of a folder as one stack, in the order of their names."""
-    files = [
-        p
-        for p in path.iterdir()
-        if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
-    ]
-    files.sort()
+    files = []
+    for file in sorted(path.iterdir()):
+        is_image = file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+        if is_image and file.is_file():
+            files.append(file)
 
     if not files:
-        raise ToolkitError(
-            f"{path} holds no image.", f"Put images there; they end in {', '.join(SUFFIXES)}."
-        )
+        remedy = f"Put images there; they end in {', '.join(SUFFIXES)}."
+        raise ToolkitError(f"{path} holds no image.", remedy)
 
-    return images(files, max_pixels)
-
-
-def images(files: list[Path], max_pixels: int = MAX_PIXELS) -> Stored:
-    """Image files as one stack."""
-    read = [levels(file, max_pixels) for file in files]
-    for file, image in zip(files, read, strict=True):
-        if image.shape != read[0].shape or image.dtype != read[0].dtype:
-            reason = f"{file} is {image.dtype} {image.shape}, {files[0].name} {read[0].dtype} {read[0].shape}."
-            raise ToolkitError(
-                reason,
-                "Scans of one folder share a mask: give those of another size as folders of their own.",
-            )
-
-    return Stored(np.stack(read), ImageWriter(tuple(files)))
+    return read_images(files, max_pixels)
 
 
-def levels(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Grey values (H, W) of an image file, of whatever type it holds."""
+def read_images(files: list[Path], max_pixels: int = MAX_PIXELS) -> FileContent:
+    """Image files of one size and type as one stack."""
+    images = [read_levels(file, max_pixels) for file in files]
+    first = images[0]
+    for file, image in zip(files, images, strict=True):
+        if image.shape != first.shape or image.dtype != first.dtype:
+            others = f"{files[0].name} {first.dtype} {first.shape}"
+            reason = f"{file} is {image.dtype} {image.shape}, {others}."
+            remedy = "Scans of one folder share a mask: "
+            remedy += "give those of another size as folders of their own."
+            raise ToolkitError(reason, remedy)
+
+    return FileContent(np.stack(images), ImageWriter(tuple(files)))
+
+
+def read_levels(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Grey values (H, W) of an image file, in the type that it holds."""
     data = read_bytes(path)
     image = decoded(data, str(path), Kind.STORED, max_pixels, upright=False)
+
+    # Three equal channels are grey.
     if image.ndim == 3 and (image[..., :3] == image[..., :1]).all():
         image = image[..., 0]
     if image.ndim != 2:
@@ -175,35 +190,40 @@ def levels(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return image
 
 
-def saved_images(values: np.ndarray, files: list[Path], folder: Path, ending: str) -> list[str]:
-    """Scans as TIFF, which keeps any type, when they came so or are in floating point; else as PNG, which keeps 8 and 16 bits."""
-    floating = values.dtype.kind == "f"
-    suffixes = [
-        ".tif" if floating or file.suffix.lower().startswith(".tif") else ".png" for file in files
-    ]
-    written = [
-        f"{file.stem}_{ending}{suffix}" for file, suffix in zip(files, suffixes, strict=True)
-    ]
+def save_images(values: np.ndarray, files: list[Path], folder: Path, ending: str) -> list[str]:
+    """Write scans as images named after `files`; returns the names.
 
-    if len(set(written)) < len(written):
-        written = [
-            f"{file.name}_{ending}{suffix}" for file, suffix in zip(files, suffixes, strict=True)
-        ]
+    TIFF, which keeps any type, for scans that came as TIFF or are in floating point; for all
+    others PNG, which keeps 8 and 16 bits.
+    """
+    is_float = values.dtype.kind == "f"
+    suffixes = []
+    for file in files:
+        is_tif = is_float or file.suffix.lower().startswith(".tif")
+        suffixes.append(".tif" if is_tif else ".png")
 
-    for name, suffix, image in zip(written, suffixes, values, strict=True):
-        packed = io.BytesIO()
+    # Files that differ in nothing but their suffix keep it in the name.
+    stems = [file.stem for file in files]
+    pairs = list(zip(stems, suffixes, strict=True))
+    if len(set(pairs)) < len(pairs):
+        stems = [file.name for file in files]
+
+    names = []
+    for stem, suffix, image in zip(stems, suffixes, values, strict=True):
+        name = f"{stem}_{ending}{suffix}"
+        buffer = io.BytesIO()
         if suffix == ".tif":
-            tifffile.imwrite(packed, image, compression="zlib")
+            tifffile.imwrite(buffer, image, compression="zlib")
         else:
-            packed.write(cv2.imencode(suffix, image)[1].tobytes())
+            buffer.write(cv2.imencode(suffix, image)[1].tobytes())
+        write_bytes(folder / name, buffer.getvalue())
+        names.append(name)
 
-        write_bytes(folder / name, packed.getvalue())
-
-    return written
+    return names
 
 
-def extra(module: str, path: Path) -> Any:
-    """A library of the extra [mri]."""
+def import_extra(module: str, path: Path) -> Any:
+    """Import a library of the extra [mri]; raises ToolkitError when it is not installed."""
     try:
         return import_module(module)
     except ImportError as error:
@@ -215,7 +235,7 @@ def extra(module: str, path: Path) -> Any:
 # --- NIfTI
 
 NIFTI_HEADER = 540  # bytes of the longer of its two kinds
-BEHIND = 1 << 20  # bytes that may lie behind the values
+BEHIND = 1 << 20  # bytes that may follow the values
 
 
 @dataclass(frozen=True)
@@ -224,7 +244,7 @@ class NiftiWriter:
 
     Attributes
     ----------
-    raw, start : the file's bytes, unpacked, and where its values begin.
+    raw, start : the file's bytes, unzipped, and where its values begin.
     shape, dtype : of the values, in Fortran order.
     header, affine, kind : what nibabel read, and its class of image.
     slope : of the header's scaling.
@@ -257,45 +277,45 @@ class NiftiWriter:
         return self.write(scaled.to_bytes(), folder / f"{self.name}_uncertainty{self.suffix}")
 
     def write(self, body: bytes, path: Path) -> list[str]:
-        """Write the bytes of a volume, packed as the file was; returns the name."""
+        """Write the bytes of a volume, zipped if the file was; returns the name."""
         packed = gzip.compress(body, mtime=0) if self.suffix.endswith(".gz") else body
         write_bytes(path, packed)
         return [path.name]
 
 
-def nifti(path: Path) -> Stored:
+def read_nifti(path: Path) -> FileContent:
     """A NIfTI volume, its values before the header's scaling."""
-    nibabel = extra("nibabel", path)
-    zipped = path.name.lower().endswith(".gz")
-    suffix = ".nii.gz" if zipped else ".nii"
-    name = path.name[: -len(suffix)]
+    nibabel = import_extra("nibabel", path)
+    is_zipped = path.name.lower().endswith(".gz")
+    suffix = ".nii.gz" if is_zipped else ".nii"
     data = read_bytes(path)
 
     try:
-        raw = unzipped_volume(data, path, nibabel) if zipped else data
-        version = nibabel.Nifti2Image if b"n+2" in raw[4:8] else nibabel.Nifti1Image
-        image = version.from_bytes(raw)
-        told = math.prod(image.header.get_data_shape()) * image.header.get_data_dtype().itemsize
-        if told > len(raw):
-            raise ToolkitError(
-                f"{path} should hold {told:,} bytes of values and holds {len(raw):,}.",
-                "Copy the file again.",
-            )
-
+        raw = unzip_volume(data, path, nibabel) if is_zipped else data
+        kind = nibabel.Nifti2Image if b"n+2" in raw[4:8] else nibabel.Nifti1Image
+        image = kind.from_bytes(raw)
+        expected = value_bytes(image.header)
+        if expected > len(raw):
+            reason = f"{path} should hold {expected:,} bytes of values and holds {len(raw):,}."
+            raise ToolkitError(reason, "Copy the file again.")
         volume = np.asarray(image.dataobj.get_unscaled())
         start = image.dataobj.offset
     except ToolkitError:
         raise
     except Exception as error:  # nibabel's errors share no base class
-        raise ToolkitError(
-            f"{path} is no NIfTI volume: {error}.", "Copy or convert the file again."
-        ) from error
+        reason = f"{path} is no NIfTI volume: {error}."
+        raise ToolkitError(reason, "Copy or convert the file again.") from error
 
     spatial = volume[..., 0] if volume.ndim == 4 and volume.shape[-1] == 1 else volume
     if spatial.ndim != 3:
         raise ToolkitError(f"{path} has the shape {volume.shape}.", "Give a single volume.")
+
+    # The stored value that the header's scaling turns into 0.
     slope = image.dataobj.slope
-    inter = image.dataobj.inter
+    zero = -image.dataobj.inter / slope
+    if volume.dtype.kind in "ui":
+        zero = float(np.rint(zero))
+
     writer = NiftiWriter(
         raw=raw,
         start=start,
@@ -303,33 +323,35 @@ def nifti(path: Path) -> Stored:
         dtype=volume.dtype,
         header=image.header,
         affine=image.affine,
-        kind=version,
+        kind=kind,
         slope=slope,
-        name=name,
+        name=path.name[: -len(suffix)],
         suffix=suffix,
     )
-    zero = float(np.rint(-inter / slope)) if volume.dtype.kind in "ui" else -inter / slope
-
-    return Stored(spatial, writer, zero, volume=True)
+    return FileContent(spatial, writer, zero, volume=True)
 
 
-def unzipped_volume(data: bytes, path: Path, nibabel: Any) -> bytes:
-    """What a .nii.gz file holds, as long as it is not far more than its header says."""
+def value_bytes(header: Any) -> int:
+    """How many bytes of values a NIfTI header announces."""
+    return math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+
+
+def unzip_volume(data: bytes, path: Path, nibabel: Any) -> bytes:
+    """The content of a .nii.gz file; raises ToolkitError when it is far more than its header says."""
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
         start = file.read(NIFTI_HEADER)
-        second = b"n+2" in start[4:8]
-        kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
+        is_second = b"n+2" in start[4:8]
+        kind = nibabel.Nifti2Header if is_second else nibabel.Nifti1Header
         header = kind(start[: kind.sizeof_hdr], check=False)
-        values = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+
+        values = value_bytes(header)
         most = int(header["vox_offset"]) + values + BEHIND
         if not 0 <= most <= LARGEST_FILE:
             raise ToolkitError(f"{path} unpacks to more than 1 GiB.", "Split the volume.")
         raw = start + file.read(most - len(start) + 1)
 
     if len(raw) > most:
-        reason = (
-            f"{path} unpacks to more than the {values:,} bytes of values that its header names."
-        )
+        reason = f"{path} unpacks to more than the {values:,} bytes of values in its header."
         raise ToolkitError(reason, "Save the volume again.")
 
     return raw
@@ -340,8 +362,17 @@ def unzipped_volume(data: bytes, path: Path, nibabel: Any) -> bytes:
 
 @dataclass(frozen=True)
 class DicomWriter:
-    """Writes a scan into a copy of the file that it came in; what is changed of it is a derived image
-    with an identifier of its own."""
+    """Writes a scan into a copy of the file that it came in.
+
+    A copy with other pixels is a derived image, with an identifier of its own.
+
+    Attributes
+    ----------
+    path, data : of the file.
+    pixels : as pydicom decodes them.
+    photometric, bits : how pixels are to be read.
+    name : of the file, without its suffix.
+    """
 
     path: Path
     data: bytes
@@ -361,29 +392,31 @@ class DicomWriter:
 
     def derived(self, values: np.ndarray) -> bytes:
         """The bytes of a copy with other values."""
-        pydicom = extra("pydicom", self.path)
-        packed = io.BytesIO()
+        pydicom = import_extra("pydicom", self.path)
+        buffer = io.BytesIO()
         try:
             copy = pydicom.dcmread(io.BytesIO(self.data))
             frames = values.reshape(self.pixels.shape)
             copy.set_pixel_data(frames, self.photometric, self.bits, generate_instance_uid=False)
-            # of the same scan, filled alike, it is the same image
+
+            # The same scan, filled alike, is the same image: its identifier comes from the content.
             content = [hashlib.sha256(part).hexdigest() for part in (self.data, values.tobytes())]
             identifier = pydicom.uid.generate_uid(entropy_srcs=content)
-            copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = identifier
+            copy.SOPInstanceUID = identifier
+            copy.file_meta.MediaStorageSOPInstanceUID = identifier
             copy.ImageType = ["DERIVED", "SECONDARY"]
             copy.DerivationDescription = CAUTION
-            copy.save_as(packed, enforce_file_format=True)
+            copy.save_as(buffer, enforce_file_format=True)
         except Exception as error:  # pydicom's errors share no base class
             reason = f"{self.path} cannot be written again: {error}."
             raise ToolkitError(reason, "Export it as little endian, uncompressed.") from error
 
-        return packed.getvalue()
+        return buffer.getvalue()
 
 
-def dicom(path: Path) -> Stored:
-    """The slice, or the frames, of a DICOM file."""
-    pydicom = extra("pydicom", path)
+def read_dicom(path: Path) -> FileContent:
+    """The slice, or the frames, in a DICOM file."""
+    pydicom = import_extra("pydicom", path)
     data = read_bytes(path)
     try:
         with warnings.catch_warnings(action="ignore"):
@@ -405,11 +438,11 @@ def dicom(path: Path) -> Stored:
 
     name = path.stem if path.name.lower().endswith(DICOM) else path.name
     frames = pixels[None] if pixels.ndim == 2 else pixels
-    return Stored(frames, DicomWriter(path, data, pixels, kind, scan.BitsStored, name))
+    return FileContent(frames, DicomWriter(path, data, pixels, kind, scan.BitsStored, name))
 
 
 def pixel_bytes(scan: Any, path: Path) -> int:
-    """The bytes of all pixels that a DICOM header names; ToolkitError when they are too many."""
+    """How many bytes of pixels a DICOM header announces; raises ToolkitError for too many."""
     frames = int(scan.get("NumberOfFrames") or 1)
     rows = int(scan.Rows)
     columns = int(scan.Columns)
@@ -422,49 +455,55 @@ def pixel_bytes(scan: Any, path: Path) -> int:
 
 
 def check_deflated(pydicom: Any, data: bytes, path: Path) -> None:
-    """Raise ToolkitError for a deflated file that holds far more than its header names."""
+    """Raise ToolkitError for a deflated file that holds far more than its header announces."""
     meta = pydicom.filereader.read_file_meta_info(path)
     if meta.get("TransferSyntaxUID") != pydicom.uid.DeflatedExplicitVRLittleEndian:
         return
-    # the preamble, the prefix, the length of the group and the group
+
+    # The content follows the preamble, the prefix, the length of the meta group, and that group.
     start = 132 + 12 + int(meta.FileMetaInformationGroupLength)
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     first = inflate.decompress(data[start:], BEHIND)
     header = pydicom.dcmread(io.BytesIO(first), force=True, stop_before_pixels=True)
     most = pixel_bytes(header, path) + BEHIND
+
+    # Piece by piece, so that a bomb never lies in memory.
     total = len(first)
     while total <= most and inflate.unconsumed_tail and not inflate.eof:
         total += len(inflate.decompress(inflate.unconsumed_tail, BEHIND))
     if total > most:
-        reason = f"{path} unpacks to far more than the pixels that its header names."
+        reason = f"{path} unpacks to far more than the pixels in its header."
         raise ToolkitError(reason, "Export it uncompressed.")
 
 
 def check_frames(pydicom: Any, scan: Any, path: Path) -> None:
     """Raise ToolkitError unless each compressed frame is as large as the header says."""
     pixel_bytes(scan, path)
-    if not scan.file_meta.TransferSyntaxUID.is_encapsulated:
+    syntax = scan.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
         return
-    if scan.file_meta.TransferSyntaxUID == pydicom.uid.RLELossless:
-        return  # a code of two bytes stands for 128 at most
-    count = int(scan.get("NumberOfFrames") or 1)
-    wanted = int(scan.Rows), int(scan.Columns)
+    if syntax == pydicom.uid.RLELossless:
+        return  # no bomb: two bytes stand for 128 at most
 
+    count = int(scan.get("NumberOfFrames") or 1)
+    expected = int(scan.Rows), int(scan.Columns)
     for frame in pydicom.encaps.generate_frames(scan.PixelData, number_of_frames=count):
         shape = frame_shape(frame)
-        if shape != wanted:
-            reason = f"{path} holds a frame of {shape}, where its header says {wanted}."
+        if shape != expected:
+            reason = f"{path} holds a frame of {shape}, where its header says {expected}."
             raise ToolkitError(reason, "Export it uncompressed.")
         check_frame(frame, str(path))
 
 
 def check_frame(frame: bytes, name: str) -> None:
-    """Raise ToolkitError for a compressed frame that is cut short, or on which its decoder has a
-    warning, as far as one of these can be asked."""
+    """Raise ToolkitError for a compressed frame that is cut short or that libjpeg warns about."""
     content = frame.rstrip(b"\0")  # frames have an even length
     if content[-2:] != JPEG_END:
         raise damaged(name, "the end of a frame is missing")
-    if JPEG_2000 not in frame and any(marker in BASELINE for marker, _ in segments(content)):
+
+    # Other decoders cannot be asked for warnings.
+    is_baseline = any(marker in BASELINE for marker, _ in segments(content))
+    if JPEG_2000 not in frame and is_baseline:
         read_jpeg(content, name, Kind.GREY)
 
 
@@ -475,7 +514,7 @@ JPEG_LS = 0xF7  # marker
 
 
 def frame_shape(frame: bytes) -> tuple[int, int] | None:
-    """Height and width of a compressed frame, as it says; None when it does not."""
+    """Height and width that a compressed frame announces; None when it announces none."""
     place = frame.find(JPEG_2000)
     if place >= 0:
         right, bottom, left, top = struct.unpack_from(">IIII", frame, place + 8)

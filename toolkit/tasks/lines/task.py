@@ -12,7 +12,7 @@ from hvd.toolkit.tiles import repeat_to_square
 
 
 def enlarge(scans: Scans, side: int) -> Scans:
-    """Scans repeated up to a square, to be timed."""
+    """Repeat scans up to a square, for timing."""
     images, missing = (repeat_to_square(part, side, 1) for part in (scans.images, scans.missing))
     return replace(scans, images=images, missing=missing)
 
