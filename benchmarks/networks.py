@@ -47,7 +47,7 @@ def measured(task: str, source: str, other: str) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         if find_spec("torch") and find_spec("onnx"):
-            eager = registry.loaded(registry.TRAINING["run in torch"])(network.name)
+            eager = registry.load(registry.TRAINING["run in torch"])(network.name)
             runs["torch"] = lambda: [eager(**inputs) for _, inputs in calls]
             integers = quantised(task, network, method, other, Path(folder))
             runs["integers"] = lambda: [integers[0].run(**inputs) for _, inputs in calls]
@@ -120,7 +120,7 @@ def quantised(
         for sample in drawn(task, other, CALIBRATION, SEED + 1)
         for _, inputs in heard(method, sample)
     ]
-    data = registry.loaded(registry.TRAINING["quantise"])(network, shown)
+    data = registry.load(registry.TRAINING["quantise"])(network, shown)
     path = folder / network.name
     path.write_bytes(data)
 

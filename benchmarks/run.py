@@ -12,7 +12,7 @@ from hvd.benchmarks.conditions import SEED, SIZE, Condition, every, fixed, test_
 from hvd.benchmarks.options import BenchmarkOptions
 from hvd.toolkit import evaluation, registry
 from hvd.toolkit.core import Method, ToolkitError
-from hvd.toolkit.doctor import installed
+from hvd.toolkit.doctor import installed_version
 from hvd.toolkit.images import digest
 from hvd.toolkit.network import NetworkMethod
 from hvd.toolkit.outputs import make_folder, write_bytes
@@ -198,7 +198,7 @@ class Cells:
         """What the network of `deep` costs."""
         task = self.task.name
         depends = self.circumstances("deep")
-        depends |= {name: installed(name) for name in ("torch", "onnx")}
+        depends |= {name: installed_version(name) for name in ("torch", "onnx")}
         depends["measured by"] = dependencies.fingerprint("hvd.benchmarks.networks:measured")
         quiet = networks.quiet_place(self.data, task)
         return self.kept("network", lambda: networks.measured(task, self.source, quiet), depends)

@@ -8,7 +8,7 @@ from hvd.benchmarks.conditions import AXES, MAIN, SIZE
 from hvd.benchmarks.networks import LOST, pays
 from hvd.benchmarks.scores import Results, TaskResults, study
 from hvd.toolkit.core import Metric
-from hvd.toolkit.network import index, shipped
+from hvd.toolkit.network import index, shipped_checkpoint
 
 GAP = "-"  # of what was not measured
 HEAD = """# Results
@@ -289,7 +289,7 @@ def cards() -> str:
     """The cards inside the checkpoints."""
     parts = ["# Checkpoints\n\nWritten by `toolkit report` from the card inside each file."]
     for name, entry in index().items():
-        found = shipped(name, entry["task"])
+        found = shipped_checkpoint(name, entry["task"])
         parts.append(
             f"## {found.name}\n\n```json\n{json.dumps(found.card, indent=2)}\n```\n\nSHA-256 `{found.sha256}`"
         )

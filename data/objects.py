@@ -9,8 +9,8 @@ import numpy as np
 from hvd.data.scenes import CLASSES, generated
 from hvd.toolkit.core import Sample
 from hvd.toolkit.options import MAX_PIXELS
-from hvd.toolkit.tasks.objects.dataset import check_known, data_set, read_pair
-from hvd.toolkit.tasks.objects.files import nearest_mask, resized
+from hvd.toolkit.tasks.objects.dataset import check_class_indices, data_set, read_pair
+from hvd.toolkit.tasks.objects.files import nearest_mask, resize_picture
 from hvd.toolkit.tasks.objects.options import Conditions
 from hvd.toolkit.tasks.objects.types import Labelled, Picture
 
@@ -23,7 +23,7 @@ def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterato
 
 def brought(sample: Sample, size: int) -> Sample:
     """A sample whose longer side has `size` pixels, the mask by nearest pixel."""
-    image = resized(sample.inputs.image, size)
+    image = resize_picture(sample.inputs.image, size)
     mask = nearest_mask(sample.target.mask, image.shape[:2])
     return replace(
         sample, inputs=replace(sample.inputs, image=image), target=replace(sample.target, mask=mask)
@@ -39,7 +39,7 @@ def pictures(data: str, count: int, seed: int, max_pixels: int = MAX_PIXELS) -> 
         return
 
     found = data_set(Path(data))
-    check_known(found, max_pixels)
+    check_class_indices(found, max_pixels)
     for k in np.random.default_rng(seed).permutation(len(found.pairs))[:count]:
         image, mask = read_pair(found.pairs[k], len(found.classes), max_pixels)
         yield Sample(

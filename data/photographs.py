@@ -9,12 +9,12 @@ import numpy as np
 
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import (
-    decoded,
+    decode,
     folder_images,
+    images_in_zip,
     read_array,
     signature,
     square,
-    zipped_images,
 )
 from hvd.toolkit.options import MAX_PIXELS
 
@@ -40,7 +40,7 @@ def builtin(size: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     crops = []
     for package, name in BUNDLED:
-        image = decoded(files(package).joinpath(name).read_bytes(), name)
+        image = decode(files(package).joinpath(name).read_bytes(), name)
         for _ in range(CROPS):
             side = int(rng.uniform(0.5, 1) * min(image.shape[:2]))
             row, column = (int(rng.integers(0, length - side + 1)) for length in image.shape[:2])
@@ -76,7 +76,7 @@ def images_at(path: Path, max_pixels: int) -> Iterator[np.ndarray]:
             for _, image in folder_images(folder, max_pixels):
                 yield image
     elif path.suffix.lower() == ".zip":
-        for _, image in zipped_images(path, max_pixels):
+        for _, image in images_in_zip(path, max_pixels):
             yield image
     elif path.suffix.lower() == ".npy":
         yield from photograph_array(path)

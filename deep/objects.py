@@ -8,7 +8,7 @@ import numpy as np
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.network import Checkpoint, NetworkMethod, checkpoint, index
 from hvd.toolkit.tasks.objects.types import Labelled, Picture, choose_network
-from hvd.toolkit.tiles import overlapping, ramp
+from hvd.toolkit.tiles import overlapping_parts, ramp
 
 LARGEST = 1024  # pixels along a side of what is shown to the network at once
 MOST_CLASSES = 254  # of a mask of 8 bits, in which 255 is none of them
@@ -67,8 +67,8 @@ def likeliest(network: Checkpoint, image: np.ndarray, classes: int) -> np.ndarra
     is kept, so that memory does not grow with the picture but for that.
     """
     mask = np.empty(image.shape[:2], np.uint8)
-    rows = overlapping(image.shape[0], LARGEST, OVERLAP)
-    columns = overlapping(image.shape[1], LARGEST, OVERLAP)
+    rows = overlapping_parts(image.shape[0], LARGEST, OVERLAP)
+    columns = overlapping_parts(image.shape[1], LARGEST, OVERLAP)
     beside: list[np.ndarray] = []  # of each part of the column before: its right margin
 
     for k, (left, right) in enumerate(columns):

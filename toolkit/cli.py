@@ -166,7 +166,7 @@ def predict_command(name: str) -> click.Command:
         task = registry.task(name)
         method_name = run.method or task.method
         method = registry.methods(name, [method_name], run.checkpoint)[method_name]
-        records = prediction.predicted(
+        records = prediction.predict(
             task,
             method_name,
             method,
@@ -483,10 +483,10 @@ def models() -> None:
 @models.command("list")
 def list_models() -> None:
     """Name, task, size, parameters and classes of every network."""
-    from hvd.toolkit.network import index, shipped
+    from hvd.toolkit.network import index, shipped_checkpoint
 
     for name, entry in index().items():
-        parameters = shipped(name, entry["task"]).card["parameters"]
+        parameters = shipped_checkpoint(name, entry["task"]).card["parameters"]
         size = f"{entry['bytes'] / 1e6:6.1f} MB{parameters:12,} parameters"
         classes = ", ".join(entry.get("classes", ()))
         click.echo(f"{name:24}{entry['task']:11}{size}  {classes}".rstrip())
@@ -496,22 +496,22 @@ def list_models() -> None:
 @click.argument("name")
 def card(name: str) -> None:
     """What the network NAME, such as fragments, was trained on and how, as JSON."""
-    from hvd.toolkit.network import index, shipped
+    from hvd.toolkit.network import index, shipped_checkpoint
 
     file = name if name.endswith(".onnx") else f"{name}.onnx"
     if file not in index():
         known = ", ".join(file.removesuffix(".onnx") for file in index())
         raise ToolkitError(f"There is no network {name!r}.", f"Choose one of: {known}.", 2)
-    click.echo(to_json(shipped(file, index()[file]["task"]).card, indent=2))
+    click.echo(to_json(shipped_checkpoint(file, index()[file]["task"]).card, indent=2))
 
 
 @models.command()
 def verify() -> None:
     """Check every network's bytes against the index and its own seal."""
-    from hvd.toolkit.network import index, shipped
+    from hvd.toolkit.network import index, shipped_checkpoint
 
     for name, entry in index().items():
-        click.echo(f"{shipped(name, entry['task']).sha256}  {name}")
+        click.echo(f"{shipped_checkpoint(name, entry['task']).sha256}  {name}")
 
 
 @cli.command()

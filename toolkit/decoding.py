@@ -43,7 +43,7 @@ class Kind(Enum):
     STORED = cv2.IMREAD_UNCHANGED  # (H, W) or (H, W, channels), as it is stored
 
 
-def damaged(name: str, why: str = "") -> ToolkitError:
+def damage_error(name: str, why: str = "") -> ToolkitError:
     """What to raise for a file that cannot be decoded to its last pixel."""
     return ToolkitError(f"{name} is damaged or cut short{f': {why}' if why else ''}.", REMEDY)
 
@@ -81,7 +81,7 @@ def check_size(pixels: int, name: str, max_pixels: int) -> None:
         raise ToolkitError(f"{name} has more than {max_pixels:,} pixels.", remedy)
 
 
-def decoded_by_opencv(
+def decode_with_opencv(
     data: bytes, name: str, kind: Kind, shrink: int = 1, upright: bool = True
 ) -> np.ndarray:
     """Pixels of an image whose format OpenCV decodes strictly."""
@@ -95,10 +95,10 @@ def decoded_by_opencv(
         with quiet():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise damaged(name, error.err) from error
+        raise damage_error(name, error.err) from error
 
     if image is None:
-        raise damaged(name)
+        raise damage_error(name)
     return image
 
 
@@ -124,12 +124,12 @@ def read_jpeg(data: bytes, name: str, kind: Kind, shrink: int = 1) -> np.ndarray
         else:
             image = simplejpeg.decode_jpeg(data, "RGB", **least)
     except ValueError as error:
-        raise damaged(name, str(error)) from error
+        raise damage_error(name, str(error)) from error
 
     try:
         check_scans(data, name)
     except (ValueError, IndexError, KeyError) as error:  # of segments that are cut short
-        raise damaged(name, "its scans cannot be followed") from error
+        raise damage_error(name, "its scans cannot be followed") from error
 
     return image
 
@@ -199,7 +199,7 @@ def check_scans(data: bytes, name: str) -> None:
         ended |= marker == END
 
     if not ended or any(missing.any() for missing in left.values()):
-        raise damaged(name, "some of its scans are missing")
+        raise damage_error(name, "some of its scans are missing")
 
 
 EXIF_TURNS = {
@@ -224,7 +224,7 @@ def orientation(header: Image.Image) -> int | None:
         return None
 
 
-def turned(image: np.ndarray, orientation: int | None) -> np.ndarray:
+def apply_orientation(image: np.ndarray, orientation: int | None) -> np.ndarray:
     """An image as it is to be shown."""
     return EXIF_TURNS[orientation](image) if orientation in EXIF_TURNS else image
 
@@ -235,7 +235,7 @@ def turned(image: np.ndarray, orientation: int | None) -> np.ndarray:
 def read_png(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) -> np.ndarray:
     """Pixels of a PNG."""
     check_chunks(data, name)
-    return decoded_by_opencv(data, name, kind, shrink, upright)
+    return decode_with_opencv(data, name, kind, shrink, upright)
 
 
 def check_chunks(data: bytes, name: str) -> None:
@@ -252,11 +252,11 @@ def check_chunks(data: bytes, name: str) -> None:
         if kind != b"IDAT":
             checksum = data[end - 4 : end]
             if zlib.crc32(data[place + 4 : end - 4]).to_bytes(4, "big") != checksum:
-                raise damaged(name, f"the checksum of {kind!r} is wrong")
+                raise damage_error(name, f"the checksum of {kind!r} is wrong")
 
         place = end
 
-    raise damaged(name, "its end is missing")
+    raise damage_error(name, "its end is missing")
 
 
 def read_bitmap(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) -> np.ndarray:
@@ -267,15 +267,15 @@ def read_bitmap(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) 
             with any_size():
                 theirs = np.asarray(Image.open(io.BytesIO(data), formats=("BMP",)).convert("RGB"))
         except Exception as error:  # Pillow's errors share no base class
-            raise damaged(name, str(error)) from error
+            raise damage_error(name, str(error)) from error
 
-        ours = decoded_by_opencv(data, name, Kind.COLOUR)
+        ours = decode_with_opencv(data, name, Kind.COLOUR)
         # 5 bits may be spread over 8 in several ways
         most = 8 if data[28:30] == b"\x10\0" else 0
         if theirs.shape != ours.shape or cv2.absdiff(theirs, ours).max() > most:
-            raise damaged(name, "decoders disagree on it")
+            raise damage_error(name, "decoders disagree on it")
 
-    return decoded_by_opencv(data, name, kind, shrink, upright)
+    return decode_with_opencv(data, name, kind, shrink, upright)
 
 
 def is_plain_bitmap(data: bytes) -> bool:
@@ -291,5 +291,5 @@ def is_plain_bitmap(data: bytes) -> bool:
 def read_webp(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) -> np.ndarray:
     """Pixels of a WebP, which must be as long as it says."""
     if len(data) < 8 + int.from_bytes(data[4:8], "little"):
-        raise damaged(name)
-    return decoded_by_opencv(data, name, kind, shrink, upright)
+        raise damage_error(name)
+    return decode_with_opencv(data, name, kind, shrink, upright)

@@ -45,17 +45,19 @@ def findings() -> Iterator[Finding]:
     """Everything that was looked at, one after the other."""
     yield Finding("python", f"{platform.python_version()}, {platform.platform()}")
     for name in PACKAGES:
-        yield Finding(name, installed(name) or "missing", "" if installed(name) else AGAIN)
+        yield Finding(
+            name, installed_version(name) or "missing", "" if installed_version(name) else AGAIN
+        )
     for name in OTHER_OPENCV:
-        if installed(name):
+        if installed_version(name):
             remedy = f"Two packages of OpenCV overwrite each other: pip uninstall {name}, then opencv-python-headless anew."
-            yield Finding(name, installed(name), remedy)
+            yield Finding(name, installed_version(name), remedy)
 
     for extra, name in EXTRAS.items():
         yield Finding(
             f"extra [{extra}]",
             "installed"
-            if installed(name)
+            if installed_version(name)
             else f"not installed: pip install '.[{extra}]' when needed",
         )
 
@@ -66,10 +68,10 @@ def findings() -> Iterator[Finding]:
     yield strict_decoders()
     yield from checkpoints()
     for task in registry.TASKS:
-        yield answered(task)
+        yield sample_answers(task)
 
 
-def installed(name: str) -> str:
+def installed_version(name: str) -> str:
     """The version of a package; empty when it is not there."""
     try:
         return version(name)
@@ -113,9 +115,9 @@ def writable(folder: Path) -> Finding:
 def lockable(folder: Path) -> Finding:
     """Whether a run can keep others from its folder."""
     try:
-        from hvd.toolkit.locking import locked
+        from hvd.toolkit.locking import lock_output
 
-        with tempfile.TemporaryDirectory(dir=folder) as out, locked(Path(out), None):
+        with tempfile.TemporaryDirectory(dir=folder) as out, lock_output(Path(out), None):
             return Finding("locks", f"work in {folder}")
     except Exception as error:  # whatever it is, it is what was to be found out
         return Finding("locks", f"{type(error).__name__}: {error}", "Set TMPDIR to a local disk.")
@@ -164,10 +166,10 @@ def cut_pictures() -> Iterator[tuple[str, bytes]]:
 def is_decoded(data: bytes) -> bool:
     """Whether a picture is read."""
     from hvd.toolkit.core import ToolkitError
-    from hvd.toolkit.images import decoded
+    from hvd.toolkit.images import decode
 
     try:
-        decoded(data, "it")
+        decode(data, "it")
     except ToolkitError:
         return False
 
@@ -178,7 +180,7 @@ def checkpoints() -> Iterator[Finding]:
     """Every shipped network, checked; imports here, since what they import may be what is broken."""
     try:
         from hvd.toolkit.core import ToolkitError
-        from hvd.toolkit.network import index, shipped
+        from hvd.toolkit.network import index, shipped_checkpoint
     except Exception as error:  # whatever it is, it is what was to be found out
         yield Finding("checkpoints", f"{type(error).__name__}: {error}", AGAIN)
         return
@@ -186,13 +188,14 @@ def checkpoints() -> Iterator[Finding]:
     for name, entry in index().items():
         try:
             yield Finding(
-                f"checkpoint {name}", f"sound, SHA-256 {shipped(name, entry['task']).sha256}"
+                f"checkpoint {name}",
+                f"sound, SHA-256 {shipped_checkpoint(name, entry['task']).sha256}",
             )
         except ToolkitError as error:
             yield Finding(f"checkpoint {name}", error.reason, error.remedy)
 
 
-def answered(task: str) -> Finding:
+def sample_answers(task: str) -> Finding:
     """One built-in sample, answered by the default method and scored."""
     try:
         kind = registry.task(task)

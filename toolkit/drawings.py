@@ -1,4 +1,4 @@
-"""Pictures that `show` draws, which alone it draws over."""
+"""Write the pictures of `toolkit show`, marked so that it overwrites no others."""
 
 import io
 from pathlib import Path
@@ -10,13 +10,13 @@ from PIL.PngImagePlugin import PngInfo
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.outputs import write_bytes
 
-# a text in the file
+# A text entry in the PNG file, by which we know it again.
 KEY = "Software"
 OURS = "toolkit show"
 
 
 def check_drawing(path: Path) -> None:
-    """Refuse to draw over what we did not draw: ToolkitError with status 4."""
+    """Refuse to overwrite pictures that we did not draw: ToolkitError with status 4."""
     if not (path.exists() or path.is_symlink()):
         return
     try:
@@ -31,9 +31,9 @@ def check_drawing(path: Path) -> None:
 
 
 def write_drawing(path: Path, image: np.ndarray) -> None:
-    """uint8 (H, W, 3) RGB to a PNG file that says who drew it, whole or not at all."""
+    """Write an image, RGB uint8 (H, W, 3), to a PNG file that says who drew it."""
     text = PngInfo()
     text.add_text(KEY, OURS)
-    packed = io.BytesIO()
-    Image.fromarray(image).save(packed, "png", pnginfo=text)
-    write_bytes(path, packed.getvalue())
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "png", pnginfo=text)
+    write_bytes(path, buffer.getvalue())

@@ -1,4 +1,4 @@
-"""How answers are scored: one record a sample, then means with intervals."""
+"""Score methods: one record for each sample and method, then means with intervals."""
 
 import time
 from collections import defaultdict
@@ -13,7 +13,7 @@ from hvd.toolkit.asking import ask, check_answer
 from hvd.toolkit.core import Method, Metric, Sample, Task, ToolkitError, data_errors
 from hvd.toolkit.settings import one_thread
 
-RESAMPLES = 2000
+RESAMPLES = 2000  # of the bootstrap
 Progress = Callable[..., Iterable[Any]]  # called as progress(iterable, total=count)
 
 
@@ -31,11 +31,18 @@ def score(
 
     Parameters
     ----------
+    task_name : name of the task.
+    methods : by the names that results show.
     data : "builtin", or the path of a data set.
     options : the conditions under which samples are made.
     count, seed : the number of samples at most, and their seed.
-    leave_out : leave out methods that refuse such samples, and say why, instead of failing.
+    leave_out : leave methods out that refuse such samples, and say why, instead of failing.
     progress : wraps the records as they come, such as `tqdm.tqdm`.
+
+    Returns
+    -------
+    A dictionary with `task`, `data`, `samples`, `seed`, `options`, `left_out` (reasons by method),
+    and `methods`: for each method the mean, low and high end of every metric, and milliseconds.
     """
     task = registry.task(task_name)
     with data_errors():
@@ -67,11 +74,11 @@ def evaluate(
     samples: Iterable[Sample],
     failures: dict[str, str] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """A record for each sample and method: `sample`, `method`, `metrics`, `milliseconds`.
+    """Yield a record for each sample and method: `sample`, `method`, `metrics`, `milliseconds`.
 
-    Methods take turns on every sample, on one thread, so that a busy moment of the machine meets
+    Methods take turns on every sample, on one thread, so that a busy moment of the machine slows
     all of them; each runs once before it is timed. With `failures`, a method that fails is left
-    out from there on and its reason put there.
+    out from then on, and its reason is put there.
     """
     methods = dict(methods)
     with one_thread():
@@ -82,26 +89,30 @@ def evaluate(
                 except Exception as error:
                     if failures is None:
                         raise
-                    ours = isinstance(error, ToolkitError)
-                    failures[name] = str(error) if ours else f"{type(error).__name__}: {error}"
+                    is_ours = isinstance(error, ToolkitError)
+                    failures[name] = str(error) if is_ours else f"{type(error).__name__}: {error}"
                     del methods[name]
 
 
 def score_sample(
     task: Task, name: str, method: Method, sample: Sample, warm_up: bool
 ) -> dict[str, Any]:
-    """The record of one method on one sample; metrics are numbers, or counts of those with `pool`."""
+    """The record of one method on one sample.
+
+    Metrics are numbers; those with `pool` are counts.
+    """
     if warm_up:
         ask(method, sample.inputs)
-    began = time.perf_counter()
-    prediction = ask(method, sample.inputs)
-    milliseconds = (time.perf_counter() - began) * 1000
 
-    check_answer(task, method, prediction, sample.inputs)  # what does not fit is not scored
-    metrics = {
-        metric.name: np.asarray(metric.score(sample.target, prediction)).tolist()
-        for metric in task.metrics
-    }
+    start = time.perf_counter()
+    prediction = ask(method, sample.inputs)
+    milliseconds = (time.perf_counter() - start) * 1000
+
+    # An answer that does not fit its input must not be scored.
+    check_answer(task, method, prediction, sample.inputs)
+    metrics = {}
+    for metric in task.metrics:
+        metrics[metric.name] = np.asarray(metric.score(sample.target, prediction)).tolist()
 
     return {
         "sample": sample.id,
@@ -139,8 +150,15 @@ def interval(
     pool: Callable[[np.ndarray], float] | None = None,
     seed: int = 0,
 ) -> dict[str, float | None]:
-    """Mean of (n,) values, or what `pool` makes of the sum of (n, ...) counts, with a 95 % bootstrap
-    interval over them (percentile method, Efron & Tibshirani, 1993); one value has no interval.
+    """Mean of some values with a 95 % bootstrap interval (percentile method).
+
+    Source: Efron & Tibshirani, 1993. A single value has no interval.
+
+    Parameters
+    ----------
+    values : (n,); with `pool` counts (n, ...).
+    pool : makes a score of the sum of the counts, in place of the mean.
+    seed : of the resampling.
 
     >>> interval([0.5])
     {'mean': 0.5, 'low': None, 'high': None}
@@ -164,12 +182,15 @@ def interval(
 
 
 def summary(records: Iterable[dict[str, Any]], metrics: tuple[Metric, ...]) -> dict[str, Any]:
-    """By method: every metric's mean and interval, and the median and 95th percentile of the milliseconds."""
+    """For each method: mean and interval of every metric, and its time in milliseconds.
+
+    The time is the median and the 95th percentile over the records.
+    """
     by_method = defaultdict(list)
     for record in records:
         by_method[record["method"]].append(record)
-    scores = {}
 
+    scores = {}
     for name, group in by_method.items():
         median, p95 = np.percentile([record["milliseconds"] for record in group], [50, 95])
         scores[name] = {
@@ -181,8 +202,10 @@ def summary(records: Iterable[dict[str, Any]], metrics: tuple[Metric, ...]) -> d
 
 
 def mean_of(records: list[dict[str, Any]], metric: Metric) -> dict[str, float | None] | None:
-    """Mean and interval of a metric over records; None when one was made before there was such a
-    metric."""
+    """Mean and interval of a metric over records.
+
+    None when a record is older than the metric.
+    """
     if any(metric.name not in record["metrics"] for record in records):
         return None
     return interval([record["metrics"][metric.name] for record in records], metric.pool)
@@ -191,11 +214,15 @@ def mean_of(records: list[dict[str, Any]], metric: Metric) -> dict[str, float | 
 def difference(
     records: list[dict[str, Any]], metric: Metric, method: str, other: str
 ) -> dict[str, float]:
-    """`method` minus `other`, paired by sample, with its interval."""
-    scores = {(r["method"], r["sample"]): np.array(r["metrics"][metric.name]) for r in records}
-    samples = dict.fromkeys(r["sample"] for r in records)
+    """Score of `method` minus score of `other`, paired by sample, with its interval."""
+    scores = {}
+    for record in records:
+        scores[record["method"], record["sample"]] = np.array(record["metrics"][metric.name])
+
+    samples = dict.fromkeys(record["sample"] for record in records)
     pool = metric.pool
     if pool is None:
-        return interval(np.array([scores[method, s] - scores[other, s] for s in samples]))
-    both = np.array([(scores[method, s], scores[other, s]) for s in samples])
+        return interval([scores[method, sample] - scores[other, sample] for sample in samples])
+
+    both = np.array([(scores[method, sample], scores[other, sample]) for sample in samples])
     return interval(both, lambda total: pool(total[0]) - pool(total[1]))

@@ -1,20 +1,20 @@
-"""Which operators an ONNX file holds, read from its bytes before anything runs it.
+"""Find out which operators an ONNX file holds, from its bytes, before anything runs it.
 
-An ONNX file is a protocol buffer (onnx/onnx.proto). Readers of protocol buffers differ in what
-they make of unusual bytes, so whatever a writer would not write is refused: fields that are not
-known, numbers longer than they need be, a field twice that may be there once.
+An ONNX file is a protocol buffer (onnx/onnx.proto). Readers of protocol buffers differ in how they
+treat unusual bytes, so anything that a usual writer would not write is refused: unknown fields,
+numbers in more bytes than they need, and a repeated field that may occur only once.
 """
 
 from collections.abc import Iterator
 
-# kinds of fields
+# Wire types of fields.
 NUMBER = 0
 EIGHT_BYTES = 1
 BYTES = 2
 FOUR_BYTES = 5
 LARGEST_KEY = (1 << 32) - 1
 
-# the fields of a message by their numbers: their kinds
+# For each message, the numbers of its known fields and the wire types that they may have.
 MODEL = {1: (NUMBER,), 5: (NUMBER,), **dict.fromkeys((2, 3, 4, 6, 7, 8, 14), (BYTES,))}
 GRAPH = dict.fromkeys((1, 2, 5, 10, 11, 12, 13, 14, 16), (BYTES,))
 NODE = dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), (BYTES,))
@@ -26,7 +26,7 @@ ATTRIBUTE = {
     20: (NUMBER,),
     **dict.fromkeys((1, 4, 5, 9, 10, 13), (BYTES,)),
 }
-# its content lies in the file itself: 13 and 14 would name another
+# Without 13 and 14, which would name another file that holds the content.
 TENSOR = {
     1: (BYTES, NUMBER),
     2: (NUMBER,),
@@ -40,21 +40,20 @@ TENSOR = {
     12: (BYTES,),
     16: (BYTES,),
 }
-# of a model
+# Field numbers of a model.
 THE_GRAPH = 7
 FUNCTIONS = 25
-# of a graph
+# Of a graph.
 A_NODE = 1
 INITIALIZER = 5
-# of an attribute
-A_TENSOR = 5
-TENSORS = 10
-# of a node
+# Of a node.
 OPERATOR = 4
 AN_ATTRIBUTE = 5
 DOMAIN = 7
-# of an attribute
+# Of an attribute.
+A_TENSOR = 5
 SUBGRAPH = 6
+TENSORS = 10
 SUBGRAPHS = 11
 
 NAMES = """
@@ -66,14 +65,14 @@ NAMES = """
     ReduceMin ReduceSum Relu Reshape Resize Round Shape Sigmoid Slice Softmax Softplus SpaceToDepth
     Split Sqrt Squeeze Sub Sum Tanh Tile TopK Transpose Unsqueeze Where
 """
-# arithmetic on arrays: no loops, no branches, no files, no strings, no randomness
+# Arithmetic on arrays: no loops, no branches, no files, no strings, no randomness.
 ALLOWED = frozenset(NAMES.split())
 
 
 def strange_operators(model: bytes) -> set[str]:
-    """What a serialised model holds besides ALLOWED operators.
+    """What a serialised model holds besides ALLOWED operators, as words for a message.
 
-    ValueError when the bytes are no protocol buffer of a model, or an unusual one.
+    Raises ValueError when the bytes are not those of a model, or unusual ones.
     """
     strange = set()
     allowed = MODEL | {FUNCTIONS: (BYTES,)}
@@ -91,7 +90,7 @@ def strange_operators(model: bytes) -> set[str]:
 
 
 def strange_in_node(node: memoryview) -> set[str]:
-    """What a node holds besides an allowed operator."""
+    """What a node holds besides an allowed operator, as words for a message."""
     strange = set()
     domain = b""
     name = ""
@@ -119,7 +118,7 @@ def strange_in_node(node: memoryview) -> set[str]:
 
 
 def check_tensor(tensor: memoryview) -> None:
-    """ValueError for a tensor whose content lies in another file."""
+    """Raise ValueError for a tensor whose content lies in another file."""
     for _ in fields(tensor, TENSOR):
         pass
 
@@ -129,12 +128,22 @@ def fields(
     known: dict[int, tuple[int, ...]],
     once: frozenset[int] | set[int] = frozenset(),
 ) -> Iterator[tuple[int, memoryview]]:
-    """Number and bytes of each field of a message; of numbers, which are of no use here, no bytes.
+    """Yield number and bytes of each field of a message; fields that are numbers have no bytes.
 
-    ValueError for a field that is not `known`, or for one of those `once` that is there twice.
+    Parameters
+    ----------
+    data : the message.
+    known : for each known field, the wire types that it may have.
+    once : fields that may occur only once.
+
+    Raises
+    ------
+    ValueError
+        For an unknown field, a repeated one that may occur only once, and a message cut short.
     """
     place = 0
     seen = set()
+
     while place < len(data):
         key, place = varint(data, place)
         number = key >> 3
@@ -160,7 +169,10 @@ def fields(
 
 
 def varint(data: memoryview, place: int) -> tuple[int, int]:
-    """A number of variable length, and where it ends; ValueError when it is longer than needed."""
+    """A number of variable length, and the place after it.
+
+    Raises ValueError when it has more bytes than it needs.
+    """
     value = 0
     for shift in range(0, 70, 7):
         if place >= len(data):

@@ -22,7 +22,8 @@ from hvd.toolkit.decoding import (
     JPEG,
     PNG,
     Kind,
-    damaged,
+    apply_orientation,
+    damage_error,
     is_webp,
     jpeg_bits,
     orientation,
@@ -31,7 +32,6 @@ from hvd.toolkit.decoding import (
     read_jpeg,
     read_png,
     read_webp,
-    turned,
 )
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.outputs import write_bytes
@@ -173,11 +173,11 @@ def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
         raise ToolkitError(reason, "Save it as PNG or TIFF.")
 
     if header is None:  # its size would only show when its pixels are in memory
-        raise damaged(name)
+        raise damage_error(name)
     return Header(*header.size, orientation(header))
 
 
-def decoded(
+def decode(
     data: bytes,
     name: str,
     kind: Kind = Kind.COLOUR,
@@ -202,7 +202,7 @@ def decoded(
     header = read_header(data, name, max_pixels)
     if data.startswith(JPEG):
         image = read_jpeg(data, name, kind, shrink)
-        return turned(image, header.orientation) if upright else image
+        return apply_orientation(image, header.orientation) if upright else image
 
     reader = next(read for begins, read in READERS.items() if data.startswith(begins))
     return reader(data, name, kind, shrink, upright)
@@ -212,9 +212,9 @@ RIFF = b"RIFF"
 READERS = {JPEG: read_jpeg, PNG: read_png, BMP: read_bitmap, RIFF: read_webp}
 
 
-def decoded_grey(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_grey(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Grey values uint8 or uint16 (H, W) of an image file."""
-    return grey_levels(decoded(data, name, Kind.GREY, max_pixels), name)
+    return grey_levels(decode(data, name, Kind.GREY, max_pixels), name)
 
 
 def grey_levels(image: np.ndarray, name: str) -> np.ndarray:
@@ -232,12 +232,12 @@ def grey_levels(image: np.ndarray, name: str) -> np.ndarray:
 
 def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Grey values uint8 or uint16 (H, W) of an image file."""
-    return decoded_grey(read_bytes(path), str(path), max_pixels)
+    return decode_grey(read_bytes(path), str(path), max_pixels)
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """uint8 RGB (H, W, 3) of an image file."""
-    return decoded(read_bytes(path), str(path), max_pixels=max_pixels)
+    return decode(read_bytes(path), str(path), max_pixels=max_pixels)
 
 
 def folder_images(folder: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[str, np.ndarray]]:
@@ -293,7 +293,7 @@ def image_files(path: Path) -> Iterator[InputFile]:
         folders += sorted(below, reverse=True)
 
 
-def zipped_images(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[str, np.ndarray]]:
+def images_in_zip(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[str, np.ndarray]]:
     """As folder_images, of a .zip with its folders; nothing is unpacked to disk."""
     try:
         with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
@@ -303,7 +303,7 @@ def zipped_images(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[st
                 if entry.is_dir() or not is_image_name(entry.filename, place):
                     continue
                 check_entry(archive, entry, place, max_pixels)
-                yield entry.filename, decoded(archive.read(entry), place, max_pixels=max_pixels)
+                yield entry.filename, decode(archive.read(entry), place, max_pixels=max_pixels)
     except ToolkitError:
         raise
     except Exception as error:  # a garbled archive fails in a dozen ways
@@ -413,10 +413,10 @@ def read_array(path: Path) -> np.ndarray:
 
 def write_png(path: Path, image: np.ndarray) -> None:
     """uint8 (H, W, 3) RGB or (H, W) to a PNG file, whole or not at all."""
-    write_bytes(path, packed_png(image))
+    write_bytes(path, png_bytes(image))
 
 
-def packed_png(image: np.ndarray) -> bytes:
+def png_bytes(image: np.ndarray) -> bytes:
     """The bytes of a PNG of uint8 (H, W, 3) RGB, or uint8 or uint16 (H, W)."""
     stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     done, packed = cv2.imencode(".png", stored)

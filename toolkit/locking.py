@@ -22,7 +22,7 @@ LENGTH = 200  # characters of a lock
 
 
 @contextmanager
-def locked(out: Path, shard: Shard) -> Iterator[Path]:
+def lock_output(out: Path, shard: Shard) -> Iterator[Path]:
     """Keep other runs from writing to `out`, but for other shards of the same run.
 
     Gives an empty folder for what is unfinished, which is gone afterwards, as is that of a run that
@@ -94,7 +94,7 @@ def hold_lock(stack: ExitStack, path: Path, shared: bool) -> None:
                 raise ToolkitError(reason, "Remove it, or choose another --out.", status=4)
             file = open_lock(path)
             stack.callback(file.close)
-            free = acquired(file, shared)
+            free = try_lock(file, shared)
             holder = HOLDER.fullmatch(file.read(LENGTH).strip())
             if not free:
                 name = holder[2] if holder else "of another process"
@@ -149,7 +149,7 @@ def open_lock(path: Path) -> IO[str]:
     return os.fdopen(os.open(path, os.O_RDWR | no_links), "r+")
 
 
-def acquired(file: IO[str], shared: bool) -> bool:
+def try_lock(file: IO[str], shared: bool) -> bool:
     """Whether a file could be locked at once."""
     try:
         import fcntl

@@ -82,7 +82,7 @@ def onnxruntime_without_telemetry() -> ModuleType:
             os.environ[NO_TELEMETRY] = before
 
 
-def sealed(model: bytes) -> bytes:
+def append_seal(model: bytes) -> bytes:
     """A serialised ONNX model with its seal appended."""
     return model + SEAL + hashlib.sha256(model).hexdigest().encode()
 
@@ -306,7 +306,7 @@ def checkpoint(task: str, path: str | None = None, name: str | None = None) -> C
     Raises ToolkitError with status 3 when it is missing, corrupt or not ours.
     """
     if path is None:
-        return shipped(name or f"{task}.onnx", task)
+        return shipped_checkpoint(name or f"{task}.onnx", task)
     if not Path(path).is_file():
         raise ToolkitError(f"There is no checkpoint {path}.", "Check the path.", status=3)
 
@@ -348,7 +348,7 @@ def index() -> dict[str, dict[str, Any]]:
     return json.loads(file.read_text()) if file.is_file() else {}
 
 
-def shipped(name: str, task: str) -> Checkpoint:
+def shipped_checkpoint(name: str, task: str) -> Checkpoint:
     """The shipped network of that file name."""
     folder = files("hvd.checkpoints")
     entry = index().get(name)

@@ -26,7 +26,7 @@ from hvd.toolkit.asking import answer, is_ours
 from hvd.toolkit.core import FAULT, Method, Task, ToolkitError, debugging
 from hvd.toolkit.images import Snapshot, digest, snapshot
 from hvd.toolkit.jobs import Job, falls_to, jobs, places
-from hvd.toolkit.locking import locked
+from hvd.toolkit.locking import lock_output
 from hvd.toolkit.manifest import (
     MANIFEST,
     Manifest,
@@ -101,7 +101,7 @@ def load_method(key: str, task: str, name: str, checkpoint: str | None) -> Metho
     return registry.method(task, name, checkpoint)
 
 
-def predicted(
+def predict(
     task: Task,
     name: str,
     method: Method,
@@ -138,7 +138,7 @@ def predicted(
             f"There is no input in {', '.join(map(str, inputs))}.", "Check the paths.", status=2
         )
 
-    with locked(out, shard) as work:
+    with lock_output(out, shard) as work:
         check_manifest(out / shard_name(shard), shard)
         check_replaceable(out, task.run_files)
         files = tuple(map(snapshot, option_files(options)))
@@ -266,7 +266,7 @@ def merge_shards(out: Path) -> Path:
     one run over the same inputs, with status 4 when files lie there that no run has written.
     """
     parts = shard_manifests(out)
-    with locked(out, None) as work:
+    with lock_output(out, None) as work:
         header = check_headers(parts)
         task = registry.task(header.task)
         check_manifest(out / MANIFEST)
@@ -335,7 +335,7 @@ def answers(run: Run, out: Path, todo: Iterator[Job], workers: int) -> Iterator[
     When a process is killed, the inputs that were under way are answered again, each alone.
     """
     if workers == 1:
-        yield from (answered(run, job, out) for job in todo)
+        yield from (answer_input(run, job, out) for job in todo)
         return
 
     processes = pool(workers)
@@ -346,7 +346,7 @@ def answers(run: Run, out: Path, todo: Iterator[Job], workers: int) -> Iterator[
             try:
                 if job is not None:
                     under_way.append((job, None))
-                    under_way[-1] = job, processes.submit(answered, run, job, out)
+                    under_way[-1] = job, processes.submit(answer_input, run, job, out)
                     if len(under_way) < AHEAD * workers:
                         continue
 
@@ -373,17 +373,17 @@ def alone(run: Run, job: Job, out: Path) -> dict[str, Any]:
     """A record from a process of its own, which may be killed."""
     with pool(1) as process:
         try:
-            return process.submit(answered, run, job, out).result()
+            return process.submit(answer_input, run, job, out).result()
         except BrokenProcessPool:
-            return unanswered(run, job, out / job.folder, KILLED, "Give it in smaller parts.")
+            return failed_record(run, job, out / job.folder, KILLED, "Give it in smaller parts.")
 
 
-def answered(run: Run, job: Job, out: Path) -> dict[str, Any]:
+def answer_input(run: Run, job: Job, out: Path) -> dict[str, Any]:
     """Answer one input and return its record, with the seconds that it took."""
     began = time.perf_counter()
     check_inside(out, job.folder)
     remove_moved(job, out / job.folder)
-    record = recorded(run, job, out / job.folder)
+    record = record_of_job(run, job, out / job.folder)
     return record | {"seconds": round(time.perf_counter() - began, 3)}
 
 
@@ -404,7 +404,7 @@ def remove_moved(job: Job, folder: Path) -> None:
             remove_answer(folder.with_name(name))
 
 
-def recorded(run: Run, job: Job, folder: Path) -> dict[str, Any]:
+def record_of_job(run: Run, job: Job, folder: Path) -> dict[str, Any]:
     """The record of one input, answered in `folder`, or of its failure when only it is concerned."""
     if job.skipped:
         return {
@@ -420,23 +420,23 @@ def recorded(run: Run, job: Job, folder: Path) -> dict[str, Any]:
     except ToolkitError as error:
         if error.status != 1:
             raise
-        return unanswered(run, job, folder, error.reason, error.remedy)
+        return failed_record(run, job, folder, error.reason, error.remedy)
     except OSError as error:
         reason = f"{error.filename or job.path} cannot be read: {error.strerror}."
-        return unanswered(run, job, folder, reason, "Check its permissions.")
+        return failed_record(run, job, folder, reason, "Check its permissions.")
     except MemoryError:
         reason = f"{job.path} needs more memory than there is."
-        return unanswered(run, job, folder, reason, "Give it in smaller parts.")
+        return failed_record(run, job, folder, reason, "Give it in smaller parts.")
     except Exception as error:  # one input must not end the run
         if debugging():
             raise
-        return unanswered(run, job, folder, f"{type(error).__name__}: {error}.", FAULT)
+        return failed_record(run, job, folder, f"{type(error).__name__}: {error}.", FAULT)
 
 
 def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
     """Answer one input into `folder`, unless that was done before, and return its record."""
     before = snapshot(job.path)
-    if run.resume and (record := finished(folder, run, job, before.sha256)):
+    if run.resume and (record := finished_record(folder, run, job, before.sha256)):
         return record
 
     inputs = run.task.read(job.path, run.options)
@@ -486,7 +486,7 @@ def network_of(run: Run, inputs: Any) -> dict[str, str]:
     return {"checkpoint": run.method.sha256(inputs)}
 
 
-def unanswered(run: Run, job: Job, folder: Path, reason: str, remedy: str) -> dict[str, Any]:
+def failed_record(run: Run, job: Job, folder: Path, reason: str, remedy: str) -> dict[str, Any]:
     """The record of an input that failed, of which no earlier answer is left."""
     remove_answer(folder)
     return {
@@ -522,7 +522,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
-def finished(folder: Path, run: Run, job: Job, sha256: str) -> dict[str, Any] | None:
+def finished_record(folder: Path, run: Run, job: Job, sha256: str) -> dict[str, Any] | None:
     """The record of an input that was answered alike, and whose files are all there as they were
     written; None when there is none. Of another path with the same content it is made this one's."""
     record = read_record(folder)

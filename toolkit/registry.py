@@ -58,7 +58,7 @@ TRAINING = {
 }
 
 
-def loaded(place: str) -> Any:
+def load(place: str) -> Any:
     """The object at "module:name"."""
     module, name = place.split(":")
     return getattr(import_module(module), name)
@@ -74,7 +74,7 @@ def check_task(name: str) -> None:
 def task(name: str) -> Task:
     """The task of that name."""
     check_task(name)
-    return loaded(f"hvd.toolkit.tasks.{name}.task:TASK")
+    return load(f"hvd.toolkit.tasks.{name}.task:TASK")
 
 
 def task_options(name: str) -> Any:
@@ -96,7 +96,7 @@ def make_options(kind: type, values: dict[str, Any]) -> Any:
 def samples(task: str, data: str, options: Any, count: int, seed: int) -> Iterable[Any]:
     """At most `count` samples of a task, from "builtin" or from a path."""
     check_task(task)
-    return loaded(SAMPLERS[task])(data, options, count, seed)
+    return load(SAMPLERS[task])(data, options, count, seed)
 
 
 def method(task: str, name: str, checkpoint: str | None = None) -> Method:
@@ -108,7 +108,7 @@ def method(task: str, name: str, checkpoint: str | None = None) -> Method:
     if ":" in name:
         kind = own_method(name)
     elif name in METHODS[task]:
-        kind = loaded(METHODS[task][name])
+        kind = load(METHODS[task][name])
     else:
         remedy = f"Choose one of: {', '.join(METHODS[task])}; or module:Class or FILE.py:Class."
         raise ToolkitError(f"{task} has no method {name!r}.", remedy, status=2)

@@ -1,4 +1,4 @@
-"""Results as tables for a terminal."""
+"""Show results as tables in a terminal."""
 
 import io
 from collections import Counter
@@ -12,11 +12,11 @@ from rich.text import Text
 from hvd.toolkit.core import Task, printable
 
 MOST_ROWS = 50  # of a run; the manifest holds all
-FEW = 3  # inputs that failed, named in the closing sentence
+MOST_NAMED = 3  # inputs that failed, named in the closing sentence
 
 
 def draw_table(header: list[str], rows: list[list[str]], is_text: list[bool]) -> str:
-    """A table without frames; columns of text are aligned to the left, others to the right."""
+    """A table without frames; columns of text are aligned to the left, all others to the right."""
     table = Table(box=None, pad_edge=False)
     for title, left in zip(header, is_text, strict=True):
         table.add_column(title, justify="left" if left else "right")
@@ -29,30 +29,39 @@ def draw_table(header: list[str], rows: list[list[str]], is_text: list[bool]) ->
     return console.file.getvalue()
 
 
-def text(result: dict[str, Any]) -> str:
-    """The scores of one evaluation, with what was measured below them."""
+def scores_table(result: dict[str, Any]) -> str:
+    """The scores of one evaluation, with a line below that says what was measured."""
     metrics = list(next(iter(result["methods"].values()))["metrics"])
     rows = []
     for name, scores in result["methods"].items():
-        cells = [f"{mean['mean']:.3f}" for mean in scores["metrics"].values()]
+        cells = [f"{score['mean']:.3f}" for score in scores["metrics"].values()]
         headline = scores["metrics"][metrics[0]]
         if headline["low"] is not None:
             cells[0] += f" [{headline['low']:.3f}, {headline['high']:.3f}]"
-        times = [f"{scores['milliseconds'][key]:.0f}" for key in ("median", "p95")]
+
+        milliseconds = scores["milliseconds"]
+        times = [f"{milliseconds['median']:.0f}", f"{milliseconds['p95']:.0f}"]
         rows.append([name, *cells, *times])
 
     titles = [metric.replace("_", " ") for metric in metrics]
     header = ["method", *titles, "median ms", "p95 ms"]
     table = draw_table(header, rows, [title == "method" for title in header])
-    options = ", ".join(f"{name} {value}" for name, value in result["options"].items())
+
+    options = ""
+    for name, value in result["options"].items():
+        shown = "default" if value is None else value
+        options += f", {name} {shown}"
     kind = "means [95 % interval]" if result["samples"] > 1 else "one sample, which has no interval"
-    note = f"{kind}, samples {result['samples']}, seed {result['seed']}, one thread; {options}"
+    note = f"{kind}, samples {result['samples']}, seed {result['seed']}, one thread{options}"
 
     return f"{table}\n{result['task']}, {result['data']}: {note}"
 
 
 class RunTable:
-    """A short table of a run of `predict`, with a closing sentence; of many inputs the first."""
+    """A short table of a run of `predict`, with a closing sentence.
+
+    Of many inputs it shows the first, in the order of their names.
+    """
 
     def __init__(self, task: Task, out: Path):
         self.task = task
@@ -64,7 +73,7 @@ class RunTable:
         self.pictures: list[str] = []
 
     def add(self, record: dict[str, Any]) -> None:
-        """Take the record of an input."""
+        """Add the record of an input."""
         name = record["input"]
         status = record["status"]
         self.counts[status] += 1
@@ -74,7 +83,7 @@ class RunTable:
         cells = [""] * len(self.task.columns)
 
         if status == "failed":
-            self.failed = sorted([*self.failed, name])[:FEW]
+            self.failed = sorted([*self.failed, name])[:MOST_NAMED]
         else:
             cells = [column.cell(record) for column in self.task.columns]
             self.notes.update(record["notes"])
@@ -87,7 +96,7 @@ class RunTable:
             self.rows = sorted(self.rows)[:MOST_ROWS]
 
     def text(self) -> str:
-        """The table in the order of names, then what was answered, what failed, what to open."""
+        """The table in the order of names, then the notes and the closing sentence."""
         rows = [row for _, row in sorted(self.rows)][:MOST_ROWS]
         header = ["input", "status", *(column.title for column in self.task.columns)]
         is_text = [True, True, *(column.is_text for column in self.task.columns)]
@@ -95,11 +104,10 @@ class RunTable:
 
         answered = self.counts["ok"]
         more = answered + self.counts["failed"] - len(rows)
-        lines += [f"... and {more} more."] if more else []
-        lines += [
-            f"Note on {count} of {answered}: {printable(note)}"
-            for note, count in self.notes.items()
-        ]
+        if more:
+            lines.append(f"... and {more} more.")
+        for note, count in self.notes.items():
+            lines.append(f"Note on {count} of {answered}: {printable(note)}")
         lines.append(self.sentence())
 
         return "\n".join(lines).encode(errors="backslashreplace").decode()

@@ -19,7 +19,14 @@ from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC
 
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.decoding import Kind, check_scans, check_size, damaged, grey_of_rgb, turned
+from hvd.toolkit.decoding import (
+    Kind,
+    apply_orientation,
+    check_scans,
+    check_size,
+    damage_error,
+    grey_of_rgb,
+)
 from hvd.toolkit.settings import Setting, Undo, any_size
 
 MAGIC = b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"  # the last two: BigTIFF
@@ -74,7 +81,7 @@ quiet_tifffile = Setting(silence_tifffile)
 
 
 @contextmanager
-def opened(data: bytes, name: str) -> Iterator[tifffile.TiffPage]:
+def open_page(data: bytes, name: str) -> Iterator[tifffile.TiffPage]:
     """The page of a TIFF; whatever is raised inside becomes a ToolkitError."""
     with quiet_tifffile():
         try:
@@ -83,12 +90,12 @@ def opened(data: bytes, name: str) -> Iterator[tifffile.TiffPage]:
         except (ToolkitError, MemoryError):
             raise
         except Exception as error:  # tifffile, imagecodecs: their errors share no base class
-            raise damaged(name, f"{type(error).__name__}: {error}"[:200]) from error
+            raise damage_error(name, f"{type(error).__name__}: {error}"[:200]) from error
 
 
 def tiff_header(data: bytes, name: str, max_pixels: int) -> tuple[int, int, int]:
     """Width, height and orientation of a TIFF; ToolkitError when it is too large, or not read."""
-    with opened(data, name) as page:
+    with open_page(data, name) as page:
         check_page(page, data, name, max_pixels)
         return page.imagewidth, page.imagelength, orientation_of(page)
 
@@ -101,7 +108,7 @@ def orientation_of(page: tifffile.TiffPage) -> int:
 
 def is_as_stored(data: bytes) -> bool:
     """Whether a TIFF is to be shown as it is stored: upright, and 0 is black."""
-    with opened(data, "it") as page:
+    with open_page(data, "it") as page:
         return page.photometric != PHOTOMETRIC.MINISWHITE and orientation_of(page) == 1
 
 
@@ -109,18 +116,18 @@ def read_tiff(
     data: bytes, name: str, kind: Kind, max_pixels: int, shrink: int, upright: bool
 ) -> np.ndarray:
     """Pixels of a TIFF; see `hvd.toolkit.images.decoded`."""
-    with opened(data, name) as page:
+    with open_page(data, name) as page:
         check_page(page, data, name, max_pixels)
         check_parts(page, data, name)
         stored = pixels_of(page)
-        image = converted(stored, page, name, kind)
+        image = colours_of(stored, page, name, kind)
         turn = orientation_of(page)
 
     if shrink > 1:
         shape = tuple(-(-side // shrink) for side in image.shape[1::-1])
         image = cv2.resize(image, shape, interpolation=cv2.INTER_LINEAR_EXACT)
 
-    return turned(image, turn) if upright else image
+    return apply_orientation(image, turn) if upright else image
 
 
 def pixels_of(page: tifffile.TiffPage) -> np.ndarray:
@@ -176,7 +183,7 @@ def only_page(file: tifffile.TiffFile, name: str) -> tifffile.TiffPage:
         raise ToolkitError(f"{name} holds several pages or frames.", remedy)
 
     if not whole:
-        raise damaged(name, "it holds no page")
+        raise damage_error(name, "it holds no page")
     return whole[0]
 
 
@@ -194,9 +201,9 @@ def check_page(page: tifffile.TiffPage, data: bytes, name: str, max_pixels: int)
     check_size(page.imagewidth * page.imagelength, name, max_pixels)
     unread = raw_tags(data, page, name) - {tag.code for tag in page.tags}
     if any(code < PRIVATE for code in unread):
-        raise damaged(name, f"its tags {sorted(unread)} cannot be read")
-    if "PhotometricInterpretation" not in page.tags or not plausible(page):
-        raise damaged(name, "its tags contradict each other")
+        raise damage_error(name, f"its tags {sorted(unread)} cannot be read")
+    if "PhotometricInterpretation" not in page.tags or not are_tags_plausible(page):
+        raise damage_error(name, "its tags contradict each other")
 
     samples = page.samplesperpixel
     depth = page.imagedepth
@@ -209,10 +216,10 @@ def check_page(page: tifffile.TiffPage, data: bytes, name: str, max_pixels: int)
     if page.is_tiled:
         area = page.tilewidth * page.tilelength * math.prod(page.chunked)
         if area > LARGEST_TILE + 4 * page.imagewidth * page.imagelength * samples:
-            raise damaged(name, f"its tiles are {page.tilewidth} x {page.tilelength}")
+            raise damage_error(name, f"its tiles are {page.tilewidth} x {page.tilelength}")
 
 
-def plausible(page: tifffile.TiffPage) -> bool:
+def are_tags_plausible(page: tifffile.TiffPage) -> bool:
     """Whether the tags on which pixels depend hold what they may."""
     value = page.tags.valueof
     single = all(tag.count == 1 for tag in page.tags if tag.code in ONE_NUMBER)
@@ -232,7 +239,7 @@ def raw_tags(data: bytes, page: tifffile.TiffPage, name: str) -> set[int]:
     places = range(start, start + count * tiff.tagsize, tiff.tagsize)
     codes = [struct.unpack_from(f"{order}H", data, place)[0] for place in places]
     if len(set(codes) & DECISIVE) < sum(code in DECISIVE for code in codes):
-        raise damaged(name, "a tag is there twice")
+        raise damage_error(name, "a tag is there twice")
 
     return set(codes)
 
@@ -242,13 +249,15 @@ def check_parts(page: tifffile.TiffPage, data: bytes, name: str) -> None:
     places = page.dataoffsets
     sizes = page.databytecounts
     if not len(places) == len(sizes) == math.prod(page.chunked):
-        raise damaged(name, f"it has {len(places)} strips or tiles of {math.prod(page.chunked)}")
+        raise damage_error(
+            name, f"it has {len(places)} strips or tiles of {math.prod(page.chunked)}"
+        )
     inside = all(
         place > 0 and size > 0 and place + size <= len(data)
         for place, size in zip(places, sizes, strict=True)
     )
     if not inside:
-        raise damaged(name, "a strip or tile is missing")
+        raise damage_error(name, "a strip or tile is missing")
 
     if page.compression in PLAIN:
         return
@@ -269,9 +278,9 @@ def check_part(shape: tuple[int, ...], dtype: Any, page: tifffile.TiffPage, name
     height, width = page.chunks[:2] if page.planarconfig == 1 else page.chunks[1:3]
     samples = page.samplesperpixel if page.planarconfig == 1 else 1
     if shape[0] > height or shape[1] > width:
-        raise damaged(name, f"a strip or tile is {shape[1]} x {shape[0]}")
+        raise damage_error(name, f"a strip or tile is {shape[1]} x {shape[0]}")
     if (*shape, 1)[2] != samples or dtype != page.dtype:
-        raise damaged(name, f"a strip or tile holds {(*shape, 1)[2]} channels of {dtype}")
+        raise damage_error(name, f"a strip or tile holds {(*shape, 1)[2]} channels of {dtype}")
 
 
 def check_jpeg(part: bytes, page: tifffile.TiffPage, name: str) -> None:
@@ -309,7 +318,7 @@ CODED: dict[int, Callable[[bytes, tifffile.TiffPage, str], None]] = {
 # --- what the numbers of a page stand for
 
 
-def converted(image: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind) -> np.ndarray:
+def colours_of(image: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind) -> np.ndarray:
     """Pixels of a page, as its photometric interpretation says."""
     image = image.reshape(-1, page.imagelength, page.imagewidth, image.shape[-1])
     # channels may lie in planes of their own
@@ -319,7 +328,7 @@ def converted(image: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind)
     if light in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE):
         levels = spread_bits(image[..., 0], page.bitspersample)
         if light == PHOTOMETRIC.MINISWHITE:
-            levels = inverted(levels, name)
+            levels = invert_levels(levels, name)
         if kind is not Kind.COLOUR:
             return levels
         if levels.dtype == np.uint16:
@@ -343,7 +352,7 @@ def converted(image: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind)
     if kind is Kind.COLOUR:
         return eight_bits(colour, name)
     if kind is Kind.GREY:
-        check_whole(colour, name)
+        check_depth(colour, name)
         return grey_of_rgb(colour)
 
     return colour
@@ -358,7 +367,7 @@ def spread_bits(levels: np.ndarray, bits: int) -> np.ndarray:
     return levels
 
 
-def inverted(levels: np.ndarray, name: str) -> np.ndarray:
+def invert_levels(levels: np.ndarray, name: str) -> np.ndarray:
     """Grey levels of a page that stores white as 0."""
     if levels.dtype.kind != "u":
         raise ToolkitError(f"{name} is to be shown inverted.", "Save it with 0 for black.")
@@ -367,7 +376,7 @@ def inverted(levels: np.ndarray, name: str) -> np.ndarray:
 
 def eight_bits(image: np.ndarray, name: str) -> np.ndarray:
     """Channels of 8 or 16 bits as uint8."""
-    check_whole(image, name)
+    check_depth(image, name)
     if image.dtype == np.uint8:
         return image
     if image.ndim == 2:
@@ -375,7 +384,7 @@ def eight_bits(image: np.ndarray, name: str) -> np.ndarray:
     return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def check_whole(image: np.ndarray, name: str) -> None:
+def check_depth(image: np.ndarray, name: str) -> None:
     """Raise ToolkitError unless channels are whole numbers of 8 or 16 bits."""
     if image.dtype not in (np.uint8, np.uint16):
         reason = f"{name} holds colours as {image.dtype}: pictures have 8 or 16 bits."

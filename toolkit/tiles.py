@@ -1,4 +1,4 @@
-"""Large images in parts: tiles with margins, or parts that overlap and blend."""
+"""Cut large images into parts: tiles with margins, or parts that overlap and blend."""
 
 from collections.abc import Iterator
 
@@ -10,24 +10,31 @@ Window = tuple[slice, slice]
 def tiles(
     shape: tuple[int, int], tile: int, margin: int
 ) -> Iterator[tuple[Window, Window, Window]]:
-    """For each tile of an image: where it lies, where it lies with its margin, and where it lies within that."""
+    """Cut an image into tiles with margins.
+
+    Yields for each tile where it lies in the image, where it lies with its margin, and where it
+    lies within that.
+    """
     for top in range(0, shape[0], tile):
         for left in range(0, shape[1], tile):
-            core = slice(top, min(top + tile, shape[0])), slice(left, min(left + tile, shape[1]))
-            wide = tuple(
-                slice(max(0, c.start - margin), min(c.stop + margin, length))
-                for c, length in zip(core, shape, strict=True)
-            )
-            inner = tuple(
-                slice(c.start - w.start, c.stop - w.start) for c, w in zip(core, wide, strict=True)
-            )
+            rows = window(top, shape[0], tile, margin)
+            columns = window(left, shape[1], tile, margin)
+            core, wide, inner = zip(rows, columns, strict=True)
             yield core, wide, inner
 
 
-def overlapping(length: int, largest: int, overlap: int) -> list[tuple[int, int]]:
-    """Where the parts of a side begin and end: one when it is not too long, else parts that overlap.
+def window(start: int, length: int, tile: int, margin: int) -> tuple[slice, slice, slice]:
+    """As `tiles`, along one axis of an image of that length."""
+    core = slice(start, min(start + tile, length))
+    wide = slice(max(0, core.start - margin), min(core.stop + margin, length))
+    inner = slice(core.start - wide.start, core.stop - wide.start)
+    return core, wide, inner
 
-    >>> overlapping(2000, 1024, 256)
+
+def overlapping_parts(length: int, largest: int, overlap: int) -> list[tuple[int, int]]:
+    """Start and end of the parts of a side: one part when it is not too long, else overlapping ones.
+
+    >>> overlapping_parts(2000, 1024, 256)
     [(0, 1024), (768, 1792), (976, 2000)]
     """
     if length <= largest:
@@ -37,12 +44,12 @@ def overlapping(length: int, largest: int, overlap: int) -> list[tuple[int, int]
 
 
 def ramp(length: int) -> np.ndarray:
-    """Shares float32 (length,) of the later of two parts that overlap: from 0 to 1."""
+    """Weights float32 (length,) from 0 to 1: of the later one where two parts overlap."""
     return ((np.arange(length, dtype=np.float32) + 0.5) / max(1, length)).astype(np.float32)
 
 
 def repeat_to_square(array: np.ndarray, side: int, axis: int) -> np.ndarray:
-    """An array repeated along two axes, `axis` and the next, and cut to `side` pixels each."""
+    """Repeat an array along `axis` and the next one, and cut both to `side` pixels."""
     times = [1] * array.ndim
     for k in (axis, axis + 1):
         times[k] = -(-side // array.shape[k])

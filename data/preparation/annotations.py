@@ -13,7 +13,7 @@ from hvd.data.preparation.formats import Unusable, cityscapes, coco, cvat, label
 from hvd.data.preparation.instances import Annotated, Annotations, Instance, Problem
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import read_bytes
-from hvd.toolkit.tasks.objects.dataset import unambiguous
+from hvd.toolkit.tasks.objects.dataset import without_repeated_keys
 
 FORMATS = (
     "COCO JSON, Pascal VOC XML, CVAT 1.1 XML, Cityscapes *_gtFine_polygons.json, or LabelMe JSON"
@@ -70,7 +70,7 @@ def recognised(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], An
         return xml(data)
 
     try:
-        document = json.loads(data, object_pairs_hook=unambiguous)
+        document = json.loads(data, object_pairs_hook=without_repeated_keys)
     except (ValueError, RecursionError) as error:
         raise Unusable(f"it is neither JSON nor XML: {error}.") from error
 

@@ -16,7 +16,7 @@ import numpy as np
 from hvd.data.preparation.instances import Annotated, Annotations, Instance, Problem, Runs
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.decoding import Kind
-from hvd.toolkit.images import decoded
+from hvd.toolkit.images import decode
 
 LARGEST_SIDE = 1 << 16  # pixels: a longer side is a mistake
 LARGEST_MASK = 1 << 25  # pixels of an object
@@ -398,7 +398,7 @@ def drawn_mask(packed: Any, corners: np.ndarray, largest: int) -> Runs:
     when it cannot be read, or has more pixels than the `largest` that fits the picture."""
     try:
         data = base64.b64decode(packed, validate=True)
-        mask = decoded(data, "mask", Kind.GREY, largest) > 0
+        mask = decode(data, "mask", Kind.GREY, largest) > 0
     except (ToolkitError, TypeError, ValueError):
         return Runs((), (0, 0))
 

@@ -14,7 +14,7 @@ from hvd.data.preparation.instances import Annotated, Instance, Problem
 from hvd.data.preparation.options import PrepareOptions
 from hvd.data.preparation.split import likeness
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.images import decoded, read_bytes, read_header
+from hvd.toolkit.images import decode, read_bytes, read_header
 from hvd.toolkit.tasks.objects.types import IGNORE
 from hvd.toolkit.tiff import is_tiff
 
@@ -207,7 +207,7 @@ def read_turned(
 
     size = shown if upright else stored
     scale = needed_scale(size, options)
-    image = decoded(data, "it", max_pixels=options.max_pixels, shrink=scale, upright=upright)
+    image = decode(data, "it", max_pixels=options.max_pixels, shrink=scale, upright=upright)
     image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
 
     if (

@@ -14,7 +14,7 @@ from hvd.data.preparation.instances import Annotations
 from hvd.data.preparation.options import PrepareOptions
 from hvd.data.preparation.split import PARTS
 from hvd.toolkit.images import read_image
-from hvd.toolkit.tasks.objects.drawing import overlaid, palette
+from hvd.toolkit.tasks.objects.drawing import class_overlay, palette
 
 # pictures in the gallery, and rows of a table before the rest is left to report.json
 SHOWN = 24
@@ -114,7 +114,7 @@ def overlay(folder: Path, line: dict[str, Any], classes: tuple[str, ...]) -> str
     place = folder / line["part"]
     path = place / "masks" / f"{line['name']}.png"  # whose name may be none that OpenCV can open
     mask = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    shown = overlaid(read_image(place / "images" / f"{line['name']}.jpg"), mask, classes)
+    shown = class_overlay(read_image(place / "images" / f"{line['name']}.jpg"), mask, classes)
     return base64.b64encode(
         cv2.imencode(".jpg", shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
     ).decode()

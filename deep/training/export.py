@@ -24,7 +24,7 @@ from hvd.deep.training.recipe import Recipe
 from hvd.deep.training.run import RUN, read_run, recipe
 from hvd.deep.training.state import BEGIN_ANEW, read_tensors
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.network import Checkpoint, import_onnxruntime, sealed, shipped
+from hvd.toolkit.network import Checkpoint, append_seal, import_onnxruntime, shipped_checkpoint
 from hvd.toolkit.outputs import is_as_written, to_json, write_bytes
 
 import_onnxruntime()  # first, without its telemetry
@@ -91,7 +91,7 @@ def export_task(task: str, run: Path, out: Path) -> Path:
     }
     onnx.helper.set_model_props(model, {"card": to_json(card)})
     onnx.checker.check_model(model)
-    data = sealed(model.SerializeToString())
+    data = append_seal(model.SerializeToString())
     worst = np.max(
         [
             difference(graph, Checkpoint(data, f"{task}.onnx", chosen.task), example)
@@ -199,7 +199,7 @@ def eager(name: str) -> Callable[..., None]:
     be timed beside it."""
     stem = Path(name).stem
     chosen = recipe(stem)
-    arguments = shipped(name, chosen.task).card["training"].get("arguments", {})
+    arguments = shipped_checkpoint(name, chosen.task).card["training"].get("arguments", {})
     network = chosen.network(**arguments)
     weights = files("hvd.checkpoints").joinpath(f"{stem}.safetensors")
     network.load_state_dict(load_file(str(weights)))
@@ -242,4 +242,4 @@ def quantised(network: Checkpoint, inputs: list[dict[str, np.ndarray]]) -> bytes
         found = onnx.load(after)
 
     onnx.helper.set_model_props(found, {"card": json.dumps(network.card)})
-    return sealed(found.SerializeToString())
+    return append_seal(found.SerializeToString())

@@ -110,7 +110,7 @@ def test_what_other_code_answered_is_measured_again(tiny, tmp_path, asked, monke
 def test_a_method_that_fails_is_a_row_that_says_so_and_the_others_still_run(
     tiny, tmp_path, monkeypatch
 ):
-    class Broken(registry.loaded(METHODS["fragments"]["colour"])):
+    class Broken(registry.load(METHODS["fragments"]["colour"])):
         def predict(self, inputs):
             raise ValueError("no colours today")
 
@@ -380,8 +380,8 @@ def test_a_change_makes_stale_what_it_concerns_and_nothing_else(sources):
         ("baselines/lines.py", "@dataclass", "SLOW = 1\n\n\n@dataclass", set()),
         (
             "toolkit/tasks/lines/filling.py",
-            "TILE, MARGIN = 384",
-            "TILE, MARGIN = 392",
+            "TILE = 384",
+            "TILE = 392",
             lines - {("lines", "trivial")},
         ),
         ("data/lines.py", "np.float32(255)", "np.float32(256)", lines),

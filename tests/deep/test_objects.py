@@ -8,10 +8,10 @@ import pytest
 
 from hvd.deep import objects as deep
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.tasks.objects.files import finish, measure, read, resized_mask, write
+from hvd.toolkit.tasks.objects.files import finish, measure, read, resize_mask, write
 from hvd.toolkit.tasks.objects.options import InputOptions
 from hvd.toolkit.tasks.objects.types import Labelled, Picture
-from hvd.toolkit.tiles import overlapping
+from hvd.toolkit.tiles import overlapping_parts
 
 
 class Shades:
@@ -36,7 +36,7 @@ def test_parts_are_joined_without_a_trace(shape, monkeypatch):
 
 @pytest.mark.parametrize("length", [1, 1024, 1025, 1792, 1793, 5000])
 def test_parts_cover_a_side_and_overlap(length):
-    parts = overlapping(length, deep.LARGEST, deep.OVERLAP)
+    parts = overlapping_parts(length, deep.LARGEST, deep.OVERLAP)
     assert parts[0][0] == 0 and parts[-1][1] == length
     assert all(stop - start == min(length, deep.LARGEST) for start, stop in parts)
     assert all(after[0] < before[1] and after[0] > before[0] for before, after in pairwise(parts))
@@ -100,11 +100,11 @@ def test_a_large_picture_answered_at_its_own_size_is_noted(shape, size, noted, t
 
 def test_a_mask_grows_with_straight_edges_and_shrinks_by_majority():
     mask = np.add.outer(np.arange(40), np.arange(40)) // 20 % 3
-    grown = resized_mask(mask.astype(np.uint8), (400, 400))
+    grown = resize_mask(mask.astype(np.uint8), (400, 400))
     exact = (np.add.outer(np.arange(400), np.arange(400)) - 4) // 200 % 3
     blocks = np.kron(mask, np.ones((10, 10), int))
     assert (grown != exact).mean() < (blocks != exact).mean() / 2
-    np.testing.assert_array_equal(resized_mask(blocks.astype(np.uint8), (40, 40)), mask)
+    np.testing.assert_array_equal(resize_mask(blocks.astype(np.uint8), (40, 40)), mask)
 
 
 @pytest.mark.parametrize("size", [7, 8193])

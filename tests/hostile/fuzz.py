@@ -25,8 +25,8 @@ from PIL import Image
 
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.decoding import Kind
-from hvd.toolkit.images import decoded, read_array, zipped_images
-from hvd.toolkit.network import Checkpoint, sealed
+from hvd.toolkit.images import decode, images_in_zip, read_array
+from hvd.toolkit.network import Checkpoint, append_seal
 from hvd.toolkit.tasks.lines.files import read_scans
 from hvd.toolkit.tasks.objects.dataset import class_names
 from tests.hostile.test_images import PICTURE, coded, tiff
@@ -86,7 +86,7 @@ def annotations(path):
 
 def network(path):
     data = path.read_bytes()
-    Checkpoint(sealed(data), "some.onnx", "objects")
+    Checkpoint(append_seal(data), "some.onnx", "objects")
 
 
 def slice_of_a_scan():
@@ -112,7 +112,7 @@ def damaged_scans():
 
 def image(kind):
     """Reads the pixels of an image."""
-    return lambda path: decoded(path.read_bytes(), path.name, kind)
+    return lambda path: decode(path.read_bytes(), path.name, kind)
 
 
 def by_pillow(data):
@@ -181,7 +181,7 @@ FORMATS = {
         ".tif", partial(tiff, PICTURE, photometric="rgb", tile=(16, 16)), COLOUR, by_pillow
     ),
     "npy": Format(".npy", array, read_array),
-    "zip": Format(".zip", packed, lambda path: list(zipped_images(path))),
+    "zip": Format(".zip", packed, lambda path: list(images_in_zip(path))),
     "onnx": Format(".onnx", shipped, network),
     "classes": Format(
         ".json",

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.images import zipped_images
+from hvd.toolkit.images import images_in_zip
 from hvd.toolkit.tasks.lines.formats import read_content
 from tests.hostile.fuzz import slice_of_a_scan
 from tests.hostile.rows import row
@@ -235,7 +235,7 @@ def test_an_archive_with_one_name_twice_is_refused(tmp_path):
         for _ in range(2):
             archive.writestr("a.png", coded(".png"))
     with pytest.raises(ToolkitError, match=r"a\.png 2 times"):
-        list(zipped_images(tmp_path / "z.zip"))
+        list(images_in_zip(tmp_path / "z.zip"))
 
 
 # --- annotations

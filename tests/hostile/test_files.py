@@ -361,7 +361,7 @@ def test_a_table_escapes_names_and_shows_what_is_no_number():
         "task": "objects",
         "data": "builtin",
     }
-    assert "nan [nan, nan]" in tables.text(result)
+    assert "nan [nan, nan]" in tables.scores_table(result)
     assert json.loads(to_json(result), parse_constant=pytest.fail)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hvd.toolkit.graph import strange_operators
-from hvd.toolkit.network import sealed
+from hvd.toolkit.network import append_seal
 from tests.hostile.child import toolkit
 from tests.hostile.rows import row
 from tests.hostile.test_images import coded
@@ -93,7 +93,7 @@ def model(nodes, inputs=("image",), shape=("n",), weights=()):
 def test_wrong_inputs(place):
     for inputs in (("image",), ("picture",)):
         made = model([("Relu", [inputs[0]], ["y"])], inputs)
-        ended = asked(place, "some.onnx", sealed(made.SerializeToString()))
+        ended = asked(place, "some.onnx", append_seal(made.SerializeToString()))
         assert ended.status == 3 and "some.onnx" in ended.err
 
 
@@ -111,7 +111,7 @@ def test_external_data(place):
         )
         weights.external_data.add(key="location", value=location)
         made = model([("Add", ["image", "w"], ["y"])], weights=[weights])
-        ended = asked(place, "some.onnx", sealed(made.SerializeToString()))
+        ended = asked(place, "some.onnx", append_seal(made.SerializeToString()))
         assert ended.status == 3 and "is no network" in ended.err, ended.err
 
 
@@ -121,7 +121,7 @@ def test_external_data(place):
 )
 def test_operators(place):
     made = model([("RandomNormalLike", ["image"], ["y"])])
-    ended = asked(place, "some.onnx", sealed(made.SerializeToString()))
+    ended = asked(place, "some.onnx", append_seal(made.SerializeToString()))
     assert ended.status == 3 and "RandomNormalLike" in ended.err
 
 
@@ -159,10 +159,10 @@ UNUSUAL = {
 @pytest.mark.parametrize("key", UNUSUAL.values(), ids=UNUSUAL)
 def test_operators_cannot_hide_behind_unusual_bytes(place, key):
     made = model([("RandomNormalLike", ["image"], ["y"])])
-    ended = asked(place, "some.onnx", sealed(hidden(made, key)))
+    ended = asked(place, "some.onnx", append_seal(hidden(made, key)))
     assert ended.status == 3 and "is no network" in ended.err, ended.err
     usual = hidden(model([("RandomNormalLike", ["image"], ["y"])]), varint(GRAPH_KEY))
-    assert "RandomNormalLike" in asked(place, "some.onnx", sealed(usual)).err
+    assert "RandomNormalLike" in asked(place, "some.onnx", append_seal(usual)).err
 
 
 def test_a_graph_or_an_operator_that_is_there_twice_is_refused():
@@ -184,7 +184,7 @@ def answering(place, nodes, weights=(), classes=("background", "thing"), extra=(
     made.graph.output[0].type.tensor_type.ClearField("shape")
     helper = pytest.importorskip("onnx").helper
     helper.set_model_props(made, {"card": json.dumps({"task": "objects", "classes": classes})})
-    return asked(place, "some.onnx", sealed(made.SerializeToString()), extra)
+    return asked(place, "some.onnx", append_seal(made.SerializeToString()), extra)
 
 
 def of_channels(count, factor=1.0):
@@ -263,5 +263,5 @@ def test_greedy(place):
     onnx = pytest.importorskip("onnx", reason="making a graph needs the extra [train]")
     size = onnx.numpy_helper.from_array(np.array([1 << 40]), "size")
     made = model([("ConstantOfShape", ["size"], ["y"])], weights=[size])
-    ended = asked(place, "some.onnx", sealed(made.SerializeToString()))
+    ended = asked(place, "some.onnx", append_seal(made.SerializeToString()))
     assert ended.status in (1, 3)

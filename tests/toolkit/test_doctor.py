@@ -40,7 +40,9 @@ def test_decoders_that_answer_half_a_picture_are_told(monkeypatch):
 
 
 def test_a_package_that_is_missing_and_one_too_many_are_told(monkeypatch):
-    monkeypatch.setattr(doctor, "installed", lambda name: "" if name == "hdbscan" else "5.0")
+    monkeypatch.setattr(
+        doctor, "installed_version", lambda name: "" if name == "hdbscan" else "5.0"
+    )
     found = {finding.what: finding for finding in doctor.findings()}
     assert found["hdbscan"].told == "missing" and found["hdbscan"].remedy
     assert "pip uninstall opencv-python," in found["opencv-python"].remedy

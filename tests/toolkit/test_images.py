@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.images import decoded, folder_images, read_image, square, write_png, zipped_images
+from hvd.toolkit.images import decode, folder_images, images_in_zip, read_image, square, write_png
 
 
 @pytest.fixture
@@ -28,20 +28,20 @@ def encoded(image, suffix):
     ("suffix", "error"), [(".png", 0), (".bmp", 0), (".tif", 0), (".jpg", 12), (".webp", 12)]
 )
 def test_five_formats_are_read_as_rgb(image, suffix, error):
-    found = decoded(encoded(image, suffix), "some")
+    found = decode(encoded(image, suffix), "some")
     assert found.dtype == np.uint8
     assert np.abs(found.astype(int) - image).max() <= error
 
 
 def test_grey_and_16_bit_and_transparent_images_become_rgb(image):
     grey = cv2.imencode(".png", image[..., 0])[1].tobytes()
-    np.testing.assert_array_equal(decoded(grey, "grey"), np.repeat(image[..., :1], 3, 2))
+    np.testing.assert_array_equal(decode(grey, "grey"), np.repeat(image[..., :1], 3, 2))
     deep = cv2.imencode(".png", image[..., ::-1].astype(np.uint16) * 257)[1].tobytes()
-    np.testing.assert_array_equal(decoded(deep, "deep"), image)
+    np.testing.assert_array_equal(decode(deep, "deep"), image)
     alpha = cv2.imencode(
         ".png", np.dstack([image[..., ::-1], np.full(image.shape[:2], 7, np.uint8)])
     )[1].tobytes()
-    np.testing.assert_array_equal(decoded(alpha, "alpha"), image)
+    np.testing.assert_array_equal(decode(alpha, "alpha"), image)
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ def test_grey_and_16_bit_and_transparent_images_become_rgb(image):
 )
 def test_what_is_no_image_is_refused(data):
     with pytest.raises(ToolkitError, match=r"some\.png"):
-        decoded(data, "some.png")
+        decode(data, "some.png")
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_a_file_cut_short_is_refused(image, suffix):
     data = encoded(image, suffix)
     with pytest.raises(ToolkitError, match="damaged or cut short"):
-        decoded(data[: len(data) // 2], "some")
+        decode(data[: len(data) // 2], "some")
 
 
 def test_a_missing_file_is_refused(tmp_path):
@@ -80,7 +80,7 @@ def test_a_cameras_jpeg_with_previews_is_one_picture(image):
     Image.fromarray(image).save(
         file, "MPO", save_all=True, append_images=[Image.fromarray(image[::2, ::2])]
     )
-    assert decoded(file.getvalue(), "DSC_0001.JPG").shape == image.shape
+    assert decode(file.getvalue(), "DSC_0001.JPG").shape == image.shape
 
 
 def test_a_pipe_among_images_is_refused_and_not_waited_for(tmp_path):
@@ -97,4 +97,4 @@ def test_a_damaged_member_of_an_archive_is_told(image, method, tmp_path):
     data[60:90] = bytes(30)
     (tmp_path / "a.zip").write_bytes(data)
     with pytest.raises(ToolkitError, match="not a readable"):
-        list(zipped_images(tmp_path / "a.zip"))
+        list(images_in_zip(tmp_path / "a.zip"))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.evaluation import interval
 from hvd.toolkit.graph import strange_operators
-from hvd.toolkit.images import decoded, read_array
+from hvd.toolkit.images import decode, read_array
 from hvd.toolkit.options import parse_shard, two_numbers
 from hvd.toolkit.outputs import cell
 from hvd.toolkit.tasks.grains.sizes import percentiles
@@ -55,7 +55,7 @@ def test_a_shard_is_read_when_it_is_one_of_that_many(first, count):
 def test_bytes_are_read_or_refused(data):
     for start in (b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"BM", b"RIFF....WEBP"):
         with suppress(ToolkitError):
-            decoded(start + data, "some.png")
+            decode(start + data, "some.png")
     with suppress(ValueError):
         strange_operators(data)
     with tempfile.TemporaryDirectory() as folder, suppress(ToolkitError):

@@ -15,7 +15,7 @@ from hvd.toolkit.cli import cli
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.graph import strange_operators
 from hvd.toolkit.images import write_png
-from hvd.toolkit.network import SEAL, Checkpoint, checkpoint, operations, sealed
+from hvd.toolkit.network import SEAL, Checkpoint, append_seal, checkpoint, operations
 from hvd.toolkit.tasks.objects import Picture
 
 
@@ -33,7 +33,7 @@ def test_the_shipped_checkpoint_matches_its_index_and_carries_its_card():
 
 def test_the_seal_is_the_hash_of_all_before_it(shipped):
     body = shipped[: -64 - len(SEAL)]
-    assert sealed(body) == shipped
+    assert append_seal(body) == shipped
     assert shipped.endswith(hashlib.sha256(body).hexdigest().encode())
 
 
@@ -56,7 +56,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, data):
 
 
 def test_a_sealed_file_that_is_no_network_is_refused(tmp_path):
-    (tmp_path / "model.onnx").write_bytes(sealed(b"nonsense"))
+    (tmp_path / "model.onnx").write_bytes(append_seal(b"nonsense"))
     with pytest.raises(ToolkitError, match="is no network"):
         checkpoint("fragments", str(tmp_path / "model.onnx"))
 
@@ -65,7 +65,7 @@ def test_a_checkpoint_of_another_task_is_refused(tmp_path, shipped):
     body = shipped[: -64 - len(SEAL)]
     other = body.replace(b'"task": "fragments"', b'"task": "fragmentz"')
     assert other != body
-    (tmp_path / "other.onnx").write_bytes(sealed(other))
+    (tmp_path / "other.onnx").write_bytes(append_seal(other))
     with pytest.raises(ToolkitError, match="network for fragmentz, not fragments") as error:
         checkpoint("fragments", str(tmp_path / "other.onnx"))
     assert error.value.status == 3
@@ -113,7 +113,7 @@ def test_a_convolution_has_two_operations_for_each_weight_and_place():
         ir_version=8,
     )
     helper.set_model_props(made, {"card": json.dumps({"task": "objects"})})
-    network = Checkpoint(sealed(made.SerializeToString()), "one.onnx", "objects")
+    network = Checkpoint(append_seal(made.SerializeToString()), "one.onnx", "objects")
     found = operations(network, {"image": np.ones((1, 3, 20, 32), np.float32)})
     assert found == 2 * (8 * 10 * 16) * (3 * 3 * 3)
 
@@ -162,7 +162,7 @@ def test_a_sealed_network_with_other_operators_is_refused_before_it_is_loaded(ki
             helper.make_function("own", "Relu", ["x"], ["y"], [], [helper.make_opsetid("", 17)])
         )
     helper.set_model_props(model, {"card": json.dumps({"task": "lines"})})
-    (tmp_path / "strange.onnx").write_bytes(sealed(model.SerializeToString()))
+    (tmp_path / "strange.onnx").write_bytes(append_seal(model.SerializeToString()))
     with pytest.raises(ToolkitError, match="no network here needs") as error:
         checkpoint("lines", str(tmp_path / "strange.onnx"))
     assert error.value.status == 3
@@ -195,12 +195,12 @@ def test_a_shipped_network_that_was_changed_is_refused(tmp_path, monkeypatch):
     for name in ("objects-scenes.onnx", "index.json"):
         (folder / name).write_bytes(files("hvd.checkpoints").joinpath(name).read_bytes())
     monkeypatch.setattr(network, "files", lambda package: folder)
-    assert network.shipped("objects-scenes.onnx", "objects")
+    assert network.shipped_checkpoint("objects-scenes.onnx", "objects")
     data = bytearray((folder / "objects-scenes.onnx").read_bytes())
     data[1000] ^= 1
     (folder / "objects-scenes.onnx").write_bytes(data)
     with pytest.raises(ToolkitError, match="not the file that was shipped"):
-        network.shipped("objects-scenes.onnx", "objects")
+        network.shipped_checkpoint("objects-scenes.onnx", "objects")
 
 
 @pytest.mark.parametrize(

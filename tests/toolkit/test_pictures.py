@@ -8,7 +8,7 @@ from hvd.toolkit import pictures
 
 def test_a_caption_that_is_too_long_goes_on_below():
     words = "a caption that says more than one line of a narrow sheet can hold"
-    lines = pictures.wrapped(words, 200)
+    lines = pictures.wrap_text(words, 200)
     assert len(lines) > 1 and " ".join(lines) == words
     widths = [cv2.getTextSize(line, pictures.FONT, 0.7, 1)[0][0] for line in lines]
     assert max(widths) <= 200
@@ -21,4 +21,4 @@ def test_a_caption_that_is_too_long_goes_on_below():
 
 
 def test_a_word_alone_may_be_longer_than_a_line():
-    assert pictures.wrapped("unbreakable", 10) == ["unbreakable"]
+    assert pictures.wrap_text("unbreakable", 10) == ["unbreakable"]

@@ -18,9 +18,9 @@ from hvd.toolkit import manifest as manifest_module
 from hvd.toolkit import outputs, prediction, registry
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import write_png
-from hvd.toolkit.locking import locked
+from hvd.toolkit.locking import lock_output
 from hvd.toolkit.manifest import HELD, Manifest, read_manifest
-from hvd.toolkit.prediction import circumstances, merge_shards, predicted
+from hvd.toolkit.prediction import circumstances, merge_shards, predict
 from hvd.toolkit.tasks.objects.options import InputOptions
 from hvd.toolkit.tasks.objects.types import Labelled
 from tests.hostile.rows import row
@@ -81,7 +81,7 @@ def answer(place, *rest, **others):
     """The records of a run."""
     method = registry.method("objects", "trivial")
     return list(
-        predicted(
+        predict(
             registry.task("objects"),
             "trivial",
             method,
@@ -175,7 +175,7 @@ def test_shards_of_different_runs_are_not_put_together(place):
     task = registry.task("objects")
     other = registry.method("objects", "baseline")
     paths = (place / "in",)
-    list(predicted(task, "baseline", other, paths, place / "out", InputOptions(), shard=(2, 2)))
+    list(predict(task, "baseline", other, paths, place / "out", InputOptions(), shard=(2, 2)))
     with pytest.raises(ToolkitError, match="different runs") as error:
         merge_shards(place / "out")
     assert error.value.status == 5 and not (place / "out/manifest.jsonl").exists()
@@ -206,7 +206,7 @@ def test_an_input_that_kills_its_process_fails_alone(place):
     image[0, 0] = 0
     cv2.imwrite(str(place / "in/002.png"), image)
     records = list(
-        predicted(
+        predict(
             registry.task("objects"),
             "deadly",
             Deadly(),
@@ -225,17 +225,17 @@ def test_an_input_that_kills_its_process_fails_alone(place):
 
 @row("two runs on one output", "the second stops with status 4 and names the first")
 def test_a_second_run_on_one_output_stops_with_status_4(place):
-    with locked(place / "out", None):
+    with lock_output(place / "out", None):
         process = call(place)
         _, err = process.communicate()
         assert process.returncode == 4 and f"{os.getpid()} on " in err
-        with pytest.raises(ToolkitError), locked(place / "out", (1, 2)):
+        with pytest.raises(ToolkitError), lock_output(place / "out", (1, 2)):
             pass
     with (
-        locked(place / "out", (1, 2)),
-        locked(place / "out", (2, 2)),
+        lock_output(place / "out", (1, 2)),
+        lock_output(place / "out", (2, 2)),
         pytest.raises(ToolkitError),
-        locked(place / "out", None),
+        lock_output(place / "out", None),
     ):
         pass
     assert answer(place)
@@ -278,7 +278,7 @@ def test_a_picture_that_changes_while_it_is_read_fails(place, monkeypatch):
         return whole(self, inputs)
 
     monkeypatch.setattr(type(method), "predict", slow)
-    (record,) = predicted(
+    (record,) = predict(
         registry.task("objects"),
         "trivial",
         method,
@@ -354,7 +354,7 @@ def test_a_file_and_a_folder_of_one_name_within_two_inputs_are_answered_apart(pl
     method = registry.method("objects", "trivial")
     given = place / "in/deeper", place / "other/000.png"
     records = list(
-        predicted(registry.task("objects"), "trivial", method, given, place / "out", InputOptions())
+        predict(registry.task("objects"), "trivial", method, given, place / "out", InputOptions())
     )
     places = [Path(output).parent for record in records for output in record["outputs"][:1]]
     assert len(set(places)) == len(places) == len(records)
@@ -396,9 +396,7 @@ def test_an_input_that_cannot_be_read_fails_alone(place, monkeypatch):
     monkeypatch.setattr(Path, "iterdir", refused)
     given = place / "first", place / "second"
     records = list(
-        predicted(
-            task, "trivial", method, given, place / "out", task.input_options(known="nothing")
-        )
+        predict(task, "trivial", method, given, place / "out", task.input_options(known="nothing"))
     )
     assert [record["status"] for record in records] == [
         "failed",
@@ -429,7 +427,7 @@ def grains(place, *folders):
     options = registry.task_options("grains").InputOptions()
     inputs = tuple(place / folder for folder in folders)
     task = registry.task("grains")
-    return list(predicted(task, "baseline", method, inputs, place / "out", options))
+    return list(predict(task, "baseline", method, inputs, place / "out", options))
 
 
 def test_a_file_of_one_s_own_in_the_place_of_a_run_s_is_kept(micrographs):
@@ -497,7 +495,7 @@ def test_runs_of_two_tasks_share_a_folder(micrographs):
     grains(micrographs, "a")
     task, method = registry.task("objects"), registry.method("objects", "trivial")
     inputs, out = (micrographs / "b",), micrographs / "out"
-    list(predicted(task, "trivial", method, inputs, out, InputOptions()))
+    list(predict(task, "trivial", method, inputs, out, InputOptions()))
     assert not (out / "summary.csv").exists() and not (out / "run.json").exists()
     grains(micrographs, "a")
 
@@ -558,7 +556,7 @@ def test_a_shard_whose_record_was_changed_is_refused(place):
 def predict_paths(place, *paths, **others):
     """The records of a run over some paths."""
     method, task = registry.method("objects", "trivial"), registry.task("objects")
-    return list(predicted(task, "trivial", method, paths, place / "out", InputOptions(), **others))
+    return list(predict(task, "trivial", method, paths, place / "out", InputOptions(), **others))
 
 
 def test_a_record_names_the_path_that_was_given(place):
@@ -631,7 +629,7 @@ def fill(path, *options):
     """The record of an input of `lines`."""
     task, method = registry.task("lines"), registry.method("lines", "linear")
     out = path.with_name("out")
-    (record,) = predicted(task, "linear", method, (path,), out, task.input_options(*options))
+    (record,) = predict(task, "linear", method, (path,), out, task.input_options(*options))
     return record
 
 
@@ -801,7 +799,7 @@ def test_shards_over_other_pictures_or_with_another_limit_are_not_put_together(p
     task, method = registry.task("objects"), registry.method("objects", "trivial")
     options = InputOptions(max_pixels=10)
     paths = (place / "in",)
-    list(predicted(task, "trivial", method, paths, place / "out", options, shard=(2, 2)))
+    list(predict(task, "trivial", method, paths, place / "out", options, shard=(2, 2)))
     with pytest.raises(ToolkitError, match="different runs"):
         merge_shards(place / "out")
 

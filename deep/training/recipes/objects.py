@@ -18,8 +18,8 @@ from hvd.deep.training.models.objects import ObjectNetwork
 from hvd.deep.training.recipe import Export, Recipe
 from hvd.toolkit import pictures
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.tasks.objects.dataset import check_known, data_set, read_pair
-from hvd.toolkit.tasks.objects.drawing import overlaid, with_legend
+from hvd.toolkit.tasks.objects.dataset import check_class_indices, data_set, read_pair
+from hvd.toolkit.tasks.objects.drawing import class_overlay, with_legend
 from hvd.toolkit.tasks.objects.files import nearest_mask
 from hvd.toolkit.tasks.objects.types import BACKGROUND, IGNORE
 
@@ -56,7 +56,7 @@ def data(folder: Path, part: str) -> Examples:
         )
 
     if part == "train":
-        check_known(found)
+        check_class_indices(found)
     counts = []
     sizes = []
 
@@ -285,7 +285,7 @@ def picture(network: nn.Module, examples: Examples) -> np.ndarray:
             .numpy()
             .astype(np.uint8)
         )
-        rows += [image, *(overlaid(image, one, examples.classes) for one in (found, mask))]
+        rows += [image, *(class_overlay(image, one, examples.classes) for one in (found, mask))]
 
     network.train()
     return with_legend(pictures.gallery(rows, 3), examples.classes)

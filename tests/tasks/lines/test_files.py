@@ -7,7 +7,7 @@ import tifffile
 
 from hvd.toolkit import registry
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.prediction import predicted
+from hvd.toolkit.prediction import predict
 from hvd.toolkit.tasks.lines.masks import TASK_MASK, mask_of_description, stripes
 from hvd.toolkit.tasks.lines.options import InputOptions
 from hvd.toolkit.tasks.lines.task import TASK
@@ -25,9 +25,7 @@ def run(path, tmp_path, options=None, method=METHOD):
     """The record of predicting one input."""
     return next(
         iter(
-            predicted(
-                TASK, "baseline", method, (path,), tmp_path / "out", options or InputOptions()
-            )
+            predict(TASK, "baseline", method, (path,), tmp_path / "out", options or InputOptions())
         )
     )
 

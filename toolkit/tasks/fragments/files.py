@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hvd.toolkit.core import Column, ToolkitError
-from hvd.toolkit.images import folder_images, read_array, write_png, zipped_images
+from hvd.toolkit.images import folder_images, images_in_zip, read_array, write_png
 from hvd.toolkit.outputs import cell, write_bytes
 from hvd.toolkit.tasks.fragments.drawing import photograph, rows_by_group
 from hvd.toolkit.tasks.fragments.options import LARGEST, MOST, InputOptions
@@ -34,7 +34,7 @@ def read(path: Path, options: InputOptions) -> Heap:
         refuse_subfolders(path)
         images = folder_images(path, options.max_pixels)
     elif suffix == ".zip":
-        images = zipped_images(path, options.max_pixels)
+        images = images_in_zip(path, options.max_pixels)
     else:
         remedy = "Give a folder or .zip of images, or an .npy of uint8 (n, s, s, 3)."
         raise ToolkitError(f"{path} is no heap of fragments.", remedy)

@@ -13,7 +13,7 @@ from roifile import ROI_OPTIONS, ROI_TYPE, ImagejRoi
 from scipy.ndimage import find_objects
 
 from hvd.toolkit.core import Column, ToolkitError
-from hvd.toolkit.images import decoded_grey, grey_levels, read_bytes, write_png
+from hvd.toolkit.images import decode_grey, grey_levels, read_bytes, write_png
 from hvd.toolkit.outputs import write_bytes
 from hvd.toolkit.tasks.grains import sizes
 from hvd.toolkit.tasks.grains.drawing import distribution, overlay
@@ -60,7 +60,7 @@ def read(path: Path, options: InputOptions) -> Micrograph:
     The scale comes from the options, else from a TIFF's tags.
     """
     data = read_bytes(path)
-    image = decoded_grey(data, str(path), options.max_pixels)
+    image = decode_grey(data, str(path), options.max_pixels)
     scale = scale_of(image, options) or tiff_scale(data)
     return micrograph_of(image, options, scale, path.stem)
 

@@ -20,8 +20,8 @@ import numpy as np
 import tifffile
 
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.decoding import FRAMES, Kind, damaged, read_jpeg, segments
-from hvd.toolkit.images import LARGEST_FILE, SUFFIXES, decoded, read_array, read_bytes
+from hvd.toolkit.decoding import FRAMES, Kind, damage_error, read_jpeg, segments
+from hvd.toolkit.images import LARGEST_FILE, SUFFIXES, decode, read_array, read_bytes
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.outputs import write_bytes
 from hvd.toolkit.tiff import is_as_stored, is_tiff
@@ -175,7 +175,7 @@ def read_images(files: list[Path], max_pixels: int = MAX_PIXELS) -> FileContent:
 def read_levels(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Grey values (H, W) of an image file, in the type that it holds."""
     data = read_bytes(path)
-    image = decoded(data, str(path), Kind.STORED, max_pixels, upright=False)
+    image = decode(data, str(path), Kind.STORED, max_pixels, upright=False)
 
     # Three equal channels are grey.
     if image.ndim == 3 and (image[..., :3] == image[..., :1]).all():
@@ -499,7 +499,7 @@ def check_frame(frame: bytes, name: str) -> None:
     """Raise ToolkitError for a compressed frame that is cut short or that libjpeg warns about."""
     content = frame.rstrip(b"\0")  # frames have an even length
     if content[-2:] != JPEG_END:
-        raise damaged(name, "the end of a frame is missing")
+        raise damage_error(name, "the end of a frame is missing")
 
     # Other decoders cannot be asked for warnings.
     is_baseline = any(marker in BASELINE for marker, _ in segments(content))

@@ -1,4 +1,4 @@
-"""Pictures in files, at the size that they are answered at, and what `predict objects` leaves."""
+"""Read pictures, bring them to the size they are answered at, and write what `predict` leaves."""
 
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,15 @@ import numpy as np
 
 from hvd.toolkit.core import Column
 from hvd.toolkit.images import read_image, write_indexed_png, write_png
-from hvd.toolkit.tasks.objects.drawing import overlaid, palette
+from hvd.toolkit.tasks.objects.drawing import class_overlay, palette
 from hvd.toolkit.tasks.objects.options import SMALLEST, InputOptions
 from hvd.toolkit.tasks.objects.types import Labelled, Picture, check_fits, check_rgb
 
-UNUSUAL = 1024  # pixels along a side: more than pictures usually have that methods learn from
-NOTE = "Answered at its own size: with --size of the pictures learned from (256 for shipped networks) more may be found."
+UNUSUAL = 1024  # pixels along a side: training pictures are usually smaller
+NOTE = (
+    "Answered at its own size: with --size of the training pictures (256 for shipped networks) "
+    "more may be found."
+)
 SHOWN = 3  # classes in the table of a run
 
 
@@ -30,71 +33,77 @@ COLUMNS = (
 
 
 def read(path: Path, options: InputOptions) -> Picture:
-    """The picture in a file, at the size asked for."""
+    """The picture in a file, resized as the options say."""
     return from_array(read_image(path, options.max_pixels), options)
 
 
 def from_array(image: np.ndarray, options: InputOptions) -> Picture:
-    """The picture in an array uint8 RGB (H, W, 3), at the size asked for."""
+    """The picture in an array uint8 RGB (H, W, 3), resized as the options say."""
     if options.size is None:
         return Picture(image, wanted=options.class_names)
     check_rgb(image)
-    return Picture(resized(image, options.size), original=image, wanted=options.class_names)
+    return Picture(resize_picture(image, options.size), original=image, wanted=options.class_names)
 
 
-def resized(image: np.ndarray, size: int) -> np.ndarray:
-    """A picture (H, W, 3) whose longer side has `size` pixels: by area, or linearly when it grows."""
+def resize_picture(image: np.ndarray, size: int) -> np.ndarray:
+    """Resize a picture (H, W, 3) so that its longer side has `size` pixels.
+
+    Averages over areas when the picture shrinks, interpolates linearly when it grows.
+    """
     factor = size / max(image.shape[:2])
     shape = tuple(max(SMALLEST, round(n * factor)) for n in image.shape[1::-1])
-    return cv2.resize(
-        image, shape, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    )
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return cv2.resize(image, shape, interpolation=method)
 
 
-def resized_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A mask of this shape: every pixel has the class that covers most of it or, when the mask grows, of what lies around it."""
-    found = np.zeros(shape, np.uint8)
-    most = np.zeros(shape, np.uint8)
+def resize_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Resize a mask: every pixel gets the class that covers most of it.
+
+    When the mask grows, it gets the class that linear interpolation gives the greatest share.
+    """
+    result = np.zeros(shape, np.uint8)
+    greatest = np.zeros(shape, np.uint8)
+    method = cv2.INTER_AREA if shape[0] < mask.shape[0] else cv2.INTER_LINEAR
+
     for value in np.unique(mask):
-        share = cv2.resize(
-            np.where(mask == value, np.uint8(255), np.uint8(0)),
-            shape[::-1],
-            interpolation=cv2.INTER_AREA if shape[0] < mask.shape[0] else cv2.INTER_LINEAR,
-        )
-        more = share > most
-        found[more] = value
-        most[more] = share[more]
+        is_class = np.where(mask == value, np.uint8(255), np.uint8(0))
+        share = cv2.resize(is_class, shape[::-1], interpolation=method)
+        more = share > greatest
+        result[more] = value
+        greatest[more] = share[more]
 
-    return found
+    return result
 
 
 def nearest_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A mask of this shape: every pixel has the class of the nearest one."""
+    """Resize a mask: every pixel gets the class of the nearest one."""
     return cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def finish(answer: Labelled, picture: Picture) -> Labelled:
-    """The mask at the size of the picture as it came, once it fits what was answered."""
+    """Check that a mask fits the picture, and resize it to the picture as it came."""
     check_fits(answer, picture)
     if picture.original is None:
         return answer
-    return Labelled(resized_mask(answer.mask, picture.original.shape[:2]), answer.classes)
+    return Labelled(resize_mask(answer.mask, picture.original.shape[:2]), answer.classes)
 
 
 def measure(answer: Labelled, picture: Picture) -> tuple[dict[str, Any], list[str]]:
-    """The share of each class, with a note for what was answered larger than usual."""
+    """Values for the record: the share of each class; and a note for an unusually large picture."""
     count = len(answer.classes)
     shares = np.bincount(answer.mask.ravel(), minlength=count) / answer.mask.size
-    fractions = {
-        name: round(float(share), 4) for name, share in zip(answer.classes, shares, strict=False)
-    }
-    unusual = picture.original is None and max(answer.mask.shape) > UNUSUAL
-    return {"classes": list(answer.classes), "fractions": fractions}, [NOTE] if unusual else []
+    fractions = {}
+    for name, share in zip(answer.classes, shares, strict=False):
+        fractions[name] = round(float(share), 4)
+
+    is_unusual = picture.original is None and max(answer.mask.shape) > UNUSUAL
+    values = {"classes": list(answer.classes), "fractions": fractions}
+    return values, [NOTE] if is_unusual else []
 
 
 def write(answer: Labelled, picture: Picture, values: dict[str, Any], folder: Path) -> list[str]:
-    """A mask of indexed colours and the picture overlaid with it; returns their names."""
+    """Write a mask in indexed colours, and the picture overlaid with it; returns their names."""
     image = picture.image if picture.original is None else picture.original
     write_indexed_png(folder / "mask.png", answer.mask, palette())
-    write_png(folder / "overlay.png", overlaid(image, answer.mask, answer.classes))
+    write_png(folder / "overlay.png", class_overlay(image, answer.mask, answer.classes))
     return ["mask.png", "overlay.png"]

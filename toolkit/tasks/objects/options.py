@@ -1,12 +1,13 @@
-"""What can be said about pictures, and how samples are made of them."""
+"""Options of `objects`: what is known of pictures, and how samples are made."""
 
 from dataclasses import dataclass
 
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.options import ImageOptions, option
 
-SMALLEST = 8  # pixels along a side
-LARGEST = 8192  # pixels along a side that pictures are brought to
+# Pixels along a side: of any picture, and of one that `--size` asks for.
+SMALLEST = 8
+LARGEST = 8192
 
 PREDICT = "Name the class of every pixel."
 INPUT = "Each INPUT is a picture, or a folder of them."
@@ -20,16 +21,16 @@ class InputOptions(ImageOptions):
 
     classes: str | None = option(
         None,
-        "Classes, separated by commas: the network that knows all of them answers, with all that it knows.",
+        "Classes, separated by commas: a network that knows all of them answers.",
         shown_default="street scenes",
         any_type=True,  # in Python a sequence of names as well
     )
     size: int | None = option(
         None,
-        "Longer side, in pixels, that pictures are answered at.",
+        "Resize pictures to this many pixels along the longer side before they are answered.",
         low=SMALLEST,
         high=LARGEST,
-        shown_default="their own",
+        shown_default="their own size",
     )
 
     def __post_init__(self) -> None:
@@ -51,11 +52,11 @@ class InputOptions(ImageOptions):
 
 @dataclass(frozen=True)
 class Conditions(ImageOptions):
-    """How samples are made of pictures."""
+    """How sample pictures are made."""
 
     size: int | None = option(
         None,
-        "Longer side of pictures, in pixels.",
+        "Resize pictures to this many pixels along the longer side.",
         low=SMALLEST,
         high=LARGEST,
         shown_default="as they are",

@@ -13,7 +13,7 @@ from hvd.toolkit.tiles import repeat_to_square
 
 
 def enlarge(picture: Picture, side: int) -> Picture:
-    """A picture repeated up to a square, to be timed."""
+    """Repeat a picture up to a square, for timing."""
     return replace(picture, image=repeat_to_square(picture.image, side, 0))
 
 

@@ -1,4 +1,4 @@
-"""What methods for `objects` are shown, and what they return."""
+"""What methods for `objects` receive, and what they return."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ BACKGROUND = "background"
 
 
 def check_rgb(image: np.ndarray) -> None:
-    """Raise ToolkitError for what is no picture uint8 (H, W, 3)."""
-    array = isinstance(image, np.ndarray)
-    if not array or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        kind = f"{image.dtype} {image.shape}" if array else type(image).__name__
+    """Raise ToolkitError unless an image is uint8 (H, W, 3)."""
+    is_array = isinstance(image, np.ndarray)
+    if not is_array or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        kind = f"{image.dtype} {image.shape}" if is_array else type(image).__name__
         raise ToolkitError(f"The picture is {kind}.", "Give uint8 (H, W, 3), RGB.")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to answer. Raises ToolkitError unless methods can answer it.
+    """Inputs for `objects`, checked when created: one picture, at least 8 x 8 pixels.
 
     Attributes
     ----------
     image : uint8 RGB (H, W, 3), kept as a read-only view.
     classes : the classes of the answer, in this order; None: those that the method knows.
-    original : the picture before it was brought to this size, which the answer is written for;
-        None when it is as it came.
-    wanted : classes that must be among those of the answer; None: any.
+    original : the picture before it was resized; the answer is written at its size. None when
+        the picture was not resized.
+    wanted : classes that the answer must know; None: any.
     """
 
     image: np.ndarray
@@ -52,7 +52,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Prediction, or target: a mask uint8 (H, W), and the names of its classes. A prediction leaves no pixel unknown."""
+    """The class of every pixel: what methods return, and the ground truth.
+
+    Attributes
+    ----------
+    mask : uint8 (H, W), indices into `classes`. A ground truth has 255 where the class is unknown;
+        a prediction has none.
+    classes : their names.
+    """
 
     mask: np.ndarray
     classes: tuple[str, ...]
@@ -81,18 +88,28 @@ def check_fits(answer: Labelled, picture: Picture) -> None:
 
 
 def choose_network(picture: Picture, known: Mapping[str, tuple[str, ...]], default: str) -> str:
-    """The name of the network, or forest, that answers a picture, of `known` with their classes.
+    """Choose the network, or forest, that answers a picture.
 
-    A picture that names its classes is answered by what knows just these; one that wants some
-    classes by what knows them and the fewest others. Raises ToolkitError with status 2 when
-    nothing does.
+    A picture that names its classes needs a network with exactly these; one that wants some
+    classes, a network that knows them and the fewest others.
+
+    Parameters
+    ----------
+    picture : the picture.
+    known : the classes of every network, by its name.
+    default : the network for pictures that ask for nothing.
+
+    Raises
+    ------
+    ToolkitError
+        With status 2 when no network knows the classes.
     """
     if picture.classes is not None:
         fitting = [name for name, classes in known.items() if classes == picture.classes]
     elif picture.wanted is not None:
         wanted = set(picture.wanted)
-        knowing = [name for name, classes in known.items() if wanted <= set(classes)]
-        fitting = sorted(knowing, key=lambda name: len(known[name]))
+        fitting = [name for name, classes in known.items() if wanted <= set(classes)]
+        fitting.sort(key=lambda name: len(known[name]))
     else:
         fitting = [default]
 
@@ -100,7 +117,7 @@ def choose_network(picture: Picture, known: Mapping[str, tuple[str, ...]], defau
         return fitting[0]
 
     asked = ", ".join(picture.classes or picture.wanted or ())
-    there = "; ".join(", ".join(classes) for classes in dict.fromkeys(known.values()))
-    raise ToolkitError(
-        f"Nothing that is shipped knows all of the classes {asked}.", f"Known are: {there}.", 2
-    )
+    lists = "; ".join(", ".join(classes) for classes in dict.fromkeys(known.values()))
+    remedy = f"Choose among their classes: {lists}; or train a network of your own and give it "
+    remedy += "by --checkpoint."
+    raise ToolkitError(f"No shipped network knows all of the classes {asked}.", remedy, 2)
