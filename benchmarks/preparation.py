@@ -22,7 +22,7 @@ from pycocotools.coco import COCO
 from hvd.benchmarks.machine import environment
 from hvd.benchmarks.run import RESULTS, rounded
 from hvd.data.preparation.options import PrepareOptions
-from hvd.data.preparation.run import prepared
+from hvd.data.preparation.run import prepare_data_set
 from hvd.toolkit.outputs import write_bytes
 
 SIDE = 256
@@ -84,7 +84,7 @@ def main(annotations: Path, images: Path, distinct: int) -> None:
                 else:
                     workers = int(name.split()[1])
                     count = list(
-                        prepared(
+                        prepare_data_set(
                             PrepareOptions(annotations, images),
                             Path(folder) / "out",
                             workers,

@@ -20,7 +20,7 @@ FOLDER = Path("benchmarks")
 TEMPLATES = Path(__file__).parent
 
 
-def written(check: bool = False) -> list[Path]:
+def write_documents(check: bool = False) -> list[Path]:
     """Write the README's tables, benchmarks/ REPORT.md, index.html, report.pdf and slides.pdf, and checkpoints/README.md; with
     `check` write nothing and raise ToolkitError when one is stale.
 

@@ -23,7 +23,7 @@ from hvd.toolkit.tasks.lines.types import Scans, Truth
 VALIDATION = 100  # heads beside those for training
 
 
-def prepared(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
+def prepare_heads(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
     """A folder for training: `train.npy` and `val.npy` of heads uint8 (n, 64, 64), `missing.npy`, and a picture of ten, complete
     and damaged. Yields as heads are made, and writes once all are. ToolkitError with status 4 when `out` holds anything."""
     names = ("train.npy", "val.npy", "missing.npy", "contact-sheet.png")

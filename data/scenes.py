@@ -119,7 +119,7 @@ def generated(seed: int, k: int) -> tuple[np.ndarray, np.ndarray, list[Shape]]:
     return scene(np.random.default_rng([seed, k]))
 
 
-def prepared(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
+def prepare_scenes(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
     """A COCO data set: `images/` of scenes and `annotations.json`, with polygons, and RLE of shapes that have a hole. Yields as
     scenes are made, and leaves a folder only once all are."""
     with (

@@ -1,4 +1,4 @@
-"""Asking a method, its own or a user's, and making sure that its answer fits what it was asked."""
+"""Ask a method, one of ours or a user's own, and check that its answer fits the input."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from hvd.toolkit.settings import one_thread
 
 
 def ask(method: Method, inputs: Any) -> Any:
-    """What a method predicts; whatever else a user's own method raises becomes a ToolkitError."""
+    """The prediction of a method; errors of a user's own method become a ToolkitError."""
     if is_ours(method):
         return method.predict(inputs)
     try:
@@ -33,7 +33,7 @@ def is_ours(method: Method) -> bool:
 
 
 def check_answer(task: Task, method: Method, prediction: Any, inputs: Any) -> Any:
-    """The prediction in the terms of the inputs; ToolkitError when it does not fit them."""
+    """The prediction, finished for its inputs; raises ToolkitError when it does not fit them."""
     if not isinstance(prediction, task.prediction):
         returned = type(prediction).__name__
         wanted = task.prediction.__name__
@@ -43,13 +43,14 @@ def check_answer(task: Task, method: Method, prediction: Any, inputs: Any) -> An
 
 
 def choose_methods(task: str, methods: Any, checkpoint: str | None = None) -> dict[str, Method]:
-    """Methods by name, of all that a Python user may give.
+    """Methods by name, from any of the forms that a Python user may give.
 
     Parameters
     ----------
-    methods : None for all of a task's; a name, an object with `predict(inputs)`, a list of these, or
-        a dictionary of names with either.
-    checkpoint : another network, for those methods that are named and have one.
+    task : name of the task.
+    methods : None for all of the task's methods; a name, an object with `predict(inputs)`, a list
+        of these, or a dictionary from names to either.
+    checkpoint : another network, for the methods given by name that have one.
     """
     if methods is None:
         return registry.methods(task, (), checkpoint)
@@ -61,20 +62,21 @@ def choose_methods(task: str, methods: Any, checkpoint: str | None = None) -> di
 
     if not isinstance(methods, dict):
         methods = {one if isinstance(one, str) else type(one).__name__: one for one in methods}
+
     names = [one for one in methods.values() if isinstance(one, str)]
-    known = registry.methods(task, names, checkpoint) if names else {}
+    by_name = registry.methods(task, names, checkpoint) if names else {}
     if checkpoint is not None and not names:
         remedy = "Set its checkpoint on the object, or name the method."
         raise ToolkitError("A checkpoint is given to a method that is an object.", remedy, 2)
 
-    return {
-        name: known[one] if isinstance(one, str) else check_method(one)
-        for name, one in methods.items()
-    }
+    chosen = {}
+    for name, one in methods.items():
+        chosen[name] = by_name[one] if isinstance(one, str) else check_method(one)
+    return chosen
 
 
 def check_method(method: Any) -> Method:
-    """The method itself; ToolkitError when it is none."""
+    """The method itself; raises ToolkitError when it is none."""
     if isinstance(method, type):
         remedy = f"Give an object: {method.__name__}()."
         raise ToolkitError(f"{method.__name__} is a class, not a method.", remedy, 2)
@@ -85,42 +87,43 @@ def check_method(method: Any) -> Method:
 
 
 def choose_method(task: str, method: Any, checkpoint: str | None = None) -> Method:
-    """The one method that a Python user gives; None is the task's default."""
+    """The one method that a Python user gives; None stands for the task's default."""
     chosen = registry.task(task).method if method is None else method
     (one,) = choose_methods(task, [chosen], checkpoint).values()
     return one
 
 
-def is_one(task: Task, given: Any) -> bool:
-    """Whether what a Python user gives is one input, or many in a list or an iterator."""
-    if isinstance(given, np.ndarray | str | Path | task.inputs):
+def is_one(task: Task, value: Any) -> bool:
+    """Whether a value is one input, rather than a list or an iterator of many."""
+    if isinstance(value, np.ndarray | str | Path | task.inputs):
         return True
-    if isinstance(given, list | tuple | Iterator):
+    if isinstance(value, list | tuple | Iterator):
         return False
+
     remedy = "Give an array, as np.asarray makes it, a path, or a list of these."
-    if hasattr(given, "inputs") and hasattr(given, "target"):
+    if hasattr(value, "inputs") and hasattr(value, "target"):
         remedy = "Give what it shows: sample.inputs."
-    raise ToolkitError(f"An input is {type(given).__name__}.", remedy, 2)
+    raise ToolkitError(f"An input is {type(value).__name__}.", remedy, 2)
 
 
-def inputs_of(task: Task, given: Any, options: Any) -> Any:
-    """What a method is shown of an array or a path, or of inputs that are made already."""
-    if isinstance(given, task.inputs):
+def inputs_of(task: Task, value: Any, options: Any) -> Any:
+    """The inputs for a method, from an array, a path, or inputs that exist already."""
+    if isinstance(value, task.inputs):
         if options != task.input_options():
             reason = f"A {task.inputs.__name__} says all that is known of it: no option applies."
             raise ToolkitError(reason, "Leave the options out, or give an array.", 2)
-        return given
+        return value
 
-    if not is_one(task, given):
+    if not is_one(task, value):
         raise ToolkitError("An input is a list in a list.", "Give one list of inputs.", 2)
-    if isinstance(given, np.ndarray):
-        return task.from_array(given, options)
+    if isinstance(value, np.ndarray):
+        return task.from_array(value, options)
 
-    return task.read(Path(given), options)
+    return task.read(Path(value), options)
 
 
 def answer(task: Task, method: Method, inputs: Any) -> Result:
-    """The answer to one input, on one thread, with what is measured on it."""
+    """The answer to one input, computed on one thread, with its measured values and notes."""
     with one_thread():
         prediction = check_answer(task, method, ask(method, inputs), inputs)
         values, notes = task.measure(prediction, inputs)

@@ -1,7 +1,7 @@
-"""The command line: every command parses, makes one call, prints.
+"""The command line: every command parses its options, makes one call, and prints the result.
 
-Results go to stdout, prose and progress to stderr. Nothing but click is imported until a command
-runs, so `--help` answers at once.
+Results go to stdout, prose and progress to stderr. Only click is imported until a command runs, so
+`--help` answers at once.
 """
 
 import json
@@ -26,10 +26,13 @@ CHECKOUT = Path("hvd/__init__.py")  # in the folder of a checkout
 
 
 def main() -> None:
-    """Run the command line; an error that a user can mend becomes one sentence and its status."""
+    """Run the command line; turn errors that a user can mend into a sentence and a status."""
     open_missing_streams()
+
+    # Our own errors and notes say what is doubtful; warnings of libraries do not help a user.
     if not (debugging() or sys.warnoptions):
-        warnings.simplefilter("ignore")  # our own errors and notes say what is doubtful
+        warnings.simplefilter("ignore")
+
     try:
         refuse_other_checkout()
         sys.exit(cli.main(standalone_mode=False) or 0)
@@ -43,7 +46,7 @@ def main() -> None:
         print_error(error.format_message())
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:
-        if isinstance(error.__cause__, EOFError):  # click takes it for Ctrl-D
+        if isinstance(error.__cause__, EOFError):  # click mistakes it for Ctrl-D
             print_fault(error.__cause__)
         again = " The same command with --resume goes on from here."
         click.echo(f"Interrupted.{again if RESUMABLE & set(sys.argv[1:3]) else ''}", err=True)
@@ -60,12 +63,12 @@ def main() -> None:
 
 
 def print_error(sentence: str) -> None:
-    """Print on stderr what is wrong."""
+    """Print an error on stderr."""
     click.echo(f"Error: {printable(sentence)}", err=True)
 
 
 def print_fault(error: BaseException) -> NoReturn:
-    """Say that the toolkit is to blame, and leave; with --debug, raise the error."""
+    """Report an error that is our fault, and leave; with --debug, raise it."""
     if debugging():
         raise error
     print_error(f"{type(error).__name__}: {error}. {FAULT}")
@@ -73,27 +76,29 @@ def print_fault(error: BaseException) -> NoReturn:
 
 
 def open_missing_streams() -> None:
-    """Open standard streams that were closed, or the next file that is opened would take their
-    place, and what libraries print there would end up in it."""
+    """Open standard streams that were closed.
+
+    Otherwise the next file to be opened would take the place of one, and get what is printed.
+    """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 
 def leave_quietly() -> NoReturn:
-    """Leave when whoever read the output is gone: there is nobody to tell."""
+    """Leave when the reader of the output is gone: there is nobody to tell."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # what is still to be flushed
+    os.dup2(nowhere, 1)  # what is flushed at the end goes nowhere
     os.dup2(nowhere, 2)
     sys.exit(1)
 
 
 def refuse_other_checkout() -> None:
-    """Refuse to run the code of one checkout in the folder of another, whose files it would mix."""
+    """Refuse to run the code of one checkout in the folder of another: their files would mix."""
     import hvd
 
     try:
@@ -116,7 +121,7 @@ def refuse_other_checkout() -> None:
     is_flag=True,
     expose_value=False,
     callback=lambda context, option, value: os.environ.update({DEBUG: "1"} if value else {}),
-    help="Show where an error arose.",
+    help="Show the traceback of an error.",
 )
 @click.version_option(package_name="handcrafted-vs-deep", prog_name="toolkit")
 @click.pass_context
@@ -126,18 +131,18 @@ def cli(context: click.Context) -> None:
 
 
 def on_terminal() -> bool:
-    """Whether a person reads what is printed, rather than another program."""
+    """Whether a person reads the output, rather than another program."""
     return sys.stdout.isatty()
 
 
 def say(text: str) -> None:
-    """Print on stderr, in the place of a progress bar if there is one."""
+    """Print on stderr, over the progress bar if there is one."""
     start = "\r\x1b[K" if sys.stderr.isatty() else ""
     click.echo(f"{start}{printable(text)}", err=True)
 
 
 def progress_bar(items: Iterable[Any], total: int | None = None) -> Iterator[Any]:
-    """Items with a progress bar on stderr, on a terminal only; a count when there is no total."""
+    """Yield items with a progress bar on stderr, on a terminal only; without a total, a count."""
     hidden = not sys.stderr.isatty()
     with click.progressbar(items, length=total, file=sys.stderr, hidden=hidden) as bar:
         yield from bar
@@ -145,7 +150,7 @@ def progress_bar(items: Iterable[Any], total: int | None = None) -> Iterator[Any
 
 @contextmanager
 def extra_installed(name: str, what: str) -> Iterator[None]:
-    """Name the extra to install when a library of it is missing: status 2."""
+    """Turn a missing library into an error with status 2 that names the extra to install."""
     try:
         yield
     except ImportError as error:
@@ -215,7 +220,7 @@ def evaluate_command(name: str) -> click.Command:
         import hvd
         from hvd.toolkit import tables
 
-        with redirect_stdout(sys.stderr):  # of whatever a method prints
+        with redirect_stdout(sys.stderr):  # whatever a method prints is no result
             result = hvd.evaluate(
                 name,
                 run.data,
@@ -254,10 +259,12 @@ def show_command(name: str) -> click.Command:
 
         out = run.out or Path(f"{name}.png")
         data = Path(run.data)
-        if out.suffix != ".png" or (data.exists() and out.resolve().is_relative_to(data.resolve())):
-            remedy = "Give --out a .png file outside of --data."
-            raise ToolkitError(f"{out} is no place for the picture.", remedy, 2)
-
+        if out.suffix != ".png":
+            reason = f"--out {out} does not end in .png."
+            raise ToolkitError(reason, "Give the name of a PNG file.", 2)
+        if data.exists() and out.resolve().is_relative_to(data.resolve()):
+            reason = f"--out {out} lies inside --data {data}."
+            raise ToolkitError(reason, "Give a file outside of it.", 2)
         check_drawing(out)
 
         methods = registry.methods(name, run.method, run.checkpoint)
@@ -290,37 +297,33 @@ def show_command(name: str) -> click.Command:
 
 
 def method_names(task: str) -> str:
-    """What the help of `--method` says of the methods of a task."""
+    """The help of `--method`: the names of a task's methods."""
     return f"{', '.join(METHODS[task])}; or one of your own, module:Class or FILE.py:Class"
 
 
-cli.add_command(
-    TaskGroup(predict_command, name="predict", help="Answer inputs, with a JSON record for each.")
-)
-cli.add_command(
-    TaskGroup(
-        evaluate_command, name="evaluate", help="Score methods on samples with known answers."
-    )
-)
-cli.add_command(
-    TaskGroup(show_command, name="show", help="Draw a sample and every method's answer.")
-)
+PREDICT = "Answer files: results and a JSON record for each."
+EVALUATE = "Score methods on samples with known answers."
+SHOW = "Draw a sample and every method's answer as a picture."
+
+cli.add_command(TaskGroup(predict_command, name="predict", help=PREDICT))
+cli.add_command(TaskGroup(evaluate_command, name="evaluate", help=EVALUATE))
+cli.add_command(TaskGroup(show_command, name="show", help=SHOW))
 
 
 @cli.command()
 @click.argument("out", type=PATH)
 def merge(out: Path) -> None:
-    """Put the shards of a run in OUT together.
+    """Merge the shards of a run in OUT.
 
-    When every `toolkit predict ... --out OUT --shard I/N` is done: one manifest and one summary, as
-    a single run leaves them.
+    Run this when every `toolkit predict ... --out OUT --shard I/N` is done. It leaves one manifest
+    and one summary, like a single run.
     """
     from hvd.toolkit import prediction
 
     click.echo(printable(str(prediction.merge_shards(out))))
 
 
-# --- commands of other packages, whose options are said there
+# --- commands whose options are defined in other packages
 
 
 @cli.group()
@@ -329,7 +332,7 @@ def prepare() -> None:
 
 
 def add_commands() -> None:
-    """Add the commands whose options lie with the packages that heed them."""
+    """Add the commands whose options are defined in the packages that use them."""
     from hvd.benchmarks.options import BenchmarkOptions, ReportOptions
     from hvd.data.preparation.options import (
         HeadOptions,
@@ -341,15 +344,16 @@ def add_commands() -> None:
 
     @command(prepare, "objects", PrepareOptions, PrepareRunOptions)
     def prepare_objects(options: PrepareOptions, run: PrepareRunOptions) -> None:
-        """Make masks to train on from COCO JSON, Pascal VOC or CVAT XML, Cityscapes or LabelMe JSON.
+        """Turn annotated images into masks to train on.
 
-        Needs the extra [prepare]. The report lists every object that was dropped, repaired or
-        clipped, with its file and the reason.
+        Annotations may be COCO JSON, Pascal VOC or CVAT XML, Cityscapes or LabelMe JSON. Needs the
+        extra [prepare]. The report lists every object that was dropped, repaired or clipped, with
+        its file and the reason.
         """
         with extra_installed("prepare", "Preparing"):
-            from hvd.data.preparation.run import prepared
+            from hvd.data.preparation.run import prepare_data_set
 
-        steps = prepared(options, run.out, run.workers, run.shard, run.resume)
+        steps = prepare_data_set(options, run.out, run.workers, run.shard, run.resume)
         done, total = next(steps)
         hidden = not sys.stderr.isatty()
 
@@ -367,11 +371,11 @@ def add_commands() -> None:
 
     @command(prepare, "scenes", SceneOptions)
     def prepare_scenes(options: SceneOptions) -> None:
-        """Generate pictures of shapes with COCO annotations, to try `toolkit prepare objects` on."""
-        from hvd.data.scenes import prepared
+        """Generate pictures of shapes with COCO annotations, to try `toolkit prepare objects`."""
+        from hvd.data.scenes import prepare_scenes
 
-        made = prepared(options.out, options.images, options.seed, options.workers)
-        for _ in progress_bar(made, options.images):
+        steps = prepare_scenes(options.out, options.images, options.seed, options.workers)
+        for _ in progress_bar(steps, options.images):
             pass
         click.echo(printable(str(options.out)))
 
@@ -379,13 +383,13 @@ def add_commands() -> None:
     def prepare_lines(options: HeadOptions) -> None:
         """Generate heads, for `toolkit train lines --data OUT`.
 
-        Besides those for training, 100 for validation, the task's mask, and ten heads drawn
-        complete and damaged.
+        Also makes 100 heads for validation, the task's mask, and a picture of ten heads, complete
+        and damaged.
         """
-        from hvd.data.lines import prepared
+        from hvd.data.lines import prepare_heads
 
-        made = prepared(options.out, options.images, options.seed, options.workers)
-        for _ in progress_bar(made, options.images):
+        steps = prepare_heads(options.out, options.images, options.seed, options.workers)
+        for _ in progress_bar(steps, options.images):
             pass
         click.echo(printable(str(options.out)))
 
@@ -393,10 +397,10 @@ def add_commands() -> None:
 
     @command(cli, "train", TrainOptions, arguments=task_argument)
     def train(options: TrainOptions, task: str) -> None:
-        """Train the network of TASK, from scratch or from weights.
+        """Train the network of TASK, from scratch or from given weights.
 
-        Needs the extra [train]. The folder --out holds one run, which --resume continues from its
-        last validation.
+        Needs the extra [train]. The folder --out holds one run; --resume continues it from its last
+        validation.
         """
         with extra_installed("train", "Training"):
             from hvd.deep.training.run import train_task
@@ -418,18 +422,17 @@ def add_commands() -> None:
     def benchmark(options: BenchmarkOptions, tasks: tuple[str, ...]) -> int:
         """Compare all methods under fixed conditions.
 
-        Every TASK, or those named; the results are written as JSON, and the headline table is
-        printed. What was measured before stays, unless the code, the data or the machine changed:
-        a file for each condition and method in cells/, to be deleted when it shall be measured
-        again. Of methods that are named the results have a file of their own, which no report
-        draws.
+        Measures every TASK, or those named, writes the results as JSON, and prints the headline
+        table. Earlier measurements are kept unless the code, the data or the machine changed:
+        each condition and method has a file in cells/; delete it to measure again. With --method,
+        the results go to a file of their own, which reports leave out.
         """
         from hvd.benchmarks import run, tables
         from hvd.benchmarks.scores import Results
         from hvd.toolkit.core import data_errors
 
         with data_errors():
-            results = run.measured(tasks, options, say)
+            results = run.run_benchmark(tasks, options, say)
         click.echo(tables.short([Results(results)]))
         say(f"written to {options.out / results['name']}.json")
         failures = run.failures(results)
@@ -440,31 +443,30 @@ def add_commands() -> None:
 
     @command(cli, "report", ReportOptions)
     def report(options: ReportOptions) -> None:
-        """Draw tables, page, report and slides from results and cards.
+        """Write tables, page, report and slides from the results and the networks' cards.
 
-        In the project's folder: README.md, docs/reference.md, checkpoints/README.md, and REPORT.md,
-        index.html, report.pdf and slides.pdf in benchmarks/. Needs the extra [report].
+        Run it in the project's folder. It writes README.md, docs/reference.md,
+        checkpoints/README.md, and REPORT.md, index.html, report.pdf and slides.pdf in benchmarks/.
+        Needs the extra [report].
         """
         from hvd.benchmarks import render
 
-        for path in render.written(options.check):
+        for path in render.write_documents(options.check):
             click.echo(path)
 
 
 def print_account(out: Path) -> None:
-    """Print what became of the objects and images of a data set that was prepared."""
+    """Print what became of the objects and images of a prepared data set."""
     account = json.loads((out / "report.json").read_text())
     parts = account["images"].pop("parts")
-    for what, counts in (
-        ("objects", account["instances"]),
-        ("images", account["images"]),
-        ("parts", parts),
-    ):
-        click.echo(f"{what:9}" + "  ".join(f"{name} {count}" for name, count in counts.items()))
+    lines = ("objects", account["instances"]), ("images", account["images"]), ("parts", parts)
+    for title, counts in lines:
+        click.echo(f"{title:9}" + "  ".join(f"{name} {count}" for name, count in counts.items()))
 
-    for part in (part for part, count in parts.items() if not count):
-        reason = "more images are needed, or all of them are near-duplicates."
-        say(f"There is no image in {part}: {reason}")
+    for part, count in parts.items():
+        if not count:
+            reason = "more images are needed, or all of them are near-duplicates."
+            say(f"There is no image in {part}: {reason}")
 
     click.echo(printable(str(out / "report.html")))
 
@@ -477,12 +479,12 @@ add_commands()
 
 @cli.group()
 def models() -> None:
-    """The networks that are shipped."""
+    """Inspect the shipped networks."""
 
 
 @models.command("list")
 def list_models() -> None:
-    """Name, task, size, parameters and classes of every network."""
+    """List name, task, size, parameters and classes of every network."""
     from hvd.toolkit.network import index, shipped_checkpoint
 
     for name, entry in index().items():
@@ -495,7 +497,7 @@ def list_models() -> None:
 @models.command()
 @click.argument("name")
 def card(name: str) -> None:
-    """What the network NAME, such as fragments, was trained on and how, as JSON."""
+    """Show what the network NAME, such as fragments, was trained on and how, as JSON."""
     from hvd.toolkit.network import index, shipped_checkpoint
 
     file = name if name.endswith(".onnx") else f"{name}.onnx"
@@ -507,7 +509,7 @@ def card(name: str) -> None:
 
 @models.command()
 def verify() -> None:
-    """Check every network's bytes against the index and its own seal."""
+    """Check that every network's file is intact."""
     from hvd.toolkit.network import index, shipped_checkpoint
 
     for name, entry in index().items():
@@ -516,16 +518,16 @@ def verify() -> None:
 
 @cli.command()
 def doctor() -> int:
-    """Check the installation and say what to do about what is wrong.
+    """Check the installation, and say how to mend what is wrong.
 
-    Versions, threads, checkpoints, and a sample of each task; the exit status is 1 when something
-    is to be mended.
+    Checks versions, threads, networks, and a sample of each task. The exit status is 1 when
+    something is wrong.
     """
     from hvd.toolkit.doctor import findings
 
     bad = 0
     for finding in findings():
-        click.echo(f"{'MEND' if finding.remedy else 'ok':5}{finding.what}: {finding.told}")
+        click.echo(f"{'MEND' if finding.remedy else 'ok':5}{finding.what}: {finding.result}")
         if finding.remedy:
             bad += 1
             click.echo(f"     {finding.remedy}")

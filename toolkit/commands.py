@@ -1,4 +1,4 @@
-"""From options dataclasses to commands: the only place that knows how click shows an option.
+"""Make commands of options dataclasses: the only place that knows how click shows an option.
 
 Nothing heavy is imported here, so that `--help` answers at once.
 """
@@ -13,7 +13,7 @@ import click
 
 from hvd.toolkit.options import flag
 
-# what may not be read fails alone, when it is read
+# Unreadable paths are accepted here: each fails alone when it is read.
 PATH = click.Path(path_type=Path, readable=False)
 
 
@@ -24,10 +24,10 @@ def command(
     arguments: tuple[click.Argument, ...] = (),
     help: str | None = None,
 ) -> Callable[[Callable], Callable]:
-    """Make a function a command of a group.
+    """Decorate a function to make it a command of a group.
 
-    The options of the command are the fields of `kinds`; the function is called with the values
-    of the arguments by name, and an instance of each kind.
+    The fields of `kinds` become the options of the command. The function is called with an instance
+    of each kind, and with the values of the arguments by name.
     """
 
     def decorate(function: Callable) -> Callable:
@@ -48,57 +48,64 @@ def make_command(
     """A command whose options are the fields of `kinds`; `notes` replaces the help of some."""
 
     def call(**values: Any) -> Any:
-        given = {argument.name: values.pop(argument.name) for argument in arguments}
-        options = [
-            kind(**{f.name: values[f.name] for f in dataclasses.fields(kind)}) for kind in kinds
-        ]
-        return function(**given) if not options else function(*options, **given)
+        by_name = {argument.name: values.pop(argument.name) for argument in arguments}
+        options = []
+        for kind in kinds:
+            names = [field.name for field in dataclasses.fields(kind)]
+            options.append(kind(**{name: values[name] for name in names}))
+        return function(*options, **by_name)
 
-    fields = [(kind, field) for kind in kinds for field in dataclasses.fields(kind)]
-    params = [click_option(kind, field, notes or {}) for kind, field in fields]
-    return click.Command(name, callback=call, params=[*arguments, *params], help=help)
+    params: list[click.Parameter] = [*arguments]
+    for kind in kinds:
+        for field in dataclasses.fields(kind):
+            params.append(click_option(kind, field, notes or {}))
+
+    return click.Command(name, callback=call, params=params, help=help)
 
 
 def click_option(kind: type, field: dataclasses.Field, notes: dict[str, str]) -> click.Option:
-    """The option of the command line that a field makes."""
+    """The option of the command line for a field."""
     details = field.metadata
     hint = get_type_hints(kind)[field.name]
-    required = field.default is dataclasses.MISSING
-    shown = details["shown_default"]
-    several = get_origin(hint) is tuple and get_args(hint)[1:] == (...,) and not details["parse"]
+    is_required = field.default is dataclasses.MISSING
+    is_sequence = get_origin(hint) is tuple and get_args(hint)[1:] == (...,)
+    shown_default = details["shown_default"]
 
     help = notes.get(field.name, details["help"])
-    if shown:
-        help += f"  [default: {shown}]"
+    if shown_default:
+        help += f"  [default: {shown_default}]"
+    has_own_default = shown_default or is_required or field.default in (None, ()) or hint is bool
     settings: dict[str, Any] = {
         "help": help,
-        "required": required,
-        "multiple": several,
-        "show_default": not (shown or required or field.default in (None, ()) or hint is bool),
+        "required": is_required,
+        "multiple": is_sequence and not details["parse"],
+        "show_default": not has_own_default,
     }
+
     if hint is bool:
         return click.Option([flag(field.name), field.name], is_flag=True, **settings)
-    if not required:
+    if not is_required:
         settings["default"] = field.default
-
     return click.Option([flag(field.name), field.name], type=click_type(hint, details), **settings)
 
 
 def click_type(hint: Any, details: Any) -> Any:
-    """The type of click for the type and the limits of a field."""
+    """The click type for the type and the limits of a field."""
     if details["parse"]:
         return Parsed(details["parse"])
     if details["choices"]:
         return click.Choice(details["choices"])
 
-    plain = [part for part in get_args(hint) if part not in (type(None), ...)] or [hint]
+    # An option that may be None, or be repeated, has the type of its values.
     if isinstance(hint, UnionType) or get_origin(hint) is tuple:
-        hint = plain[0]
+        hint = next(part for part in get_args(hint) if part not in (type(None), ...))
+
     low = details["low"]
     high = details["high"]
-    if hint is int and (low, high) != (None, None):
+    has_limits = low is not None or high is not None
+    if hint is int and has_limits:
         return click.IntRange(low, high)
-    if hint is float and (low, high) != (None, None):
+    if hint is float and has_limits:
         return click.FloatRange(low, high)
 
     return PATH if hint is Path else hint
@@ -117,7 +124,7 @@ class Parsed(click.ParamType):
 
 
 class TaskGroup(click.Group):
-    """Commands by task, made when they are asked for."""
+    """A group with a command for each task, made when it is needed."""
 
     def __init__(self, make: Callable[[str], click.Command], **settings: Any):
         super().__init__(**settings)

@@ -1,14 +1,14 @@
-"""Image files to pixels, by decoders that refuse what is damaged.
+"""Decode image files strictly: damaged files are refused.
 
-Most decoders hand out a picture whose missing parts are grey or black, and say so on standard
-error at best. Here every warning is an error, so that no pixel is made up:
+Most decoders return a picture whose missing parts are grey or black, and at best print a warning.
+Here every warning is an error, so that no pixel is made up:
 
-- JPEG by libjpeg-turbo in strict mode, every scan of it present,
-- PNG by libpng, the checksum of every chunk right,
-- TIFF by tifffile and imagecodecs (see tiff.py), every strip or tile present and of its full size,
-- BMP and WebP by OpenCV, as long as the file is.
+- JPEG by libjpeg-turbo in strict mode; every scan must be present,
+- PNG by libpng; the checksum of every chunk must be right,
+- TIFF by tifffile and imagecodecs (see tiff.py); every strip or tile must be present and complete,
+- BMP and WebP by OpenCV; the file must be as long as it says.
 
-What a file claims to hold is checked against its limits before anything is decoded.
+The size that a file announces is checked before anything is decoded.
 """
 
 import io
@@ -30,38 +30,38 @@ from hvd.toolkit.settings import any_size, quiet
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 BMP = b"BM"
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # that Pillow reads the headers of
-REDUCED = {2: 16, 4: 32}  # OpenCV's bits for an image shrunk while it is decoded
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # whose headers Pillow reads
+REDUCED = {2: 16, 4: 32}  # OpenCV's flags for shrinking an image while it is decoded
 REMEDY = "Copy it again, or save it anew as PNG or TIFF."
 
 
 class Kind(Enum):
-    """What is wanted of an image file, and OpenCV's name for it."""
+    """What to return of an image file, with OpenCV's flag for it."""
 
     COLOUR = cv2.IMREAD_COLOR_RGB  # uint8 (H, W, 3)
-    GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH  # (H, W), of the type that is stored
-    STORED = cv2.IMREAD_UNCHANGED  # (H, W) or (H, W, channels), as it is stored
+    GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH  # (H, W), in the type that is stored
+    STORED = cv2.IMREAD_UNCHANGED  # (H, W) or (H, W, channels), as stored
 
 
 def damage_error(name: str, why: str = "") -> ToolkitError:
-    """What to raise for a file that cannot be decoded to its last pixel."""
+    """The error for a file that cannot be decoded to its last pixel."""
     return ToolkitError(f"{name} is damaged or cut short{f': {why}' if why else ''}.", REMEDY)
 
 
 def is_webp(data: bytes) -> bool:
-    """Whether a file begins as WebP does."""
+    """Whether a file begins like a WebP."""
     return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
 
 
 def pillow_header(data: bytes, name: str, max_pixels: int) -> Image.Image | None:
-    """What an image file says of itself, its pixels not decoded; None when Pillow cannot read it.
+    """The header of an image file, its pixels not decoded; None when Pillow cannot read it.
 
-    Raises ToolkitError when the image is too large, or of several frames.
+    Raises ToolkitError when the image is too large, or has several frames.
     """
     try:
         with warnings.catch_warnings(action="ignore"), any_size():
             header = Image.open(io.BytesIO(data), formats=FORMATS)
-            # of MPO, a camera's JPEG, the further frames are previews
+            # In MPO, a camera's JPEG, the further frames are previews.
             frames = 1 if header.format == "MPO" else getattr(header, "n_frames", 1)
     except Exception:  # Pillow's errors share no base class
         return None
@@ -75,7 +75,7 @@ def pillow_header(data: bytes, name: str, max_pixels: int) -> Image.Image | None
 
 
 def check_size(pixels: int, name: str, max_pixels: int) -> None:
-    """Raise ToolkitError for an image of more pixels than allowed."""
+    """Raise ToolkitError for an image with more pixels than allowed."""
     if pixels > max_pixels:
         remedy = "Make it smaller, or allow more by --max-pixels."
         raise ToolkitError(f"{name} has more than {max_pixels:,} pixels.", remedy)
@@ -84,7 +84,7 @@ def check_size(pixels: int, name: str, max_pixels: int) -> None:
 def decode_with_opencv(
     data: bytes, name: str, kind: Kind, shrink: int = 1, upright: bool = True
 ) -> np.ndarray:
-    """Pixels of an image whose format OpenCV decodes strictly."""
+    """Pixels of an image in a format that OpenCV decodes strictly."""
     flags = kind.value
     if shrink > 1:
         flags |= REDUCED[shrink]
@@ -106,15 +106,16 @@ def decode_with_opencv(
 
 
 def read_jpeg(data: bytes, name: str, kind: Kind, shrink: int = 1) -> np.ndarray:
-    """Pixels of a JPEG as they are stored, without regard to its orientation.
+    """Pixels of a JPEG as they are stored; its orientation is not applied.
 
-    With `shrink` 2, 4 or 8 they are averaged over squares of that side as they are decoded.
+    With `shrink` 2, 4 or 8, squares of that side are averaged while they are decoded.
     """
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-        # simplejpeg shrinks as far as the picture stays this large
-        least = {"min_height": -(-height // shrink), "min_width": -(-width // shrink)}
-        least = least if shrink > 1 else {}
+        least = {}
+        if shrink > 1:  # simplejpeg shrinks as far as the picture stays at least this large
+            least = {"min_height": -(-height // shrink), "min_width": -(-width // shrink)}
+
         if space == "CMYK":
             colour = rgb_of_cmyk(simplejpeg.decode_jpeg(data, "CMYK", **least))
             image = grey_of_rgb(colour) if kind is Kind.GREY else colour
@@ -128,14 +129,14 @@ def read_jpeg(data: bytes, name: str, kind: Kind, shrink: int = 1) -> np.ndarray
 
     try:
         check_scans(data, name)
-    except (ValueError, IndexError, KeyError) as error:  # of segments that are cut short
+    except (ValueError, IndexError, KeyError) as error:  # a segment is cut short
         raise damage_error(name, "its scans cannot be followed") from error
 
     return image
 
 
 def rgb_of_cmyk(ink: np.ndarray) -> np.ndarray:
-    """uint8 RGB of CMYK as JPEG stores it, inverted."""
+    """RGB uint8 of CMYK, which JPEG stores inverted."""
     black = ink[..., 3:].astype(np.int32)
     light = black - ((255 - ink[..., :3].astype(np.int32)) * black >> 8)
     return light.astype(np.uint8)
@@ -151,54 +152,60 @@ FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE
 PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 SCAN = 0xDA
 END = 0xD9
-# within a scan, a marker that is neither a stuffed byte nor a restart
+
+# Within a scan, a marker that is neither a stuffed byte nor a restart.
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def jpeg_bits(data: bytes) -> int | None:
-    """The bits of a channel of a JPEG, as its frame says; None when it has none."""
+    """Bits in a channel of a JPEG, as its frame says; None without a frame."""
     frames = (content for marker, content in segments(data) if marker in FRAMES)
     return next((content[0] for content in frames if content), None)
 
 
 def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and content of each segment of a JPEG, ITU-T T.81, up to its end."""
+    """Yield marker and content of each segment of a JPEG (ITU-T T.81), up to its end."""
     place = 2
-    while found := NEXT_MARKER.search(data, place):
-        marker = data[found.start() + 1]
+    while match := NEXT_MARKER.search(data, place):
+        marker = data[match.start() + 1]
         if marker == END:
             yield marker, b""
             return
-        length = int.from_bytes(data[found.end() : found.end() + 2], "big")
-        yield marker, data[found.end() + 2 : found.end() + length]
-        place = found.end() + length
+
+        start = match.end()
+        length = int.from_bytes(data[start : start + 2], "big")
+        yield marker, data[start + 2 : start + length]
+        place = start + length
 
 
 def check_scans(data: bytes, name: str) -> None:
-    """Raise ToolkitError unless every coefficient of every component is in some scan, whole.
+    """Raise ToolkitError unless every coefficient of every component is in some scan, complete.
 
-    A progressive JPEG that ends after some of its scans decodes without a warning, blurred.
+    A progressive JPEG that ends after some of its scans decodes without a warning, but blurred.
     """
-    progressive = False
+    is_progressive = False
+    is_ended = False
     left: dict[int, np.ndarray] = {}  # by component: how many bits of each coefficient are missing
-    ended = False
+
     for marker, content in segments(data):
         if marker in FRAMES:
-            progressive = marker in PROGRESSIVE
+            is_progressive = marker in PROGRESSIVE
             left = {content[6 + 3 * k]: np.full(64, 99) for k in range(content[5])}
+
         elif marker == SCAN:
             count = content[0]
             first, last, bits = content[1 + 2 * count : 4 + 2 * count]
             for k in range(count):
                 missing = left[content[1 + 2 * k]]
-                if progressive:
+                if is_progressive:
                     missing[first : last + 1] = bits & 15
                 else:
                     missing[:] = 0
 
-        ended |= marker == END
+        elif marker == END:
+            is_ended = True
 
-    if not ended or any(missing.any() for missing in left.values()):
+    if not is_ended or any(missing.any() for missing in left.values()):
         raise damage_error(name, "some of its scans are missing")
 
 
@@ -214,8 +221,7 @@ EXIF_TURNS = {
 
 
 def orientation(header: Image.Image) -> int | None:
-    """How an image is to be turned, as EXIF numbers it; 1 when nothing says so, None when what
-    says so is damaged."""
+    """The orientation in an image's EXIF data: 1 without any, None when it is damaged."""
     if "exif" not in header.info:
         return 1
     try:
@@ -225,7 +231,7 @@ def orientation(header: Image.Image) -> int | None:
 
 
 def apply_orientation(image: np.ndarray, orientation: int | None) -> np.ndarray:
-    """An image as it is to be shown."""
+    """Turn or mirror an image as its EXIF orientation says."""
     return EXIF_TURNS[orientation](image) if orientation in EXIF_TURNS else image
 
 
@@ -241,7 +247,7 @@ def read_png(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) -> 
 def check_chunks(data: bytes, name: str) -> None:
     """Raise ToolkitError unless a PNG has all its chunks, each with the right checksum.
 
-    Those of pixels are left to libpng, which checks them, as it checks the pixels themselves.
+    libpng checks the chunks that hold the pixels.
     """
     place = len(PNG)
     while place + 12 <= len(data):
@@ -249,19 +255,22 @@ def check_chunks(data: bytes, name: str) -> None:
         end = place + 12 + length
         if kind == b"IEND":
             return
+
         if kind != b"IDAT":
             checksum = data[end - 4 : end]
             if zlib.crc32(data[place + 4 : end - 4]).to_bytes(4, "big") != checksum:
                 raise damage_error(name, f"the checksum of {kind!r} is wrong")
-
         place = end
 
     raise damage_error(name, "its end is missing")
 
 
 def read_bitmap(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) -> np.ndarray:
-    """Pixels of a BMP. It has no checksum and many dialects: unless it is of the plainest one,
-    Pillow must read it alike."""
+    """Pixels of a BMP.
+
+    BMP has no checksum and many dialects: unless it is the plainest one, OpenCV and Pillow must
+    agree on the pixels.
+    """
     if not is_plain_bitmap(data):
         try:
             with any_size():
@@ -270,8 +279,7 @@ def read_bitmap(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) 
             raise damage_error(name, str(error)) from error
 
         ours = decode_with_opencv(data, name, Kind.COLOUR)
-        # 5 bits may be spread over 8 in several ways
-        most = 8 if data[28:30] == b"\x10\0" else 0
+        most = 8 if data[28:30] == b"\x10\0" else 0  # 5 bits may be spread over 8 in several ways
         if theirs.shape != ours.shape or cv2.absdiff(theirs, ours).max() > most:
             raise damage_error(name, "decoders disagree on it")
 
@@ -279,13 +287,13 @@ def read_bitmap(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) 
 
 
 def is_plain_bitmap(data: bytes) -> bool:
-    """Whether a BMP holds 24 bits a pixel behind a header of 54 bytes, all of them."""
+    """Whether a BMP has a header of 54 bytes and 24 bits a pixel, all of which are there."""
     if len(data) < 54:
         return False
-    offset, size, width, height, planes, bits, packed = struct.unpack_from("<10xIIiiHHI", data)
+    offset, size, width, height, planes, bits, packing = struct.unpack_from("<10xIIiiHHI", data)
     length = abs(height) * (-(-3 * width // 4) * 4)
-    plain = (offset, size, planes, bits, packed) == (54, 40, 1, 24, 0)
-    return plain and len(data) >= offset + length
+    is_plain = (offset, size, planes, bits, packing) == (54, 40, 1, 24, 0)
+    return is_plain and len(data) >= offset + length
 
 
 def read_webp(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Whether this installation works: versions, processor, checkpoints, and one sample of every task answered."""
+"""Check an installation: versions, processor, checkpoints, and one sample of every task."""
 
 import os
 import platform
@@ -34,32 +34,31 @@ AGAIN = "Install the toolkit again: pip install --force-reinstall ."
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at, what was found, and what to do about it; nothing when all is well."""
+    """One thing that was checked, the result, and what to do; no remedy when all is well."""
 
     what: str
-    told: str
+    result: str
     remedy: str = ""
 
 
 def findings() -> Iterator[Finding]:
-    """Everything that was looked at, one after the other."""
+    """Check everything, one thing after the other."""
     yield Finding("python", f"{platform.python_version()}, {platform.platform()}")
+
     for name in PACKAGES:
-        yield Finding(
-            name, installed_version(name) or "missing", "" if installed_version(name) else AGAIN
-        )
+        installed = installed_version(name)
+        yield Finding(name, installed or "missing", "" if installed else AGAIN)
+
     for name in OTHER_OPENCV:
-        if installed_version(name):
-            remedy = f"Two packages of OpenCV overwrite each other: pip uninstall {name}, then opencv-python-headless anew."
-            yield Finding(name, installed_version(name), remedy)
+        installed = installed_version(name)
+        if installed:
+            remedy = "Two packages of OpenCV overwrite each other: "
+            remedy += f"pip uninstall {name}, then install opencv-python-headless again."
+            yield Finding(name, installed, remedy)
 
     for extra, name in EXTRAS.items():
-        yield Finding(
-            f"extra [{extra}]",
-            "installed"
-            if installed_version(name)
-            else f"not installed: pip install '.[{extra}]' when needed",
-        )
+        missing = f"not installed: pip install '.[{extra}]' when needed"
+        yield Finding(f"extra [{extra}]", "installed" if installed_version(name) else missing)
 
     yield processor()
     yield writable(Path(tempfile.gettempdir()))
@@ -72,7 +71,7 @@ def findings() -> Iterator[Finding]:
 
 
 def installed_version(name: str) -> str:
-    """The version of a package; empty when it is not there."""
+    """The version of a package; empty when it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -81,45 +80,41 @@ def installed_version(name: str) -> str:
 
 def processor() -> Finding:
     """Cores, load and threads."""
-    with suppress(Exception):  # what is broken shows below
-        import_module("sklearn.utils")  # with all libraries that have threads of their own
+    # Import all libraries that have threads of their own. One that is broken shows below.
+    with suppress(Exception):
+        import_module("sklearn.utils")
+
     cores = os.cpu_count()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    names = ", ".join(
-        sorted({f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()})
-    )
-    pools = f" ({names} otherwise)" if names else ""
     busy = ", busy with other work" if load > cores else ""
 
-    return Finding(
-        "processor",
-        f"{cores} cores, load {load:.1f}{busy}; answers take one thread each{pools}",
-    )
+    names = {f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()}
+    otherwise = f" ({', '.join(sorted(names))} otherwise)" if names else ""
+    threads = f"answers take one thread each{otherwise}"
+
+    return Finding("processor", f"{cores} cores, load {load:.1f}{busy}; {threads}")
 
 
 def writable(folder: Path) -> Finding:
-    """Whether files can be written for a while."""
+    """Whether temporary files can be written."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"1")
     except OSError as error:
-        return Finding(
-            "temporary files",
-            f"{folder}: {error.strerror}",
-            "Set TMPDIR to a folder that can be written.",
-        )
+        remedy = "Set TMPDIR to a folder that can be written."
+        return Finding("temporary files", f"{folder}: {error.strerror}", remedy)
 
     return Finding("temporary files", f"{folder} can be written")
 
 
 def lockable(folder: Path) -> Finding:
-    """Whether a run can keep others from its folder."""
+    """Whether a run can lock its output folder."""
     try:
         from hvd.toolkit.locking import lock_output
 
         with tempfile.TemporaryDirectory(dir=folder) as out, lock_output(Path(out), None):
             return Finding("locks", f"work in {folder}")
-    except Exception as error:  # whatever it is, it is what was to be found out
+    except Exception as error:  # any error is the answer
         return Finding("locks", f"{type(error).__name__}: {error}", "Set TMPDIR to a local disk.")
 
 
@@ -131,32 +126,34 @@ def telemetry() -> Finding:
         if not telemetry_is_off():
             return Finding("telemetry of onnxruntime", "may be on", TELEMETRY)
         import_onnxruntime()
-    except Exception as error:  # whatever it is, it is what was to be found out
+    except Exception as error:  # any error is the answer
         return Finding("telemetry of onnxruntime", f"{type(error).__name__}: {error}", AGAIN)
 
     return Finding("telemetry of onnxruntime", "off")
 
 
 def strict_decoders() -> Finding:
-    """Whether pictures that are cut short are refused, as nobody but the decoders can tell."""
+    """Whether the decoders refuse pictures that are cut short."""
     try:
-        answered = [kind for kind, data in cut_pictures() if is_decoded(data)]
-    except Exception as error:  # whatever it is, it is what was to be found out
+        accepted = [kind for kind, data in cut_pictures() if is_decoded(data)]
+    except Exception as error:  # any error is the answer
         return Finding("damaged pictures", f"{type(error).__name__}: {error}", AGAIN)
-    if answered:
-        return Finding("damaged pictures", f"answered: {', '.join(answered)}", AGAIN)
+
+    if accepted:
+        return Finding("damaged pictures", f"answered: {', '.join(accepted)}", AGAIN)
     return Finding("damaged pictures", "refused: JPEG, PNG, TIFF")
 
 
 def cut_pictures() -> Iterator[tuple[str, bytes]]:
-    """Half a picture of each format, with what its end looks like behind it."""
+    """Yield half a picture of each format, with a proper end after it."""
     import cv2
     import numpy as np
 
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    jpeg, png, tiff = (
-        cv2.imencode(suffix, picture)[1].tobytes() for suffix in (".jpg", ".png", ".tif")
-    )
+    jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
+    png = cv2.imencode(".png", picture)[1].tobytes()
+    tiff = cv2.imencode(".tif", picture)[1].tobytes()
+
     yield "JPEG", jpeg[: len(jpeg) // 2] + jpeg[-2:]
     yield "PNG", png[: len(png) // 2] + png[-12:]
     middle = len(tiff) // 2
@@ -164,12 +161,12 @@ def cut_pictures() -> Iterator[tuple[str, bytes]]:
 
 
 def is_decoded(data: bytes) -> bool:
-    """Whether a picture is read."""
+    """Whether a picture is read without an error."""
     from hvd.toolkit.core import ToolkitError
     from hvd.toolkit.images import decode
 
     try:
-        decode(data, "it")
+        decode(data, "the picture")
     except ToolkitError:
         return False
 
@@ -177,34 +174,35 @@ def is_decoded(data: bytes) -> bool:
 
 
 def checkpoints() -> Iterator[Finding]:
-    """Every shipped network, checked; imports here, since what they import may be what is broken."""
+    """Whether every shipped network is intact."""
+    # Imported here, since one of these modules may be what is broken.
     try:
         from hvd.toolkit.core import ToolkitError
         from hvd.toolkit.network import index, shipped_checkpoint
-    except Exception as error:  # whatever it is, it is what was to be found out
+    except Exception as error:  # any error is the answer
         yield Finding("checkpoints", f"{type(error).__name__}: {error}", AGAIN)
         return
 
     for name, entry in index().items():
         try:
-            yield Finding(
-                f"checkpoint {name}",
-                f"sound, SHA-256 {shipped_checkpoint(name, entry['task']).sha256}",
-            )
+            sha256 = shipped_checkpoint(name, entry["task"]).sha256
+            yield Finding(f"checkpoint {name}", f"sound, SHA-256 {sha256}")
         except ToolkitError as error:
             yield Finding(f"checkpoint {name}", error.reason, error.remedy)
 
 
-def sample_answers(task: str) -> Finding:
-    """One built-in sample, answered by the default method and scored."""
+def sample_answers(name: str) -> Finding:
+    """Whether the default method of a task answers a built-in sample, and how well."""
     try:
-        kind = registry.task(task)
-        sample = next(iter(registry.samples(task, "builtin", kind.options(), 1, 7)))
-        began = time.perf_counter()
-        prediction = registry.method(task, kind.method).predict(sample.inputs)
-        milliseconds = 1000 * (time.perf_counter() - began)
-        metric = next(m for m in kind.metrics if not m.pool)
+        task = registry.task(name)
+        sample = next(iter(registry.samples(name, "builtin", task.options(), 1, 7)))
+
+        start = time.perf_counter()
+        prediction = registry.method(name, task.method).predict(sample.inputs)
+        milliseconds = 1000 * (time.perf_counter() - start)
+
+        metric = next(metric for metric in task.metrics if not metric.pool)
         score = float(metric.score(sample.target, prediction))
-        return Finding(task, f"answered in {milliseconds:.0f} ms, {metric.name} {score:.3f}")
-    except Exception as error:  # whatever it is, it is what was to be found out
-        return Finding(task, f"{type(error).__name__}: {error}", AGAIN)
+        return Finding(name, f"answered in {milliseconds:.0f} ms, {metric.name} {score:.3f}")
+    except Exception as error:  # any error is the answer
+        return Finding(name, f"{type(error).__name__}: {error}", AGAIN)

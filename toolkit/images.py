@@ -1,4 +1,4 @@
-"""Bytes to arrays and arrays to files. Images are uint8 RGB (H, W, 3)."""
+"""Read and write image files and arrays. Images are RGB uint8 (H, W, 3)."""
 
 import hashlib
 import io
@@ -39,20 +39,26 @@ from hvd.toolkit.tiff import is_tiff, read_tiff, tiff_header
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 LARGEST_FILE = 1 << 30
-SETTLED = 2.0  # seconds after which the time of a change tells one change from the next
-# of a .zip: files, bytes unpacked, and these of those packed
+
+# Seconds. Within this time, a second change of a file may leave the same time of change.
+SETTLED = 2.0
+
+# Limits of a .zip: files in it, bytes they unpack to, and unpacked bytes per packed byte.
 MOST_ENTRIES = 100_000
 LARGEST_ARCHIVE = 4 << 30
 LARGEST_RATIO = 1000
-ENTRY_START = 4 << 20  # bytes of an entry that are unpacked to see what it is
-MOST_BYTES = 8  # a pixel: four channels of 16 bits
+
+# Limits of one image in a .zip.
+ENTRY_START = 4 << 20  # bytes that are unpacked to see what it is
+MOST_BYTES = 8  # in a pixel: four channels of 16 bits
 TIFF_RATIO = 100
-PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others unpack to any size at once
+
+ZIP_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others unpack to any size at once
 PASSED_OVER = {"__macosx", "thumbs.db", "desktop.ini"}  # left in folders by operating systems
 
 
 def read_bytes(path: Path) -> bytes:
-    """The whole file, or a ToolkitError that says why not."""
+    """The content of a file; raises ToolkitError when it cannot be read or is too large."""
     try:
         if not (path.is_file() or path.is_dir()) and path.exists():
             raise ToolkitError(f"{path} is no plain file.", "Give a file, or leave it out.")
@@ -60,17 +66,21 @@ def read_bytes(path: Path) -> bytes:
             raise ToolkitError(f"{path} is larger than 1 GiB.", "Split it into smaller files.")
         return path.read_bytes()
     except OSError as error:
-        raise ToolkitError(
-            f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions."
-        ) from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> ToolkitError:
+    """The error for an input that the system refuses to hand out."""
+    reason = f"{path} cannot be read: {error.strerror}."
+    return ToolkitError(reason, "Check the path and its permissions.")
 
 
 def signature(path: Path) -> tuple:
-    """What changes when a file, or any file in a folder and its subfolders, is replaced or edited.
+    """Changes whenever a file, or any file in a folder and its subfolders, is replaced or edited.
 
-    Caches of what was read from a path are keyed by it, so that nothing stale can answer. A file
-    that changed within the last seconds may change again without its time telling: its signature
-    is never the same twice.
+    Caches of what was read from a path use it as a key, so that they never return anything stale. A
+    file that changed within the last seconds may change again without a trace in its time of change:
+    its signature is never the same twice.
     """
     states = file_states(path)
     latest = max(max(state[-2:]) for state in states)
@@ -79,7 +89,10 @@ def signature(path: Path) -> tuple:
 
 
 def state_of(file: Path, top: Path) -> os.stat_result:
-    """The state of a file, or of a link below `top` that leads nowhere, as editors leave them."""
+    """The state of a file.
+
+    Editors leave links that lead nowhere: below `top`, the state of the link itself.
+    """
     try:
         return file.stat()
     except FileNotFoundError:
@@ -89,25 +102,27 @@ def state_of(file: Path, top: Path) -> os.stat_result:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, or of the names and contents of the files in a folder and its subfolders."""
+    """SHA-256 of a file; of a folder, that of the names and contents of all files below it."""
     if path.is_file():
         return hashlib.sha256(read_bytes(path)).hexdigest()
-    whole = hashlib.sha256()
+
+    total = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        whole.update(os.fsencode(file.relative_to(path)) + f"\0{digest(file)}\n".encode())
-    return whole.hexdigest()
+        name = os.fsencode(file.relative_to(path))
+        total.update(name + f"\0{digest(file)}\n".encode())
+    return total.hexdigest()
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A file, or a folder with all files in it, as it was when it was looked at.
+    """The state of a file, or of a folder with all files in it, at one moment.
 
     Attributes
     ----------
     path : of the file or folder.
     states : name, size, times, and place on the disk of each file.
     sha256 : of the content; see `digest`.
-    is_fresh : whether a file changed so lately that its time may not tell of another change.
+    is_fresh : whether a file changed so recently that its time may not show another change.
     """
 
     path: Path
@@ -116,34 +131,38 @@ class Snapshot:
     is_fresh: bool
 
     def is_unchanged(self) -> bool:
-        """Whether it is still as it was."""
+        """Whether the file or folder is still the same."""
         if file_states(self.path) != self.states:
             return False
         return not self.is_fresh or digest(self.path) == self.sha256
 
 
 def snapshot(path: Path) -> Snapshot:
-    """A file or folder as it is now; ToolkitError when it cannot be read."""
+    """The present state of a file or folder; raises ToolkitError when it cannot be read."""
     try:
         states = file_states(path)
         latest = max((max(state[-2:]) for state in states), default=0)
         is_fresh = time.time_ns() - latest < SETTLED * 1e9
         return Snapshot(path, states, digest(path), is_fresh)
     except OSError as error:
-        reason = f"{path} cannot be read: {error.strerror}."
-        raise ToolkitError(reason, "Check the path and its permissions.") from error
+        raise unreadable(path, error) from error
 
 
 def file_states(path: Path) -> tuple:
-    """The state of a file, or of each file in a folder and its subfolders."""
+    """The state of a file, or of a folder and every file below it."""
     files = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
     states = [(str(file), state_of(file, path)) for file in files]
     return tuple((name, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in states)
 
 
 class Header(NamedTuple):
-    """What an image file says of itself: its size as it is stored, in pixels, and how it is to be
-    turned, as EXIF numbers it; None when what says so is damaged."""
+    """The header of an image file.
+
+    Attributes
+    ----------
+    width, height : in pixels, as the image is stored.
+    orientation : as EXIF numbers it; None when the EXIF data are damaged.
+    """
 
     width: int
     height: int
@@ -153,8 +172,8 @@ class Header(NamedTuple):
 def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
     """The header of a JPEG, PNG, TIFF, BMP or WebP file, its pixels not decoded.
 
-    Raises ToolkitError for files that are no image, of several pages or frames, or of more than
-    `max_pixels`.
+    Raises ToolkitError for files that are no image, that have several pages or frames, or more
+    than `max_pixels` pixels.
     """
     if not data:
         raise ToolkitError(f"{name} is empty.", "Copy the file again.")
@@ -162,18 +181,19 @@ def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
         return Header(*tiff_header(data, name, max_pixels))
 
     if not data.startswith(tuple(READERS)) or (data.startswith(RIFF) and not is_webp(data)):
-        raise ToolkitError(
-            f"{name} is not an image: it begins with {data[:8]!r}.",
-            "Give JPEG, PNG, TIFF, BMP or WebP files, or leave it out.",
-        )
+        remedy = "Give JPEG, PNG, TIFF, BMP or WebP files, or leave it out."
+        raise ToolkitError(f"{name} is not an image: it begins with {data[:8]!r}.", remedy)
 
     header = pillow_header(data, name, max_pixels)
-    if header is None and data.startswith(JPEG) and jpeg_bits(data) not in (8, None):
-        reason = f"{name} is a JPEG of {jpeg_bits(data)} bits a channel, which is not read."
-        raise ToolkitError(reason, "Save it as PNG or TIFF.")
+    if header is None:
+        bits = jpeg_bits(data) if data.startswith(JPEG) else None
+        if bits not in (8, None):
+            reason = f"{name} is a JPEG of {bits} bits a channel, which is not read."
+            raise ToolkitError(reason, "Save it as PNG or TIFF.")
 
-    if header is None:  # its size would only show when its pixels are in memory
+        # Without a header, its size would only show once all pixels are in memory.
         raise damage_error(name)
+
     return Header(*header.size, orientation(header))
 
 
@@ -185,16 +205,19 @@ def decode(
     shrink: int = 1,
     upright: bool = True,
 ) -> np.ndarray:
-    """Pixels of a JPEG, PNG, TIFF, BMP or WebP file, by its first bytes, whatever its name.
+    """Decode a JPEG, PNG, TIFF, BMP or WebP file, recognised by its first bytes.
 
-    Grey, palette and CMYK become RGB, 16 bits are scaled to 8, transparency is dropped. Files are
-    refused that are damaged, or that `read_header` refuses.
+    Grey, palette and CMYK become RGB, 16 bits are scaled to 8, transparency is dropped. Raises
+    ToolkitError for files that are damaged, or that `read_header` refuses.
 
     Parameters
     ----------
-    kind : what is wanted of the file.
-    shrink : 1, 2 or 4: the side of the square of pixels that becomes one.
-    upright : turn it as its EXIF orientation says.
+    data : the content of the file.
+    name : of the file, for messages.
+    kind : colour, grey, or the values as they are stored.
+    max_pixels : refuse larger images before they are decoded.
+    shrink : 1, 2 or 4: squares of this side are averaged into one pixel.
+    upright : apply the EXIF orientation.
     """
     if is_tiff(data):
         return read_tiff(data, name, kind, max_pixels, shrink, upright)
@@ -218,7 +241,10 @@ def decode_grey(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndar
 
 
 def grey_levels(image: np.ndarray, name: str) -> np.ndarray:
-    """An image (H, W) as uint8 or uint16: other numbers are spread over uint16, least to greatest."""
+    """A grey image (H, W) as uint8 or uint16.
+
+    Other numbers are stretched so that the least becomes 0 and the greatest 65535.
+    """
     if image.dtype in (np.uint8, np.uint16):
         return image
     if not np.isfinite(image).all():
@@ -236,28 +262,31 @@ def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """uint8 RGB (H, W, 3) of an image file."""
+    """RGB uint8 (H, W, 3) of an image file."""
     return decode(read_bytes(path), str(path), max_pixels=max_pixels)
 
 
 def folder_images(folder: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and pixels of every image in a folder, not its subfolders, in the order of their names; hidden files are passed over,
-    others refused."""
-    try:
-        found = sorted(path for path in folder.iterdir() if not path.is_dir())
-    except OSError as error:
-        raise ToolkitError(
-            f"{folder} cannot be read: {error.strerror}.", "Check the path and its permissions."
-        ) from error
+    """Yield name and pixels of every image in a folder, in the order of their names.
 
-    for path in found:
+    Subfolders and hidden files are passed over; any other file that is no image is refused.
+    """
+    try:
+        files = sorted(path for path in folder.iterdir() if not path.is_dir())
+    except OSError as error:
+        raise unreadable(folder, error) from error
+
+    for path in files:
         if is_image_name(path.name, str(path)):
             yield path.name, read_image(path, max_pixels)
 
 
 def image_files(path: Path) -> Iterator[InputFile]:
-    """The images that a path names: itself, or the files in a folder and its subfolders, in any order; hidden ones are passed over
-    without a word, with one what is no image by its name, no plain file, or a link."""
+    """Find the images below a path: the path itself, or all files in a folder and its subfolders.
+
+    They come in any order. Hidden files are left out; links, files that are no image by their
+    name, and anything but plain files come with the reason for skipping them.
+    """
     if not path.is_dir():
         yield InputFile(path)
         return
@@ -265,36 +294,38 @@ def image_files(path: Path) -> Iterator[InputFile]:
     folders = [path]
     while folders:
         folder = folders.pop()
-        below = []
+        subfolders = []
         try:
             entries = os.scandir(folder)
         except OSError:
-            yield InputFile(folder)  # reading it tells why it cannot be
+            yield InputFile(folder)  # reading it will tell the reason
             continue
 
         with entries:
             for entry in entries:
-                found = Path(entry.path)
                 if entry.name.startswith(".") or entry.name.lower() in PASSED_OVER:
                     continue
-                if entry.is_symlink():
-                    yield InputFile(found, "It is a link, which is not followed.")
-                elif entry.is_dir():
-                    below.append(found)
-                elif not entry.is_file():
-                    yield InputFile(found, "It is no plain file.")
-                elif found.suffix.lower() not in SUFFIXES:
-                    yield InputFile(
-                        found, f"It is no image by its name: those end in {', '.join(SUFFIXES)}."
-                    )
+                if entry.is_dir() and not entry.is_symlink():
+                    subfolders.append(Path(entry.path))
                 else:
-                    yield InputFile(found)
+                    yield InputFile(Path(entry.path), reason_to_skip(entry))
 
-        folders += sorted(below, reverse=True)
+        folders += sorted(subfolders, reverse=True)
+
+
+def reason_to_skip(entry: os.DirEntry) -> str:
+    """Why a file in a folder is not taken for an image; empty when it is taken."""
+    if entry.is_symlink():
+        return "It is a link, which is not followed."
+    if not entry.is_file():
+        return "It is no plain file."
+    if Path(entry.name).suffix.lower() not in SUFFIXES:
+        return f"It is no image by its name: those end in {', '.join(SUFFIXES)}."
+    return ""
 
 
 def images_in_zip(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[str, np.ndarray]]:
-    """As folder_images, of a .zip with its folders; nothing is unpacked to disk."""
+    """As `folder_images`, for a .zip and the folders in it; nothing is unpacked to disk."""
     try:
         with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
             check_archive(archive.infolist(), path)
@@ -307,45 +338,40 @@ def images_in_zip(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[st
     except ToolkitError:
         raise
     except Exception as error:  # a garbled archive fails in a dozen ways
-        raise ToolkitError(
-            f"{path} is not a readable .zip: {error}.", "Pack it again, without a password."
-        ) from error
+        reason = f"{path} is not a readable .zip: {error}."
+        raise ToolkitError(reason, "Pack it again, without a password.") from error
 
 
 def check_archive(entries: list[zipfile.ZipInfo], path: Path) -> None:
-    """ToolkitError when an archive holds too many files, one twice, or unpacks to far too much."""
-    unpacked, packed = (
-        sum(getattr(entry, name) for entry in entries) for name in ("file_size", "compress_size")
-    )
-    too_much = unpacked > LARGEST_ARCHIVE or unpacked > LARGEST_RATIO * packed + (1 << 20)
+    """Raise ToolkitError when an archive has too many files, or one twice, or unpacks to too much."""
+    unpacked = sum(entry.file_size for entry in entries)
+    packed = sum(entry.compress_size for entry in entries)
+    is_bomb = unpacked > LARGEST_ARCHIVE or unpacked > LARGEST_RATIO * packed + (1 << 20)
+    has_huge_file = any(entry.file_size > LARGEST_FILE for entry in entries)
 
-    if (
-        len(entries) > MOST_ENTRIES
-        or too_much
-        or any(entry.file_size > LARGEST_FILE for entry in entries)
-    ):
-        reason = f"{path} holds {len(entries):,} files, {unpacked:,} bytes that are packed into {packed:,}."
+    if len(entries) > MOST_ENTRIES or is_bomb or has_huge_file:
+        content = f"{unpacked:,} bytes that are packed into {packed:,}"
+        limits = f"{MOST_ENTRIES:,} files and {LARGEST_ARCHIVE >> 30} GiB"
         raise ToolkitError(
-            reason,
-            f"Give at most {MOST_ENTRIES:,} files and {LARGEST_ARCHIVE >> 30} GiB, images as they are.",
+            f"{path} holds {len(entries):,} files, {content}.",
+            f"Give at most {limits}, images as they are.",
         )
 
-    if any(entry.compress_type not in PACKED for entry in entries):
+    if any(entry.compress_type not in ZIP_METHODS for entry in entries):
         reason = f"{path} is not a readable .zip: it is packed by another method than Deflate."
         raise ToolkitError(reason, "Pack it anew, by Deflate.")
 
-    name, count = Counter(e.filename for e in entries).most_common(1)[0] if entries else ("", 0)
-    if count > 1:
-        reason = f"{path} holds {name} {count} times."
-        raise ToolkitError(reason, "Pack each file once.")
+    for name, count in Counter(entry.filename for entry in entries).most_common(1):
+        if count > 1:
+            raise ToolkitError(f"{path} holds {name} {count} times.", "Pack each file once.")
 
 
 def check_entry(
     archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: str, max_pixels: int
 ) -> None:
-    """ToolkitError when an image in an archive unpacks to more than its pixels can need.
+    """Raise ToolkitError when an image in an archive unpacks to more than its pixels can need.
 
-    What lies behind the end of an image packs to next to nothing, and would fill the memory.
+    Zeros after the end of an image pack to next to nothing, and would fill the memory.
     """
     if entry.file_size <= ENTRY_START:
         return
@@ -364,46 +390,27 @@ def check_entry(
 
 
 def is_image_name(name: str, place: str) -> bool:
-    """Whether a file is an image by its name; ToolkitError when it is neither that nor hidden."""
+    """Whether a file is an image by its name, rather than hidden; ToolkitError for any other."""
     parts = [part for part in Path(name).parts if part != ".."]
-    if PASSED_OVER.intersection(part.lower() for part in parts) or any(
-        part.startswith(".") for part in parts
-    ):
+    if any(part.startswith(".") or part.lower() in PASSED_OVER for part in parts):
         return False
 
     if Path(name).suffix.lower() not in SUFFIXES:
-        raise ToolkitError(
-            f"{place} is not an image that can be read.",
-            f"Take it out; images end in {', '.join(SUFFIXES)}.",
-        )
+        remedy = f"Take it out; images end in {', '.join(SUFFIXES)}."
+        raise ToolkitError(f"{place} is not an image that can be read.", remedy)
 
     return True
 
 
 def read_array(path: Path) -> np.ndarray:
-    """The array of an .npy file, never unpickled."""
+    """The array in an .npy file; objects are refused, never unpickled."""
     data = read_bytes(path)
     remedy = "Save an array of numbers with np.save."
     if not data.startswith(b"\x93NUMPY"):
         raise ToolkitError(f"{path} is no .npy file.", remedy)
 
     try:
-        file = io.BytesIO(data)
-        version = np.lib.format.read_magic(file)
-        header = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = header(file)
-        told = math.prod(shape) * dtype.itemsize
-        there = len(data) - file.tell()
-        if told > there and not dtype.hasobject:
-            raise ToolkitError(
-                f"{path} should hold {told:,} bytes of numbers and holds {there:,}.",
-                "Copy the file again.",
-            )
-
+        check_array_size(data, path)
         return np.load(io.BytesIO(data), allow_pickle=False)
     except ToolkitError:
         raise
@@ -411,41 +418,63 @@ def read_array(path: Path) -> np.ndarray:
         raise ToolkitError(f"{path} is no .npy of numbers: {error}.", remedy) from error
 
 
+def check_array_size(data: bytes, path: Path) -> None:
+    """Raise ToolkitError when an .npy file holds fewer numbers than its header announces."""
+    file = io.BytesIO(data)
+    if np.lib.format.read_magic(file) == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+
+    expected = math.prod(shape) * dtype.itemsize
+    present = len(data) - file.tell()
+    if expected > present and not dtype.hasobject:
+        reason = f"{path} should hold {expected:,} bytes of numbers and holds {present:,}."
+        raise ToolkitError(reason, "Copy the file again.")
+
+
 def write_png(path: Path, image: np.ndarray) -> None:
-    """uint8 (H, W, 3) RGB or (H, W) to a PNG file, whole or not at all."""
+    """Write an image, RGB uint8 (H, W, 3) or grey (H, W), to a PNG file."""
     write_bytes(path, png_bytes(image))
 
 
 def png_bytes(image: np.ndarray) -> bytes:
-    """The bytes of a PNG of uint8 (H, W, 3) RGB, or uint8 or uint16 (H, W)."""
+    """The bytes of a PNG of an image, RGB uint8 (H, W, 3), or uint8 or uint16 (H, W)."""
     stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-    done, packed = cv2.imencode(".png", stored)
-    if done:
-        return packed.tobytes()
-    file = io.BytesIO()  # OpenCV writes no side of a million pixels
-    Image.fromarray(image).save(file, "png")
-    return file.getvalue()
+    is_done, encoded = cv2.imencode(".png", stored)
+    if is_done:
+        return encoded.tobytes()
+
+    # OpenCV refuses sides of a million pixels.
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "png")
+    return buffer.getvalue()
 
 
 def write_indexed_png(path: Path, indices: np.ndarray, palette: np.ndarray) -> None:
-    """Indices uint8 (H, W) to a PNG that shows each in its colour of `palette`, uint8 (256, 3), and is read back as indices."""
+    """Write indices uint8 (H, W) to a PNG that shows each in its colour of `palette`.
+
+    The palette is uint8 (256, 3). Reading the file gives the indices back.
+    """
     image = Image.fromarray(indices)
-    packed = io.BytesIO()
     image.putpalette(palette.tobytes())
-    image.save(packed, "png")
-    write_bytes(path, packed.getvalue())
+    buffer = io.BytesIO()
+    image.save(buffer, "png")
+    write_bytes(path, buffer.getvalue())
 
 
 def square(image: np.ndarray, size: int) -> np.ndarray:
-    """The centre square of an image at (size, size, 3): averaged over areas when it shrinks, cubic when it grows."""
+    """The centre square of an image, resized to (size, size, 3).
+
+    Averages over areas when it shrinks; cubic when it grows.
+    """
     height, width = image.shape[:2]
     side = min(height, width)
-    row = (height - side) // 2
-    column = (width - side) // 2
-    image = image[row : row + side, column : column + side]
+    top = (height - side) // 2
+    left = (width - side) // 2
+    image = image[top : top + side, left : left + side]
     if side == size:
         return image
 
-    return cv2.resize(
-        image, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
-    )
+    method = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+    return cv2.resize(image, (size, size), interpolation=method)

@@ -1,4 +1,4 @@
-"""The inputs of a run, and where their results go."""
+"""Find the inputs of a run, and decide where their results go."""
 
 import hashlib
 import itertools
@@ -14,16 +14,17 @@ from hvd.toolkit.locking import LOCK, UNFINISHED
 from hvd.toolkit.manifest import MANIFEST
 from hvd.toolkit.outputs import RUN
 
-ENDINGS = {
-    "." + "".join(letters)
-    for suffix in SUFFIXES
-    for letters in itertools.product(*({c, c.upper()} for c in suffix[1:]))
-}
+# All suffixes of images, in every mixture of upper and lower case.
+ENDINGS = set()
+for suffix in SUFFIXES:
+    ENDINGS |= {
+        "".join(letters) for letters in itertools.product(*({c, c.upper()} for c in suffix))
+    }
 
 
 @dataclass(frozen=True)
 class Job:
-    """An input, where its results go, and the reason for skipping it; empty when it is not."""
+    """An input, the folder for its results, and the reason for skipping it; empty when it is answered."""
 
     path: Path
     folder: Path
@@ -31,9 +32,10 @@ class Job:
 
 
 def places(inputs: tuple[Path, ...], out: Path, task: Task) -> list[Path]:
-    """Where in `out` the results of each input go: those of a single folder of images in `out` itself.
+    """The folder in `out` where the results of each input go.
 
-    Raises ToolkitError with status 2 when two inputs are one, or results would meet an input.
+    Those of a single folder of images go to `out` itself. Raises ToolkitError with status 2 when
+    two inputs are the same, or results would overwrite an input.
     """
     resolved = [path.resolve() for path in inputs]
     check_distinct(resolved)
@@ -45,26 +47,27 @@ def places(inputs: tuple[Path, ...], out: Path, task: Task) -> list[Path]:
 
     for top, count in Counter(tops).items():
         if count > 1:
-            raise ToolkitError(
-                f"Two inputs would be answered in {out / top}.",
-                "Predict them into different folders.",
-                status=2,
-            )
+            reason = f"Two inputs would be answered in {out / top}."
+            raise ToolkitError(reason, "Predict them into different folders.", status=2)
 
     target = out.resolve()
     for path, top in zip(resolved, tops, strict=True):
-        folder = target / top
-        # the files of a single folder that is walked are answered in `out` itself
-        walked = len(resolved) == 1 and any(file.path != path for file in first_of(task, path))
-        inside = path.is_relative_to(target if walked else folder)
-        if target.is_relative_to(path) or folder == path or inside:
-            raise ToolkitError(
-                f"The results in {folder} would meet the input {path}.",
-                "Choose another --out.",
-                status=2,
-            )
-
+        check_apart(path, target, top, is_single=len(resolved) == 1, task=task)
     return tops
+
+
+def check_apart(path: Path, target: Path, top: Path, is_single: bool, task: Task) -> None:
+    """Raise ToolkitError with status 2 when the results of an input could overwrite it."""
+    folder = target / top
+
+    # The files of a single folder are answered in the output folder itself.
+    first_files = itertools.islice(task.find_inputs(path), 1)
+    is_walked = is_single and any(file.path != path for file in first_files)
+    is_inside = path.is_relative_to(target if is_walked else folder)
+
+    if target.is_relative_to(path) or folder == path or is_inside:
+        reason = f"The results in {folder} would meet the input {path}."
+        raise ToolkitError(reason, "Choose another --out.", status=2)
 
 
 def first_of(task: Task, path: Path) -> Iterator[InputFile]:
@@ -75,20 +78,21 @@ def first_of(task: Task, path: Path) -> Iterator[InputFile]:
 def check_distinct(resolved: list[Path]) -> None:
     """Raise ToolkitError with status 2 when two inputs are one file, or one lies in another."""
     paths = set(resolved)
-    files: dict[tuple[int, int], Path] = {}
+    path_of_file: dict[tuple[int, int], Path] = {}
+
     for path in resolved:
         state = state_of(path)
         identity = (state.st_dev, state.st_ino) if state else None
-        other = files.get(identity) or next((p for p in path.parents if p in paths), None)
+        other = path_of_file.get(identity) or next((p for p in path.parents if p in paths), None)
         if other:
             reason = f"The inputs {path} and {other} are one, or one lies in the other."
             raise ToolkitError(reason, "Give each file once.", status=2)
         if identity:
-            files[identity] = path
+            path_of_file[identity] = path
 
 
 def state_of(path: Path) -> os.stat_result | None:
-    """The state of a file; None when there is none, or it may not be looked at."""
+    """The state of a file; None when there is none, or it is forbidden to look."""
     try:
         return path.stat()
     except OSError:
@@ -96,12 +100,12 @@ def state_of(path: Path) -> os.stat_result | None:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path is a folder that can be seen."""
+    """Whether a path is a folder; False where it is forbidden to look."""
     return os.path.isdir(path)
 
 
 def free_name(name: str, path: Path, task: Task) -> str:
-    """A name for the results at `path` that no file of a run has."""
+    """A name for the results of `path` that no file of a run has."""
     if not name.strip("."):  # of a file called ..png, say
         return path.name
     if not is_taken(name, task):
@@ -116,43 +120,56 @@ def free_name(name: str, path: Path, task: Task) -> str:
 
 
 def is_taken(name: str, task: Task) -> bool:
-    """Whether a file of a run has that name, or may have it while it is written."""
+    """Whether a file of a run has that name, or may have it while the run goes on."""
     name = name.lower()  # file systems may not tell upper from lower case
-    shard = name.startswith("manifest-") and name.endswith(".jsonl")
-    ours = {MANIFEST, RUN, *task.run_files}
-    return name in ours or shard or name.startswith((LOCK, UNFINISHED))
+    is_shard = name.startswith("manifest-") and name.endswith(".jsonl")
+    is_run_file = name in {MANIFEST, RUN, *task.run_files}
+    return is_run_file or is_shard or name.startswith((LOCK, UNFINISHED))
 
 
 def jobs(task: Task, inputs: tuple[Path, ...], tops: list[Path]) -> Iterator[Job]:
-    """Inputs as they are found, one after the other."""
-    several = len(inputs) > 1
+    """Yield the inputs as they are found, one after the other."""
     for path, top in zip(inputs, tops, strict=True):
         for file in task.find_inputs(path):
             if file.path == path:
-                yield Job(path, top, file.skipped)
-                continue
-            within = file.path.relative_to(path).parent / result_name(file.path)
-            if several:
-                folder = top / within
+                folder = top
+            elif len(inputs) > 1:
+                folder = top / file.path.relative_to(path).parent / result_name(file.path)
             else:
-                first = within.parts[0]
-                beside = path / (first if len(within.parts) > 1 else file.path.name)
-                folder = Path(free_name(first, beside, task), *within.parts[1:])
-
+                folder = folder_in_output(path, file.path, task)
             yield Job(file.path, folder, file.skipped)
 
 
+def folder_in_output(path: Path, file: Path, task: Task) -> Path:
+    """The folder for the results of a file in the only input folder, beside the files of the run."""
+    within = file.relative_to(path).parent / result_name(file)
+    first = within.parts[0]
+    beside = path / (first if len(within.parts) > 1 else file.name)
+    return Path(free_name(first, beside, task), *within.parts[1:])
+
+
+def path_below(path: Path, file: Path, task: Task) -> Path:
+    """Where the results of a file in an input folder go, below the folder for all its results."""
+    within = file.relative_to(path).parent / result_name(file)
+    first = within.parts[0]
+    beside = path / (first if len(within.parts) > 1 else file.name)
+    return Path(free_name(first, beside, task), *within.parts[1:])
+
+
 def result_name(path: Path) -> str:
-    """The name of a file's results: without its suffix, unless another image or a folder beside it
-    would or could have the same."""
+    """The name for the results of a file: without its suffix where that is unambiguous.
+
+    The suffix stays when another image or a folder beside the file has the same name without it,
+    or may have.
+    """
     if path.stem.lower().endswith(SUFFIXES) or is_folder(path.with_name(path.stem)):
         return path.name
     others = (path.with_name(path.stem + ending) for ending in ENDINGS - {path.suffix})
-    # os.path: of a name that is too long, or in a folder that is closed, there is no other
+    # os.path.exists is False for names that are too long, and in folders that are closed.
     return path.name if any(map(os.path.exists, others)) else path.stem
 
 
 def falls_to(job: Job, shard: tuple[int, int]) -> bool:
-    """Whether a job is one of the i-th of n shards, by its results' place alone."""
+    """Whether a job belongs to the i-th of n shards; the place of its results alone decides."""
     place = hashlib.sha256(str(job.folder).encode(errors="surrogateescape")).digest()
     return int.from_bytes(place[:8], "big") % shard[1] == shard[0] - 1

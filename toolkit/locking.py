@@ -1,4 +1,4 @@
-"""The lock on the folder that a run writes to, and the folder for what is unfinished."""
+"""Lock the folder that a run writes to, and provide a folder for unfinished files."""
 
 import os
 import re
@@ -15,33 +15,35 @@ from hvd.toolkit.outputs import make_folder, unwritable
 
 LOCK = ".lock"
 UNFINISHED = ".unfinished"
-OF_A_SHARD = re.compile(rf"{re.escape(UNFINISHED)}-\d+-of-\d+")
-OWNER = ".toolkit"  # in our folders for what is unfinished, and how our locks begin
+UNFINISHED_SHARD = re.compile(rf"{re.escape(UNFINISHED)}-\d+-of-\d+")
+OWNER = ".toolkit"  # a file in our folders for unfinished files, and the first word of our locks
 HOLDER = re.compile(r"(\.toolkit )?(\d+ on \S+)")
-LENGTH = 200  # characters of a lock
+LENGTH = 200  # characters in a lock file
 
 
 @contextmanager
 def lock_output(out: Path, shard: Shard) -> Iterator[Path]:
-    """Keep other runs from writing to `out`, but for other shards of the same run.
+    """Keep other runs from writing to `out`; other shards of the same run may.
 
-    Gives an empty folder for what is unfinished, which is gone afterwards, as is that of a run that
-    was killed. Raises ToolkitError with status 4 when another run writes there, or when files of
-    these names are not ours.
+    Yields an empty folder for unfinished files, which is removed afterwards. What a killed run
+    left of such a folder is removed too. Raises ToolkitError with status 4 when another run writes
+    there, or when files of these names are not ours.
     """
-    fresh = not os.path.lexists(out)
+    is_new = not os.path.lexists(out)
     make_folder(out)
     ending = "" if shard is None else f"-{shard[0]}-of-{shard[1]}"
+
     with ExitStack() as stack:
-        if fresh:  # a run that is refused leaves nothing
+        if is_new:  # a run that is refused leaves nothing behind
             stack.callback(remove_if_empty, out)
         if shard is not None:
             hold_lock(stack, out / LOCK, shared=True)
         hold_lock(stack, out / f"{LOCK}{ending}", shared=False)
+
         if shard is None:
-            for left in out.iterdir():
-                if OF_A_SHARD.fullmatch(left.name):
-                    remove_unfinished(left)
+            for entry in out.iterdir():
+                if UNFINISHED_SHARD.fullmatch(entry.name):
+                    remove_unfinished(entry)
 
         work = out / f"{UNFINISHED}{ending}"
         remove_unfinished(work)
@@ -56,24 +58,24 @@ def lock_output(out: Path, shard: Shard) -> Iterator[Path]:
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove a folder that holds nothing."""
+    """Remove a folder unless it holds something."""
     with suppress(OSError):
         folder.rmdir()
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a killed run left unfinished; ToolkitError with status 4 when it is not ours."""
+    """Remove the unfinished files of a killed run; ToolkitError with status 4 when not ours."""
     if not os.path.lexists(folder):
         return
-    empty = folder.is_dir() and not any(folder.iterdir())  # of a run that was killed at once
-    if folder.is_symlink() or not (empty or (folder / OWNER).is_file()):
+    is_empty = folder.is_dir() and not any(folder.iterdir())  # the run was killed at once
+    if folder.is_symlink() or not (is_empty or (folder / OWNER).is_file()):
         reason = f"{folder} was not left by a run."
         raise ToolkitError(reason, "Move it, or choose another --out.", status=4)
     clear(folder)
 
 
 def clear(folder: Path) -> None:
-    """Remove a folder of ours, what says so last: it may be stopped at any moment."""
+    """Remove a folder of ours. The file that says so goes last: we may be killed at any moment."""
     with suppress(OSError):
         for path in folder.iterdir():
             if path.is_dir() and not path.is_symlink():
@@ -86,7 +88,7 @@ def clear(folder: Path) -> None:
 
 
 def hold_lock(stack: ExitStack, path: Path, shared: bool) -> None:
-    """Lock a file until the stack ends; the system lets go of it when the process is killed."""
+    """Lock a file until the stack ends; the system releases it when the process is killed."""
     while True:
         try:
             if path.is_symlink():
@@ -94,22 +96,17 @@ def hold_lock(stack: ExitStack, path: Path, shared: bool) -> None:
                 raise ToolkitError(reason, "Remove it, or choose another --out.", status=4)
             file = open_lock(path)
             stack.callback(file.close)
-            free = try_lock(file, shared)
-            holder = HOLDER.fullmatch(file.read(LENGTH).strip())
-            if not free:
-                name = holder[2] if holder else "of another process"
-                reason = f"Another run, {name}, writes to {path.parent}."
-                remedy = "Wait for it, or choose another --out."
-                raise ToolkitError(reason, remedy, status=4)
+            is_free = try_lock(file, shared)
+            check_holder(file, path, is_free)
 
-            if holder is None:
-                reason = f"{path} is not the lock of a run."
-                raise ToolkitError(reason, "Remove it, or choose another --out.", status=4)
+            # Otherwise the previous run removed the file together with its lock: try again.
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                break  # else the run before took the file away with its lock
+                break
+        except FileNotFoundError as error:
+            if not path.parent.is_dir():
+                raise unwritable(path, error) from error
+            # The previous run removed it between two of our looks: try again.
         except OSError as error:
-            if isinstance(error, FileNotFoundError) and path.parent.is_dir():
-                continue  # the run before took it away between two of our looks
             raise unwritable(path, error) from error
 
     if not shared:
@@ -119,15 +116,28 @@ def hold_lock(stack: ExitStack, path: Path, shared: bool) -> None:
         stack.callback(path.unlink, missing_ok=True)
 
 
+def check_holder(file: IO[str], path: Path, is_free: bool) -> None:
+    """Raise ToolkitError with status 4 for a lock that another run holds, or that is not ours."""
+    holder = HOLDER.fullmatch(file.read(LENGTH).strip())
+    if not is_free:
+        name = holder[2] if holder else "of another process"
+        reason = f"Another run, {name}, writes to {path.parent}."
+        raise ToolkitError(reason, "Wait for it, or choose another --out.", status=4)
+
+    if holder is None:
+        reason = f"{path} is not the lock of a run."
+        raise ToolkitError(reason, "Remove it, or choose another --out.", status=4)
+
+
 def holder_text() -> str:
-    """What a lock says of this process, always of one length: a lock is never without a holder."""
+    """The text in a lock of this process, always of the same length: no lock is without a holder."""
     return f"{OWNER} {os.getpid()} on {socket.gethostname()}".ljust(LENGTH)[:LENGTH]
 
 
 def open_lock(path: Path) -> IO[str]:
-    """A lock file, opened without following links; made when it is not there.
+    """Open a lock file without following links; make it when it does not exist.
 
-    It says whose it is from the first moment: it is written elsewhere, and then gets its name.
+    It is written elsewhere and then renamed, so that it names its holder from the first moment.
     """
     no_links = getattr(os, "O_NOFOLLOW", 0)
     if not os.path.lexists(path):
@@ -137,10 +147,11 @@ def open_lock(path: Path) -> IO[str]:
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | no_links, 0o600)
         with os.fdopen(handle, "w") as file:
             file.write(holder_text())
+
         try:
             os.link(beside, path)
         except FileExistsError:
-            pass  # of another run, which came first
+            pass  # another run came first
         except OSError:  # a file system without hard links
             os.replace(beside, path)
         finally:
@@ -150,7 +161,7 @@ def open_lock(path: Path) -> IO[str]:
 
 
 def try_lock(file: IO[str], shared: bool) -> bool:
-    """Whether a file could be locked at once."""
+    """Lock a file if that is possible at once; returns whether it was."""
     try:
         import fcntl
     except ImportError:  # Windows, which knows no shared locks

@@ -1,6 +1,7 @@
-"""The records of a run in the order of its inputs, in memory that does not grow with them."""
+"""Collect the records of a run in the order of its inputs, without holding all in memory."""
 
 import heapq
+import itertools
 import json
 import os
 import re
@@ -16,21 +17,23 @@ from hvd.toolkit.outputs import default_mode, to_json, unwritable
 MANIFEST = "manifest.jsonl"
 SHARD_MANIFEST = re.compile(r"manifest-([1-9]\d{0,5})-of-([1-9]\d{0,5})\.jsonl")
 STATUSES = ("ok", "failed", "skipped")
-HELD = 1000  # records in memory before they are laid aside, sorted
-MOST_PARTS = 100  # files that are open at once
+MOST_HELD = 1000  # records in memory before they are written to a temporary file
+MOST_PARTS = 100  # temporary files that are open at once
 
 Shard = tuple[int, int] | None
 
 
 @dataclass(frozen=True)
 class ShardHeader:
-    """The first line of a shard's manifest: by it, `merge` knows which shards belong together.
+    """The first line of a shard's manifest, by which `merge` knows the shards that belong together.
 
     Attributes
     ----------
     shard : "I/N".
-    task, run : the task, and the hash of all that answers depend on besides the inputs.
-    inputs, count : of the inputs of all shards, a hash of their places and sizes, and their number.
+    task : name of the task.
+    run : hash of everything that answers depend on besides the inputs.
+    inputs : hash of the places and sizes of the inputs of all shards.
+    count : number of the inputs of all shards.
     limits : on the pixels of an input, and on the seconds that it may take.
     """
 
@@ -46,12 +49,12 @@ class ShardHeader:
 
 
 def shard_name(shard: Shard) -> str:
-    """The file that a run, or the i-th of n shards of it, leaves its records in."""
+    """The file name for the records of a run, or of the i-th of n shards of it."""
     return MANIFEST if shard is None else f"manifest-{shard[0]}-of-{shard[1]}.jsonl"
 
 
 def shard_manifests(out: Path) -> list[Path]:
-    """The manifests of all shards of a run; ToolkitError with status 5 when one is missing."""
+    """The manifests of all shards of a run; raises ToolkitError with status 5 when one is missing."""
     remedy = "Give the --out of `toolkit predict --shard I/N`."
     shards: dict[tuple[int, int], Path] = {}
     for path in out.glob("manifest-*-of-*.jsonl"):
@@ -77,39 +80,39 @@ def shard_manifests(out: Path) -> list[Path]:
 
 
 class Manifest:
-    """Records of a run, laid aside in `work` as they come."""
+    """Collects the records of a run; sorted parts of it lie in temporary files in `work`."""
 
     def __init__(self, work: Path):
         self.work = work
-        self.held: list[tuple[str, str]] = []  # input and line of each record
+        self.held: list[tuple[str, str]] = []  # input and line of each record in memory
         self.parts: list[Path] = []
-        self.laid = 0
+        self.files_written = 0
 
     def add(self, record: dict[str, Any]) -> None:
-        """Take a record, which names its `input`."""
+        """Add a record, which names its `input`."""
         self.held.append((record["input"], to_json(record)))
-        if len(self.held) >= HELD:
-            self.lay_aside()
+        if len(self.held) >= MOST_HELD:
+            self.write_part()
 
-    def lay_aside(self) -> None:
-        """Write what is held to a file of its own, sorted."""
+    def write_part(self) -> None:
+        """Write the records in memory to a temporary file, sorted."""
         lines = [f"{line}\n" for _, line in sorted(self.held)]
         self.parts.append(self.write(lines))
         self.held = []
         if len(self.parts) >= MOST_PARTS:
-            self.join()
+            self.join_parts()
 
-    def join(self) -> None:
-        """Put all parts together in one."""
+    def join_parts(self) -> None:
+        """Merge all temporary files into one."""
         parts = self.parts
         self.parts = [self.write(self.lines())]
         for part in parts:
             part.unlink()
 
     def write(self, lines: Iterable[str]) -> Path:
-        """Write lines to a new file in `work`."""
-        part = self.work / f"{self.laid:08d}.jsonl"
-        self.laid += 1
+        """Write lines to a new temporary file."""
+        part = self.work / f"{self.files_written:08d}.jsonl"
+        self.files_written += 1
         try:
             with open(part, "w") as file:
                 file.writelines(lines)
@@ -121,7 +124,7 @@ class Manifest:
         return part
 
     def lines(self) -> Iterator[str]:
-        """The lines of all parts, by the names of their inputs."""
+        """Yield the lines of all temporary files, in the order of the inputs' names."""
         with ExitStack() as stack:
             parts = [stack.enter_context(open(part)) for part in self.parts]
             before = None
@@ -133,26 +136,26 @@ class Manifest:
                 yield line
 
     def finish(self, path: Path, header: ShardHeader | None = None) -> None:
-        """Write all records, by the names of their inputs, to a file that is whole or absent."""
-        self.lay_aside()
+        """Write all records, in the order of the inputs' names, to a file."""
+        self.write_part()
         first = [f"{to_json(asdict(header))}\n"] if header else []
-        whole = self.write(line for lines in (first, self.lines()) for line in lines)
+        complete = self.write(itertools.chain(first, self.lines()))
         try:
-            os.chmod(whole, default_mode(0o666))
-            os.replace(whole, path)
+            os.chmod(complete, default_mode(0o666))
+            os.replace(complete, path)
         except OSError as error:
             raise unwritable(path, error) from error
 
 
 def input_of(line: str) -> str:
-    """The input that a record is of."""
+    """The input that a line of a manifest is about."""
     return json.loads(line)["input"]
 
 
 def read_manifest(path: Path, after: int = 0) -> Iterator[dict[str, Any]]:
-    """The records in a manifest, one after the other, but for the first lines.
+    """Yield the records in a manifest, without the first `after` lines.
 
-    ToolkitError with status 5 when a line is no record.
+    Raises ToolkitError with status 5 when a line is no record.
     """
     with open(path, errors="replace") as file:
         for number, line in enumerate(file, 1):
@@ -172,8 +175,10 @@ def read_manifest(path: Path, after: int = 0) -> Iterator[dict[str, Any]]:
 
 
 def read_shard(path: Path) -> tuple[ShardHeader, Iterator[dict[str, Any]]]:
-    """The header and the records of a shard's manifest; ToolkitError with status 5 when it has no
-    header."""
+    """The header and the records of a shard's manifest.
+
+    Raises ToolkitError with status 5 when it has no header.
+    """
     try:
         with open(path, errors="replace") as file:
             header = ShardHeader(**json.loads(file.readline()))

@@ -1,7 +1,7 @@
-"""A checkpoint, verified and run: the only module that imports onnxruntime.
+"""Verify and run checkpoints: the only module that imports onnxruntime.
 
-The last entry of a checkpoint's metadata is the SHA-256 of all bytes before that entry, so a changed byte is found without
-another file; shipped checkpoints must match `checkpoints/index.json` as well.
+The last entry of a checkpoint's metadata is the SHA-256 of all bytes before it, its seal, which
+shows any changed byte. Shipped checkpoints must match `checkpoints/index.json` as well.
 """
 
 import hashlib
@@ -33,25 +33,25 @@ from hvd.toolkit.images import read_bytes, signature
 
 Answer = tuple[str, tuple[int, ...]]  # type and shape of an output
 
-LARGEST = 256 << 20
-LARGE_INPUT = 4 << 20  # bytes: a tile of a micrograph is one, a heap of fragments is none
-SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"  # protobuf: metadata_props (14), key "sha256", a value of 64 characters
+LARGEST = 256 << 20  # bytes of a checkpoint
+LARGE_INPUT = 4 << 20  # bytes: a tile of a micrograph has more, a heap of fragments less
 
+# Protocol buffer: metadata_props (14), key "sha256", a value of 64 characters.
+SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"
 
-# onnxruntime reads it when it is imported. Without it, its wheels send events to their maker, and
-# leave an identifier of the machine in ~/.cache.
+# An environment variable that onnxruntime reads when it is imported. Without it, its wheels send
+# events to their maker, and leave an identifier of the machine in ~/.cache.
 NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 TELEMETRY = (
     "onnxruntime was imported before hvd, with its telemetry on: it may send events to its maker. "
     "Set ORT_DISABLE_TELEMETRY=1 before it is imported, or let hvd predict first."
 )
 
-
 IMPORT = threading.Lock()
 
 
 def import_onnxruntime() -> ModuleType:
-    """onnxruntime, its telemetry switched off; the environment is as before afterwards.
+    """Import onnxruntime with its telemetry switched off; the environment is restored afterwards.
 
     Warns when somebody else imported it earlier with telemetry on, which lasts as long as the
     process: its own `disable_telemetry_events` stops neither files nor connections (1.31.1).
@@ -63,14 +63,14 @@ def import_onnxruntime() -> ModuleType:
 
 
 def telemetry_is_off() -> bool:
-    """Whether onnxruntime sends nothing: we import it first, or its user switched that off."""
+    """Whether onnxruntime sends nothing: we are first to import it, or its user switched that off."""
     by_us = onnxruntime_without_telemetry.cache_info().currsize > 0
     return by_us or "onnxruntime" not in sys.modules or os.environ.get(NO_TELEMETRY) == "1"
 
 
 @cache
 def onnxruntime_without_telemetry() -> ModuleType:
-    """onnxruntime, imported while the environment says that it is to send nothing."""
+    """Import onnxruntime while the environment forbids telemetry."""
     before = os.environ.get(NO_TELEMETRY)
     os.environ[NO_TELEMETRY] = "1"
     try:
@@ -83,89 +83,48 @@ def onnxruntime_without_telemetry() -> ModuleType:
 
 
 def append_seal(model: bytes) -> bytes:
-    """A serialised ONNX model with its seal appended."""
+    """Append its seal to a serialised ONNX model."""
     return model + SEAL + hashlib.sha256(model).hexdigest().encode()
 
 
 class Checkpoint:
-    """A verified network: `card`, `sha256`, and `run(name=array, ...)` on one thread."""
+    """A verified network, which runs on one thread.
+
+    Attributes
+    ----------
+    card : what it was trained on and how.
+    sha256 : of its bytes.
+    """
 
     def __init__(self, data: bytes, name: str, task: str, is_shipped: bool = False):
         self.is_shipped = is_shipped
         self.name = name
         self.data = data
         self.sha256 = hashlib.sha256(data).hexdigest()
-        body = data[: -64 - len(SEAL)]
-        seal = data[-64 - len(SEAL) :]
-        remedy = "Give an ONNX file that `toolkit export` wrote."
-        if len(data) > LARGEST or not seal.startswith(SEAL):
-            raise ToolkitError(f"{name} is not a checkpoint of this toolkit.", remedy, status=3)
 
-        if seal[len(SEAL) :] != hashlib.sha256(body).hexdigest().encode():
-            raise ToolkitError(
-                f"{name} is damaged: its bytes do not match its seal.",
-                "Copy or export it again.",
-                status=3,
-            )
-
-        try:
-            strange = strange_operators(body)
-        except ValueError as error:
-            raise ToolkitError(f"{name} is no network: {error}.", remedy, status=3) from error
-
-        if strange:
-            raise ToolkitError(
-                f"{name} holds what no network here needs: {', '.join(sorted(strange))}.",
-                remedy,
-                status=3,
-            )
-
-        onnxruntime = import_onnxruntime()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4
-
-        try:
-            self.session = in_thread(
-                lambda: onnxruntime.InferenceSession(
-                    data, options, providers=["CPUExecutionProvider"]
-                ),
-                LOADING,
-            )
-            self.card = json.loads(self.session.get_modelmeta().custom_metadata_map["card"])
-        except TimeoutError as error:
-            reason = f"{name} takes more than {LOADING:.0f} seconds to load."
-            raise ToolkitError(reason, remedy, status=3) from error
-        except Exception as error:  # onnxruntime's errors share no base class
-            raise ToolkitError(f"{name} cannot be loaded: {error}", remedy, status=3) from error
-
-        if not isinstance(self.card, dict):
-            raise ToolkitError(f"{name} tells nothing of itself.", remedy, status=3)
-        if self.card.get("task") != task:
-            raise ToolkitError(
-                f"{name} is a network for {self.card.get('task')}, not {task}.",
-                f"Give a checkpoint of {task}.",
-                status=3,
-            )
+        check_seal(data, name)
+        self.session = load_session(data, name)
+        self.card = read_card(self.session, name, task)
 
     def run(self, *answers: Answer, **inputs: np.ndarray) -> list[np.ndarray]:
-        """The outputs, in the order of the graph.
+        """Run the network; returns its outputs in the order of the graph.
 
-        Memory that large inputs took is given back. Ctrl-C and `end_after` end it.
+        Memory that large inputs took is given back. Ctrl-C and `end_after` stop it.
 
         Parameters
         ----------
-        answers : what the outputs must be; not checked when none is given.
+        answers : type and shape that each output must have; not checked when none is given.
         inputs : of the graph, by name.
 
         Raises
         ------
-        ToolkitError : with status 3 when the graph has other inputs or outputs; with status 1 when
-            it fails on these, or is not done in time.
+        ToolkitError
+            With status 3 when the graph has other inputs or outputs; with status 1 when it fails
+            on these inputs, or is not done in time.
         """
-        large = sum(array.nbytes for array in inputs.values()) > LARGE_INPUT
+        is_large = sum(array.nbytes for array in inputs.values()) > LARGE_INPUT
         try:
-            outputs = interruptible(self.session, inputs, shrink=large)
+            outputs = run_interruptibly(self.session, inputs, shrink=is_large)
         except ToolkitError as error:
             raise ToolkitError(f"{self.name} {error.reason}", error.remedy) from error
         except Exception as error:  # onnxruntime's errors share no base class
@@ -176,7 +135,7 @@ class Checkpoint:
         return outputs
 
     def refuse(self, error: Exception, inputs: dict[str, np.ndarray]) -> NoReturn:
-        """Raise ToolkitError for what onnxruntime raised."""
+        """Turn what onnxruntime raised into a ToolkitError."""
         names = {entry.name for entry in self.session.get_inputs()}
         fits = names == inputs.keys() and "INVALID_ARGUMENT" not in str(error)
         message = str(error).splitlines()[0][:200]
@@ -188,7 +147,7 @@ class Checkpoint:
         raise ToolkitError(reason, "Export it again.", 3) from error
 
     def check(self, output: Any, answer: Answer) -> None:
-        """Raise ToolkitError unless an output is as it must be, and finite."""
+        """Raise ToolkitError unless an output has the right type and shape, and is finite."""
         kind, shape = answer
         if not isinstance(output, np.ndarray) or (output.dtype, output.shape) != (kind, shape):
             got = f"{getattr(output, 'dtype', type(output).__name__)} {np.shape(output)}"
@@ -196,23 +155,79 @@ class Checkpoint:
             raise ToolkitError(reason, "Export it again.", 3)
 
         if output.dtype.kind == "f" and not math.isfinite(output.sum(dtype=np.float64)):
-            # of a shipped network it is the input that is to blame
-            status = 1 if self.is_shipped else 3
+            status = 1 if self.is_shipped else 3  # with a shipped network, blame the input
             reason = f"{self.name} answers NaN or infinite numbers."
             raise ToolkitError(reason, "Give another network, or another input.", status)
 
 
-# --- a run that can be ended
+def check_seal(data: bytes, name: str) -> None:
+    """Raise ToolkitError with status 3 unless a checkpoint is ours, undamaged and harmless."""
+    body = data[: -64 - len(SEAL)]
+    seal = data[-64 - len(SEAL) :]
+    if len(data) > LARGEST or not seal.startswith(SEAL):
+        raise ToolkitError(f"{name} is not a checkpoint of this toolkit.", FROM_EXPORT, status=3)
 
-LOADING = 30.0  # seconds that a network may take to be loaded
-ABANDONED: list[threading.Thread] = []  # that did not end when they were to
-PATIENCE = 5.0  # seconds that a run which is to end is waited for
+    if seal[len(SEAL) :] != hashlib.sha256(body).hexdigest().encode():
+        reason = f"{name} is damaged: its bytes do not match its seal."
+        raise ToolkitError(reason, "Copy or export it again.", status=3)
+
+    try:
+        strange = strange_operators(body)
+    except ValueError as error:
+        raise ToolkitError(f"{name} is no network: {error}.", FROM_EXPORT, status=3) from error
+    if strange:
+        reason = f"{name} holds what no network here needs: {', '.join(sorted(strange))}."
+        raise ToolkitError(reason, FROM_EXPORT, status=3)
+
+
+FROM_EXPORT = "Give an ONNX file that `toolkit export` wrote."
+
+
+def load_session(data: bytes, name: str) -> Any:
+    """The onnxruntime session of a checkpoint, on one thread."""
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+
+    def load() -> Any:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+    try:
+        return in_thread(load, LOADING)
+    except TimeoutError as error:
+        reason = f"{name} takes more than {LOADING:.0f} seconds to load."
+        raise ToolkitError(reason, FROM_EXPORT, status=3) from error
+    except Exception as error:  # onnxruntime's errors share no base class
+        raise ToolkitError(f"{name} cannot be loaded: {error}", FROM_EXPORT, status=3) from error
+
+
+def read_card(session: Any, name: str, task: str) -> dict[str, Any]:
+    """The card in a checkpoint; raises ToolkitError with status 3 when it is for another task."""
+    try:
+        card = json.loads(session.get_modelmeta().custom_metadata_map["card"])
+    except Exception as error:  # onnxruntime's errors share no base class
+        raise ToolkitError(f"{name} cannot be loaded: {error}", FROM_EXPORT, status=3) from error
+
+    if not isinstance(card, dict):
+        raise ToolkitError(f"{name} holds no card that describes it.", FROM_EXPORT, status=3)
+    if card.get("task") != task:
+        reason = f"{name} is a network for {card.get('task')}, not {task}."
+        raise ToolkitError(reason, f"Give a checkpoint of {task}.", status=3)
+    return card
+
+
+# --- running a network so that it can be stopped
+
+LOADING = 30.0  # seconds that a network may take to load
+PATIENCE = 5.0  # seconds to wait for a network that was told to stop
+ABANDONED: list[threading.Thread] = []  # threads that did not stop when told
 DEADLINE: ContextVar[float] = ContextVar("when the answer must be there", default=math.inf)
 
 
 @contextmanager
 def end_after(seconds: float) -> Iterator[None]:
-    """End networks inside that have not answered after so many seconds."""
+    """Stop networks inside that have not answered after so many seconds."""
     token = DEADLINE.set(time.monotonic() + seconds)
     try:
         yield
@@ -220,10 +235,14 @@ def end_after(seconds: float) -> Iterator[None]:
         DEADLINE.reset(token)
 
 
-def interruptible(session: Any, inputs: dict[str, np.ndarray], shrink: bool) -> list[np.ndarray]:
-    """What `session.run` returns or raises, run by another thread: this one heeds Ctrl-C, which
-    would wait for the end of the run otherwise, and the time limit: ToolkitError with what is to
-    be said behind the name of the network."""
+def run_interruptibly(
+    session: Any, inputs: dict[str, np.ndarray], shrink: bool
+) -> list[np.ndarray]:
+    """Run a session in another thread, so that this one heeds Ctrl-C and the time limit.
+
+    Returns or raises what `session.run` does; after the time limit a ToolkitError whose reason
+    lacks the name of the network. `shrink` gives the memory back.
+    """
     options = import_onnxruntime().RunOptions()
     if shrink:
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
@@ -231,10 +250,9 @@ def interruptible(session: Any, inputs: dict[str, np.ndarray], shrink: bool) -> 
     def terminate() -> None:
         options.terminate = True
 
-    left = DEADLINE.get() - time.monotonic()
-
+    seconds_left = DEADLINE.get() - time.monotonic()
     try:
-        return in_thread(lambda: session.run(None, inputs, options), left, terminate)
+        return in_thread(lambda: session.run(None, inputs, options), seconds_left, terminate)
     except TimeoutError as error:
         remedy = "Give a smaller input, or a longer --time-limit."
         raise ToolkitError("did not answer within the time limit.", remedy) from error
@@ -243,9 +261,10 @@ def interruptible(session: Any, inputs: dict[str, np.ndarray], shrink: bool) -> 
 def in_thread(
     work: Callable[[], Any], seconds: float, terminate: Callable[[], None] = lambda: None
 ) -> Any:
-    """What `work()` returns or raises in a thread of its own, so that this one heeds Ctrl-C.
+    """Call `work()` in a thread of its own, so that this one heeds Ctrl-C.
 
-    TimeoutError when it takes longer than so many seconds; `terminate()` then has it end soon.
+    Returns or raises what it does. Raises TimeoutError when it takes longer than so many seconds;
+    then `terminate()` must make it stop soon.
     """
     outcome: Future[Any] = Future()
 
@@ -268,8 +287,11 @@ def in_thread(
 
 
 def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
-    """Floating-point operations of one run, a multiplication and an addition counted as two: those of convolutions and matrix
-    products, from the shapes that the graph's nodes meet when it runs as it is written."""
+    """Floating-point operations of one run; a multiplication with its addition counts as two.
+
+    Only convolutions and matrix products are counted, by the shapes that the graph's nodes meet
+    when it runs without optimisations.
+    """
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -278,32 +300,34 @@ def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "run")
-        session = onnxruntime.InferenceSession(
-            network.data, options, providers=["CPUExecutionProvider"]
-        )
+        providers = ["CPUExecutionProvider"]
+        session = onnxruntime.InferenceSession(network.data, options, providers=providers)
         session.run(None, inputs)
         events = json.loads(Path(session.end_profiling()).read_text())
 
     total = 0
     for event in events:
         node = event.get("args", {})
-        if node.get("op_name") in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
-            shapes = [next(iter(shape.values())) for shape in node["input_type_shape"]]
-            answer = next(iter(node["output_type_shape"][0].values()))
-            if node["op_name"] == "Conv":  # weights: out, in / groups, height, width
-                total += 2 * math.prod(answer) * math.prod(shapes[1][1:])
-            elif node["op_name"] == "ConvTranspose":  # weights: in, out / groups, height, width
-                total += 2 * math.prod(shapes[0]) * math.prod(shapes[1][1:])
-            else:
-                total += 2 * math.prod(answer) * shapes[0][-1]
+        kind = node.get("op_name")
+        if kind not in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
+            continue
+
+        shapes = [next(iter(shape.values())) for shape in node["input_type_shape"]]
+        output = next(iter(node["output_type_shape"][0].values()))
+        if kind == "Conv":  # weights: out, in / groups, height, width
+            total += 2 * math.prod(output) * math.prod(shapes[1][1:])
+        elif kind == "ConvTranspose":  # weights: in, out / groups, height, width
+            total += 2 * math.prod(shapes[0]) * math.prod(shapes[1][1:])
+        else:
+            total += 2 * math.prod(output) * shapes[0][-1]
 
     return total
 
 
 def checkpoint(task: str, path: str | None = None, name: str | None = None) -> Checkpoint:
-    """The network at `path`, or the shipped one of that file name, TASK.onnx when None.
+    """The network at `path`, or else the shipped one of that file name (TASK.onnx by default).
 
-    Raises ToolkitError with status 3 when it is missing, corrupt or not ours.
+    Raises ToolkitError with status 3 when it is missing, damaged or not ours.
     """
     if path is None:
         return shipped_checkpoint(name or f"{task}.onnx", task)
@@ -319,7 +343,7 @@ def checkpoint(task: str, path: str | None = None, name: str | None = None) -> C
 
 @lru_cache(maxsize=4)
 def read_checkpoint(task: str, path: str, signature: tuple) -> Checkpoint:
-    """The network at `path`, read again when the file's signature is another."""
+    """Read the network at `path`; read again when the signature of the file has changed."""
     try:
         return Checkpoint(read_bytes(Path(path)), path, task)
     except ToolkitError as error:
@@ -328,7 +352,13 @@ def read_checkpoint(task: str, path: str, signature: tuple) -> Checkpoint:
 
 @dataclass(frozen=True)
 class NetworkMethod:
-    """Base of methods with a network: `checkpoint` is the path of one, None the one shipped."""
+    """Base of methods with a network.
+
+    Attributes
+    ----------
+    task : name of the task.
+    checkpoint : path of a network; None uses the shipped one.
+    """
 
     task: ClassVar[str]
     checkpoint: str | None = None
@@ -343,7 +373,7 @@ class NetworkMethod:
 
 
 def index() -> dict[str, dict[str, Any]]:
-    """What is shipped, by file name: the task, the SHA-256, the size, and the classes that a network knows."""
+    """What is shipped, by file name: task, SHA-256, size, and the classes that a network knows."""
     file = files("hvd.checkpoints").joinpath("index.json")
     return json.loads(file.read_text()) if file.is_file() else {}
 
@@ -361,7 +391,7 @@ def shipped_checkpoint(name: str, task: str) -> Checkpoint:
 
 @lru_cache(maxsize=4)
 def read_shipped(name: str, task: str, sha256: str, signature: tuple) -> Checkpoint:
-    """The shipped network of that file name, whose bytes must have the SHA-256 of the index."""
+    """Read the shipped network of that file name; its bytes must have the SHA-256 of the index."""
     data = files("hvd.checkpoints").joinpath(name).read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
         reason = f"checkpoints/{name} is not the file that was shipped."

@@ -1,7 +1,7 @@
-"""Options, each said once: a field of a dataclass carries its type, default, range and help.
+"""Define every option once: a field of a dataclass carries its type, default, range and help.
 
-From the field come the option of the command line, its check, its line in docs/reference.md and
-the keyword in Python. This module imports nothing heavy, so that `--help` answers at once.
+The option of the command line, its check, its line in docs/reference.md and the keyword in Python
+are made from it. This module imports nothing heavy, so that `--help` answers at once.
 """
 
 import dataclasses
@@ -19,7 +19,8 @@ MAX_PIXELS = 100_000_000
 LARGEST_SEED = (1 << 63) - 1
 MOST_WORKERS = 256
 MOST_STEPS = 1_000_000_000
-# pixels that OpenCV decodes at most, unless its environment says otherwise
+
+# Pixels that OpenCV decodes at most, unless its environment says otherwise.
 DECODED_AT_MOST = 1 << 30
 
 
@@ -43,9 +44,10 @@ def option(
     help : one sentence for the command line and the reference.
     low, high : the least and the greatest value.
     choices : the values that a text may have.
-    shown_default : what help shows in the place of the default.
-    parse : makes the value of the text that the command line was given.
-    any_type : Python may give other types than the command line; what heeds the option checks them.
+    shown_default : what help shows instead of the default.
+    parse : turns the text of the command line into the value.
+    any_type : Python users may give other types; whoever uses the option checks them.
+    kw_only : the field is a keyword of the dataclass only.
     """
     details = {
         "help": help,
@@ -71,7 +73,7 @@ def flag(name: str) -> str:
 
 @dataclass(frozen=True)
 class Options:
-    """Base of all options: values are checked against their fields when created."""
+    """Base of all options: values are checked against their fields when it is created."""
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -86,7 +88,7 @@ class Options:
 
 
 def check_type(name: str, value: Any, hint: Any) -> None:
-    """Raise ToolkitError with status 2 for a value of another type than its field's."""
+    """Raise ToolkitError with status 2 for a value of the wrong type."""
     kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if not any(is_of_type(value, kind) for kind in kinds):
         names = " or ".join(TYPE_NAMES.get(kind, "several of them") for kind in kinds)
@@ -104,7 +106,7 @@ TYPE_NAMES = {
 
 
 def is_of_type(value: Any, kind: Any) -> bool:
-    """Whether a value may stand where a type is asked for; numbers of NumPy may as well."""
+    """Whether a value has a type; numbers of NumPy count as numbers."""
     if kind is bool or isinstance(value, bool):
         return kind is bool and isinstance(value, bool)
     if kind is int:
@@ -138,7 +140,7 @@ def check_value(name: str, value: Any, details: Any) -> None:
 
 @dataclass(frozen=True)
 class ImageOptions(Options):
-    """Base of the options of whatever reads images."""
+    """Base of the options of everything that reads images."""
 
     max_pixels: int = option(
         MAX_PIXELS,
@@ -149,15 +151,17 @@ class ImageOptions(Options):
     )
 
     def as_dict(self) -> dict[str, Any]:
-        """The options by name, as JSON holds them, but for the limit on the size of images, which
-        answers do not depend on."""
+        """The options by name, as JSON values.
+
+        Answers do not depend on the limit on the size of images, so it is left out.
+        """
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del values["max_pixels"]
         return {name: plain_value(value) for name, value in values.items()}
 
 
 def plain_value(value: Any) -> Any:
-    """A value as JSON can hold it: of a Python user it may be an array, or a path."""
+    """A value as JSON can hold it; Python users may give arrays and paths."""
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "shape") and getattr(value, "ndim", 0):
@@ -166,14 +170,14 @@ def plain_value(value: Any) -> Any:
 
 
 def two_numbers(text: str, between: str) -> tuple[int, int]:
-    """Two positive numbers of a text, or one that stands for both.
+    """Two positive numbers in a text, or one that stands for both.
 
     >>> two_numbers("320x240", "x"), two_numbers("256", "x")
     ((320, 240), (256, 256))
     """
     parts = text.split(between)
-    right = len(parts) <= 2 and all(part.isdecimal() and 0 < int(part) <= 8192 for part in parts)
-    if not right:
+    are_numbers = all(part.isdecimal() and 0 < int(part) <= 8192 for part in parts)
+    if len(parts) > 2 or not are_numbers:
         reason = f"{text!r} is not two numbers, 1 to 8192, with {between!r} between them."
         raise ToolkitError(reason, f"Write 1{between}4, say.", 2)
     return int(parts[0]), int(parts[-1])
@@ -187,7 +191,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     return index, count
 
 
-# --- options of the verbs
+# --- options of the commands
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,7 @@ class CheckpointOptions(Options):
     """Which network answers."""
 
     checkpoint: str | None = option(
-        None, "Network for methods that have one, instead of the one shipped.", kw_only=True
+        None, "ONNX file of a network to use instead of the shipped one.", kw_only=True
     )
 
     def __post_init__(self) -> None:
@@ -218,7 +222,7 @@ class MethodsOptions(Options):
 
 @dataclass(frozen=True)
 class PredictOptions(CheckpointOptions):
-    """How a run over inputs goes."""
+    """How a run over many inputs goes."""
 
     out: Path = option(
         dataclasses.MISSING, "Folder for the results, a subfolder for each input.", kw_only=True
@@ -230,26 +234,26 @@ class PredictOptions(CheckpointOptions):
         kw_only=True,
     )
     workers: int = option(
-        1, "Processes, each on one thread.", low=1, high=MOST_WORKERS, kw_only=True
+        1, "Number of processes, each on one thread.", low=1, high=MOST_WORKERS, kw_only=True
     )
     shard: tuple[int, int] | None = option(
         None,
-        "I/N: answer the I-th of N shards of the inputs; then `toolkit merge OUT`.",
+        "I/N: answer only the I-th of N shards of the inputs; then `toolkit merge OUT`.",
         parse=parse_shard,
         kw_only=True,
     )
     time_limit: float = option(
         3600.0,
-        "Seconds that the network may take for one input.",
+        "Seconds that the network may take for one input, before it fails.",
         low=0.001,
         high=1e7,
         kw_only=True,
     )
     resume: bool = option(
-        False, "Leave inputs that were answered alike before as they are.", kw_only=True
+        False, "Keep answers that an earlier run gave to the same inputs.", kw_only=True
     )
     json: bool = option(
-        False, "A JSON record a line, on a terminal too, instead of a table.", kw_only=True
+        False, "Print JSON records instead of a table, on a terminal too.", kw_only=True
     )
 
 
@@ -258,15 +262,21 @@ class SampleOptions(Options):
     """Which samples, and how many."""
 
     data: str = option("builtin", "Where samples come from.", kw_only=True)
-    samples: int = option(20, "Number of samples.", low=1, high=1_000_000, kw_only=True)
-    seed: int = option(7, "Seed of the samples.", low=0, high=LARGEST_SEED, kw_only=True)
+    samples: int = option(20, "Number of samples, at most.", low=1, high=1_000_000, kw_only=True)
+    seed: int = option(
+        7,
+        "Random seed: the same seed gives the same samples.",
+        low=0,
+        high=LARGEST_SEED,
+        kw_only=True,
+    )
 
 
 @dataclass(frozen=True)
 class EvaluateOptions(MethodsOptions, CheckpointOptions, SampleOptions):
     """How methods are scored."""
 
-    json: bool = option(False, "One JSON object instead of a table.", kw_only=True)
+    json: bool = option(False, "Print one JSON object instead of a table.", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -276,10 +286,10 @@ class ShowOptions(MethodsOptions, CheckpointOptions):
     data: str = option("builtin", "Where the sample comes from.", kw_only=True)
     seed: int | None = option(
         None,
-        "Seed of the sample.",
+        "Random seed of the sample.",
         low=0,
         high=LARGEST_SEED,
-        shown_default="of one that the network answers as well as usual",
+        shown_default="one that shows a typical answer of the network",
         kw_only=True,
     )
     out: Path | None = option(None, "PNG file to write.", shown_default="TASK.png", kw_only=True)

@@ -1,4 +1,4 @@
-"""Outputs that are whole or absent: written beside their place, then renamed into it."""
+"""Write outputs that are complete or absent: written elsewhere, then renamed into place."""
 
 import errno
 import hashlib
@@ -19,17 +19,17 @@ UMASK = threading.Lock()
 
 
 def default_mode(mode: int) -> int:
-    """The mode of a new file (0o666) or folder (0o777) as the umask of the process wants it."""
-    with UMASK:  # it can only be read by setting it
+    """The mode of a new file (0o666) or folder (0o777) under the umask of the process."""
+    with UMASK:  # the umask can only be read by setting it
         umask = os.umask(0o077)
         os.umask(umask)
     return mode & ~umask
 
 
 def write_bytes(path: Path, data: bytes, work: Path | None = None) -> None:
-    """Write a file that is whole or absent, by way of a temporary file in `work` or beside it.
+    """Write a file that is complete or absent, by way of a temporary file in `work` or beside it.
 
-    Raises ToolkitError with status 4 when that cannot be done.
+    Raises ToolkitError with status 4 when that fails.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def write_bytes(path: Path, data: bytes, work: Path | None = None) -> None:
 
 
 def to_json(value: Any, indent: int | None = None, sort_keys: bool = False) -> str:
-    """Strict JSON: null stands for numbers that are NaN or infinite, which JSON does not know.
+    """Strict JSON, in which null stands for NaN and infinite numbers.
 
     >>> to_json({"mean": math.nan})
     '{"mean": null}'
@@ -59,7 +59,7 @@ def to_json(value: Any, indent: int | None = None, sort_keys: bool = False) -> s
 
 
 def finite(value: Any) -> Any:
-    """A value for JSON, None in the place of NaN and infinite numbers."""
+    """A value with None in place of NaN and infinite numbers."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -70,17 +70,20 @@ def finite(value: Any) -> Any:
 
 
 def cell(value: Any) -> Any:
-    """A value for a table that spreadsheets open: text that they would take for a formula gets an apostrophe in front."""
-    return (
-        f"'{value}"
-        if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-        else value
-    )
+    """A value for a table that spreadsheets open.
+
+    Text that they would take for a formula gets an apostrophe in front.
+
+    >>> cell("=1+1")
+    "'=1+1"
+    """
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return value
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder unless it is there, and return it; ToolkitError with status 4 when that cannot
-    be done."""
+    """Make a folder unless it exists, and return it; ToolkitError with status 4 when that fails."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -92,17 +95,18 @@ def make_folder(path: Path) -> Path:
 def whole_folder(
     path: Path, replaces: Mapping[str, str | None], work: Path | None = None
 ) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `path` when the block ends without an error.
+    """Yield a folder to fill, which replaces `path` when the block ends without an error.
 
     Parameters
     ----------
     path : the folder.
-    replaces : the files that it may hold before, by name, with their SHA-256 unless any content
-        will do; when it holds others, it is left as it is: ToolkitError with status 4.
-    work : where it is filled; beside `path` when None.
+    replaces : the files that it may hold before, by name, with their SHA-256, or None for any
+        content. When it holds others it is left as it is: ToolkitError with status 4.
+    work : where the folder is filled; beside `path` when None.
     """
     if path.is_symlink() or (path.exists() and not holds_only(path, replaces)):
         raise strange_files(path, replaces)
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=work or path.parent, prefix=".unfinished-"))
@@ -115,9 +119,8 @@ def whole_folder(
         temporary.chmod(default_mode(0o777))
         if path.exists():
             path.rename(old)
-            if not holds_only(old, replaces):  # since it was looked at
+            if not holds_only(old, replaces):  # changed since we looked
                 raise strange_files(path, {})
-
         temporary.rename(path)
     except OSError as error:
         raise unwritable(path, error) from error
@@ -129,7 +132,7 @@ def whole_folder(
 
 
 def strange_files(path: Path, replaces: Mapping[str, str | None]) -> ToolkitError:
-    """What to raise for a folder that holds somebody else's files, or files that were changed."""
+    """The error for a folder that holds somebody else's files, or files that were changed."""
     reason = f"{path} holds files that no earlier result accounts for"
     files = sorted(path.iterdir()) if path.is_dir() and not path.is_symlink() else []
     for file in files:
@@ -142,34 +145,39 @@ def strange_files(path: Path, replaces: Mapping[str, str | None]) -> ToolkitErro
 
 
 def holds_only(folder: Path, files: Mapping[str, str | None]) -> bool:
-    """Whether all that lies in a folder are files of these names and SHA-256."""
-    return folder.is_dir() and all(
-        path.name in files and is_as_written(path, files[path.name]) for path in folder.iterdir()
-    )
+    """Whether a folder holds nothing but files of these names and SHA-256."""
+    if not folder.is_dir():
+        return False
+    for path in folder.iterdir():
+        if path.name not in files or not is_as_written(path, files[path.name]):
+            return False
+    return True
 
 
 def is_as_written(path: Path, sha256: str | None) -> bool:
-    """Whether a path is a plain file of that SHA-256; None stands for any."""
+    """Whether a path is a plain file with that SHA-256; None means any content."""
     if path.is_symlink() or not path.is_file():
         return False
     return sha256 is None or hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
-# --- files of a whole run, of which a later run may replace only what an earlier one wrote
+# --- files of an entire run; a later run may replace only those that an earlier one wrote
 
 RUN = "run.json"  # names the files that a run wrote beside its manifest, with their SHA-256
 
 
 def read_plain(path: Path) -> bytes:
-    """The bytes of a plain file; OSError for a pipe, which would have us wait."""
+    """The bytes of a plain file; raises OSError for a pipe, which would make us wait."""
     if not path.is_file():
         raise FileNotFoundError(path)
     return path.read_bytes()
 
 
 def recorded_files(folder: Path) -> dict[str, list[str]] | None:
-    """The files of an earlier run by their names, each with the SHA-256 that it may have; None when
-    there is no record of a run."""
+    """The files of the previous run, with the SHA-256 that each may have.
+
+    None when there is no record of a run.
+    """
     try:
         files = json.loads(read_plain(folder / RUN))["files"]
         return {str(name): [str(sha256) for sha256 in hashes] for name, hashes in files.items()}
@@ -182,52 +190,52 @@ def check_replaceable(folder: Path, names: Iterable[str]) -> None:
     names = tuple(names)
     if not names:
         return
-    ours = recorded_files(folder)
-    strange = [name for name in names if not is_ours(folder / name, ours or {})]
-    if ours is None and os.path.lexists(folder / RUN):
+
+    recorded = recorded_files(folder)
+    strange = [name for name in names if not is_replaceable(folder / name, recorded or {})]
+    if recorded is None and os.path.lexists(folder / RUN):
         strange.append(RUN)
 
     if strange:
-        reason = (
-            f"{folder} holds {', '.join(strange)}, which a run would replace, but did not write"
-        )
-        remedy = "Move it, or choose another --out."
-        raise ToolkitError(f"{reason} as it is.", remedy, status=4)
+        files = ", ".join(strange)
+        reason = f"{folder} holds {files}, which a run would replace, but did not write as it is."
+        raise ToolkitError(reason, "Move it, or choose another --out.", status=4)
 
 
-def is_ours(path: Path, ours: dict[str, list[str]]) -> bool:
-    """Whether a file is absent, or as an earlier run wrote it."""
+def is_replaceable(path: Path, recorded: dict[str, list[str]]) -> bool:
+    """Whether a file is absent, or still as an earlier run wrote it."""
     if not os.path.lexists(path):
         return True
-    return any(is_as_written(path, sha256) for sha256 in ours.get(path.name, ()))
+    return any(is_as_written(path, sha256) for sha256 in recorded.get(path.name, ()))
 
 
 def replace_files(folder: Path, contents: dict[str, bytes], work: Path) -> None:
-    """Write the files of a run, take away those of the run before, and record what was written.
+    """Write the files of a run, remove those of the previous one, and record what was written.
 
-    What is not finished lies in `work`.
+    Unfinished files lie in `work`.
     """
-    ours = recorded_files(folder)
-    if not contents and not ours:
+    recorded = recorded_files(folder)
+    if not contents and not recorded:
         return
     check_replaceable(folder, contents)
-    ours = ours or {}
-    written = {name: [hashlib.sha256(data).hexdigest()] for name, data in contents.items()}
+    old = recorded or {}
+    new = {name: [hashlib.sha256(data).hexdigest()] for name, data in contents.items()}
 
-    # both are ours while one takes the place of the other, should we be stopped meanwhile
-    both = {name: ours.get(name, []) + written.get(name, []) for name in {**ours, **written}}
+    # Should we be killed between here and the end, both versions of a file are ours.
+    both = {name: old.get(name, []) + new.get(name, []) for name in {**old, **new}}
     write_record(folder, both, work)
+
     for name, data in contents.items():
         write_bytes(folder / name, data, work)
-    for name in ours.keys() - written.keys():
-        if is_ours(folder / name, ours):
+    for name in old.keys() - new.keys():
+        if is_replaceable(folder / name, old):
             (folder / name).unlink(missing_ok=True)
 
-    write_record(folder, written, work)
+    write_record(folder, new, work)
 
 
 def write_record(folder: Path, files: dict[str, list[str]], work: Path) -> None:
-    """Write which files a run wrote; nothing is left when there are none."""
+    """Record which files a run wrote; without any, the record is removed."""
     if files:
         write_bytes(folder / RUN, to_json({"files": files}, indent=1).encode(), work)
     else:
@@ -235,11 +243,14 @@ def write_record(folder: Path, files: dict[str, list[str]], work: Path) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> ToolkitError:
-    """What to tell of an output that the system refused: that a name is too long concerns one input alone."""
+    """The error for an output that the system refused to write.
+
+    Status 4 ends the run, but a name that is too long concerns one input alone: status 1.
+    """
     if error.errno == errno.ENAMETOOLONG:
-        return ToolkitError(
-            f"{path} cannot be written: {error.strerror}.", "Give the input a shorter name."
-        )
-    remedy = "Check that --out is a folder, its permissions and the free space."
+        reason = f"{path} cannot be written: {error.strerror}."
+        return ToolkitError(reason, "Give the input a shorter name.")
+
     why = error.strerror or error  # NumPy raises errors of its own when a disk is full
+    remedy = "Check that --out is a folder, its permissions and the free space."
     return ToolkitError(f"{path} cannot be written: {why}.", remedy, status=4)

@@ -1,8 +1,8 @@
-"""Predicting over inputs that someone else made: one record each, outputs whole or absent.
+"""Run a method over many inputs: a record for each, and outputs that are complete or absent.
 
-Inputs are walked, not listed, and each leaves a folder that is whole, with its record: a run that
-was cut short goes on where it was, and shards of a run end in the same bytes as one. Memory does
-not grow with their number, and no input is ever changed.
+Each input leaves a complete folder with its record, so an interrupted run can be resumed, and the
+shards of a run end in the same bytes as a single run. Inputs are found one after the other, so
+memory does not grow with their number; they are never changed.
 """
 
 import hashlib
@@ -50,17 +50,30 @@ from hvd.toolkit.outputs import (
 from hvd.toolkit.processes import pool, stop
 from hvd.toolkit.settings import one_thread
 
-# In every folder of results: the record of the input, which names the files beside it and their
-# SHA-256. Only these may a later run replace.
+# In every folder of results: the record of the input. It names the files beside it with their
+# SHA-256; a later run may replace only these.
 RECORD = "record.json"
-FORMAT = 3  # of records: those of an earlier one are not taken as they are
-AHEAD = 4  # inputs for each process that are under way or waiting
+
+FORMAT = 3  # of records: `--resume` does not take those of another format
+AHEAD = 4  # inputs for each process that are in progress or waiting
 KILLED = "The process that answered it was killed: most likely it needs more memory than there is."
 
 
 @dataclass(frozen=True)
 class Run:
-    """What every input of a run is answered by; `key` names all that answers depend on besides."""
+    """What all inputs of a run have in common; sent to every worker process.
+
+    Attributes
+    ----------
+    task_name, method_name, method : the task, and the method with the name that records use.
+    checkpoint : the path of a network, if one was named.
+    options : what is known of the inputs.
+    work : the folder for unfinished files.
+    resume : whether answers of an earlier run are kept.
+    key : hash of everything that answers depend on besides the inputs.
+    time_limit : seconds that the network may take for one input.
+    files : the files that options name, as they were when the run began.
+    """
 
     task_name: str
     method_name: str
@@ -71,7 +84,7 @@ class Run:
     resume: bool
     key: str
     time_limit: float
-    files: tuple[Snapshot, ...]  # those that options name, as they were when the run began
+    files: tuple[Snapshot, ...]
 
     @property
     def task(self) -> Task:
@@ -80,7 +93,7 @@ class Run:
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
         if is_file(self.method_name):
-            del state["method"]  # of a class that workers cannot import: they load it from the file
+            del state["method"]  # workers cannot import its class: they load it from the file
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -91,13 +104,13 @@ class Run:
 
 
 def is_file(method_name: str) -> bool:
-    """Whether a method is one of a user's own, FILE.py:Class."""
+    """Whether a method is a user's own in a file, FILE.py:Class."""
     return method_name.rpartition(":")[0].endswith(".py")
 
 
 @lru_cache(maxsize=2)
 def load_method(key: str, task: str, name: str, checkpoint: str | None) -> Method:
-    """A user's own method, loaded once in every process; `key` changes with its code."""
+    """Load a user's own method, once in every process; `key` changes with its code."""
     return registry.method(task, name, checkpoint)
 
 
@@ -113,35 +126,43 @@ def predict(
     resume: bool = False,
     time_limit: float = 3600.0,
 ) -> Iterator[dict[str, Any]]:
-    """Answer every input by the method called `name` into `out/INPUT`; yield its record.
+    """Answer every input into a folder below `out`, and yield its record.
 
-    A folder of results has the name of its input, without the suffix unless two would have the
-    same. Folders of images are walked with their subfolders, and beside other inputs answered in a
-    folder of their own. `out/manifest.jsonl` holds all records in the order of the inputs' names,
-    written when all is done.
+    A folder of results is named after its input, without the suffix unless two would have the same
+    name. Folders of images are walked with their subfolders; beside other inputs, each is answered
+    in a folder of its own. At the end `out/manifest.jsonl` holds all records in the order of the
+    inputs' names.
 
-    With `shard` (i, n) only every input whose name falls to the i-th of n shards
-    is answered, and `merge_shards` puts them together. With `resume` inputs that were answered
-    alike before are not answered again. A network that takes more than `time_limit` seconds for an
-    input fails on it. Raises ToolkitError with status 2 before anything is
-    written when no input exists, two are one, or results would meet an input; with status 4 when
-    another run writes to `out` or files lie there that no run has written.
+    Parameters
+    ----------
+    task, name, method : the task, and the method with the name that records use.
+    inputs : files and folders.
+    out : folder for the results.
+    options : what is known of the inputs.
+    workers : processes, each on one thread.
+    shard : (i, n) answers only the inputs that fall to the i-th of n shards; `merge_shards` puts
+        the shards together.
+    resume : keep answers that an earlier run gave to the same content under the same conditions.
+    time_limit : seconds; an input for which the network takes longer fails.
+
+    Raises
+    ------
+    ToolkitError
+        With status 2 before anything is written, when no input exists, two are the same, or
+        results would overwrite an input; with status 4 when another run writes to `out`, or when
+        it holds files that no run has written.
     """
+    names = ", ".join(map(str, inputs))
     if not any(os.path.lexists(path) for path in inputs):
-        raise ToolkitError(
-            f"No input exists: {', '.join(map(str, inputs))}.", "Check the paths.", status=2
-        )
+        raise ToolkitError(f"No input exists: {names}.", "Check the paths.", status=2)
 
     tops = places(inputs, out, task)
     if all(job.skipped for job in jobs(task, inputs, tops)):
-        raise ToolkitError(
-            f"There is no input in {', '.join(map(str, inputs))}.", "Check the paths.", status=2
-        )
+        raise ToolkitError(f"There is no input in {names}.", "Check the paths.", status=2)
 
     with lock_output(out, shard) as work:
         check_manifest(out / shard_name(shard), shard)
         check_replaceable(out, task.run_files)
-        files = tuple(map(snapshot, option_files(options)))
         run = Run(
             task_name=task.name,
             method_name=name,
@@ -152,13 +173,13 @@ def predict(
             resume=resume,
             key=circumstances(task.name, name, method, options),
             time_limit=time_limit,
-            files=files,
+            files=tuple(map(snapshot, option_files(options))),
         )
         census = Census(shard)
-        mine = filter(census.counts, jobs(task, inputs, tops))
+        todo = filter(census.count_job, jobs(task, inputs, tops))
 
         manifest = Manifest(work)
-        with closing(answers(run, out, mine, workers)) as records:
+        with closing(answers(run, out, todo, workers)) as records:
             for record in records:
                 manifest.add({k: value for k, value in record.items() if k != "seconds"})
                 yield record
@@ -169,10 +190,10 @@ def predict(
 
 
 class Census:
-    """The inputs of a run, counted while they are shared out among shards.
+    """Counts the inputs of a run while they are distributed among shards.
 
-    The hash of all shards is that of the places of all results and the sizes of their inputs,
-    whatever their order: machines that see the inputs under other paths agree on it.
+    Its hash comes from the places of all results and the sizes of their inputs, in any order:
+    machines that see the inputs under different paths agree on it.
     """
 
     def __init__(self, shard: Shard):
@@ -180,15 +201,15 @@ class Census:
         self.total = 0
         self.count = 0
 
-    def counts(self, job: Job) -> bool:
-        """Count an input; whether it is one of this shard."""
+    def count_job(self, job: Job) -> bool:
+        """Count an input; returns whether it belongs to this shard."""
         name = f"{job.folder}\0{job.skipped}\0{size_of(job.path)}".encode(errors="surrogateescape")
         self.total += int.from_bytes(hashlib.sha256(name).digest(), "big")
         self.count += 1
         return self.shard is None or falls_to(job, self.shard)
 
     def header(self, run: Run) -> ShardHeader | None:
-        """What the manifest of a shard begins with; None for a whole run."""
+        """The first line of a shard's manifest; None for a run that is not a shard."""
         if self.shard is None:
             return None
         return ShardHeader(
@@ -202,7 +223,7 @@ class Census:
 
 
 def size_of(path: Path) -> int | None:
-    """The bytes of a file; None of a folder, or of what cannot be looked at."""
+    """The size of a file in bytes; None for a folder, or where it is forbidden to look."""
     try:
         return path.stat().st_size if path.is_file() else None
     except OSError:
@@ -219,21 +240,22 @@ def check_manifest(path: Path, shard: Shard = None) -> None:
     """Refuse to overwrite a manifest that we did not write: ToolkitError with status 4."""
     if not os.path.lexists(path):
         return
-    try:
-        ours = path.is_file() and not path.is_symlink()
-        if ours:
+
+    is_ours = path.is_file() and not path.is_symlink()
+    if is_ours:
+        try:
             records = read_manifest(path) if shard is None else read_shard(path)[1]
             next(records, None)
-    except (ToolkitError, OSError):
-        ours = False
+        except (ToolkitError, OSError):
+            is_ours = False
 
-    if not ours:
+    if not is_ours:
         reason = f"{path} is not the manifest of a run."
         raise ToolkitError(reason, "Move it, or choose another --out.", 4)
 
 
 def conclude(task: Task, out: Path, work: Path) -> None:
-    """Write what a task says of a whole run, in the place of what an earlier run said."""
+    """Write the summary of an entire run in place of that of the previous one."""
     folder = work / "run"
     folder.mkdir()
     names = task.conclude(lambda: read_manifest(out / MANIFEST), folder)
@@ -241,17 +263,21 @@ def conclude(task: Task, out: Path, work: Path) -> None:
 
 
 def circumstances(task: str, name: str, method: Method, options: Any) -> str:
-    """SHA-256 of all that answers depend on besides the input: version, method, networks, options."""
+    """Hash of everything that answers depend on besides the input.
+
+    That is the version, the method and its parameters, the networks, and the options.
+    """
     parameters = asdict(method) if is_dataclass(method) else {}
     own = parameters.get("checkpoint")
     networks = digest(Path(own)) if own and Path(own).is_file() else index()
-    values = options.as_dict()
     files = {str(path): digest(path) for path in option_files(options)}
-    depends = [hvd.__version__, FORMAT, task, name, parameters, values, files, networks]
-    code = Path(sys.modules[type(method).__module__].__file__)
 
+    version = hvd.__version__
+    depends = [version, FORMAT, task, name, parameters, options.as_dict(), files, networks]
+
+    code = Path(sys.modules[type(method).__module__].__file__)
     if is_ours(method):
-        # handcrafted methods keep what they have learned beside their code
+        # Handcrafted methods keep what they have learned beside their code.
         depends.append({path.name: digest(path) for path in code.parent.glob("*.npz")})
     else:
         depends.append(digest(code))
@@ -260,10 +286,10 @@ def circumstances(task: str, name: str, method: Method, options: Any) -> str:
 
 
 def merge_shards(out: Path) -> Path:
-    """Put the manifests of all shards in `out` together, as one run would have left them.
+    """Merge the manifests of all shards in `out`, as a single run would have left them.
 
-    Returns the manifest's path; raises ToolkitError with status 5 when the shards are not those of
-    one run over the same inputs, with status 4 when files lie there that no run has written.
+    Returns the path of the manifest. Raises ToolkitError with status 5 when the shards do not
+    belong to one run over the same inputs, with status 4 when files there are not ours.
     """
     parts = shard_manifests(out)
     with lock_output(out, None) as work:
@@ -283,11 +309,12 @@ def merge_shards(out: Path) -> Path:
         if count != header.count:
             reason = f"The shards in {out} hold {count} records of {header.count} inputs."
             raise ToolkitError(reason, "Run them all again.", status=5)
+
         manifest.finish(out / MANIFEST)
         try:
             conclude(task, out, work)
         except (KeyError, TypeError, ValueError) as error:
-            reason = f"Records of {out} lack what {task.name} sums up: {error!r}."
+            reason = f"Records in {out} lack fields that {task.name} summarises: {error!r}."
             raise ToolkitError(reason, "Run the shards again.", status=5) from error
 
         for part in parts:
@@ -297,7 +324,7 @@ def merge_shards(out: Path) -> Path:
 
 
 def check_headers(parts: list[Path]) -> ShardHeader:
-    """What shards of one run have in common; ToolkitError with status 5 when it is not the same."""
+    """What the shards of a run have in common; ToolkitError with status 5 when they differ."""
     first = read_shard(parts[0])[0]
     for part in parts:
         header = read_shard(part)[0]
@@ -307,8 +334,7 @@ def check_headers(parts: list[Path]) -> ShardHeader:
             raise ToolkitError(reason, "Run that shard again.", status=5)
 
         names = f"{parts[0].name} and {part.name}"
-        same = (header.task, header.run, header.limits) == (first.task, first.run, first.limits)
-        if not same:
+        if (header.task, header.run, header.limits) != (first.task, first.run, first.limits):
             reason = f"{names} are shards of different runs."
             remedy = "Run all shards with one version, method and network, and the same options."
             raise ToolkitError(reason, remedy, status=5)
@@ -318,59 +344,66 @@ def check_headers(parts: list[Path]) -> ShardHeader:
             raise ToolkitError(reason, "Run all shards over the same files.", status=5)
 
     if first.task not in registry.TASKS:
-        raise ToolkitError(f"{parts[0]} is of no task that is known.", "Run it again.", status=5)
+        raise ToolkitError(f"{parts[0]} is of an unknown task.", "Run it again.", status=5)
     return first
 
 
 def check_record(record: dict[str, Any], header: ShardHeader, part: Path) -> None:
-    """Raise ToolkitError with status 5 for a record that is not of the run of its shard."""
+    """Raise ToolkitError with status 5 for a record that belongs to another run than its shard."""
     if (record["task"], record.get("run", header.run)) != (header.task, header.run):
         reason = f"{part} holds a record of another run, of {record['input']}."
         raise ToolkitError(reason, "Run that shard again.", status=5)
 
 
 def answers(run: Run, out: Path, todo: Iterator[Job], workers: int) -> Iterator[dict[str, Any]]:
-    """The record of every job, in their order.
+    """Yield the record of every job, in their order.
 
-    When a process is killed, the inputs that were under way are answered again, each alone.
+    When a process is killed, the inputs that were in progress are answered again, each in a
+    process of its own.
     """
     if workers == 1:
-        yield from (answer_input(run, job, out) for job in todo)
+        for job in todo:
+            yield answer_input(run, job, out)
         return
 
     processes = pool(workers)
-    under_way: deque[tuple[Job, Any]] = deque()
+    in_progress: deque[tuple[Job, Any]] = deque()
     try:
+        # After the last job comes None, again and again, until all records are there.
         for job in itertools.chain(todo, itertools.repeat(None)):
-            first = future = None
+            first = None
             try:
                 if job is not None:
-                    under_way.append((job, None))
-                    under_way[-1] = job, processes.submit(answer_input, run, job, out)
-                    if len(under_way) < AHEAD * workers:
+                    in_progress.append((job, None))
+                    in_progress[-1] = job, processes.submit(answer_input, run, job, out)
+                    if len(in_progress) < AHEAD * workers:
                         continue
 
-                if not under_way:
+                if not in_progress:
                     return
-                first, future = under_way.popleft()
+                first, future = in_progress.popleft()
                 record = future.result()
+
             except BrokenProcessPool:
-                held = [*([first] if first else ()), *(job for job, _ in under_way)]
+                waiting = [job for job, _ in in_progress]
+                unanswered = [first, *waiting] if first else waiting
                 processes.shutdown()
                 processes = pool(workers)
-                under_way = deque()
-                yield from (alone(run, job, out) for job in held)
+                in_progress = deque()
+                for job in unanswered:
+                    yield answer_alone(run, job, out)
             else:
                 yield record
-    except (KeyboardInterrupt, GeneratorExit):  # Ctrl-C, which may reach whoever asks for records
+
+    except (KeyboardInterrupt, GeneratorExit):  # Ctrl-C may reach whoever asks for records
         stop(processes)
         raise
     finally:
         processes.shutdown(cancel_futures=True)
 
 
-def alone(run: Run, job: Job, out: Path) -> dict[str, Any]:
-    """A record from a process of its own, which may be killed."""
+def answer_alone(run: Run, job: Job, out: Path) -> dict[str, Any]:
+    """The record of an input, answered in a process of its own, which may be killed."""
     with pool(1) as process:
         try:
             return process.submit(answer_input, run, job, out).result()
@@ -379,12 +412,12 @@ def alone(run: Run, job: Job, out: Path) -> dict[str, Any]:
 
 
 def answer_input(run: Run, job: Job, out: Path) -> dict[str, Any]:
-    """Answer one input and return its record, with the seconds that it took."""
-    began = time.perf_counter()
+    """Answer one input; returns its record, with the seconds that it took."""
+    start = time.perf_counter()
     check_inside(out, job.folder)
-    remove_moved(job, out / job.folder)
+    remove_renamed(job, out / job.folder)
     record = record_of_job(run, job, out / job.folder)
-    return record | {"seconds": round(time.perf_counter() - began, 3)}
+    return record | {"seconds": round(time.perf_counter() - start, 3)}
 
 
 def check_inside(out: Path, folder: Path) -> None:
@@ -395,9 +428,11 @@ def check_inside(out: Path, folder: Path) -> None:
             raise ToolkitError(reason, "Remove it, or choose another --out.", status=4)
 
 
-def remove_moved(job: Job, folder: Path) -> None:
-    """Remove an earlier answer to the same input under its other name: whether the name has the
-    suffix depends on what lies beside the input."""
+def remove_renamed(job: Job, folder: Path) -> None:
+    """Remove an earlier answer to the same input under its other name.
+
+    Whether the name has the suffix depends on the files beside the input, so it may change.
+    """
     for name in {job.path.stem, job.path.name} - {folder.name}:
         record = read_record(folder.with_name(name)) if name.strip(".") else None
         if record and record.get("input") == str(job.path):
@@ -405,7 +440,10 @@ def remove_moved(job: Job, folder: Path) -> None:
 
 
 def record_of_job(run: Run, job: Job, folder: Path) -> dict[str, Any]:
-    """The record of one input, answered in `folder`, or of its failure when only it is concerned."""
+    """The record of one input, answered in `folder`, skipped or failed.
+
+    Only errors that concern more than this input are raised.
+    """
     if job.skipped:
         return {
             "task": run.task_name,
@@ -434,17 +472,18 @@ def record_of_job(run: Run, job: Job, folder: Path) -> dict[str, Any]:
 
 
 def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
-    """Answer one input into `folder`, unless that was done before, and return its record."""
+    """Answer one input into `folder`, unless an earlier answer is kept; returns its record."""
     before = snapshot(job.path)
-    if run.resume and (record := finished_record(folder, run, job, before.sha256)):
+    if run.resume and (record := reusable_record(folder, run, job, before.sha256)):
         return record
 
     inputs = run.task.read(job.path, run.options)
 
-    with whole_folder(folder, earlier_files(folder), run.work) as unfinished:
+    with whole_folder(folder, files_of_earlier_run(folder), run.work) as unfinished:
         network = network_of(run, inputs)
+        # What a method prints is no record.
         with redirect_stdout(sys.stderr), end_after(run.time_limit):
-            result = answer(run.task, run.method, inputs)  # what it prints is no record
+            result = answer(run.task, run.method, inputs)
         with one_thread():
             names = run.task.write(result.prediction, inputs, result.measured, unfinished)
 
@@ -461,14 +500,16 @@ def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
             "method": run.method_name,
             **network,
         }
+
+        # The answer must be about what is recorded: the input, the options' files, the network.
         for seen in (before, *run.files):
             if not seen.is_unchanged():
                 remedy = "Predict it again when it is complete."
                 raise ToolkitError(f"{seen.path} changed while it was read.", remedy)
-
         if network_of(run, inputs) != network:
             reason = f"The network changed while {job.path} was answered."
             raise ToolkitError(reason, "Predict it again.")
+
         write_record(record, unfinished)
 
     return record
@@ -480,14 +521,14 @@ def write_record(record: dict[str, Any], folder: Path) -> None:
 
 
 def network_of(run: Run, inputs: Any) -> dict[str, str]:
-    """The SHA-256 of the network that answers, as records name it; nothing without a network."""
+    """SHA-256 of the network that answers, as records name it; empty without a network."""
     if not isinstance(run.method, NetworkMethod):
         return {}
     return {"checkpoint": run.method.sha256(inputs)}
 
 
 def failed_record(run: Run, job: Job, folder: Path, reason: str, remedy: str) -> dict[str, Any]:
-    """The record of an input that failed, of which no earlier answer is left."""
+    """The record of an input that failed; an earlier answer to it is removed."""
     remove_answer(folder)
     return {
         "task": run.task_name,
@@ -501,9 +542,9 @@ def failed_record(run: Run, job: Job, folder: Path, reason: str, remedy: str) ->
 
 
 def remove_answer(folder: Path) -> None:
-    """Remove an earlier answer, but for files that somebody else changed or put there."""
+    """Remove an earlier answer, but keep files that somebody else changed or put there."""
     try:
-        for name, sha256 in earlier_files(folder).items():
+        for name, sha256 in files_of_earlier_run(folder).items():
             if is_as_written(folder / name, sha256):
                 (folder / name).unlink()
         if not any(folder.iterdir()):
@@ -513,22 +554,26 @@ def remove_answer(folder: Path) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record that a run left in a folder; None when there is none that can be read."""
+    """The record in a folder of results; None when there is none that can be read."""
     try:
         record = json.loads(read_plain(folder / RECORD))
-        written_files(record)
+        files_of_record(record)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return record
 
 
-def finished_record(folder: Path, run: Run, job: Job, sha256: str) -> dict[str, Any] | None:
-    """The record of an input that was answered alike, and whose files are all there as they were
-    written; None when there is none. Of another path with the same content it is made this one's."""
+def reusable_record(folder: Path, run: Run, job: Job, sha256: str) -> dict[str, Any] | None:
+    """The record of an earlier answer to the same content under the same conditions.
+
+    None when there is none, or when its files are not all there as they were written. When the
+    input had another path, the record is changed to the present one.
+    """
     record = read_record(folder)
     if record is None or (record.get("run"), record.get("sha256")) != (run.key, sha256):
         return None
-    files = written_files(record)
+
+    files = files_of_record(record)
     if not files or not all(is_as_written(folder / name, its) for name, its in files.items()):
         return None
 
@@ -540,13 +585,13 @@ def finished_record(folder: Path, run: Run, job: Job, sha256: str) -> dict[str, 
     return record
 
 
-def written_files(record: dict[str, Any]) -> dict[str, str]:
-    """The names of the files that a record tells of, with their SHA-256."""
+def files_of_record(record: dict[str, Any]) -> dict[str, str]:
+    """The files that a record names, with their SHA-256."""
     names = [Path(output).name for output in record["outputs"]]
     return dict(zip(names, record["outputs_sha256"], strict=True))
 
 
-def earlier_files(folder: Path) -> dict[str, str | None]:
-    """The files that an earlier run wrote there, by its own record; none when it left none."""
+def files_of_earlier_run(folder: Path) -> dict[str, str | None]:
+    """The files that an earlier run wrote into a folder, by its own record; empty without one."""
     record = read_record(folder)
-    return {} if record is None else {RECORD: None, **written_files(record)}
+    return {} if record is None else {RECORD: None, **files_of_record(record)}

@@ -1,4 +1,4 @@
-"""Worker processes, which end with the process that started them."""
+"""Start worker processes, which end with the process that started them."""
 
 import ctypes
 import multiprocessing
@@ -15,27 +15,27 @@ import cv2
 
 from hvd.toolkit.core import debugging
 
-# malloc.h
+# Parameters of mallopt, from malloc.h.
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 
 
 def pool(workers: int) -> ProcessPoolExecutor:
-    """Processes that are started afresh and share nothing."""
+    """A pool of fresh processes that share nothing."""
     return ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), initializer=start_worker
     )
 
 
 def stop(processes: ProcessPoolExecutor) -> None:
-    """End processes at once, whatever they are doing."""
+    """Kill all processes of a pool at once."""
     for process in [*(processes._processes or {}).values()]:  # there is no public way before 3.14
         process.kill()
     processes.shutdown(cancel_futures=True)
 
 
 def start_worker() -> None:
-    """What a process does before it works: it computes on one thread and ends with its parent."""
+    """Prepare a worker process: it computes on one thread and ends with its parent."""
     cv2.setNumThreads(1)
     if not (debugging() or sys.warnoptions):
         warnings.simplefilter("ignore")  # as in the process that started it
@@ -43,8 +43,10 @@ def start_worker() -> None:
 
 
 def end_with_parent() -> None:
-    """Watch the process that started this one: when it is killed, nobody else tells those that work for it. Ctrl-C, which a
-    terminal sends to all, is for that one to heed."""
+    """End this process when its parent ends; nobody else tells it when the parent is killed.
+
+    Ctrl-C, which a terminal sends to all processes, is left to the parent.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
@@ -55,8 +57,11 @@ def end_with_parent() -> None:
 
 
 def keep_memory() -> None:
-    """Have this process keep some memory that it is done with: to give it back and take it anew for every image costs it a tenth of
-    its time. Only glibc can be asked to."""
-    with suppress(AttributeError, OSError, TypeError):  # what others answer
+    """Make this process keep some of the memory it has freed.
+
+    To return it and ask for it again for every image takes a tenth of the time. Works with glibc;
+    elsewhere nothing happens.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # what other C libraries answer
         for parameter, size in ((M_MMAP_THRESHOLD, 16 << 20), (M_TRIM_THRESHOLD, 64 << 20)):
             ctypes.CDLL(None).mallopt(parameter, size)

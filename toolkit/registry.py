@@ -1,7 +1,7 @@
-"""The one table of tasks and methods; modules are imported when they are asked for.
+"""The one table of tasks and methods; modules are imported when they are needed.
 
 A task NAME has a wing `hvd.toolkit.tasks.NAME`, its samples in `hvd.data.NAME`, and the methods
-that are listed here. This is the only place that names modules of other packages as strings.
+listed here. This is the only place that names modules of other packages as strings.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ METHODS = {
 TASKS = tuple(METHODS)
 SAMPLERS = {name: f"hvd.data.{name}:samples" for name in TASKS}
 
-# The door from the benchmark to training, which is there when the extra [train] is installed.
+# What the benchmark uses of training, when the extra [train] is installed.
 TRAINING = {
     "run in torch": "hvd.deep.training.export:eager",
     "quantise": "hvd.deep.training.export:quantised",
@@ -59,7 +59,7 @@ TRAINING = {
 
 
 def load(place: str) -> Any:
-    """The object at "module:name"."""
+    """Import the object at "module:name"."""
     module, name = place.split(":")
     return getattr(import_module(module), name)
 
@@ -84,7 +84,7 @@ def task_options(name: str) -> Any:
 
 
 def make_options(kind: type, values: dict[str, Any]) -> Any:
-    """Options of a kind; ToolkitError with status 2 for a name that it does not have."""
+    """Options of a kind from their values; ToolkitError with status 2 for an unknown name."""
     known = [field.name for field in fields(kind)]
     strange = [name for name in values if name not in known]
     if strange:
@@ -100,9 +100,9 @@ def samples(task: str, data: str, options: Any, count: int, seed: int) -> Iterab
 
 
 def method(task: str, name: str, checkpoint: str | None = None) -> Method:
-    """The method of that name; `checkpoint` replaces the network that it ships with.
+    """The method of that name; `checkpoint` replaces its shipped network.
 
-    A name with a colon is a method of one's own: `module:Class`, importable, or `FILE.py:Class`.
+    A name with a colon is a user's own method: `module:Class`, importable, or `FILE.py:Class`.
     """
     check_task(task)
     if ":" in name:
@@ -121,9 +121,9 @@ def method(task: str, name: str, checkpoint: str | None = None) -> Method:
 
 
 def methods(task: str, names: Iterable[str], checkpoint: str | None = None) -> dict[str, Method]:
-    """Methods by name, all of the task's when none is named.
+    """Methods by name; all of the task's when no name is given.
 
-    Raises ToolkitError when a checkpoint is given that none of them takes.
+    Raises ToolkitError with status 2 when there is a checkpoint but no method that takes it.
     """
     check_task(task)
     chosen = {name: method(task, name, checkpoint) for name in tuple(names) or METHODS[task]}
@@ -141,7 +141,7 @@ def has_network(kind: type) -> bool:
 
 
 def own_method(name: str) -> type:
-    """The class of a user's own method, at `module:Class` or `FILE.py:Class`."""
+    """Load the class of a user's own method, at `module:Class` or `FILE.py:Class`."""
     place, _, class_name = name.rpartition(":")
     try:
         module = load_file(Path(place)) if place.endswith(".py") else import_module(place)
@@ -167,7 +167,7 @@ def own_method(name: str) -> type:
 
 
 def load_file(path: Path) -> Any:
-    """The module in a file; the folder that it lies in is not put on the import path."""
+    """Load a file as a module; its folder is not put on the import path."""
     if not path.is_file():
         raise ToolkitError(f"There is no {path}.", "Give FILE.py:Class.", status=2)
 
@@ -177,7 +177,7 @@ def load_file(path: Path) -> Any:
     if name not in sys.modules:
         spec = spec_from_file_location(name, path)
         module = module_from_spec(spec)
-        sys.modules[name] = module  # where dataclasses look for it
+        sys.modules[name] = module  # dataclasses look for it there
         try:
             spec.loader.exec_module(module)
         except BaseException:

@@ -1,7 +1,7 @@
-"""Settings of the whole process that are others while we work, and as before afterwards.
+"""Change settings of the process while we work, and restore them afterwards.
 
-Several threads may work at once: the first that comes changes a setting, the last that goes puts
-it back.
+Several threads may work at once: the first one to come changes a setting, the last one to leave
+restores it.
 """
 
 import os
@@ -17,7 +17,7 @@ Undo = Callable[[], None]
 
 
 class Setting:
-    """A setting that is changed while anyone is inside; `change()` returns what undoes it."""
+    """A context in which a setting is changed; `change()` returns a function that restores it."""
 
     def __init__(self, change: Callable[[], Undo]):
         self.change = change
@@ -42,20 +42,20 @@ class Setting:
 
 
 def limit_opencv() -> Undo:
-    """Have OpenCV compute on one thread."""
+    """Make OpenCV compute on one thread."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     return lambda: cv2.setNumThreads(threads)
 
 
 def limit_blas() -> Undo:
-    """Have the libraries of linear algebra compute on one thread."""
+    """Make the linear algebra libraries compute on one thread."""
     limited = ThreadpoolController().select(user_api="blas").limit(limits=1)
     return limited.restore_original_limits
 
 
 def allow_any_size() -> Undo:
-    """Have Pillow open headers of any size."""
+    """Make Pillow open headers of images of any size."""
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None
 
@@ -86,19 +86,19 @@ def silence_libraries() -> Undo:
 one_opencv_thread = Setting(limit_opencv)
 one_blas_thread = Setting(limit_blas)
 
-# Our own checks refuse what is too large, before anything is decoded.
+# For headers only: our own checks refuse large images before anything is decoded.
 any_size = Setting(allow_any_size)
 
-# What libraries think of a file is no help to a user: our own errors say it.
+# For decoders that print warnings: our own errors say what is wrong with a file.
 quiet = Setting(silence_libraries)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread inside.
+    """A context in which everything computes on one thread.
 
-    Images are small: threads cost more than they save, and timings stay comparable. OpenMP keeps a
-    limit for each thread of ours, so each sets its own.
+    Images are small: threads cost more than they save, and on one thread timings are comparable.
+    OpenMP has a limit for each thread of ours, so each sets its own.
     """
     openmp = ThreadpoolController().select(user_api="openmp")
     with openmp.limit(limits=1), one_blas_thread(), one_opencv_thread():

@@ -39,7 +39,7 @@ LONGEST = 200  # bytes of a name, without its suffix
 KINDS = ("images", ".jpg"), ("masks", ".png"), ("instances", ".png")
 
 
-def prepared(
+def prepare_data_set(
     options: PrepareOptions, out: Path, workers: int, shard: tuple[int, int] | None, resume: bool
 ) -> Iterator[tuple[int, int]]:
     """Prepare a data set in `out`: yields images done, and images in all, chunk by chunk; `out` is there only once all is done.

@@ -57,7 +57,7 @@ def asked(monkeypatch):
 
 
 def measured(folder, quick=True):
-    return run.measured(("fragments",), BenchmarkOptions(quick=quick, out=folder), quiet)
+    return run.run_benchmark(("fragments",), BenchmarkOptions(quick=quick, out=folder), quiet)
 
 
 def test_results_hold_a_record_for_each_sample_and_method(tiny, tmp_path):
@@ -233,8 +233,8 @@ def test_a_number_changed_by_hand_is_found_and_left_as_it_is(project, monkeypatc
         raise AssertionError("a socket was opened")
 
     monkeypatch.setattr(socket.socket, "__init__", refused)
-    render.written()
-    assert render.written(check=True) == []
+    render.write_documents()
+    assert render.write_documents(check=True) == []
     documents = (Path("benchmarks", name) for name in ("index.html", "report.pdf", "slides.pdf"))
     drawn = {path: path.read_bytes() for path in documents}
     monkeypatch.setattr(render, "documents", lambda results: drawn)
@@ -244,7 +244,7 @@ def test_a_number_changed_by_hand_is_found_and_left_as_it_is(project, monkeypatc
         assert changed != whole
         Path(name).write_text(changed)
         with pytest.raises(ToolkitError, match=f"Stale: {name}"):
-            render.written(check=True)
+            render.write_documents(check=True)
         assert Path(name).read_text() == changed
         Path(name).write_text(whole)
 
@@ -267,7 +267,7 @@ def test_a_readme_without_markers_is_refused(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text("nothing")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ToolkitError, match="markers"):
-        render.written()
+        render.write_documents()
 
 
 def test_what_another_run_wrote_meanwhile_stays(tmp_path, monkeypatch):
@@ -284,7 +284,7 @@ def test_what_another_run_wrote_meanwhile_stays(tmp_path, monkeypatch):
 
 def test_an_unknown_task_has_no_benchmark():
     with pytest.raises(ToolkitError, match="fragments"):
-        run.measured(("magic",), BenchmarkOptions(quick=True, out=Path("nowhere")), quiet)
+        run.run_benchmark(("magic",), BenchmarkOptions(quick=True, out=Path("nowhere")), quiet)
 
 
 def test_damaged_results_are_told(tmp_path):

@@ -36,7 +36,7 @@ def test_the_thread_pools_and_what_the_promises_rest_on_are_told():
 def test_decoders_that_answer_half_a_picture_are_told(monkeypatch):
     monkeypatch.setattr(doctor, "is_decoded", lambda data: data.startswith(b"II"))
     finding = doctor.strict_decoders()
-    assert finding.told == "answered: TIFF" and finding.remedy
+    assert finding.result == "answered: TIFF" and finding.remedy
 
 
 def test_a_package_that_is_missing_and_one_too_many_are_told(monkeypatch):
@@ -44,7 +44,7 @@ def test_a_package_that_is_missing_and_one_too_many_are_told(monkeypatch):
         doctor, "installed_version", lambda name: "" if name == "hdbscan" else "5.0"
     )
     found = {finding.what: finding for finding in doctor.findings()}
-    assert found["hdbscan"].told == "missing" and found["hdbscan"].remedy
+    assert found["hdbscan"].result == "missing" and found["hdbscan"].remedy
     assert "pip uninstall opencv-python," in found["opencv-python"].remedy
 
 
@@ -52,7 +52,7 @@ def test_a_network_that_fails_is_told_and_the_others_are_tried(monkeypatch):
     monkeypatch.setattr(doctor.registry, "method", lambda task, name: None)
     found = [finding for finding in doctor.findings() if finding.what in doctor.registry.TASKS]
     assert len(found) == 4 and all(
-        "AttributeError" in finding.told and finding.remedy for finding in found
+        "AttributeError" in finding.result and finding.remedy for finding in found
     )
 
 
@@ -73,8 +73,8 @@ def damaged(tmp_path, monkeypatch):
 
 def test_a_changed_byte_is_told(damaged):
     found = {finding.what: finding for finding in doctor.findings()}
-    assert "not the file that was shipped" in found["checkpoint lines.onnx"].told
-    assert "sound" in found["checkpoint grains.onnx"].told
+    assert "not the file that was shipped" in found["checkpoint lines.onnx"].result
+    assert "sound" in found["checkpoint grains.onnx"].result
     assert run("models", "verify").exception.status == 3
 
 

@@ -19,7 +19,7 @@ from hvd.toolkit import outputs, prediction, registry
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import write_png
 from hvd.toolkit.locking import lock_output
-from hvd.toolkit.manifest import HELD, Manifest, read_manifest
+from hvd.toolkit.manifest import MOST_HELD, Manifest, read_manifest
 from hvd.toolkit.prediction import circumstances, merge_shards, predict
 from hvd.toolkit.tasks.objects.options import InputOptions
 from hvd.toolkit.tasks.objects.types import Labelled
@@ -307,7 +307,7 @@ def test_names_of_any_kind_are_told_as_json_and_found_again(place):
 
 def test_records_beyond_what_is_held_in_memory_come_out_in_order(tmp_path):
     manifest = Manifest(tmp_path)
-    order = np.random.default_rng(0).permutation(2 * HELD + 7)
+    order = np.random.default_rng(0).permutation(2 * MOST_HELD + 7)
     for k in order.tolist():
         manifest.add({"task": "objects", "input": f"{k:06d}", "status": "ok", "outputs": []})
     manifest.finish(tmp_path / "all.jsonl")
@@ -663,7 +663,7 @@ def test_a_change_inside_a_folder_and_of_a_mask_is_noticed(tmp_path, monkeypatch
 
 
 def test_many_parts_of_a_manifest_are_joined_few_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(manifest_module, "HELD", 3)
+    monkeypatch.setattr(manifest_module, "MOST_HELD", 3)
     monkeypatch.setattr(manifest_module, "MOST_PARTS", 4)
     manifest = Manifest(tmp_path)
     order = np.random.default_rng(0).permutation(500)

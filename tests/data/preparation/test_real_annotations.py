@@ -11,7 +11,7 @@ pytest.importorskip("shapely")
 from hvd.data.preparation import rasters
 from hvd.data.preparation.annotations import read
 from hvd.data.preparation.options import PrepareOptions
-from hvd.data.preparation.run import prepared
+from hvd.data.preparation.run import prepare_data_set
 from hvd.toolkit.core import ToolkitError
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "objects"
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason=f"there is no {REAL}")
 @pytest.mark.parametrize("annotations", SOUND)
 def test_every_instance_is_kept_or_accounted_for(annotations, tmp_path):
     options = PrepareOptions(REAL / annotations, REAL / SOUND[annotations], boxes=True)
-    list(prepared(options, tmp_path / "out", 1, None, False))
+    list(prepare_data_set(options, tmp_path / "out", 1, None, False))
     account = json.loads((tmp_path / "out" / "report.json").read_text())
     counts, images = account["instances"], account["images"]
     assert counts["annotated"] == counts["kept"] + counts["dropped"] and counts["kept"] > 0
@@ -63,7 +63,7 @@ def test_every_instance_is_kept_or_accounted_for(annotations, tmp_path):
 @pytest.mark.parametrize("folder", OTHERS, ids=lambda path: path.name)
 def test_what_cannot_be_prepared_is_refused_and_leaves_nothing(folder, tmp_path):
     with pytest.raises(ToolkitError) as refusal:
-        list(prepared(PrepareOptions(folder, folder, boxes=True), tmp_path / "out", 1, None, False))
+        list(prepare_data_set(PrepareOptions(folder, folder, boxes=True), tmp_path / "out", 1, None, False))
     assert refusal.value.status == 5 and refusal.value.remedy and not (tmp_path / "out").exists()
 
 

@@ -17,7 +17,7 @@ from hvd.data import scenes
 from hvd.data.preparation import run as preparation
 from hvd.data.preparation import split as parts
 from hvd.data.preparation.options import PrepareOptions
-from hvd.data.preparation.run import prepared
+from hvd.data.preparation.run import prepare_data_set
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.locking import LOCK, hold_lock
 from hvd.toolkit.tasks.objects.dataset import data_set, read_pair
@@ -29,7 +29,7 @@ SQUARE = [10, 10, 30, 10, 30, 30, 10, 30]
 def scene_folder(tmp_path_factory):
     """Forty scenes with COCO annotations."""
     folder = tmp_path_factory.mktemp("scenes") / "set"
-    assert list(scenes.prepared(folder, 40, 1, 1))[-1] == 40
+    assert list(scenes.prepare_scenes(folder, 40, 1, 1))[-1] == 40
     return folder
 
 
@@ -41,7 +41,7 @@ def scene_options(scene_folder):
 
 
 def run(options, out, shard=None, resume=False):
-    for _ in prepared(options, out, 1, shard, resume):
+    for _ in prepare_data_set(options, out, 1, shard, resume):
         pass
     return json.loads((out / "report.json").read_text()) if shard is None else None
 
@@ -124,7 +124,7 @@ def test_a_run_cut_short_and_resumed_or_shared_out_ends_in_the_same_bytes(
     monkeypatch.setattr(preparation, "CHUNK", 8)
     run(scene_options, tmp_path / "whole")
     wanted = files(tmp_path / "whole")
-    steps = prepared(scene_options, tmp_path / "cut", 1, None, False)
+    steps = prepare_data_set(scene_options, tmp_path / "cut", 1, None, False)
     next(steps), next(steps)
     steps.close()
     assert (
@@ -351,7 +351,7 @@ def test_a_run_that_found_no_image_leaves_nothing_in_the_way(scene_options, tmp_
 
 def test_temporaries_of_a_killed_run_do_not_end_in_the_data_set(scene_options, tmp_path):
     run(scene_options, tmp_path / "whole")
-    steps = prepared(scene_options, tmp_path / "cut", 1, None, False)
+    steps = prepare_data_set(scene_options, tmp_path / "cut", 1, None, False)
     next(steps)
     steps.close()
     (tmp_path / "cut.unfinished/.report.html.abc").write_text("half")

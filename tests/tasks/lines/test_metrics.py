@@ -5,7 +5,7 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
 from hvd.data.heads import head
-from hvd.data.lines import prepared, samples
+from hvd.data.lines import prepare_heads, samples
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.lines.masks import TASK_MASK, stripes
 from hvd.toolkit.tasks.lines.metrics import METRICS, psnr_db, psnr_missing_db
@@ -134,11 +134,11 @@ def test_heads_are_made_of_their_seed_and_look_like_scans(heads):
 
 
 def test_a_prepared_folder_is_what_training_reads(tmp_path):
-    assert len(list(prepared(tmp_path / "heads", 20, 1, 2))) == 20
+    assert len(list(prepare_heads(tmp_path / "heads", 20, 1, 2))) == 20
     with pytest.raises(
         ToolkitError
     ) as refusal:  # even what looks like an earlier result may be somebody's own
-        list(prepared(tmp_path / "heads", 20, 1, 2))
+        list(prepare_heads(tmp_path / "heads", 20, 1, 2))
     assert refusal.value.status == 4
     train, val, missing = (
         np.load(tmp_path / f"heads/{name}.npy") for name in ("train", "val", "missing")
