@@ -24,7 +24,9 @@ AROUND = "hvd.benchmarks.conditions:Condition", "hvd.toolkit.evaluation:evaluate
 Report = Callable[[str], None]
 
 
-def run_benchmark(tasks: tuple[str, ...], options: BenchmarkOptions, report: Report) -> dict[str, Any]:
+def run_benchmark(
+    tasks: tuple[str, ...], options: BenchmarkOptions, report: Report
+) -> dict[str, Any]:
     """Results of the tasks on `builtin`, or on a folder laid out as shared/data.
 
     They are also written to `options.out` as NAME.json, a record a line; results of other tasks

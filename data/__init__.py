@@ -1,1 +1,1 @@
-"""Where samples come from: generators, bundled photographs, readers of real data sets."""
+"""Samples: generators, bundled photographs, and readers of real data sets."""

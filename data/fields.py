@@ -1,4 +1,4 @@
-"""Smooth random fields, of which generated micrographs, heads and scenes are made."""
+"""Make smooth random fields, from which micrographs, heads and scenes are generated."""
 
 import cv2
 import numpy as np
@@ -10,13 +10,14 @@ def smooth_noise(
     shape: tuple[int, int] | None = None,
     scale: float | None = None,
 ) -> np.ndarray:
-    """Normal noise float32 on a coarse grid of cells, spread by cubic interpolation.
+    """Normal noise float32 on a coarse grid of cells, enlarged by cubic interpolation.
 
     Parameters
     ----------
-    cells : rows, columns and, if there are several fields, their number.
+    cells : rows, columns and, for several fields, their number.
+    rng : the source of randomness.
     shape : rows and columns of the field; or
-    scale : pixels that a cell is spread over.
+    scale : how many pixels wide a cell becomes.
 
     >>> smooth_noise((4, 4), np.random.default_rng(0), (32, 48)).shape
     (32, 48)

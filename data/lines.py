@@ -1,4 +1,4 @@
-"""Scans with missing lines: data sets of generated heads, stacks of complete scans, and the corruption that samples are made by."""
+"""Make scans with missing lines from generated heads, or from stacks of complete scans."""
 
 import multiprocessing
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hvd.data.heads import generated
+from hvd.data.heads import sample_head
 from hvd.toolkit.core import Sample, ToolkitError
 from hvd.toolkit.images import write_png
 from hvd.toolkit.options import MAX_PIXELS
@@ -20,107 +20,104 @@ from hvd.toolkit.tasks.lines.masks import TASK_MASK, recognise_mask
 from hvd.toolkit.tasks.lines.options import Conditions
 from hvd.toolkit.tasks.lines.types import Scans, Truth
 
-VALIDATION = 100  # heads beside those for training
+VALIDATION = 100  # heads for validation, besides those for training
 
 
 def prepare_heads(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
-    """A folder for training: `train.npy` and `val.npy` of heads uint8 (n, 64, 64), `missing.npy`, and a picture of ten, complete
-    and damaged. Yields as heads are made, and writes once all are. ToolkitError with status 4 when `out` holds anything."""
-    names = ("train.npy", "val.npy", "missing.npy", "contact-sheet.png")
-    with (
-        whole_folder(out, {}) as unfinished,
-        multiprocessing.get_context("spawn").Pool(workers, start_worker) as pool,
-    ):
+    """Write a folder of generated heads to train on.
+
+    It holds `train.npy` and `val.npy` uint8 (n, 64, 64), `missing.npy`, and a picture of ten heads,
+    complete and damaged. Yields the number of heads made so far; the folder appears once all are.
+    Raises ToolkitError with status 4 when `out` holds anything.
+    """
+    total = count + VALIDATION
+    context = multiprocessing.get_context("spawn")
+    with whole_folder(out, {}) as unfinished, context.Pool(workers, start_worker) as pool:
         heads = []
-        for image in pool.imap(partial(generated, seed), range(count + VALIDATION), chunksize=50):
+        for image in pool.imap(partial(sample_head, seed), range(total), chunksize=50):
             heads.append(image)
             if len(heads) <= count:
                 yield len(heads)
 
         stack = np.stack(heads)
-        for name, array in zip(
-            names, (stack[:count], stack[count:], TASK_MASK.astype(np.uint8)), strict=False
-        ):
-            np.save(unfinished / name, array)
+        np.save(unfinished / "train.npy", stack[:count])
+        np.save(unfinished / "val.npy", stack[count:])
+        np.save(unfinished / "missing.npy", TASK_MASK.astype(np.uint8))
 
         shown = stack[:SHOWN].astype(np.float32) / 255
         damaged = np.where(TASK_MASK, 0, shown)
-        write_png(unfinished / names[-1], contact_sheet({"complete": shown, "damaged": damaged}))
+        sheet = contact_sheet({"complete": shown, "damaged": damaged})
+        write_png(unfinished / "contact-sheet.png", sheet)
 
 
-def complete(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The scans of an .npy file, a folder of images, or one with val.npy, as they are stored, (N, H, W)."""
+def read_complete_scans(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The scans (N, H, W), as they are stored, of an .npy file, a folder of images or with val.npy.
+
+    Raises ToolkitError with status 5 when they cannot be read.
+    """
     if not path.exists():
-        raise ToolkitError(
-            f"There is no {path}.",
-            "Give an .npy file or a folder of complete scans, or builtin.",
-            status=5,
-        )
+        remedy = "Give an .npy file or a folder of complete scans, or builtin."
+        raise ToolkitError(f"There is no {path}.", remedy, status=5)
 
-    path = path / "val.npy" if (path / "val.npy").is_file() else path  # of `toolkit prepare lines`
-    stack = (read_image_folder(path, max_pixels) if path.is_dir() else read_npy(path)).values
+    if (path / "val.npy").is_file():  # a folder that `toolkit prepare lines` wrote
+        path = path / "val.npy"
+    content = read_image_folder(path, max_pixels) if path.is_dir() else read_npy(path)
+    stack = content.values
+
     if stack.ndim != 3 or stack.dtype.kind not in "uif" or len(stack) == 0:
-        raise ToolkitError(
-            f"{path} holds {stack.dtype} {stack.shape}.",
-            "Give (N, H, W) of uint8, uint16 or float.",
-            status=5,
-        )
-
+        reason = f"{path} holds {stack.dtype} {stack.shape}."
+        raise ToolkitError(reason, "Give (N, H, W) of uint8, uint16 or float.", status=5)
     if np.isinf(stack).any():
         raise ToolkitError(f"{path} holds infinite values.", "Replace them by NaN.", status=5)
     return stack
 
 
 def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterator[Sample]:
-    """At most `count` scans, in random order, with lines hidden: of a file, or generated when `data` is "builtin".
+    """At most `count` scans with lines hidden: generated for "builtin", else of a file.
 
-    Of a stack that has missing lines already, as NaN or as zeros that `masks.recognised` tells, further lines are hidden, and
-    only these have a truth. Values are scaled as `predict` scales them, by the whole stack.
+    Scans of a file come in random order, scaled by the entire stack as `predict` scales them. Where
+    a stack has missing lines already, further lines are hidden, and only these are scored.
     """
     if data == "builtin":
-        images = np.stack([generated(seed, k) for k in range(count)]) / np.float32(255)
-        unknown = None
+        images = np.stack([sample_head(seed, k) for k in range(count)]) / np.float32(255)
+        unknown = np.zeros(images.shape, bool)
+        names = [f"{seed}-{k}" for k in range(count)]
     else:
-        stack = complete(Path(data), conditions.max_pixels)
-        lost = missing_already(stack)
-        if lost.all():
+        stack = read_complete_scans(Path(data), conditions.max_pixels)
+        is_missing = missing_pixels(stack)
+        if is_missing.all():
             raise ToolkitError(f"{data} holds no measured pixel.", "Give complete scans.", status=5)
-        low, span = grey_range(stack[~lost])
+        low, span = grey_range(stack[~is_missing])
         chosen = np.random.default_rng(seed).permutation(len(stack))[:count]
         images = ((stack[chosen].astype(np.float64) - low) / span).astype(np.float32)
-        unknown = lost[chosen]
+        unknown = is_missing[chosen]
+        names = [str(k) for k in chosen]
 
     for k, image in enumerate(images):
         rng = np.random.default_rng([seed, k])
         mask = mask_from_option(conditions.mask, image.shape, rng, conditions.max_pixels)
-        lost = np.zeros(image.shape, bool) if unknown is None else unknown[k]
-        image = np.where(lost, 0, image)[None]
-        hidden = mask & ~lost
+        hidden = mask & ~unknown[k]
         if not hidden.any():
-            raise ToolkitError(
-                f"The mask {conditions.mask} hides no measured pixel.",
-                "Give another --mask: 1/8@90, say.",
-                2,
-            )
+            reason = f"The mask {conditions.mask} hides no measured pixel."
+            raise ToolkitError(reason, "Give another --mask: 1/8@90, say.", 2)
 
-        inputs = Scans(np.where(mask, 0, image).astype(np.float32), (mask | lost)[None])
-        yield Sample(
-            f"{seed}-{k}" if unknown is None else str(chosen[k]),
-            inputs,
-            Truth(image, hidden[None], lost[None]),
-        )
+        true = np.where(unknown[k], 0, image)[None]
+        shown = np.where(mask, 0, true).astype(np.float32)
+        inputs = Scans(shown, (mask | unknown[k])[None])
+        yield Sample(names[k], inputs, Truth(true, hidden[None], unknown[k][None]))
 
 
-def missing_already(stack: np.ndarray) -> np.ndarray:
+def missing_pixels(stack: np.ndarray) -> np.ndarray:
     """Which pixels of a stack (N, H, W) that should be complete were never measured."""
-    if np.isnan(stack).any():
-        return np.isnan(stack)
+    is_nan = np.isnan(stack)
+    if is_nan.any():
+        return is_nan
+
+    low, span = grey_range(stack)
+    scaled = np.where(stack == 0, 0, np.maximum((stack - low) / span, 1e-6))
     try:
-        low, span = grey_range(stack)
-        found = recognise_mask(
-            np.where(stack == 0, 0, np.maximum((stack - low) / span, 1e-6)).astype(np.float32)
-        )
-    except ToolkitError:  # zeros here and there, on no lines
+        finding = recognise_mask(scaled.astype(np.float32))
+    except ToolkitError:  # zeros here and there, but not on lines
         return np.zeros(stack.shape, bool)
 
-    return np.broadcast_to(found.missing, stack.shape)
+    return np.broadcast_to(finding.missing, stack.shape)

@@ -1,4 +1,4 @@
-"""Pictures with the class of every pixel: folders as `toolkit prepare objects` writes them, or generated scenes."""
+"""Pictures with the class of every pixel: generated scenes, or folders of a prepared data set."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hvd.data.scenes import CLASSES, generated
+from hvd.data.scenes import CLASSES, sample_scene
 from hvd.toolkit.core import Sample
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.tasks.objects.dataset import check_class_indices, data_set, read_pair
@@ -16,32 +16,31 @@ from hvd.toolkit.tasks.objects.types import Labelled, Picture
 
 
 def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterator[Sample]:
-    """At most `count` pictures, in random order: of a folder, or generated when `data` is "builtin"."""
+    """At most `count` pictures: generated for "builtin", else of a folder in random order."""
     for sample in pictures(data, count, seed, conditions.max_pixels):
-        yield sample if conditions.size is None else brought(sample, conditions.size)
+        yield sample if conditions.size is None else resize_sample(sample, conditions.size)
 
 
-def brought(sample: Sample, size: int) -> Sample:
-    """A sample whose longer side has `size` pixels, the mask by nearest pixel."""
+def resize_sample(sample: Sample, size: int) -> Sample:
+    """Resize a sample to `size` pixels along the longer side; the mask by the nearest pixel."""
     image = resize_picture(sample.inputs.image, size)
     mask = nearest_mask(sample.target.mask, image.shape[:2])
-    return replace(
-        sample, inputs=replace(sample.inputs, image=image), target=replace(sample.target, mask=mask)
-    )
+    inputs = replace(sample.inputs, image=image)
+    return replace(sample, inputs=inputs, target=replace(sample.target, mask=mask))
 
 
 def pictures(data: str, count: int, seed: int, max_pixels: int = MAX_PIXELS) -> Iterator[Sample]:
-    """Samples as they are."""
+    """Samples at their own size."""
     if data == "builtin":
         for k in range(count):
-            image, mask, _ = generated(seed, k)
+            image, mask, _ = sample_scene(seed, k)
             yield Sample(f"{seed}-{k}", Picture(image, CLASSES), Labelled(mask, CLASSES))
         return
 
-    found = data_set(Path(data))
-    check_class_indices(found, max_pixels)
-    for k in np.random.default_rng(seed).permutation(len(found.pairs))[:count]:
-        image, mask = read_pair(found.pairs[k], len(found.classes), max_pixels)
-        yield Sample(
-            found.pairs[k][0].stem, Picture(image, found.classes), Labelled(mask, found.classes)
-        )
+    folder = data_set(Path(data))
+    classes = folder.classes
+    check_class_indices(folder, max_pixels)
+    for k in np.random.default_rng(seed).permutation(len(folder.pairs))[:count]:
+        pair = folder.pairs[k]
+        image, mask = read_pair(pair, len(classes), max_pixels)
+        yield Sample(pair[0].stem, Picture(image, classes), Labelled(mask, classes))

@@ -1,4 +1,4 @@
-"""Photographs from a folder, a .zip, an .npy, or those that scikit-image and scikit-learn bundle."""
+"""Read photographs from a folder, a .zip or an .npy, or those bundled with other libraries."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -36,14 +36,20 @@ REMEDY = "Give a folder or .zip of photographs, an .npy of uint8 (N, H, W, 3), o
 
 @lru_cache(maxsize=2)
 def builtin(size: int) -> np.ndarray:
-    """Crops uint8 (10, 12, size, size, 3): twelve of each bundled photograph, half to all of its shorter side, area-averaged."""
+    """Crops of the photographs that scikit-image and scikit-learn bundle.
+
+    Returns uint8 (10, 12, size, size, 3): twelve crops of each, half to all of its shorter side,
+    averaged over areas.
+    """
     rng = np.random.default_rng(0)
     crops = []
     for package, name in BUNDLED:
         image = decode(files(package).joinpath(name).read_bytes(), name)
+        height, width = image.shape[:2]
         for _ in range(CROPS):
-            side = int(rng.uniform(0.5, 1) * min(image.shape[:2]))
-            row, column = (int(rng.integers(0, length - side + 1)) for length in image.shape[:2])
+            side = int(rng.uniform(0.5, 1) * min(height, width))
+            row = int(rng.integers(0, height - side + 1))
+            column = int(rng.integers(0, width - side + 1))
             crops.append(square(image[row : row + side, column : column + side], size))
 
     return np.stack(crops).reshape(len(BUNDLED), CROPS, size, size, 3)
@@ -53,7 +59,7 @@ def photographs(path: str, size: int, max_pixels: int = MAX_PIXELS) -> np.ndarra
     """Centre squares uint8 (N, size, size, 3) of the photographs at a path, in the order of names.
 
     The path is a folder, with its subfolders, a .zip, or an .npy of uint8 (N, H, W, 3).
-    Photographs are averaged over areas, or enlarged when they are smaller.
+    Photographs are shrunk by averaging areas, and smaller ones enlarged.
     """
     if not Path(path).exists():
         raise ToolkitError(f"There are no photographs at {path}.", REMEDY, status=5)
@@ -62,7 +68,7 @@ def photographs(path: str, size: int, max_pixels: int = MAX_PIXELS) -> np.ndarra
 
 @lru_cache(maxsize=2)
 def read_photographs(path: str, size: int, max_pixels: int, signature: tuple) -> np.ndarray:
-    """The photographs at a path, read again when its signature is another."""
+    """Read the photographs at a path; read again when its signature has changed."""
     squares = [square(image, size) for image in images_at(Path(path), max_pixels)]
     if not squares:
         raise ToolkitError(f"{path} holds no image.", REMEDY, status=5)
@@ -70,7 +76,7 @@ def read_photographs(path: str, size: int, max_pixels: int, signature: tuple) ->
 
 
 def images_at(path: Path, max_pixels: int) -> Iterator[np.ndarray]:
-    """The photographs at a path, one after the other."""
+    """Yield the photographs at a path, one after the other."""
     if path.is_dir():
         for folder in subfolders(path):
             for _, image in folder_images(folder, max_pixels):
@@ -86,17 +92,15 @@ def images_at(path: Path, max_pixels: int) -> Iterator[np.ndarray]:
 
 def subfolders(folder: Path) -> list[Path]:
     """A folder and those below it that are not hidden, in the order of their names."""
-    below = sorted(path for path in folder.rglob("*") if path.is_dir())
-    hidden = [
-        path
-        for path in below
-        if any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    return [folder, *(path for path in below if path not in hidden)]
+    result = [folder]
+    for path in sorted(path for path in folder.rglob("*") if path.is_dir()):
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            result.append(path)
+    return result
 
 
 def photograph_array(path: Path) -> np.ndarray:
-    """The photographs of an .npy file, uint8 (N, H, W, 3)."""
+    """The photographs in an .npy file, uint8 (N, H, W, 3)."""
     array = read_array(path)
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
         reason = f"{path} holds {array.dtype} {array.shape}."

@@ -8,7 +8,7 @@ import pytest
 
 import hvd
 from hvd.data.fragments import samples
-from hvd.data.grains import generated
+from hvd.data.grains import polycrystal_samples
 from hvd.data.heads import head
 from hvd.toolkit.tasks.fragments.options import Conditions
 
@@ -26,7 +26,7 @@ def heap_sample():
 @pytest.fixture(scope="session")
 def micrograph_sample():
     """A generated micrograph (160, 160) with some thirty grains."""
-    return next(generated(1, 9, 160))
+    return next(polycrystal_samples(1, 9, 160))
 
 
 def wave(rng):

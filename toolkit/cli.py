@@ -234,7 +234,7 @@ def evaluate_command(name: str) -> click.Command:
 
         for method, reason in result["left_out"].items():
             say(f"Left out: {method}. {reason}")
-        click.echo(to_json(result) if run.json else tables.text(result))
+        click.echo(to_json(result) if run.json else tables.scores_table(result))
 
     return make_command(
         name,

@@ -43,7 +43,7 @@ def read(path: Path) -> Annotations:
         try:
             data = read_bytes(file)
             whole.update(data)
-            parse, document = recognised(data)
+            parse, document = parser_of(data)
             parse(document, name, found)
         except ToolkitError as error:
             found.problems.append(Problem(name, "skipped", error.reason))
@@ -56,18 +56,18 @@ def read(path: Path) -> Annotations:
             f"No annotations can be read from {path}: {reason}", f"Give {FORMATS}.", status=5
         )
 
-    found.images = merged(found)
+    found.images = merge_images(found)
     found.sha256 = whole.hexdigest()
     return found
 
 
-def recognised(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], Any]:
+def parser_of(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], Any]:
     """The reader of a format and the parsed document, by what the file holds."""
     if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<" or data[:4] in (
         b"\xff\xfe<\0",
         b"\xfe\xff\0<",
     ):
-        return xml(data)
+        return xml_parser(data)
 
     try:
         document = json.loads(data, object_pairs_hook=without_repeated_keys)
@@ -86,7 +86,7 @@ def recognised(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], An
     raise Unusable(f"it is JSON of no known format ({FORMATS}).")
 
 
-def xml(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], Any]:
+def xml_parser(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], Any]:
     """As recognised, of XML; entities are refused, since they can grow without bound."""
     plain = data.replace(b"\0", b"")  # of UTF-16 as of UTF-8
     if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
@@ -103,7 +103,7 @@ def xml(data: bytes) -> tuple[Callable[[Any, str, Annotations], None], Any]:
     raise Unusable(f"it is XML of no known format ({FORMATS}).")
 
 
-def merged(found: Annotations) -> list[Annotated]:
+def merge_images(found: Annotations) -> list[Annotated]:
     """Images, those that several entries name joined into one."""
     by_name: dict[str, Annotated] = {}
     for image in found.images:
@@ -126,10 +126,10 @@ def merged(found: Annotations) -> list[Annotated]:
         # the later file lies in front
         behind = max((instance.rank for instance in earlier.instances), default=-1) + 1
         front = min((instance.rank for instance in image.instances), default=0)
-        there = {content(instance) for instance in earlier.instances}
+        there = {content_key(instance) for instance in earlier.instances}
         later = []
         for instance in image.instances:
-            if content(instance) in there:
+            if content_key(instance) in there:
                 reason = "the same annotation is there twice"
                 found.problems.append(
                     Problem(
@@ -148,7 +148,7 @@ def merged(found: Annotations) -> list[Annotated]:
     return list(by_name.values())
 
 
-def content(instance: Instance) -> tuple:
+def content_key(instance: Instance) -> tuple:
     """What two annotations have in common that are the same."""
     outlines = tuple(outline.tobytes() for outline in instance.outlines)
     return instance.id, instance.category, outlines, instance.runs, instance.box, instance.crowd

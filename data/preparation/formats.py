@@ -378,7 +378,7 @@ def labelme(document: dict[str, Any], file: str, found: Annotations) -> None:
             high = corners.max(0)
             box = box_of([*low, *(high - low)])
         elif kind == "mask" and len(values) == 4:
-            runs = drawn_mask(entry.get("mask"), values, largest)
+            runs = labelme_mask(entry.get("mask"), values, largest)
         else:
             found.problems.append(
                 Problem(
@@ -393,7 +393,7 @@ def labelme(document: dict[str, Any], file: str, found: Annotations) -> None:
     found.images.append(Annotated(file, name, size, tuple(instances)))
 
 
-def drawn_mask(packed: Any, corners: np.ndarray, largest: int) -> Runs:
+def labelme_mask(packed: Any, corners: np.ndarray, largest: int) -> Runs:
     """A mask of LabelMe, a PNG in base 64 of what lies between two corners, as runs; runs of nothing
     when it cannot be read, or has more pixels than the `largest` that fits the picture."""
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from hvd.data.preparation import rasters
 from hvd.data.preparation.instances import Annotated, Instance, Problem
 from hvd.data.preparation.options import PrepareOptions
-from hvd.data.preparation.split import likeness
+from hvd.data.preparation.split import difference_hash
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import decode, read_bytes, read_header
 from hvd.toolkit.tasks.objects.types import IGNORE
@@ -51,7 +51,7 @@ def image_sha256(path: Path) -> str | None:
         return None
 
 
-def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, bytes]]:
+def prepare_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, bytes]]:
     """What the manifest and the report say of an image, and its files by their names; none when it is skipped."""
     options = plan.options
     annotated = item.annotated
@@ -71,7 +71,7 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
     }
 
     try:
-        image, shape, sha256 = read_turned(options, item, remark)
+        image, shape, sha256 = read_oriented(options, item, remark)
     except ToolkitError as error:
         remark("skipped", error.reason)
         for instance in annotated.instances:
@@ -88,7 +88,7 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
         if instance.category not in plan.indices:
             remark("dropped", "its class is not taken", instance)
             continue
-        one, told = rasters.painted(instance, shape, options.boxes)
+        one, told = rasters.paint_instance(instance, shape, options.boxes)
         for r in told:
             remark(r.action, r.reason, instance)
         if one:
@@ -99,7 +99,7 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
         if one.instance.crowd and not (labels[one.where][one.pixels] == IGNORE).any():
             remark("noted", "a crowd that lies wholly under others", one.instance)
 
-    picture, mask, instances, place = fitted(image, labels, numbers, options)
+    picture, mask, instances, place = fit_to_size(image, labels, numbers, options)
     if instances is not None and len(order) > MOST_INSTANCES:
         remark(
             "noted",
@@ -110,9 +110,9 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
     shown, shown_as = (
         (mask, indices) if instances is None else (instances, list(range(1, len(order) + 1)))
     )
-    given = lone_pixels(order, numbers, shown, shown_as, place)
+    given = only_pixels(order, numbers, shown, shown_as, place)
     outside = set()
-    clear = well_seen(numbers, shown, shown_as, place)
+    clear = is_clearly_visible(numbers, shown, shown_as, place)
 
     for k, one in enumerate(order):
         if clear[k]:
@@ -120,7 +120,7 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
         visible = numbers[one.where] == k + 1
         told = "it lies wholly under others"
         if visible.any():
-            told = seen_as(one, visible, shown, shown_as[k], place, given)
+            told = ensure_visible(one, visible, shown, shown_as[k], place, given)
         if told == OUTSIDE:
             outside.add(id(one))
             remark("dropped", told, one.instance)
@@ -137,14 +137,14 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
         )
 
     counts = rasters.pixels_of_values(mask)
-    checked(picture, mask, counts, plan)
+    check_prepared(picture, mask, counts, plan)
     files = {
-        f"images/{item.name}.jpg": encoded(".jpg", picture),
-        f"masks/{item.name}.png": encoded(".png", mask),
+        f"images/{item.name}.jpg": encode(".jpg", picture),
+        f"masks/{item.name}.png": encode(".png", mask),
     }
 
     if options.mode == "instances":
-        files[f"instances/{item.name}.png"] = encoded(
+        files[f"instances/{item.name}.png"] = encode(
             ".png", np.minimum(instances.astype(int), MOST_INSTANCES).astype(np.uint16)
         )
 
@@ -153,7 +153,7 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
         "sha256": sha256,
         "size": list(shape[::-1]),
         "pixels": pixels,
-        "hash": f"{likeness(image):016x}",
+        "hash": f"{difference_hash(image):016x}",
     }
     told["overlap"] = int(
         sum(np.count_nonzero(one.pixels) for one in found) - np.count_nonzero(labels)
@@ -167,7 +167,7 @@ def prepared_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, by
     return record | told | {"kept": kept, "remarks": [asdict(one) for one in remarks]}, files
 
 
-def read_turned(
+def read_oriented(
     options: PrepareOptions, item: Item, remark: Any
 ) -> tuple[np.ndarray, tuple[int, int], str]:
     """An image BGR, at least as large as what is written of it needs, its height and width as the annotations mean them, and the
@@ -206,7 +206,7 @@ def read_turned(
         )
 
     size = shown if upright else stored
-    scale = needed_scale(size, options)
+    scale = decoding_scale(size, options)
     image = decode(data, "it", max_pixels=options.max_pixels, shrink=scale, upright=upright)
     image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
 
@@ -221,14 +221,14 @@ def read_turned(
     return image, size[::-1], hashlib.sha256(data).hexdigest()
 
 
-def needed_scale(size: tuple[int, int], options: PrepareOptions) -> int:
+def decoding_scale(size: tuple[int, int], options: PrepareOptions) -> int:
     """How much smaller an image may be decoded, and still be shrunk further."""
     ratios = [have / want for have, want in zip(size, options.size, strict=True)]
     least = max(ratios) if options.fit == "letterbox" else min(ratios)
     return 4 if least >= 4 else 2 if least >= 2 else 1
 
 
-def fitted(
+def fit_to_size(
     image: np.ndarray, labels: np.ndarray, numbers: np.ndarray, options: PrepareOptions
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple]:
     """Picture, classes and instances at the size that is written, and where the image came to lie: scales, offsets of x and y."""
@@ -258,8 +258,8 @@ def fitted(
     # areas take 3 times as long
     kind = cv2.INTER_AREA if shrinks >= 2 else cv2.INTER_LINEAR if shrinks > 1 else cv2.INTER_CUBIC
     picture = cv2.resize(image, size, interpolation=kind)
-    mask = rasters.voted(labels, size)
-    instances = rasters.voted(numbers, size) if options.mode == "instances" else None
+    mask = rasters.resize_labels(labels, size)
+    instances = rasters.resize_labels(numbers, size) if options.mode == "instances" else None
     x = (width - size[0]) // 2
     y = (height - size[1]) // 2
 
@@ -277,7 +277,7 @@ def fitted(
     )
 
 
-def seen_as(
+def ensure_visible(
     one: rasters.Painted,
     visible: np.ndarray,
     mask: np.ndarray,
@@ -288,7 +288,7 @@ def seen_as(
     """What is to be noted of how an instance is seen in a mask, of classes or of instances, where its value is this: nothing, when
     it is; that it lies OUTSIDE; or that it had vanished, and was given the pixel where most of it lies, unless all such pixels were
     `given` to others."""
-    rows, columns = landed(one, visible, mask.shape, place)
+    rows, columns = pixels_in_mask(one, visible, mask.shape, place)
     if (mask[rows, columns] == value).any():
         return ""
     if not len(rows):
@@ -305,7 +305,7 @@ def seen_as(
     return "so small that it is kept as one pixel"
 
 
-def well_seen(
+def is_clearly_visible(
     numbers: np.ndarray, mask: np.ndarray, shown_as: list[int], place: tuple
 ) -> np.ndarray:
     """Whether each instance shows in a mask, of classes or of instances, as the value that it is `shown_as` in at least SMALL of
@@ -329,7 +329,7 @@ def well_seen(
     return np.bincount(lattice[values.take(lattice) == mask], minlength=len(values))[1:] >= SMALL
 
 
-def landed(
+def pixels_in_mask(
     one: rasters.Painted, visible: np.ndarray, shape: tuple[int, int], place: tuple
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of a mask (H, W) where the visible pixels of an instance come to lie, those inside."""
@@ -341,7 +341,7 @@ def landed(
     return rows[inside], columns[inside]
 
 
-def lone_pixels(
+def only_pixels(
     order: list[rasters.Painted],
     numbers: np.ndarray,
     mask: np.ndarray,
@@ -355,7 +355,7 @@ def lone_pixels(
     for k, one in enumerate(order):
         if np.count_nonzero(one.pixels) * down * across > SMALL:
             continue
-        rows, columns = landed(one, numbers[one.where] == k + 1, mask.shape, place)
+        rows, columns = pixels_in_mask(one, numbers[one.where] == k + 1, mask.shape, place)
         shown = np.unique((rows * mask.shape[1] + columns)[mask[rows, columns] == shown_as[k]])
         if len(shown) == 1:
             found.add(int(shown[0]))
@@ -363,7 +363,7 @@ def lone_pixels(
     return found
 
 
-def checked(picture: np.ndarray, mask: np.ndarray, counts: np.ndarray, plan: Plan) -> None:
+def check_prepared(picture: np.ndarray, mask: np.ndarray, counts: np.ndarray, plan: Plan) -> None:
     """Fail rather than save what a training could not use: a picture and its mask, of whose values there are so many pixels."""
     width, height = plan.options.size
     right = (
@@ -375,7 +375,7 @@ def checked(picture: np.ndarray, mask: np.ndarray, counts: np.ndarray, plan: Pla
         raise AssertionError(f"{picture.shape} {mask.shape} {np.flatnonzero(counts)}")
 
 
-def encoded(suffix: str, image: np.ndarray) -> bytes:
+def encode(suffix: str, image: np.ndarray) -> bytes:
     """A picture as JPEG, with colours at full resolution, or indices as PNG."""
     if suffix == ".png":
         return cv2.imencode(suffix, image)[1].tobytes()

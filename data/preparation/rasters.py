@@ -44,7 +44,7 @@ class Painted:
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
 
-def painted(
+def paint_instance(
     instance: Instance, shape: tuple[int, int], boxes: bool
 ) -> tuple[Painted | None, list[Remark]]:
     """The pixels of an instance in an image (height, width), None when it has none, and what was wrong with it; `boxes`: of one
@@ -57,16 +57,16 @@ def painted(
     if instance.runs is not None:
         try:
             mask = run_mask(instance.runs, shape)
-            if instance.runs.corner and leaves(instance.runs, shape):
+            if instance.runs.corner and leaves_image(instance.runs, shape):
                 remarks.append(Remark(instance, "clipped", "its mask leaves the image"))
         except ValueError as error:
             return dropped(str(error))
 
-        found = cropped(instance, mask)
+        found = crop(instance, mask)
         return (found, remarks) if found else dropped("its runs cover no pixel")
 
     if instance.outlines:
-        rings, whole = sound(instance, shape, remarks)
+        rings, whole = usable_outlines(instance, shape, remarks)
         if not whole:
             return dropped("no outline of it can be used")
     elif instance.box and boxes:
@@ -74,17 +74,17 @@ def painted(
         corners = np.array(
             [left, top, left + width, top, left + width, top + height, left, top + height]
         )
-        rings, _ = sound(replace(instance, outlines=(corners,)), shape, remarks)
+        rings, _ = usable_outlines(replace(instance, outlines=(corners,)), shape, remarks)
     elif instance.box:
         return dropped("it is a box alone, no outline; --boxes takes it")
     else:
         return dropped("it has no outline")
 
-    found = cropped(instance, *rasterised(rings, shape)) if rings else None
+    found = crop(instance, *rasterise(rings, shape)) if rings else None
     return (found, remarks) if found else dropped("it covers no pixel of the image")
 
 
-def sound(
+def usable_outlines(
     instance: Instance, shape: tuple[int, int], remarks: list[Remark]
 ) -> tuple[list[tuple[np.ndarray, list[np.ndarray]]], bool]:
     """The outlines (n, 2) that can be drawn, each with its holes, and whether any was sound; what is wrong is remarked.
@@ -125,7 +125,7 @@ def sound(
             continue
 
         try:
-            polygon, done = within(polygon, (width, height), outside)
+            polygon, done = mend_and_clip(polygon, (width, height), outside)
             remarks += [Remark(instance, action, part + reason) for action, reason in done]
         except shapely.GEOSException as error:
             remarks.append(
@@ -153,7 +153,7 @@ def crossings(ring: np.ndarray) -> float:
     return max(0.0, pairs / len(some) - 3) * len(edges) / 2  # itself and its neighbours apart
 
 
-def within(
+def mend_and_clip(
     polygon: shapely.Polygon, size: tuple[int, int], outside: bool
 ) -> tuple[shapely.Geometry, list[tuple[str, str]]]:
     """A polygon mended, when it crosses itself, and cut to an image (width, height) that it leaves; and what was done."""
@@ -172,7 +172,7 @@ def within(
     return polygon, done
 
 
-def rasterised(
+def rasterise(
     rings: list[tuple[np.ndarray, list[np.ndarray]]], shape: tuple[int, int]
 ) -> tuple[np.ndarray, int, int]:
     """Pixels within outlines and outside their holes, as COCO's own code draws them, of the rectangle that they span, and its
@@ -213,7 +213,7 @@ def run_mask(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
     if min(runs.shape) < 1 or height * width > MOST_PIXELS or too_large:
         raise ValueError(f"its runs are of {width} x {height} pixels")
     counts = (
-        unpacked(runs.counts)
+        unpack_runs(runs.counts)
         if isinstance(runs.counts, str | bytes)
         else np.array(runs.counts, np.float64)
     )
@@ -247,7 +247,7 @@ def run_mask(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
     return whole
 
 
-def leaves(runs: Runs, shape: tuple[int, int]) -> bool:
+def leaves_image(runs: Runs, shape: tuple[int, int]) -> bool:
     """Whether the rectangle of runs lies partly outside an image."""
     return any(
         at < 0 or at + length > whole
@@ -255,7 +255,7 @@ def leaves(runs: Runs, shape: tuple[int, int]) -> bool:
     )
 
 
-def unpacked(text: str | bytes) -> np.ndarray:
+def unpack_runs(text: str | bytes) -> np.ndarray:
     """The counts of COCO's compressed runs: groups of 5 bits from the lowest on, bit 6 telling that more follow; from the fourth
     on, differences to the count before the last."""
     codes = (
@@ -281,7 +281,7 @@ def unpacked(text: str | bytes) -> np.ndarray:
     return values
 
 
-def cropped(instance: Instance, mask: np.ndarray, top: int = 0, left: int = 0) -> Painted | None:
+def crop(instance: Instance, mask: np.ndarray, top: int = 0, left: int = 0) -> Painted | None:
     """A mask cut to what it covers; None when that is nothing."""
     x, y, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
     return (
@@ -317,7 +317,7 @@ def label_map(
     return mask, numbers, inside
 
 
-def voted(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Labels (H, W) at another size (width, height): each pixel takes that which covers most of it; of equals the rarer.
 
     Where all that a pixel covers is alike there is nothing to count.

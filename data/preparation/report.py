@@ -23,7 +23,7 @@ MENDED = "repaired", "clipped"
 IGNORED = "ignored"  # what pixels of value 255 are called
 
 
-def accounted(
+def account_of(
     options: PrepareOptions,
     classes: tuple[str, ...],
     found: Annotations,
@@ -74,12 +74,12 @@ def accounted(
     }
 
 
-def page(account: dict[str, Any], folder: Path, manifest: list[dict[str, Any]]) -> str:
+def html_page(account: dict[str, Any], folder: Path, manifest: list[dict[str, Any]]) -> str:
     """The report as HTML, with pictures of the data set in `folder` that show its masks."""
     classes = tuple(account["classes"])
     groups = defaultdict(list)
     for one in account["problems"]:
-        groups[one["action"], kind(one["reason"])].append(one)
+        groups[one["action"], kind_of_reason(one["reason"])].append(one)
     ordered = sorted(
         groups.items(), key=lambda group: (ORDER.index(group[0][0]), -len(group[1]), group[0])
     )
@@ -103,7 +103,7 @@ def page(account: dict[str, Any], folder: Path, manifest: list[dict[str, Any]]) 
 ORDER = ("skipped", "dropped", "repaired", "clipped", "noted")
 
 
-def kind(reason: str) -> str:
+def kind_of_reason(reason: str) -> str:
     """A reason without what differs from one to the next: the numbers after a colon, the outline it speaks of."""
     words = reason.split(": ")
     return words[1] if words[0].startswith("outline ") and len(words) > 1 else words[0]

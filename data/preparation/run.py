@@ -20,10 +20,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hvd.data.preparation import annotations, report
-from hvd.data.preparation.images import Item, Plan, image_sha256, prepared_image
+from hvd.data.preparation.images import Item, Plan, image_sha256, prepare_image
 from hvd.data.preparation.instances import Annotations, Problem
 from hvd.data.preparation.options import PrepareOptions
-from hvd.data.preparation.split import PARTS, alike, shared_out
+from hvd.data.preparation.split import PARTS, assign_parts, near_duplicate_groups
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import SUFFIXES
 from hvd.toolkit.locking import LOCK, hold_lock
@@ -76,8 +76,8 @@ def prepare_data_set(
         raise ToolkitError(f"{out} lies within what is read.", "Choose another --out.", status=2)
 
     found = annotations.read(options.annotations)
-    classes, indices = chosen_classes(options, found)
-    items, problems = matched(found, options.images)
+    classes, indices = choose_classes(options, found)
+    items, problems = match_files(found, options.images)
     plan = Plan(options, indices, len(classes))
     chunks = [items[k : k + CHUNK] for k in range(0, len(items), CHUNK)]
     work = out.with_name(f"{out.name}.unfinished")
@@ -219,7 +219,7 @@ def is_written(work: Path, record: dict[str, Any]) -> bool:
     return True
 
 
-def chosen_classes(
+def choose_classes(
     options: PrepareOptions, found: Annotations
 ) -> tuple[tuple[str, ...], dict[str, int]]:
     """The classes of masks, a background first, and the index of each category that is taken."""
@@ -258,7 +258,7 @@ def chosen_classes(
     return (BACKGROUND, *taken), {name: k + 1 for k, name in enumerate(taken)}
 
 
-def matched(found: Annotations, folder: Path) -> tuple[list[Item], list[Problem]]:
+def match_files(found: Annotations, folder: Path) -> tuple[list[Item], list[Problem]]:
     """The files of annotated images, by their names: exact, then of the same name in a subfolder, then without suffix; what has
     no partner is told."""
     files = []
@@ -364,7 +364,7 @@ def prepare_chunk(plan: Plan, work: Path, k: int, items: list[Item]) -> int:
     keep_memory()
     lines = []
     for item in items:
-        record, files = prepared_image(plan, item)
+        record, files = prepare_image(plan, item)
         record["files"] = {part: hashlib.sha256(data).hexdigest() for part, data in files.items()}
         for part, data in files.items():
             write_plain(work / part, data)
@@ -407,8 +407,8 @@ def conclude(
         if path != work / LOCK and not path.is_dir():
             path.unlink()
 
-    groups = list(alike([int(record["hash"], 16) for record in good]))
-    parts = shared_out(good, groups, options.seed)
+    groups = list(near_duplicate_groups([int(record["hash"], 16) for record in good]))
+    parts = assign_parts(good, groups, options.seed)
     told = [asdict(one) for one in (*found.problems, *problems)] + [
         remark for record in records for remark in record["remarks"]
     ]
@@ -441,7 +441,7 @@ def conclude(
         )
 
     without = {record["name"] for record in left_out}
-    manifest = moved(
+    manifest = move_files(
         work, [record for record in good if record["name"] not in without], parts, classes
     )
     described = json.dumps({"classes": list(classes), "ignore": IGNORE}, indent=1).encode()
@@ -452,13 +452,14 @@ def conclude(
     write_bytes(
         work / "manifest.jsonl", "".join(json.dumps(line) + "\n" for line in manifest).encode()
     )
-    account = report.accounted(options, classes, found, records, manifest, told)
+    account = report.account_of(options, classes, found, records, manifest, told)
     account["near_duplicates"] = [
         [good[k]["source"] for k in group] for group in groups if len(group) > 1
     ]
     write_bytes(work / "report.json", json.dumps(account, indent=1).encode())
     write_bytes(
-        work / "report.html", report.page(account, work, manifest).encode(errors="backslashreplace")
+        work / "report.html",
+        report.html_page(account, work, manifest).encode(errors="backslashreplace"),
     )
     for name in ("images", "masks", "instances", "chunks"):
         shutil.rmtree(work / name)
@@ -470,7 +471,7 @@ def conclude(
         raise unwritable(out, error) from error
 
 
-def moved(
+def move_files(
     work: Path, records: list[dict[str, Any]], parts: dict[str, str], classes: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     """Move the files of images to their parts; returns the lines of the manifest."""

@@ -13,7 +13,7 @@ ALIKE = 4  # of 64 bits of their hashes in which near-duplicates may differ
 BANDS = 5  # into which a hash is cut: two that differ in ALIKE bits have one in common
 
 
-def likeness(picture: np.ndarray) -> int:
+def difference_hash(picture: np.ndarray) -> int:
     """64 bits that near-duplicates share: whether brightness falls from each to the next of 9 x 8 parts (dHash)."""
     grey = cv2.resize(
         cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), (9, 8), interpolation=cv2.INTER_AREA
@@ -21,7 +21,9 @@ def likeness(picture: np.ndarray) -> int:
     return int.from_bytes(np.packbits(grey[:, 1:] < grey[:, :-1]).tobytes())
 
 
-def shared_out(records: list[dict[str, Any]], groups: list[list[int]], seed: int) -> dict[str, str]:
+def assign_parts(
+    records: list[dict[str, Any]], groups: list[list[int]], seed: int
+) -> dict[str, str]:
     """The part of every image by its name, at random; images of one of the groups, near-duplicates, go to the same part."""
     wanted = {part: share * len(records) for part, share in PARTS.items()}
     parts = {}
@@ -32,7 +34,7 @@ def shared_out(records: list[dict[str, Any]], groups: list[list[int]], seed: int
     return parts
 
 
-def alike(hashes: list[int]) -> Iterator[list[int]]:
+def near_duplicate_groups(hashes: list[int]) -> Iterator[list[int]]:
     """Groups of images whose hashes differ in few bits, directly or by way of others, in the order of their first members."""
     values, which = np.unique(np.array(hashes, np.uint64), return_inverse=True)
     leader = list(range(len(values)))

@@ -8,7 +8,7 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 from hvd.baselines import objects as baseline
-from hvd.data.scenes import CLASSES, generated
+from hvd.data.scenes import CLASSES, sample_scene
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.objects.types import Picture
 
@@ -55,7 +55,7 @@ def test_a_forest_learns_what_colour_tells():
 
 
 def test_the_forest_is_chosen_by_the_classes_asked_for():
-    image, _, _ = generated(0, 0)
+    image, _, _ = sample_scene(0, 0)
     assert baseline.Texture().predict(Picture(image, CLASSES)).classes == CLASSES
     assert "road" in baseline.Texture().predict(Picture(image)).classes
     with pytest.raises(ToolkitError, match="unicorn"):
@@ -63,7 +63,7 @@ def test_the_forest_is_chosen_by_the_classes_asked_for():
 
 
 def test_parts_of_a_large_picture_leave_no_trace(monkeypatch):
-    image = np.hstack([generated(0, k)[0] for k in range(2)])
+    image = np.hstack([sample_scene(0, k)[0] for k in range(2)])
     whole = baseline.Texture().predict(Picture(image, CLASSES)).mask
     monkeypatch.setattr(baseline, "TILE", 96)
     parts = baseline.Texture().predict(Picture(image, CLASSES)).mask
@@ -71,7 +71,7 @@ def test_parts_of_a_large_picture_leave_no_trace(monkeypatch):
 
 
 def test_the_floor_is_the_class_that_is_seen_most():
-    image, _, _ = generated(0, 0)
+    image, _, _ = sample_scene(0, 0)
     answer = baseline.MostFrequent().predict(Picture(image))
     assert len(set(answer.mask.ravel())) == 1 and answer.classes[answer.mask[0, 0]] in (
         "road",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from hvd.data.fragments import augmented, heap, heaps, samples
+from hvd.data.fragments import augment, heap, heaps, samples
 from hvd.data.photographs import BUNDLED, builtin
 from hvd.data.photographs import photographs as photographs_at
 from hvd.toolkit.core import ToolkitError
@@ -73,7 +73,7 @@ def test_a_method_is_told_what_known_says(photographs):
 
 
 def test_the_augmentation_of_a_photograph_keeps_its_shape_and_changes_it(photographs):
-    changed = augmented(photographs[0], np.random.default_rng(0))
+    changed = augment(photographs[0], np.random.default_rng(0))
     assert changed.shape == (64, 64, 3) and changed.dtype == np.uint8
     assert not np.array_equal(changed, photographs[0])
 

@@ -5,22 +5,31 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from hvd.data.grains import changed, generated, photographed, polycrystal, samples, tessellation
+from hvd.data.grains import (
+    change_image,
+    photograph,
+    polycrystal,
+    polycrystal_samples,
+    samples,
+    tessellation,
+)
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.grains.boundaries import lines
 from hvd.toolkit.tasks.grains.options import Conditions
 
 
 def test_a_sample_depends_on_its_seed_and_number_alone():
-    first, again = list(generated(3, 5, 96)), list(generated(2, 5, 96))
+    first, again = list(polycrystal_samples(3, 5, 96)), list(polycrystal_samples(2, 5, 96))
     for a, b in zip(first, again, strict=False):
         np.testing.assert_array_equal(a.inputs.image, b.inputs.image)
         np.testing.assert_array_equal(a.target.labels, b.target.labels)
-    assert not np.array_equal(first[0].inputs.image, next(generated(1, 6, 96)).inputs.image)
+    assert not np.array_equal(
+        first[0].inputs.image, next(polycrystal_samples(1, 6, 96)).inputs.image
+    )
 
 
 def test_every_grain_is_one_piece_and_the_drawing_follows_the_boundaries():
-    for sample in generated(6, 0, 128):
+    for sample in polycrystal_samples(6, 0, 128):
         labels = sample.target.labels
         assert labels.min() == 1 and sample.inputs.image.dtype == np.uint8
         for k in range(1, labels.max() + 1):
@@ -48,7 +57,7 @@ def test_etched_lines_are_where_the_boundaries_are():
 
 def test_light_changes_without_strength_change_nothing_but_clipping():
     image = np.random.default_rng(0).uniform(0.1, 0.9, (64, 64)).astype(np.float32)
-    np.testing.assert_allclose(photographed(image, np.random.default_rng(3), 0.0), image, atol=0.05)
+    np.testing.assert_allclose(photograph(image, np.random.default_rng(3), 0.0), image, atol=0.05)
 
 
 @pytest.fixture
@@ -56,7 +65,7 @@ def folder(tmp_path):
     """Two labelled micrographs."""
     for part in ("images", "boundaries"):
         (tmp_path / part).mkdir()
-    for k, sample in enumerate(generated(2, 1, 96)):
+    for k, sample in enumerate(polycrystal_samples(2, 1, 96)):
         cv2.imwrite(str(tmp_path / "images" / f"m{k}.tif"), sample.inputs.image)
         cv2.imwrite(
             str(tmp_path / "boundaries" / f"m{k}.png"), sample.target.mask.astype(np.uint8) * 255
@@ -96,20 +105,22 @@ def test_a_drawing_of_another_size_is_refused(folder):
 def test_conditions_change_light_as_they_say():
     image = np.random.default_rng(0).integers(40, 120, (64, 80)).astype(np.uint8)
     rng = np.random.default_rng(0)
-    np.testing.assert_array_equal(changed(image, Conditions(), rng), image)
-    np.testing.assert_allclose(changed(image, Conditions(brightness=2), rng), 2.0 * image, atol=1)
-    assert changed(image, Conditions(contrast=0.5), rng).std() == pytest.approx(
+    np.testing.assert_array_equal(change_image(image, Conditions(), rng), image)
+    np.testing.assert_allclose(
+        change_image(image, Conditions(brightness=2), rng), 2.0 * image, atol=1
+    )
+    assert change_image(image, Conditions(contrast=0.5), rng).std() == pytest.approx(
         image.std() / 2, rel=0.05
     )
     np.testing.assert_allclose(
-        changed(image, Conditions(gamma=2), rng) / 255, (image / 255) ** 2, atol=0.003
+        change_image(image, Conditions(gamma=2), rng) / 255, (image / 255) ** 2, atol=0.003
     )
-    ramp = changed(image, Conditions(gradient=0.5), rng)
+    ramp = change_image(image, Conditions(gradient=0.5), rng)
     assert ramp[:, -1].mean() / ramp[:, 0].mean() == pytest.approx(3, rel=0.2)
-    assert changed(image, Conditions(blur=2), rng).std() < image.std() / 2
-    noisy = changed(image, Conditions(noise=10), rng).astype(float) - image
+    assert change_image(image, Conditions(blur=2), rng).std() < image.std() / 2
+    noisy = change_image(image, Conditions(noise=10), rng).astype(float) - image
     assert noisy.std() == pytest.approx(10, rel=0.05)
-    wide = changed(image.astype(np.uint16) * 257, Conditions(brightness=0.5), rng)
+    wide = change_image(image.astype(np.uint16) * 257, Conditions(brightness=0.5), rng)
     assert wide.dtype == np.uint16 and wide.mean() == pytest.approx(
         image.mean() * 257 / 2, rel=0.01
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hvd.data.grains import generated
+from hvd.data.grains import polycrystal_samples
 from hvd.deep.grains import Network
 from hvd.toolkit.tasks.grains import boundaries
 from hvd.toolkit.tasks.grains.boundaries import lines, partition
@@ -14,7 +14,7 @@ from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 @pytest.fixture(scope="module")
 def sample():
     """A generated micrograph wider than the tiles below."""
-    return next(generated(1, 21, 640))
+    return next(polycrystal_samples(1, 21, 640))
 
 
 def test_tiles_leave_no_trace(sample, monkeypatch):
@@ -43,7 +43,7 @@ def test_cropping_moves_no_boundary_that_is_not_at_the_cut(sample, rows, columns
 )
 def test_light_and_contrast_change_the_answer_little(light):
     gains = []
-    for sample in generated(4, 33, 256):
+    for sample in polycrystal_samples(4, 33, 256):
         changed = Micrograph(np.rint(light(sample.inputs.image.astype(float))).astype(np.uint8))
         plain, other = (Network().predict(inputs) for inputs in (sample.inputs, changed))
         gains.append(boundary_iou(sample.target, plain) - boundary_iou(sample.target, other))
@@ -51,6 +51,6 @@ def test_light_and_contrast_change_the_answer_little(light):
 
 
 def test_the_network_finds_most_boundaries_of_generated_micrographs():
-    answers = [(s.target, Network().predict(s.inputs)) for s in generated(8, 5, 256)]
+    answers = [(s.target, Network().predict(s.inputs)) for s in polycrystal_samples(8, 5, 256)]
     assert np.mean([boundary_f1(t, a) for t, a in answers]) > 0.8
     assert np.median([diameter_error(t, a) for t, a in answers]) < 0.15

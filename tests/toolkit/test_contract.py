@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hvd.data.scenes import CLASSES, generated
+from hvd.data.scenes import CLASSES, sample_scene
 from hvd.toolkit import registry
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.fragments.types import Heap
@@ -284,7 +284,7 @@ def test_an_even_scan_is_filled_with_its_tone(name, tone):
 @pytest.mark.parametrize("classes", [CLASSES, None])
 @pytest.mark.parametrize("name", OBJECTS)
 def test_an_answer_is_a_class_for_every_pixel_the_same_twice(name, classes):
-    image = generated(3, 0)[0]
+    image = sample_scene(3, 0)[0]
     method, before = registry.method("objects", name), image.copy()
     first, second = (method.predict(Picture(image, classes)) for _ in range(2))
     assert first.mask.shape == image.shape[:2] and first.mask.dtype == np.uint8

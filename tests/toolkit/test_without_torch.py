@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-from hvd.data.scenes import generated
+from hvd.data.scenes import sample_scene
 from hvd.toolkit.images import write_png
 from hvd.toolkit.tasks.lines.masks import TASK_MASK
 
@@ -30,7 +30,7 @@ def test_predict_and_evaluate_run_with_torch_made_unimportable(
     np.save(tmp_path / "heap.npy", heap_sample.inputs.fragments)
     write_png(tmp_path / "micrograph.png", micrograph_sample.inputs.image)
     np.save(tmp_path / "scans.npy", np.where(TASK_MASK, np.nan, heads))
-    write_png(tmp_path / "picture.png", generated(3, 0)[0])
+    write_png(tmp_path / "picture.png", sample_scene(3, 0)[0])
     out = tmp_path / "out"
     commands = (
         ["predict", "fragments", tmp_path / "heap.npy", "--out", out, "--images", "5"],

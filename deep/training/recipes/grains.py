@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hvd.data.fields import smooth_noise
-from hvd.data.grains import generated, labelled, photographed, polycrystal
+from hvd.data.grains import folder_samples, photograph, polycrystal, polycrystal_samples
 from hvd.deep.training.models.grains import GrainNetwork
 from hvd.deep.training.recipe import Export, Recipe
 from hvd.toolkit.core import Sample
@@ -44,7 +44,7 @@ class Examples:
     """Pairs of a micrograph float32 and its boundaries float32, both (H, W) in [0, 1]; real ones at full and half resolution."""
 
     real: list[list[tuple[np.ndarray, np.ndarray]]]
-    generated: list[tuple[np.ndarray, np.ndarray]]
+    polycrystal_samples: list[tuple[np.ndarray, np.ndarray]]
 
 
 def pooled(k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -56,9 +56,9 @@ def pooled(k: int) -> tuple[np.ndarray, np.ndarray]:
 
 def data(folder: Path, part: str) -> Examples | list[Sample]:
     """Examples of the training part, or validation samples: the real one and generated ones."""
-    real = list(labelled(folder / part))
+    real = list(folder_samples(folder / part))
     if part == "val":
-        return real + list(generated(24, seed=2_000_003))
+        return real + list(polycrystal_samples(24, seed=2_000_003))
     pyramids = []
 
     for sample in real:
@@ -140,7 +140,7 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, flo
                 examples.generated[rng.integers(len(examples.generated))], rng
             )
 
-        images.append(photographed(image, rng) if changed else image)
+        images.append(photograph(image, rng) if changed else image)
         masks.append(mask)
 
     weight = LINES_WEIGHT if step >= LINES_FROM else 0.0
@@ -245,7 +245,7 @@ class Graph(nn.Module):
 
 def examples() -> list[dict[str, np.ndarray]]:
     """Generated micrographs of an even and an odd size, the smallest, and a flat one."""
-    first = next(generated(1, 0)).inputs.image.astype(np.float32) / 255
+    first = next(polycrystal_samples(1, 0)).inputs.image.astype(np.float32) / 255
     return [
         {"image": np.ascontiguousarray(a)}
         for a in (first[:200, :264], first[:131, :97], first[:16, :16], 0 * first[:64, :64])

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hvd.data.heads import SIDE, generated, head
+from hvd.data.heads import SIDE, head, sample_head
 from hvd.deep.training.models.lines import LineNetwork
 from hvd.deep.training.recipe import Export, Recipe
 from hvd.toolkit.core import ToolkitError
@@ -48,7 +48,7 @@ class Examples:
     """uint8: slices (n, 64, 64), generated heads (m, 64, 64), and planes (p, H, W) of finer heads, when there are some."""
 
     slices: np.ndarray
-    generated: np.ndarray
+    sample_head: np.ndarray
     planes: np.ndarray | None
 
 
@@ -77,7 +77,7 @@ def data(folder: Path, part: str) -> Examples | np.ndarray:
         )  # they lie on their faces
 
     with multiprocessing.get_context("spawn").Pool(2, start_worker) as workers:
-        made_up = np.stack(workers.map(partial(generated, POOL_SEED), range(POOL), chunksize=100))
+        made_up = np.stack(workers.map(partial(sample_head, POOL_SEED), range(POOL), chunksize=100))
     return Examples(heads(folder / "train.npy"), made_up, planes)
 
 

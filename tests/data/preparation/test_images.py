@@ -275,11 +275,13 @@ def test_what_is_well_seen_shows_in_several_pixels(place, some):
     numbers = np.kron(rng.integers(0, 12, (6, 8)), np.ones((24, 24), int)).astype(np.uint8)
     shown = rng.integers(0, 4, (64, 80)).astype(np.uint8)
     shown_as = (np.arange(12) % 4).tolist()
-    found = prepared_images.well_seen(numbers, shown, shown_as, place)
+    found = prepared_images.is_clearly_visible(numbers, shown, shown_as, place)
     assert len(found) == len(shown_as) and found.any() == some
     for number in np.flatnonzero(found) + 1:
         one = rasters.Painted(Instance("1", "dog"), 0, 0, numbers == number)
-        landed = {*zip(*prepared_images.landed(one, one.pixels, shown.shape, place), strict=True)}
+        landed = {
+            *zip(*prepared_images.pixels_in_mask(one, one.pixels, shown.shape, place), strict=True)
+        }
         assert (
             sum(shown[pixel] == shown_as[number - 1] for pixel in landed) >= prepared_images.SMALL
         )

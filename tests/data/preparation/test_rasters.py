@@ -19,7 +19,7 @@ def outlined(*outlines, **changes):
 
 def whole(instance, boxes=False, shape=SHAPE):
     """The pixels of an instance in its image, and its remarks as (action, reason)."""
-    found, remarks = rasters.painted(instance, shape, boxes)
+    found, remarks = rasters.paint_instance(instance, shape, boxes)
     mask = np.zeros(shape, bool)
     if found:
         mask[found.where] = found.pixels
@@ -156,7 +156,7 @@ def test_runs_of_a_part_lie_where_it_says_and_are_cut_at_the_frame():
 
 def painted(rectangle, category, **changes):
     left, top, right, bottom = rectangle
-    return rasters.painted(
+    return rasters.paint_instance(
         Instance(
             "1",
             category,
@@ -191,10 +191,10 @@ def test_a_vote_gives_each_pixel_what_covers_most_of_it():
     labels = np.zeros((8, 8), np.uint8)
     labels[:, :3] = 5
     labels[0, :] = IGNORE
-    np.testing.assert_array_equal(rasters.voted(labels, (2, 2)), [[5, 0], [5, 0]])
-    np.testing.assert_array_equal(rasters.voted(labels, (8, 8)), labels)
+    np.testing.assert_array_equal(rasters.resize_labels(labels, (2, 2)), [[5, 0], [5, 0]])
+    np.testing.assert_array_equal(rasters.resize_labels(labels, (8, 8)), labels)
     np.testing.assert_array_equal(
-        rasters.voted(np.full((9, 5), 7, np.uint8), (3, 4)), np.full((4, 3), 7)
+        rasters.resize_labels(np.full((9, 5), 7, np.uint8), (3, 4)), np.full((4, 3), 7)
     )
 
 
@@ -204,7 +204,7 @@ def test_a_vote_agrees_with_counting_pixels(size, kind, monkeypatch):
     monkeypatch.setattr(rasters, "MOST_VOTES", 5_000)
     rng = np.random.default_rng(1)
     labels = np.kron(rng.integers(0, 4, (6, 8)), np.ones((8, 8), int)).astype(kind)
-    found = rasters.voted(labels, size)
+    found = rasters.resize_labels(labels, size)
     fine = np.repeat(
         np.repeat(labels, size[1], 0), size[0], 1
     )  # every pixel of the answer covers H x W of these

@@ -63,7 +63,11 @@ def test_every_instance_is_kept_or_accounted_for(annotations, tmp_path):
 @pytest.mark.parametrize("folder", OTHERS, ids=lambda path: path.name)
 def test_what_cannot_be_prepared_is_refused_and_leaves_nothing(folder, tmp_path):
     with pytest.raises(ToolkitError) as refusal:
-        list(prepare_data_set(PrepareOptions(folder, folder, boxes=True), tmp_path / "out", 1, None, False))
+        list(
+            prepare_data_set(
+                PrepareOptions(folder, folder, boxes=True), tmp_path / "out", 1, None, False
+            )
+        )
     assert refusal.value.status == 5 and refusal.value.remedy and not (tmp_path / "out").exists()
 
 
@@ -74,7 +78,7 @@ def test_masks_of_coco_are_those_of_pycocotools():
     compared = 0
     for image in read(file).images:
         for instance in image.instances:
-            painted, _ = rasters.painted(instance, image.size[::-1], False)
+            painted, _ = rasters.paint_instance(instance, image.size[::-1], False)
             mask = np.zeros(image.size[::-1], bool)
             mask[painted.where] = painted.pixels
             wanted = theirs.annToMask(theirs.anns[int(instance.id)]).astype(bool)

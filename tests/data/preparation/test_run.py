@@ -104,7 +104,7 @@ def test_scenes_are_prepared_to_the_masks_they_were_drawn_with(scene_options, tm
     scene_order = replace(scene_options, priority="order")
     run(scene_order, tmp_path / "ordered")
     for name, mask in masks(tmp_path / "ordered").items():
-        assert (mask == scenes.generated(1, int(name))[1]).mean() > 0.98
+        assert (mask == scenes.sample_scene(1, int(name))[1]).mean() > 0.98
     parts = [len(data_set(tmp_path / "out" / part).pairs) for part in ("train", "val", "test")]
     assert sum(parts) == 40 and parts[0] >= 30 and min(parts) >= 3
     found = data_set(tmp_path / "out/train")
@@ -318,7 +318,7 @@ def test_hashes_alike_are_found_as_by_comparing_all(tmp_path):
     for k in range(40):
         changed = hashes[k] ^ sum(1 << int(bit) for bit in rng.permutation(64)[: k % 8])
         hashes.append(changed)
-    together = {tuple(group) for group in parts.alike(hashes)}
+    together = {tuple(group) for group in parts.near_duplicate_groups(hashes)}
     leaders = {
         k: {j for j in range(100) if (hashes[k] ^ hashes[j]).bit_count() <= parts.ALIKE}
         for k in range(100)

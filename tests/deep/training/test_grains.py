@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from hvd.data.grains import generated  # noqa: E402
+from hvd.data.grains import polycrystal_samples  # noqa: E402
 from hvd.deep.training.models.grains import GrainNetwork, local_score  # noqa: E402
 from hvd.deep.training.recipes import grains as recipe  # noqa: E402
 
@@ -60,9 +60,9 @@ def test_micrographs_smaller_than_a_crop_can_be_learned_from(examples):
 
 
 def test_light_and_contrast_are_taken_away():
-    image = torch.from_numpy(next(generated(1, 4, 160)).inputs.image.astype(np.float32) / 255)[
-        None, None
-    ]
+    image = torch.from_numpy(
+        next(polycrystal_samples(1, 4, 160)).inputs.image.astype(np.float32) / 255
+    )[None, None]
     plain = local_score(image)
     torch.testing.assert_close(local_score(image * 0.5 + 0.3), plain, atol=0.5, rtol=0)
     assert local_score(torch.full((1, 1, 70, 90), 0.4)).abs().max() < 1e-3
@@ -103,7 +103,7 @@ def test_learning_lowers_the_loss_on_the_same_batch(examples):
 
 
 def test_validation_scores_the_labelled_micrograph_and_the_generated_ones():
-    samples = list(generated(3, 0, 96))
+    samples = list(polycrystal_samples(3, 0, 96))
     scores = recipe.validate(GrainNetwork(), samples)
     assert set(scores) == {*recipe.RECIPE.reported, "score"}
     assert all(np.isfinite(value) for value in scores.values())

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from hvd.data.heads import generated  # noqa: E402
+from hvd.data.heads import sample_head  # noqa: E402
 from hvd.deep.training.models.lines import LineNetwork, prior  # noqa: E402
 from hvd.deep.training.recipes import lines as recipe  # noqa: E402
 from hvd.deep.training.run import recipe as recipe_of  # noqa: E402
@@ -15,7 +15,7 @@ from hvd.toolkit.tasks.lines.masks import TASK_MASK, stripes  # noqa: E402
 
 @pytest.fixture(scope="module")
 def stack():
-    return np.stack([generated(1, k) for k in range(6)])
+    return np.stack([sample_head(1, k) for k in range(6)])
 
 
 def tensors(images, mask):

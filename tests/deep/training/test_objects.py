@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from hvd.data.scenes import CLASSES, generated  # noqa: E402
+from hvd.data.scenes import CLASSES, sample_scene  # noqa: E402
 from hvd.deep.training import run as begin  # noqa: E402
 from hvd.deep.training.export import check_ours, export_task  # noqa: E402
 from hvd.deep.training.loop import train  # noqa: E402
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
             json.dumps({"classes": list(CLASSES), "ignore": 255})
         )
         for k in numbers:
-            image, mask, _ = generated(0, k)
+            image, mask, _ = sample_scene(0, k)
             cv2.imwrite(str(whole / part / f"images/{k}.png"), image[..., ::-1])
             cv2.imwrite(str(whole / part / f"masks/{k}.png"), mask)
     return whole
@@ -70,14 +70,14 @@ def test_half_of_the_batches_show_everything_at_half_its_size(folder):
     examples = recipe.data(folder, "train")
     sides = [recipe.batch(examples, step, 0)[1].shape[1:] for step in range(12)]
     assert set(sides) == {(128, 128), (64, 64)}
-    image, mask, _ = generated(0, 0)
+    image, mask, _ = sample_scene(0, 0)
     small, labels = recipe.halved(image, mask)
     assert np.abs(small - image.reshape(64, 2, 64, 2, 3).mean((1, 3))).max() <= 0.5
     assert (labels == mask[1::2, 1::2]).all()
 
 
 def test_some_pictures_are_shown_as_they_will_be_met(folder):
-    image, mask, _ = generated(0, 0)
+    image, mask, _ = sample_scene(0, 0)
     rng = np.random.default_rng(0)
     frames = [recipe.framed(image, mask, mask.shape, rng) for _ in range(60)]
     kept = [
@@ -115,7 +115,7 @@ def test_a_mask_of_0_and_255_for_0_and_1_stops_the_run_before_it_begins(folder, 
         (tmp_path / part / "classes.json").write_text(
             json.dumps({"classes": ["background", "thing"]})
         )
-    image, mask, _ = generated(0, 0)
+    image, mask, _ = sample_scene(0, 0)
     cv2.imwrite(str(tmp_path / "train/images/a.png"), image)
     cv2.imwrite(str(tmp_path / "train/masks/a.png"), np.where(mask > 0, 128, 0).astype(np.uint8))
     with pytest.raises(ToolkitError, match=r"a\.png holds 128") as refusal:
@@ -188,9 +188,11 @@ def test_validation_gives_the_scores_of_the_task(folder):
     class Oracle(torch.nn.Module):
         def forward(self, images):
             masks = [
-                generated(0, k)[1]
+                sample_scene(0, k)[1]
                 for k in range(16, 20)
-                if (generated(0, k)[0] == (images[0].permute(1, 2, 0) * 255).round().numpy()).all()
+                if (
+                    sample_scene(0, k)[0] == (images[0].permute(1, 2, 0) * 255).round().numpy()
+                ).all()
             ]
             return (
                 torch.nn.functional.one_hot(torch.from_numpy(masks[0]).long(), len(CLASSES))
@@ -250,7 +252,7 @@ def test_two_epochs_are_trained_exported_and_used(folder, tmp_path):
     record = json.loads((tmp_path / "run/run.json").read_text())
     assert record["steps"] == 4 and record["arguments"] == {"classes": list(CLASSES)}
     path = export_task("objects", tmp_path / "run", tmp_path / "own")
-    answer = registry.method("objects", "deep", str(path)).predict(Picture(generated(0, 0)[0]))
+    answer = registry.method("objects", "deep", str(path)).predict(Picture(sample_scene(0, 0)[0]))
     assert answer.classes == CLASSES and answer.mask.shape == (128, 128)
     index = json.loads((tmp_path / "own/index.json").read_text())
     assert index["objects.onnx"]["task"] == "objects" and index["objects.onnx"]["classes"] == list(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hvd.baselines.trivial import AllBoundary, NoBoundary
-from hvd.data.grains import generated
+from hvd.data.grains import polycrystal_samples
 from hvd.toolkit.tasks.grains.boundaries import pen_strokes
 from hvd.toolkit.tasks.grains.metrics import (
     METRICS,
@@ -25,7 +25,7 @@ def target(micrograph_sample):
 
 @pytest.mark.parametrize("name", METRIC)
 def test_a_perfect_answer_scores_exactly_perfect(name):
-    for sample in generated(3, 2, 96):
+    for sample in polycrystal_samples(3, 2, 96):
         assert METRIC[name].score(sample.target, sample.target) == METRIC[name].perfect
         by_hand = drawing(sample.target.mask, None)
         assert METRIC[name].score(by_hand, by_hand) == METRIC[name].perfect
