@@ -1,7 +1,8 @@
-"""One image of a data set: read, turned and shrunk with its mask, and an account of what became of each of its instances."""
+"""Prepare one image: read it, bring it and its mask to the size, and account for every instance."""
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from hvd.data.preparation import rasters
 from hvd.data.preparation.instances import Annotated, Instance, Problem
 from hvd.data.preparation.options import PrepareOptions
+from hvd.data.preparation.rasters import Painted
 from hvd.data.preparation.split import difference_hash
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import decode, read_bytes, read_header
@@ -19,15 +21,17 @@ from hvd.toolkit.tasks.objects.types import IGNORE
 from hvd.toolkit.tiff import is_tiff
 
 MOST_INSTANCES = 65535  # in a mask of 16 bits
-QUALITY = 95  # of JPEG, colours at full resolution
+QUALITY = 95  # of JPEG, with colours at full resolution
 SURROUND = 104, 116, 124  # BGR, around a picture in a letterbox: the mean of photographs
-SMALL = 8  # pixels of a mask: an object that covers fewer may show in one alone
+SMALL = 8  # pixels of a mask: an object that covers more shows in several of them
 OUTSIDE = "it lies outside of what is cut from the image"
+
+Remark = Callable[..., None]  # called as remark(action, reason, instance)
 
 
 @dataclass(frozen=True)
 class Item:
-    """An image to prepare: its annotations, its file relative to the images' folder, and its name in the data set."""
+    """An image to prepare: its annotations, its file relative to the images' folder, its new name."""
 
     annotated: Annotated
     source: str
@@ -36,11 +40,42 @@ class Item:
 
 @dataclass(frozen=True)
 class Plan:
-    """What every chunk is prepared by."""
+    """How all images are prepared: the options, the index of each category, the number of classes."""
 
     options: PrepareOptions
     indices: dict[str, int]
     count: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an image lies in the picture that is written.
+
+    Pixel (x, y) of the image comes to lie at x * across + x_offset, y * down + y_offset.
+    """
+
+    across: float
+    down: float
+    x_offset: float
+    y_offset: float
+
+
+@dataclass(frozen=True)
+class Written:
+    """A picture with its masks, at the size that is written.
+
+    Attributes
+    ----------
+    picture : BGR uint8 (H, W, 3).
+    mask : uint8 (H, W), class indices.
+    instances : (H, W), the numbers of instances from 1; None unless they are written.
+    place : where the image lies in the picture.
+    """
+
+    picture: np.ndarray
+    mask: np.ndarray
+    instances: np.ndarray | None
+    place: Place
 
 
 def image_sha256(path: Path) -> str | None:
@@ -52,16 +87,15 @@ def image_sha256(path: Path) -> str | None:
 
 
 def prepare_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """What the manifest and the report say of an image, and its files by their names; none when it is skipped."""
-    options = plan.options
+    """Prepare one image; returns its record, and its files by name, none when it is skipped."""
     annotated = item.annotated
     remarks: list[Problem] = []
 
-    def remark(action: str, reason: str, one: Instance | None = None) -> None:
-        which = (
-            (one.file or annotated.file, one.id, one.category) if one else (annotated.file, "", "")
-        )
-        remarks.append(Problem(which[0], action, reason, item.source, *which[1:]))
+    def remark(action: str, reason: str, instance: Instance | None = None) -> None:
+        subject = annotated.file, "", ""
+        if instance:
+            subject = instance.file or annotated.file, instance.id, instance.category
+        remarks.append(Problem(subject[0], action, reason, item.source, *subject[1:]))
 
     record = {
         "name": item.name,
@@ -69,309 +103,397 @@ def prepare_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, byt
         "annotations": annotated.file,
         "status": "ok",
     }
-
     try:
-        image, shape, sha256 = read_oriented(options, item, remark)
+        image, shape, sha256 = read_oriented(plan.options, item, remark)
     except ToolkitError as error:
         remark("skipped", error.reason)
         for instance in annotated.instances:
             remark("dropped", "its image was skipped", instance)
         return record | {
             "status": "skipped",
-            "sha256": image_sha256(options.images / item.source),
+            "sha256": image_sha256(plan.options.images / item.source),
             "remarks": [asdict(one) for one in remarks],
             "kept": [],
         }, {}
 
-    found = []
+    painted = paint_instances(plan, annotated, shape, remark)
+    labels, numbers, order = rasters.label_map(painted, shape, plan.indices, plan.options.priority)
+    for one in painted:
+        if one.instance.crowd and not (labels[one.where][one.pixels] == IGNORE).any():
+            remark("noted", "a crowd that lies entirely under others", one.instance)
+
+    written = fit_to_size(image, labels, numbers, plan.options)
+    outside = account_for_instances(plan, order, numbers, written, remark)
+    mask = final_mask(plan, order, written)
+    counts = rasters.pixels_of_values(mask)
+    check_prepared(written.picture, mask, counts, plan)
+
+    kept = []
+    for one in painted:
+        if id(one) not in outside:
+            instance = one.instance
+            kept.append((instance.file or annotated.file, instance.id, instance.category))
+
+    covered = sum(np.count_nonzero(one.pixels) for one in painted)
+    record |= {
+        "sha256": sha256,
+        "size": list(shape[::-1]),
+        "pixels": {int(value): int(counts[value]) for value in np.flatnonzero(counts)},
+        "hash": f"{difference_hash(image):016x}",
+        "overlap": int(covered - np.count_nonzero(labels)),
+        "kept": kept,
+        "remarks": [asdict(one) for one in remarks],
+    }
+    return record, encoded_files(item.name, written, mask)
+
+
+def paint_instances(
+    plan: Plan, annotated: Annotated, shape: tuple[int, int], remark: Remark
+) -> list[Painted]:
+    """The pixels of all instances whose category is chosen, in an image (height, width)."""
+    painted = []
     for instance in annotated.instances:
         if instance.category not in plan.indices:
             remark("dropped", "its class is not taken", instance)
             continue
-        one, told = rasters.paint_instance(instance, shape, options.boxes)
-        for r in told:
-            remark(r.action, r.reason, instance)
+        one, remarks = rasters.paint_instance(instance, shape, plan.options.boxes)
+        for entry in remarks:
+            remark(entry.action, entry.reason, instance)
         if one:
-            found.append(one)
+            painted.append(one)
+    return painted
 
-    labels, numbers, order = rasters.label_map(found, shape, plan.indices, options.priority)
-    for one in found:
-        if one.instance.crowd and not (labels[one.where][one.pixels] == IGNORE).any():
-            remark("noted", "a crowd that lies wholly under others", one.instance)
 
-    picture, mask, instances, place = fit_to_size(image, labels, numbers, options)
-    if instances is not None and len(order) > MOST_INSTANCES:
-        remark(
-            "noted",
-            f"it has {len(order)} instances: those beyond {MOST_INSTANCES} are not told apart",
-        )
+def account_for_instances(
+    plan: Plan, order: list[Painted], numbers: np.ndarray, written: Written, remark: Remark
+) -> set[int]:
+    """Make sure that every instance shows in the mask, or remark why it does not.
 
-    indices = [plan.indices[one.instance.category] for one in order]
-    shown, shown_as = (
-        (mask, indices) if instances is None else (instances, list(range(1, len(order) + 1)))
-    )
-    given = only_pixels(order, numbers, shown, shown_as, place)
+    Small objects that would vanish get a pixel of the mask, which changes it. Returns the Python
+    ids of the instances that lie outside of the picture.
+    """
+    if written.instances is not None and len(order) > MOST_INSTANCES:
+        reason = f"it has {len(order)} instances: those beyond {MOST_INSTANCES} share one number"
+        remark("noted", reason)
+
+    # In a mask of instances, number k stands for the k-th; in a mask of classes, its class.
+    if written.instances is None:
+        mask = written.mask
+        values = [plan.indices[one.instance.category] for one in order]
+    else:
+        mask = written.instances
+        values = list(range(1, len(order) + 1))
+
+    occupied = only_pixels(order, numbers, mask, values, written.place)
+    is_visible = is_clearly_visible(numbers, mask, values, written.place)
     outside = set()
-    clear = is_clearly_visible(numbers, shown, shown_as, place)
 
     for k, one in enumerate(order):
-        if clear[k]:
+        if is_visible[k]:
             continue
         visible = numbers[one.where] == k + 1
-        told = "it lies wholly under others"
-        if visible.any():
-            told = ensure_visible(one, visible, shown, shown_as[k], place, given)
-        if told == OUTSIDE:
+        if not visible.any():
+            remark("noted", "it lies entirely under others", one.instance)
+            continue
+
+        note = ensure_visible(one, visible, mask, values[k], written.place, occupied)
+        if note == OUTSIDE:
             outside.add(id(one))
-            remark("dropped", told, one.instance)
-        elif told:
-            remark("noted", told, one.instance)
+            remark("dropped", note, one.instance)
+        elif note:
+            remark("noted", note, one.instance)
 
-    if (
-        instances is not None
-    ):  # of objects that share a pixel each may have less of it than what lies around, and together more
-        mask = np.where(
-            instances > 0,
-            np.array([0, *indices], np.uint8)[instances],
-            np.where(mask == IGNORE, mask, 0),
-        )
+    return outside
 
-    counts = rasters.pixels_of_values(mask)
-    check_prepared(picture, mask, counts, plan)
+
+def final_mask(plan: Plan, order: list[Painted], written: Written) -> np.ndarray:
+    """The mask of classes, uint8 (H, W); it agrees with the mask of instances when there is one.
+
+    Instances of a class that share a pixel may each cover less of it than their surroundings, but
+    more together: resizing classes and instances apart would make them differ.
+    """
+    if written.instances is None:
+        return written.mask
+
+    classes = [0, *(plan.indices[one.instance.category] for one in order)]
+    of_instances = np.array(classes, np.uint8)[written.instances]
+    elsewhere = np.where(written.mask == IGNORE, written.mask, 0)
+    return np.where(written.instances > 0, of_instances, elsewhere)
+
+
+def encoded_files(name: str, written: Written, mask: np.ndarray) -> dict[str, bytes]:
+    """The files of an image by their names."""
     files = {
-        f"images/{item.name}.jpg": encode(".jpg", picture),
-        f"masks/{item.name}.png": encode(".png", mask),
+        f"images/{name}.jpg": encode(".jpg", written.picture),
+        f"masks/{name}.png": encode(".png", mask),
     }
+    if written.instances is not None:
+        numbers = np.minimum(written.instances.astype(int), MOST_INSTANCES).astype(np.uint16)
+        files[f"instances/{name}.png"] = encode(".png", numbers)
+    return files
 
-    if options.mode == "instances":
-        files[f"instances/{item.name}.png"] = encode(
-            ".png", np.minimum(instances.astype(int), MOST_INSTANCES).astype(np.uint16)
-        )
 
-    pixels = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
-    told = {
-        "sha256": sha256,
-        "size": list(shape[::-1]),
-        "pixels": pixels,
-        "hash": f"{difference_hash(image):016x}",
-    }
-    told["overlap"] = int(
-        sum(np.count_nonzero(one.pixels) for one in found) - np.count_nonzero(labels)
-    )
-    kept = [
-        (one.instance.file or annotated.file, one.instance.id, one.instance.category)
-        for one in found
-        if id(one) not in outside
-    ]
-
-    return record | told | {"kept": kept, "remarks": [asdict(one) for one in remarks]}, files
+# --- reading
 
 
 def read_oriented(
-    options: PrepareOptions, item: Item, remark: Any
+    options: PrepareOptions, item: Item, remark: Remark
 ) -> tuple[np.ndarray, tuple[int, int], str]:
-    """An image BGR, at least as large as what is written of it needs, its height and width as the annotations mean them, and the
-    SHA-256 of its file.
+    """Read an image in the orientation that its annotations mean.
 
-    Annotations that tell the size of the file's own pixels mean these, as COCO's do; those that tell the size of the image as its
-    EXIF orientation shows it, or no size, mean that one; any other size is refused.
+    Annotations with the size of the stored pixels mean these, as COCO's do. Annotations with the
+    size of the image as its EXIF orientation shows it, or without a size, mean that one.
+
+    Returns
+    -------
+    The image BGR, at least as large as needed; its full height and width; SHA-256 of its file.
+
+    Raises
+    ------
+    ToolkitError
+        When it cannot be read, or its annotations have another size.
     """
     data = read_bytes(options.images / item.source)
     header = read_header(data, "it", options.max_pixels)
-    stored = header.width, header.height
-    turn = header.orientation
-    if turn is None:
-        turn = 1
+    orientation = header.orientation
+    if orientation is None:
+        orientation = 1
         remark("noted", "its EXIF data are damaged: taken as upright")
-
-    if is_tiff(data) and turn != 1:
+    if is_tiff(data) and orientation != 1:
         raise ToolkitError("it is a TIFF that is to be shown turned", "")
-    told = item.annotated.size
-    shown = stored[::-1] if turn in (5, 6, 7, 8) else stored
 
-    if told not in (None, stored, shown):
-        raise ToolkitError(
-            f"it is {stored[0]} x {stored[1]}, its annotations are for {told[0]} x {told[1]}", ""
-        )
+    stored = header.width, header.height
+    shown = stored[::-1] if orientation in (5, 6, 7, 8) else stored
+    annotated = item.annotated.size
+    if annotated not in (None, stored, shown):
+        sizes = f"its annotations are for {annotated[0]} x {annotated[1]}"
+        raise ToolkitError(f"it is {stored[0]} x {stored[1]}, {sizes}", "")
 
-    upright = turn != 1 and told != stored
-    if turn != 1:
-        why = (
-            "as the annotations' size tells"
-            if told and stored != shown
-            else "though the size tells nothing of it"
-        )
-        remark(
-            "noted", f"EXIF orientation {turn}: {'applied' if upright else 'not applied'}, {why}"
-        )
+    is_applied = orientation != 1 and annotated != stored
+    if orientation != 1:
+        done = "applied" if is_applied else "not applied"
+        why = "though the size does not show it"
+        if annotated and stored != shown:
+            why = "as the annotations' size shows"
+        remark("noted", f"EXIF orientation {orientation}: {done}, {why}")
 
-    size = shown if upright else stored
+    size = shown if is_applied else stored
     scale = decoding_scale(size, options)
-    image = decode(data, "it", max_pixels=options.max_pixels, shrink=scale, upright=upright)
+    image = decode(data, "it", max_pixels=options.max_pixels, shrink=scale, upright=is_applied)
+    check_decoded_size(image, size, scale)
     image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-
-    if (
-        max(abs(scale * got - side) for got, side in zip(image.shape, size[::-1], strict=False))
-        >= scale
-    ):
-        raise ToolkitError(
-            f"it was read as {image.shape[1]} x {image.shape[0]}, not {size[0]} x {size[1]}", ""
-        )
-
     return image, size[::-1], hashlib.sha256(data).hexdigest()
 
 
+def check_decoded_size(image: np.ndarray, size: tuple[int, int], scale: int) -> None:
+    """Raise ToolkitError unless a decoder returned the size (width, height), shrunk by `scale`."""
+    height, width = image.shape[:2]
+    difference = max(abs(scale * width - size[0]), abs(scale * height - size[1]))
+    if difference >= scale:
+        raise ToolkitError(f"it was read as {width} x {height}, not {size[0]} x {size[1]}", "")
+
+
 def decoding_scale(size: tuple[int, int], options: PrepareOptions) -> int:
-    """How much smaller an image may be decoded, and still be shrunk further."""
+    """How much smaller an image (width, height) may be decoded, and still be shrunk further."""
     ratios = [have / want for have, want in zip(size, options.size, strict=True)]
     least = max(ratios) if options.fit == "letterbox" else min(ratios)
-    return 4 if least >= 4 else 2 if least >= 2 else 1
+    if least >= 4:
+        return 4
+    return 2 if least >= 2 else 1
+
+
+# --- resizing
 
 
 def fit_to_size(
     image: np.ndarray, labels: np.ndarray, numbers: np.ndarray, options: PrepareOptions
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple]:
-    """Picture, classes and instances at the size that is written, and where the image came to lie: scales, offsets of x and y."""
+) -> Written:
+    """Bring an image and its masks, (H, W) each, to the size that is written."""
     width, height = options.size
-    rows, columns = labels.shape
-    left = top = 0
+    left = 0
+    top = 0
     if options.fit == "crop":
-        scale = max(width / columns, height / rows)
-        wide = max(1, min(columns, round(width / scale)))
-        high = max(1, min(rows, round(height / scale)))
-        left = (columns - wide) // 2
-        top = (rows - high) // 2
-        smaller = columns / image.shape[1]  # when it was decoded so
-        first = (int(left / smaller), int(top / smaller))
-        last = (round((left + wide) / smaller), round((top + high) / smaller))
-        image = image[first[1] : max(last[1], first[1] + 1), first[0] : max(last[0], first[0] + 1)]
-        labels, numbers = (part[top : top + high, left : left + wide] for part in (labels, numbers))
-        rows = high
-        columns = wide
+        image, labels, numbers, left, top = crop_centre(image, labels, numbers, options)
+    rows, columns = labels.shape
 
     size = width, height
     if options.fit == "letterbox":
         scale = min(width / columns, height / rows)
         size = max(1, round(columns * scale)), max(1, round(rows * scale))
 
-    shrinks = max(image.shape[1] / size[0], image.shape[0] / size[1])
-    # areas take 3 times as long
-    kind = cv2.INTER_AREA if shrinks >= 2 else cv2.INTER_LINEAR if shrinks > 1 else cv2.INTER_CUBIC
-    picture = cv2.resize(image, size, interpolation=kind)
+    picture = resize_image(image, size)
     mask = rasters.resize_labels(labels, size)
     instances = rasters.resize_labels(numbers, size) if options.mode == "instances" else None
+
+    # The letterbox surrounds the picture with a border.
     x = (width - size[0]) // 2
     y = (height - size[1]) // 2
+    borders = y, height - y - size[1], x, width - x - size[0]
+    picture = cv2.copyMakeBorder(picture, *borders, cv2.BORDER_CONSTANT, value=SURROUND)
+    mask = cv2.copyMakeBorder(mask, *borders, cv2.BORDER_CONSTANT, value=IGNORE)
+    if instances is not None:
+        instances = cv2.copyMakeBorder(instances, *borders, cv2.BORDER_CONSTANT, value=0)
 
-    def placed(array: np.ndarray, around: Any) -> np.ndarray:
-        beyond = y, height - y - size[1], x, width - x - size[0]
-        return cv2.copyMakeBorder(array, *beyond, cv2.BORDER_CONSTANT, value=around)
+    across = size[0] / columns
+    down = size[1] / rows
+    place = Place(across, down, x - left * across, y - top * down)
+    return Written(picture, mask, instances, place)
 
-    scales = size[0] / columns, size[1] / rows
-    place = scales, (x - left * scales[0], y - top * scales[1])
-    return (
-        placed(picture, SURROUND),
-        placed(mask, IGNORE),
-        placed(instances, 0) if instances is not None else None,
-        place,
-    )
+
+def crop_centre(
+    image: np.ndarray, labels: np.ndarray, numbers: np.ndarray, options: PrepareOptions
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
+    """Cut the middle of the aspect ratio that is written; returns its left and top as well."""
+    width, height = options.size
+    rows, columns = labels.shape
+    scale = max(width / columns, height / rows)
+    wide = max(1, min(columns, round(width / scale)))
+    high = max(1, min(rows, round(height / scale)))
+    left = (columns - wide) // 2
+    top = (rows - high) // 2
+
+    # The image may have been decoded at a smaller scale than its masks.
+    smaller = columns / image.shape[1]
+    x = int(left / smaller)
+    y = int(top / smaller)
+    right = max(round((left + wide) / smaller), x + 1)
+    bottom = max(round((top + high) / smaller), y + 1)
+
+    rectangle = np.s_[top : top + high, left : left + wide]
+    return image[y:bottom, x:right], labels[rectangle], numbers[rectangle], left, top
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize an image to (width, height), by the method that suits the factor."""
+    factor = max(image.shape[1] / size[0], image.shape[0] / size[1])
+    if factor >= 2:
+        method = cv2.INTER_AREA  # takes three times as long as the others
+    elif factor > 1:
+        method = cv2.INTER_LINEAR
+    else:
+        method = cv2.INTER_CUBIC
+    return cv2.resize(image, size, interpolation=method)
+
+
+# --- does every instance show in the mask?
+
+
+def is_clearly_visible(
+    numbers: np.ndarray, mask: np.ndarray, values: list[int], place: Place
+) -> np.ndarray:
+    """True (n,) where an instance is so well visible in the mask that it needs no pixel of its own.
+
+    A quick test at every second pixel of the mask: an instance passes when at least SMALL of these
+    pixels show it.
+
+    Parameters
+    ----------
+    numbers : (H, W) of the image, the number of the foremost instance from 1.
+    mask : as it is written, of classes or of instances.
+    values : the value of each instance in the mask.
+    place : where the image lies in it.
+    """
+    row_step = 2 * math.ceil(1 / place.down)
+    column_step = 2 * math.ceil(1 / place.across)
+    lattice = numbers[::row_step, ::column_step]
+
+    # Where the points of the lattice lie in the mask.
+    rows = np.arange(lattice.shape[0]) * row_step
+    columns = np.arange(lattice.shape[1]) * column_step
+    rows = np.floor((rows + 0.5) * place.down + place.y_offset).astype(int)
+    columns = np.floor((columns + 0.5) * place.across + place.x_offset).astype(int)
+    row_inside = (rows >= 0) & (rows < mask.shape[0])
+    column_inside = (columns >= 0) & (columns < mask.shape[1])
+    lattice = lattice[row_inside][:, column_inside]
+    shown = mask[rows[row_inside]][:, columns[column_inside]]
+
+    expected = np.array([-1, *values])  # -1: where there is no instance, nothing is expected
+    visible = lattice[expected.take(lattice) == shown]
+    return np.bincount(visible, minlength=len(expected))[1:] >= SMALL
 
 
 def ensure_visible(
-    one: rasters.Painted,
+    one: Painted,
     visible: np.ndarray,
     mask: np.ndarray,
     value: int,
-    place: tuple,
-    given: set[int],
+    place: Place,
+    occupied: set[int],
 ) -> str:
-    """What is to be noted of how an instance is seen in a mask, of classes or of instances, where its value is this: nothing, when
-    it is; that it lies OUTSIDE; or that it had vanished, and was given the pixel where most of it lies, unless all such pixels were
-    `given` to others."""
+    """Give an instance that vanished a pixel of the mask; returns what to note, or nothing.
+
+    Parameters
+    ----------
+    one : the instance.
+    visible : bool, its pixels in the image that no other instance covers.
+    mask : as it is written; changed when the instance does not show in it.
+    value : of the instance in the mask.
+    place : where the image lies in it.
+    occupied : numbers of pixels that may not be taken; the pixel that is given joins them.
+    """
     rows, columns = pixels_in_mask(one, visible, mask.shape, place)
     if (mask[rows, columns] == value).any():
         return ""
     if not len(rows):
         return OUTSIDE
-    flat, counts = np.unique(rows * mask.shape[1] + columns, return_counts=True)
-    free = np.array([int(pixel) not in given for pixel in flat])
-    if not free.any():
+
+    # The pixel that it covers most, of those that are free.
+    pixels, counts = np.unique(rows * mask.shape[1] + columns, return_counts=True)
+    is_free = np.array([int(pixel) not in occupied for pixel in pixels])
+    if not is_free.any():
         return "so small that others take all of its pixels"
-    pixel = int(flat[free][counts[free].argmax()])
-    given.add(pixel)
+
+    pixel = int(pixels[is_free][counts[is_free].argmax()])
+    occupied.add(pixel)
     row, column = divmod(pixel, mask.shape[1])
     mask[row, column] = value
-
     return "so small that it is kept as one pixel"
 
 
-def is_clearly_visible(
-    numbers: np.ndarray, mask: np.ndarray, shown_as: list[int], place: tuple
-) -> np.ndarray:
-    """Whether each instance shows in a mask, of classes or of instances, as the value that it is `shown_as` in at least SMALL of
-    the pixels of a lattice, so many that none need be given to it."""
-    scales, offsets = place
-    steps = [
-        2 * math.ceil(1 / scale) for scale in scales
-    ]  # on the mask, from one pixel to the next but one
-    lattice = numbers[:: steps[1], :: steps[0]]
-
-    for axis in (0, 1):
-        at = np.floor(
-            (np.arange(lattice.shape[axis]) * steps[1 - axis] + 0.5) * scales[1 - axis]
-            + offsets[1 - axis]
-        ).astype(int)
-        inside = (at >= 0) & (at < mask.shape[axis])
-        lattice = lattice.compress(inside, axis)
-        mask = mask.take(at[inside], axis)
-
-    values = np.array([-1, *shown_as])
-    return np.bincount(lattice[values.take(lattice) == mask], minlength=len(values))[1:] >= SMALL
-
-
 def pixels_in_mask(
-    one: rasters.Painted, visible: np.ndarray, shape: tuple[int, int], place: tuple
+    one: Painted, visible: np.ndarray, shape: tuple[int, int], place: Place
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of a mask (H, W) where the visible pixels of an instance come to lie, those inside."""
-    (across, down), (x, y) = place
+    """Rows and columns in a mask (H, W) of the visible pixels of an instance, those inside."""
     rows, columns = np.nonzero(visible)
-    rows = np.floor((rows + one.top + 0.5) * down + y).astype(int)
-    columns = np.floor((columns + one.left + 0.5) * across + x).astype(int)
+    rows = np.floor((rows + one.top + 0.5) * place.down + place.y_offset).astype(int)
+    columns = np.floor((columns + one.left + 0.5) * place.across + place.x_offset).astype(int)
     inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
     return rows[inside], columns[inside]
 
 
 def only_pixels(
-    order: list[rasters.Painted],
-    numbers: np.ndarray,
-    mask: np.ndarray,
-    shown_as: list[int],
-    place: tuple,
+    order: list[Painted], numbers: np.ndarray, mask: np.ndarray, values: list[int], place: Place
 ) -> set[int]:
-    """The pixels of a mask, of classes or of instances, that are the only ones in which an instance shows, by the value that it is
-    `shown_as`: none may be taken."""
-    (across, down), _ = place
-    found = set()
+    """Numbers of the pixels of a mask that are the only ones to show an instance.
+
+    The arguments are those of `is_clearly_visible`.
+    """
+    result = set()
     for k, one in enumerate(order):
-        if np.count_nonzero(one.pixels) * down * across > SMALL:
+        area = np.count_nonzero(one.pixels) * place.down * place.across
+        if area > SMALL:
             continue
         rows, columns = pixels_in_mask(one, numbers[one.where] == k + 1, mask.shape, place)
-        shown = np.unique((rows * mask.shape[1] + columns)[mask[rows, columns] == shown_as[k]])
+        is_shown = mask[rows, columns] == values[k]
+        shown = np.unique((rows * mask.shape[1] + columns)[is_shown])
         if len(shown) == 1:
-            found.add(int(shown[0]))
+            result.add(int(shown[0]))
 
-    return found
+    return result
+
+
+# --- writing
 
 
 def check_prepared(picture: np.ndarray, mask: np.ndarray, counts: np.ndarray, plan: Plan) -> None:
-    """Fail rather than save what a training could not use: a picture and its mask, of whose values there are so many pixels."""
+    """Raise AssertionError rather than write what a training could not use.
+
+    `counts` are the pixels of each value in the mask.
+    """
     width, height = plan.options.size
-    right = (
-        picture.shape == (height, width, 3)
-        and mask.shape == (height, width)
-        and picture.dtype == mask.dtype == np.uint8
-    )
-    if not right or counts[plan.count : IGNORE].any():
+    is_picture = picture.shape == (height, width, 3) and picture.dtype == np.uint8
+    is_mask = mask.shape == (height, width) and mask.dtype == np.uint8
+    if not is_picture or not is_mask or counts[plan.count : IGNORE].any():
         raise AssertionError(f"{picture.shape} {mask.shape} {np.flatnonzero(counts)}")
 
 

@@ -10,8 +10,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Problem:
-    """What was done about something wrong: `action` is dropped, repaired, clipped, skipped (an image) or noted; the instance's id
-    and its category are empty where none is meant."""
+    """Something wrong, and what was done about it.
+
+    Attributes
+    ----------
+    file : the annotation file.
+    action : dropped, repaired, clipped, skipped (an image) or noted.
+    reason : what is wrong.
+    image, instance, category : empty where none is meant.
+    """
 
     file: str
     action: str
@@ -23,8 +30,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Runs:
-    """A mask as lengths of runs, outside and inside in turn, of a rectangle (height, width) whose corner lies at (top, left);
-    column by column as COCO counts, else row by row."""
+    """A mask as run lengths.
+
+    Attributes
+    ----------
+    counts : lengths of runs, outside and inside in turn; COCO's compressed form as text.
+    shape : (height, width) of the rectangle that they fill.
+    corner : its (top, left) corner in the image; None when it is the entire image.
+    by_columns : column by column, as COCO counts; else row by row.
+    """
 
     counts: tuple[int, ...] | str | bytes
     shape: tuple[int, int]
@@ -34,9 +48,18 @@ class Runs:
 
 @dataclass(frozen=True)
 class Instance:
-    """An annotated object, whatever its format: outlines x, y, x, y ... (n,), which are not checked yet, or runs; a box (x, y,
-    width, height) when there is one. `rank` orders instances of an image from the rearmost to the foremost, as the file does;
-    `file` is named when it is another than that of the image."""
+    """An annotated object.
+
+    Attributes
+    ----------
+    id, category : as the file names them.
+    outlines : polygons x, y, x, y ... (n,), not checked yet.
+    runs : a mask in place of outlines.
+    box : x, y, width, height, when there is one.
+    crowd : whether it stands for many objects.
+    rank : orders the instances of an image from the rearmost to the foremost.
+    file : the annotation file, when it is another than that of the image.
+    """
 
     id: str
     category: str
@@ -50,8 +73,15 @@ class Instance:
 
 @dataclass(frozen=True)
 class Annotated:
-    """An image by its name, relative to the images' folder, with or without suffix; width and height as the file tells them; its
-    instances."""
+    """An annotated image.
+
+    Attributes
+    ----------
+    file : the annotation file.
+    name : of the image, relative to the images' folder, with or without suffix.
+    size : width and height by the annotation file; None when it says nothing.
+    instances : its objects.
+    """
 
     file: str
     name: str
@@ -61,12 +91,36 @@ class Annotated:
 
 @dataclass
 class Annotations:
-    """What annotation files hold: categories in their order, images, what was left out, and instances counted as they were met;
-    `sha256` is of all files that could be read."""
+    """The content of annotation files.
+
+    Attributes
+    ----------
+    formats : names of the formats that were met.
+    categories : in their order, as keys.
+    images : with their instances.
+    problems : what was left out or mended.
+    instance_count : all instances that were met, those left out too.
+    sha256 : of all files that could be read.
+    """
 
     formats: set[str] = field(default_factory=set)
     categories: dict[str, None] = field(default_factory=dict)
     images: list[Annotated] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    met: int = 0
+    instance_count: int = 0
     sha256: str = ""
+
+    def add_problem(
+        self,
+        file: str,
+        action: str,
+        reason: str,
+        image: str = "",
+        instance: Instance | str = "",
+        category: str = "",
+    ) -> None:
+        """Record a problem, of an instance or of the id and category of one."""
+        if isinstance(instance, Instance):
+            category = instance.category
+            instance = instance.id
+        self.problems.append(Problem(file, action, reason, image, instance, category))

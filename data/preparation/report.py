@@ -1,4 +1,4 @@
-"""What a preparation did: the account of it, and a page of it for people, one file with nothing to fetch."""
+"""Report what a preparation did: as JSON, and as one HTML page that loads nothing from elsewhere."""
 
 import base64
 from collections import defaultdict
@@ -16,105 +16,141 @@ from hvd.data.preparation.split import PARTS
 from hvd.toolkit.images import read_image
 from hvd.toolkit.tasks.objects.drawing import class_overlay, palette
 
-# pictures in the gallery, and rows of a table before the rest is left to report.json
-SHOWN = 24
-ROWS = 200
+SHOWN = 24  # pictures in the gallery
+ROWS = 200  # of a table; report.json holds the others
 MENDED = "repaired", "clipped"
-IGNORED = "ignored"  # what pixels of value 255 are called
+IGNORED = "ignored"  # the name of pixels of value 255
+ORDER = ("skipped", "dropped", "repaired", "clipped", "noted")
 
 
 def account_of(
     options: PrepareOptions,
     classes: tuple[str, ...],
-    found: Annotations,
+    annotations: Annotations,
     records: list[dict[str, Any]],
     manifest: list[dict[str, Any]],
-    told: list[dict[str, Any]],
+    problems: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """What the report says: counts, the balance of classes, and everything that was done."""
-    told_of = defaultdict(set)
-    for one in told:
-        told_of[one["action"]].add((one["file"], one["image"], one["instance"]))
-    dropped = sum(one["action"] == "dropped" for one in told)
-    kept = sum(len(record["kept"]) for record in records)
-    balance = {
-        part: {name: {"images": 0, "pixels": 0} for name in (*classes, IGNORED)} for part in PARTS
+    """The content of report.json: counts, the balance of classes, and everything that was done.
+
+    Parameters
+    ----------
+    options, classes, annotations : what the data set was prepared from.
+    records : of all images, those that failed too.
+    manifest : lines of the images that were written.
+    problems : of images and objects, as dictionaries.
+    """
+    # An object may have several problems of one kind, and counts once.
+    subjects = defaultdict(set)
+    for problem in problems:
+        subject = problem["file"], problem["image"], problem["instance"]
+        subjects[problem["action"]].add(subject)
+
+    instances = {
+        "annotated": annotations.instance_count,
+        "kept": sum(len(record["kept"]) for record in records),
+        "dropped": sum(problem["action"] == "dropped" for problem in problems),
     }
+    for action in MENDED:
+        instances[action] = len(subjects[action] - subjects["dropped"])
+
+    overlaps = [record.get("overlap", 0) for record in records]
+    skipped = {image for _, image, _ in subjects["skipped"]} - {""}
+    return {
+        "formats": sorted(annotations.formats),
+        "options": plain_options(options),
+        "classes": list(classes),
+        "images": {
+            "annotated": len(annotations.images),
+            "written": len(manifest),
+            "skipped": len(skipped),
+            "parts": {part: sum(line["part"] == part for line in manifest) for part in PARTS},
+        },
+        "instances": instances,
+        "overlaps": {
+            "images": sum(overlap > 0 for overlap in overlaps),
+            "pixels": sum(overlaps),
+        },
+        "balance": balance_of(manifest, classes),
+        "problems": problems,
+    }
+
+
+def plain_options(options: PrepareOptions) -> dict[str, Any]:
+    """Options as JSON values."""
+    values = {}
+    for name, value in options.as_dict().items():
+        if isinstance(value, tuple):
+            value = list(value)
+        elif isinstance(value, Path):
+            value = str(value)
+        values[name] = value
+    return values
+
+
+def balance_of(manifest: list[dict[str, Any]], classes: tuple[str, ...]) -> dict[str, Any]:
+    """For each part and class, the images that show it and its pixels."""
+    balance = {}
+    for part in PARTS:
+        balance[part] = {name: {"images": 0, "pixels": 0} for name in (*classes, IGNORED)}
 
     for line in manifest:
         for name, pixels in line["pixels"].items():
-            balance[line["part"]][name]["images"] += 1
-            balance[line["part"]][name]["pixels"] += pixels
-
-    return {
-        "formats": sorted(found.formats),
-        "options": {
-            k: list(v) if isinstance(v, tuple) else str(v) if isinstance(v, Path) else v
-            for k, v in options.as_dict().items()
-        },
-        "classes": list(classes),
-        "images": {
-            "annotated": len(found.images),
-            "written": len(manifest),
-            "skipped": len({image for _, image, _ in told_of["skipped"]} - {""}),
-            "parts": {part: sum(line["part"] == part for line in manifest) for part in PARTS},
-        },
-        "instances": {
-            "annotated": found.met,
-            "kept": kept,
-            "dropped": dropped,
-            **{action: len(told_of[action] - told_of["dropped"]) for action in MENDED},
-        },
-        "overlaps": {
-            "images": sum(record.get("overlap", 0) > 0 for record in records),
-            "pixels": sum(record.get("overlap", 0) for record in records),
-        },
-        "balance": balance,
-        "problems": told,
-    }
+            entry = balance[line["part"]][name]
+            entry["images"] += 1
+            entry["pixels"] += pixels
+    return balance
 
 
 def html_page(account: dict[str, Any], folder: Path, manifest: list[dict[str, Any]]) -> str:
     """The report as HTML, with pictures of the data set in `folder` that show its masks."""
     classes = tuple(account["classes"])
+
+    # Problems of one kind stand together, the worst and most frequent first.
     groups = defaultdict(list)
-    for one in account["problems"]:
-        groups[one["action"], kind_of_reason(one["reason"])].append(one)
-    ordered = sorted(
-        groups.items(), key=lambda group: (ORDER.index(group[0][0]), -len(group[1]), group[0])
-    )
-    chosen = np.random.default_rng(account["options"]["seed"]).permutation(len(manifest))[:SHOWN]
-    gallery = [
-        (f"{manifest[k]['part']}: {manifest[k]['source']}", overlay(folder, manifest[k], classes))
-        for k in sorted(chosen)
-    ]
+    for problem in account["problems"]:
+        groups[problem["action"], kind_of_reason(problem["reason"])].append(problem)
+    ordered = sorted(groups.items(), key=lambda g: (ORDER.index(g[0][0]), -len(g[1]), g[0]))
+
+    order = np.random.default_rng(account["options"]["seed"]).permutation(len(manifest))
+    gallery = []
+    for k in sorted(order[:SHOWN]):
+        line = manifest[k]
+        gallery.append((f"{line['part']}: {line['source']}", overlay(folder, line, classes)))
+
     colours = palette()
     legend = [(colours[k].tolist(), name) for k, name in enumerate(classes) if name != "background"]
-    template = Environment(autoescape=True).from_string(
-        files("hvd.data.preparation").joinpath("report.html").read_text()
-    )
-    names = (*classes, IGNORED)
 
+    source = files("hvd.data.preparation").joinpath("report.html").read_text()
+    template = Environment(autoescape=True).from_string(source)
     return template.render(
-        account=account, names=names, groups=ordered, gallery=gallery, legend=legend, most=ROWS
+        account=account,
+        names=(*classes, IGNORED),
+        groups=ordered,
+        gallery=gallery,
+        legend=legend,
+        most=ROWS,
     )
-
-
-ORDER = ("skipped", "dropped", "repaired", "clipped", "noted")
 
 
 def kind_of_reason(reason: str) -> str:
-    """A reason without what differs from one to the next: the numbers after a colon, the outline it speaks of."""
+    """A reason without the part that differs from one object to the next.
+
+    >>> kind_of_reason("outline 2: self-intersection: area 5.0 -> 4.0")
+    'self-intersection'
+    """
     words = reason.split(": ")
     return words[1] if words[0].startswith("outline ") and len(words) > 1 else words[0]
 
 
 def overlay(folder: Path, line: dict[str, Any], classes: tuple[str, ...]) -> str:
-    """A picture with its mask over it, as JPEG in base64."""
+    """A picture with its mask over it, as JPEG in base 64."""
     place = folder / line["part"]
-    path = place / "masks" / f"{line['name']}.png"  # whose name may be none that OpenCV can open
-    mask = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    shown = class_overlay(read_image(place / "images" / f"{line['name']}.jpg"), mask, classes)
-    return base64.b64encode(
-        cv2.imencode(".jpg", shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
-    ).decode()
+    # Read by Python: OpenCV cannot open every file name.
+    data = (place / "masks" / f"{line['name']}.png").read_bytes()
+    mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    image = read_image(place / "images" / f"{line['name']}.jpg")
+
+    shown = class_overlay(image, mask, classes)
+    settings = [cv2.IMWRITE_JPEG_QUALITY, 80]
+    return base64.b64encode(cv2.imencode(".jpg", shown[..., ::-1], settings)[1]).decode()

@@ -359,4 +359,4 @@ def test_lengths_of_runs_beyond_any_number_are_dropped():
 
     for counts, shape in (((1e308, 1e308), (16, 20)), ((0, 320), (16_000, 20_000))):
         with pytest.raises(ValueError):
-            rasters.run_mask(Runs(counts, shape, (0, 0)), (16, 20))
+            rasters.mask_of_runs(Runs(counts, shape, (0, 0)), (16, 20))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hvd.data.preparation.annotations import read
-from hvd.data.preparation.rasters import run_mask
+from hvd.data.preparation.rasters import mask_of_runs
 from hvd.toolkit.core import ToolkitError
 
 SQUARE = [10, 10, 30, 10, 30, 30, 10, 30]
@@ -44,7 +44,11 @@ def polygon_of(found, k=0):
 
 def test_coco_gives_classes_by_their_ids_and_tells_of_gaps_among_them(tmp_path):
     found = read(saved(tmp_path, coco()))
-    assert found.formats == {"COCO"} and list(found.categories) == ["car", "dog"] and found.met == 1
+    assert (
+        found.formats == {"COCO"}
+        and list(found.categories) == ["car", "dog"]
+        and found.instance_count == 1
+    )
     (image,) = found.images
     assert image.name == "a.jpg" and image.size == (64, 48) and image.instances[0].category == "dog"
     assert (
@@ -87,7 +91,11 @@ LABELME["shapes"] = [{"label": "dog", "points": PAIRS, "shape_type": "polygon"}]
 )
 def test_every_format_gives_the_same_instance(kind, name, content, tmp_path):
     found = read(saved(tmp_path, content, name))
-    assert found.formats == {kind} and list(found.categories)[-1] == "dog" and found.met == 1
+    assert (
+        found.formats == {kind}
+        and list(found.categories)[-1] == "dog"
+        and found.instance_count == 1
+    )
     assert polygon_of(found) == SQUARE
     image = found.images[0]
     assert image.name == ("a" if kind == "Cityscapes" else "a.jpg") and image.size == (64, 48)
@@ -141,7 +149,7 @@ def test_what_coco_has_wrong_is_told(changes, action, words, tmp_path):
     found = read(saved(tmp_path, coco(**changes)))
     assert any(one.action == action and words in one.reason for one in found.problems)
     kept = sum(len(image.instances) for image in found.images)
-    assert kept + sum(one.action == "dropped" for one in found.problems) == found.met
+    assert kept + sum(one.action == "dropped" for one in found.problems) == found.instance_count
 
 
 def test_two_annotations_of_one_id_are_both_kept_when_they_differ(tmp_path):
@@ -187,7 +195,7 @@ def test_what_covers_no_area_is_dropped_by_name(tmp_path):
         '<polyline label="dog" points="1,2;3,4"/><points label="dog" points="1,2"/></image>',
     )
     found = read(saved(tmp_path, shapes, "a.xml"))
-    assert found.met == 3 and len(found.images[0].instances) == 1
+    assert found.instance_count == 3 and len(found.images[0].instances) == 1
     assert [one.reason for one in found.problems] == [
         "a polyline covers no area",
         "a points covers no area",
@@ -199,7 +207,7 @@ def test_what_covers_no_area_is_dropped_by_name(tmp_path):
                 LABELME | {"shapes": [{"label": "x", "points": [[1, 2]], "shape_type": "point"}]},
                 "a.xml",
             )
-        ).met
+        ).instance_count
         == 1
     )
 
@@ -249,7 +257,9 @@ def test_categories_and_annotations_without_an_id_do_not_stop_a_file(tmp_path):
     ]
     found = read(saved(tmp_path, nameless))
     assert (
-        list(found.categories) == ["c"] and len(found.images[0].instances) == 2 and found.met == 4
+        list(found.categories) == ["c"]
+        and len(found.images[0].instances) == 2
+        and found.instance_count == 4
     )
     dropped = [one for one in found.problems if one.action == "dropped"]
     assert len(dropped) == 2 and all(one.instance.startswith("#") for one in dropped)
@@ -297,7 +307,10 @@ def test_images_of_one_name_in_parts_of_a_cvat_project_are_several(tmp_path):
     unnamed = '<image id="2"><polygon label="dog" points="1,1;5,1;5,5"/></image>'
     text = f"<annotations>{image.format(0, 'Train', shape)}{image.format(1, 'Test', shape)}{unnamed}</annotations>"
     found = read(saved(tmp_path, text, "a.xml"))
-    assert [one.name for one in found.images] == ["Train/a.jpg", "Test/a.jpg"] and found.met == 3
+    assert [one.name for one in found.images] == [
+        "Train/a.jpg",
+        "Test/a.jpg",
+    ] and found.instance_count == 3
     corners = found.images[0].instances[0].outlines[0].reshape(-1, 2)
     np.testing.assert_allclose([corners.min(0), corners.max(0)], [[12, 16], [28, 24]], atol=1e-9)
     assert [(p.action, p.reason) for p in found.problems if p.instance] == [
@@ -312,10 +325,10 @@ def test_masks_of_labelme_are_read(tmp_path):
     shape = {"label": "dog", "shape_type": "mask", "points": [[10, 20], [16, 24]], "mask": packed}
     damaged = shape | {"mask": "garbage"}
     (image,) = read(saved(tmp_path, LABELME | {"shapes": [shape, damaged]})).images
-    found = run_mask(image.instances[0].runs, (48, 64))
+    found = mask_of_runs(image.instances[0].runs, (48, 64))
     assert found[20:25, 10:17].tolist() == (mask > 0).tolist() and found.sum() == 15
     with pytest.raises(ValueError, match="0 x 0"):
-        run_mask(image.instances[1].runs, (48, 64))
+        mask_of_runs(image.instances[1].runs, (48, 64))
 
 
 def test_of_two_files_the_later_lies_in_front(tmp_path):
@@ -332,7 +345,7 @@ def test_an_annotation_that_two_files_hold_counts_once(tmp_path):
     for name in ("a.json", "b.json"):
         saved(tmp_path, coco(), name)
     found = read(tmp_path)
-    assert len(found.images[0].instances) == 1 and found.met == 2
+    assert len(found.images[0].instances) == 1 and found.instance_count == 2
     assert [(p.file, p.instance) for p in found.problems if p.action == "dropped"] == [
         ("b.json", "7")
     ]

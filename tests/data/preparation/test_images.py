@@ -11,6 +11,7 @@ from PIL import Image
 
 from hvd.data.preparation import images as prepared_images
 from hvd.data.preparation import rasters
+from hvd.data.preparation.images import Place
 from hvd.data.preparation.instances import Instance
 from tests.data.preparation.test_run import SQUARE, coco, masks, photograph, reasons, run
 
@@ -74,7 +75,7 @@ def test_an_object_under_another_is_told(tmp_path):
         [(0, [SQUARE], {}), (0, [[0, 0, 60, 0, 60, 40, 0, 40]], {"category_id": 2})],
     )
     report = run(replace(options, priority="order"), tmp_path / "out")
-    assert reasons(report, "noted") == ["it lies wholly under others"]
+    assert reasons(report, "noted") == ["it lies entirely under others"]
 
 
 def test_small_instances_beside_a_large_one_of_their_class_are_not_lost(tmp_path):
@@ -179,7 +180,7 @@ def test_a_crowd_under_others_is_told(tmp_path):
         coco(tmp_path, [("a.png", 64, 48)], [(0, [SQUARE], {"iscrowd": 1}), (0, [SQUARE], {})]),
         tmp_path / "out",
     )
-    assert "a crowd that lies wholly under others" in reasons(report, "noted")
+    assert "a crowd that lies entirely under others" in reasons(report, "noted")
 
 
 def test_damaged_exif_data_do_not_cost_the_picture(tmp_path):
@@ -265,23 +266,22 @@ def test_a_floating_point_tiff_is_not_called_damaged(tmp_path):
 @pytest.mark.parametrize(
     ("place", "some"),
     [
-        (((0.4, 0.4), (0.0, 3.2)), True),
-        (((1.6, 1.7), (-7.0, -5.0)), True),
-        (((0.03, 0.06), (0.0, 0.0)), False),
+        (Place(across=0.4, down=0.4, x_offset=0.0, y_offset=3.2), True),
+        (Place(across=1.6, down=1.7, x_offset=-7.0, y_offset=-5.0), True),
+        (Place(across=0.03, down=0.06, x_offset=0.0, y_offset=0.0), False),
     ],
 )
-def test_what_is_well_seen_shows_in_several_pixels(place, some):
+def test_a_clearly_visible_instance_shows_in_several_pixels(place, some):
     rng = np.random.default_rng(3)
     numbers = np.kron(rng.integers(0, 12, (6, 8)), np.ones((24, 24), int)).astype(np.uint8)
-    shown = rng.integers(0, 4, (64, 80)).astype(np.uint8)
-    shown_as = (np.arange(12) % 4).tolist()
-    found = prepared_images.is_clearly_visible(numbers, shown, shown_as, place)
-    assert len(found) == len(shown_as) and found.any() == some
-    for number in np.flatnonzero(found) + 1:
+    mask = rng.integers(0, 4, (64, 80)).astype(np.uint8)
+    values = (np.arange(12) % 4).tolist()
+
+    is_visible = prepared_images.is_clearly_visible(numbers, mask, values, place)
+    assert len(is_visible) == len(values) and is_visible.any() == some
+    for number in np.flatnonzero(is_visible) + 1:
         one = rasters.Painted(Instance("1", "dog"), 0, 0, numbers == number)
-        landed = {
-            *zip(*prepared_images.pixels_in_mask(one, one.pixels, shown.shape, place), strict=True)
-        }
-        assert (
-            sum(shown[pixel] == shown_as[number - 1] for pixel in landed) >= prepared_images.SMALL
-        )
+        rows, columns = prepared_images.pixels_in_mask(one, one.pixels, mask.shape, place)
+        pixels = set(zip(rows, columns, strict=True))
+        shown = sum(mask[pixel] == values[number - 1] for pixel in pixels)
+        assert shown >= prepared_images.SMALL

@@ -399,7 +399,7 @@ def test_an_output_that_is_there_or_inside_the_images_is_refused(scene_options, 
     (tmp_path / "out").mkdir()
     with pytest.raises(ToolkitError, match="there already"):
         run(scene_options, tmp_path / "out")
-    with pytest.raises(ToolkitError, match="within what is read"):
+    with pytest.raises(ToolkitError, match="which is read"):
         run(scene_options, scene_options.images / "out")
 
 
