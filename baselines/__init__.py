@@ -1,1 +1,1 @@
-"""Answers without a network."""
+"""Methods without a network."""

@@ -1,7 +1,7 @@
-"""`fragments` without learning: colour histograms, and the continuity of colour across touching sides.
+"""`fragments` without learning: colour histograms, and how colour continues across sides.
 
-Fragments are compared in CIELAB. A side's dissimilarity to another is Gallagher's Mahalanobis gradient compatibility (CVPR
-2012) over all sides and turns, counted against the second-best partner of either side.
+Fragments are compared in CIELAB. Sides are compared by Gallagher's Mahalanobis gradient
+compatibility (CVPR 2012), relative to the second-best partner of either side.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,13 @@ from scipy.special import logsumexp
 from hvd.toolkit.tasks.fragments.assembly import arrangement, arrangement_of_groups, in_any_order
 from hvd.toolkit.tasks.fragments.types import Arrangement, Heap
 
-# added to gradient variances: flat sides would have none; in squared CIELAB units
+# Added to gradient variances, since flat sides would have none; in squared CIELAB units.
 REGULARISATION = 1.0
+
+SIDE = np.arange(4)
+
+# Side (a + 2 + o) mod 4 of j faces side a of i when j is turned o quarter turns less.
+FACING = (SIDE[:, None] + 2 + SIDE) % 4
 
 
 def lab(fragments: np.ndarray) -> np.ndarray:
@@ -26,30 +31,40 @@ def lab(fragments: np.ndarray) -> np.ndarray:
 
 
 def colour_similarity(pixels: np.ndarray, bins: int, blur: float) -> np.ndarray:
-    """Histogram intersection (n, n) in [0, 1], mean over the three channels of CIELAB fragments (Swain & Ballard, 1991)."""
+    """Histogram intersection (n, n) in [0, 1] of CIELAB fragments (Swain & Ballard, 1991).
+
+    The mean over the three channels; `blur` smooths the histograms over that many bins.
+    """
     count = len(pixels)
-    histograms = []
+    offsets = np.arange(bins)[:, None] - np.arange(bins)
+    kernel = np.exp(-0.5 * (offsets / blur) ** 2)
+    similarities = []
+
     for channel, (low, high) in enumerate(((0, 100), (-60, 60), (-60, 60))):
         position = (pixels[..., channel].reshape(count, -1) - low) / (high - low) * bins
         index = np.clip(position, 0, bins - 1).astype(int)
         histogram = np.zeros((count, bins))
         np.add.at(histogram, (np.arange(count)[:, None], index), 1 / index.shape[1])
-        kernel = np.exp(-0.5 * ((np.arange(bins)[:, None] - np.arange(bins)) / blur) ** 2)
-        histograms.append(histogram @ (kernel / kernel.sum(1)))
+        histogram = histogram @ (kernel / kernel.sum(1))
+        similarities.append(np.minimum(histogram[:, None], histogram[None]).sum(-1))
 
-    return np.mean([np.minimum(h[:, None], h[None]).sum(-1) for h in histograms], 0)
+    return np.mean(similarities, 0)
 
 
 def side_dissimilarity(pixels: np.ndarray) -> np.ndarray:
-    """Gradient dissimilarity float64 (4, 4, n, n): side a of i against side (a + 2 + o) mod 4 of j, infinite for i = j.
+    """Gradient dissimilarity float64 (4, 4, n, n) of all sides of CIELAB fragments.
 
-    The quadratic form is multiplied out, so that all pairs are one matrix product.
+    Entry (a, o, i, j) compares side a of i with side (a + 2 + o) mod 4 of j; it is infinite for
+    i = j.
     """
     count, size = pixels.shape[:2]
+
+    # The two outermost rows of each side, (4, n, s, 3), read clockwise.
     turned = np.stack([np.rot90(pixels, k, (1, 2)) for k in range(4)])[:, :, :2].astype(np.float64)
-    # (4, n, s, 3), read clockwise
     edge = turned[:, :, 0]
     inner = turned[:, :, 1]
+
+    # Across the side, the gradient is expected to go on as inside the fragment.
     gradient = edge - inner
     mean = gradient.mean(2, keepdims=True)
     centred = gradient - mean
@@ -57,6 +72,9 @@ def side_dissimilarity(pixels: np.ndarray) -> np.ndarray:
     precision = np.linalg.inv(covariance)
     expected = edge + mean
     weighted = expected @ precision
+
+    # The quadratic form (x - expected) precision (x - expected), multiplied out into inner
+    # products of a query and a key, so that all pairs are one matrix product.
     query = [
         precision.reshape(4, count, 9),
         -2 * weighted.reshape(4, count, -1),
@@ -68,35 +86,34 @@ def side_dissimilarity(pixels: np.ndarray) -> np.ndarray:
         edge[:, :, ::-1].reshape(4, count, -1),
         np.ones((4, count, 1)),
     ]
-    one_way = (
-        np.concatenate(query, -1).reshape(4 * count, -1)
-        @ np.concatenate(key, -1).reshape(4 * count, -1).T
-    )
+    queries = np.concatenate(query, -1).reshape(4 * count, -1)
+    keys = np.concatenate(key, -1).reshape(4 * count, -1)
+    one_way = queries @ keys.T
+
     both = np.maximum(one_way + one_way.T, 0).reshape(4, count, 4, count)
     index = np.arange(count)
     both[:, index, :, index] = np.inf
-    side = np.arange(4)
-
-    return both.transpose(0, 2, 1, 3)[side[:, None], (side[:, None] + 2 + side) % 4]
+    return both.transpose(0, 2, 1, 3)[SIDE[:, None], FACING]
 
 
 def mutual_ratio(dissimilarity: np.ndarray) -> np.ndarray:
-    """(4, 4, n, n): dissimilarity over the second best of either side, geometric mean; below 1 for mutual best partners."""
-    side = np.arange(4)
-    second = (
-        np.partition(
-            dissimilarity.transpose(0, 2, 1, 3).reshape(4, dissimilarity.shape[2], -1), 1, -1
-        )[..., 1]
-        + 1e-6
-    )
-    other = second[(side[:, None] + 2 + side) % 4]  # (4, 4, n)
+    """Dissimilarity (4, 4, n, n) divided by the second best of either side, geometric mean.
 
+    Below 1 for sides that are each other's best partner.
+    """
+    count = dissimilarity.shape[2]
+    rows = dissimilarity.transpose(0, 2, 1, 3).reshape(4, count, -1)
+    second = np.partition(rows, 1, -1)[..., 1] + 1e-6
+    other = second[FACING]  # (4, 4, n)
     return dissimilarity / np.sqrt(second[:, None, :, None] * other[:, :, None])
 
 
-def walked(affinity: np.ndarray, steps: int) -> np.ndarray:
-    """n times the probability (n, n) that a lazy random walk over the affinity ends there after `steps`, a power of two: above 1
-    where it is likelier than chance (cf. Coifman & Lafon, 2006)."""
+def walk_probability(affinity: np.ndarray, steps: int) -> np.ndarray:
+    """How likely a lazy random walk over the affinity leads from one fragment to another.
+
+    `steps` is a power of two. Returns (n, n), multiplied by n: above 1 where it is likelier than
+    chance (cf. Coifman & Lafon, 2006).
+    """
     scale = 1 / np.sqrt(affinity.sum(1) + 1e-12)
     walk = (affinity * scale[:, None] * scale + np.eye(len(affinity))) / 2
     for _ in range(int(np.log2(steps))):
@@ -106,9 +123,10 @@ def walked(affinity: np.ndarray, steps: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Gradient:
-    """Colour histograms + mutual gradient compatibility -> affinity -> random walk -> the shared clustering and assembly.
+    """Colour histograms and gradient compatibility -> affinity -> random walk -> shared last steps.
 
-    `contrast`, `edge` and `steps` were chosen, and the last two fitted by logistic regression, on photographs of the training part.
+    `contrast`, `edge` and `steps` were chosen on photographs of the training part; `slope` and
+    `offset` were fitted there by logistic regression.
     """
 
     bins: int = 16
@@ -123,59 +141,66 @@ class Gradient:
     def predict(self, inputs: Heap) -> Arrangement:
         pixels = lab(inputs.fragments)
         ratio = mutual_ratio(side_dissimilarity(pixels))
-        steep = 1 / (
-            1 + ratio**16
-        )  # near 1/2 where a partner ties with the second best: all that noise leaves
-        sides = np.maximum(1 - ratio, 0) + 0.1 * steep
-        affinity = colour_similarity(
-            pixels, self.bins, self.blur
-        ) ** self.contrast + self.edge * sides.max((0, 1))
-        np.fill_diagonal(affinity, 0)
-        logits = self.slope * np.log(walked(affinity, self.steps) + 1e-4) + self.offset
 
-        return arrangement(1 / (1 + np.exp(-logits)), steep[:, : 4 if inputs.turned else 1], inputs)
+        # Near 1/2 where a partner ties with the second best: all that remains under noise.
+        touching = 1 / (1 + ratio**16)
+        sides = np.maximum(1 - ratio, 0) + 0.1 * touching
+        colour = colour_similarity(pixels, self.bins, self.blur) ** self.contrast
+        affinity = colour + self.edge * sides.max((0, 1))
+        np.fill_diagonal(affinity, 0)
+
+        walk = walk_probability(affinity, self.steps)
+        logits = self.slope * np.log(walk + 1e-4) + self.offset
+        turns = 4 if inputs.turned else 1
+        return arrangement(1 / (1 + np.exp(-logits)), touching[:, :turns], inputs)
 
 
 def touching_probability(scores: np.ndarray, none: float) -> np.ndarray:
-    """(4, O, n, n): geometric mean of the two softmaxes of side scores over all partners of either side, or none."""
+    """Probability (4, O, n, n) that sides touch, from their scores.
+
+    The geometric mean of two softmaxes, each over all partners of one of the sides and over having
+    no neighbour, whose score is `none`.
+    """
     turns, count = scores.shape[1:3]
     rows = scores.transpose(0, 2, 1, 3).reshape(4, count, -1)
     total = np.logaddexp(logsumexp(rows, -1), none)
-    side = np.arange(4)
-    other = total[(side[:, None] + 2 + np.arange(turns)) % 4]
+    other = total[FACING[:, :turns]]
     return np.exp(scores - (total[:, None, :, None] + other[:, :, None]) / 2)
 
 
 def closing_loops(touching: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For either corner, (4, O, n, n) probabilities that the way round it over two other fragments joins the same two sides, so
-    that four fragments meet (Son et al., ECCV 2014)."""
-    side = np.arange(4)
+    """Probability that two sides are also joined by way of two other fragments.
+
+    For both corners of a side, (4, O, n, n): four fragments meet there (Son et al., ECCV 2014).
+    """
     if touching.shape[1] == 1:
         p = touching[:, 0]
-        around = (p[(side + 1) % 4] @ p @ p[(side + 3) % 4])[:, None]
-        return around, around[(side + 2) % 4].swapaxes(2, 3)
+        around = (p[(SIDE + 1) % 4] @ p @ p[(SIDE + 3) % 4])[:, None]
+        return around, around[(SIDE + 2) % 4].swapaxes(2, 3)
 
+    # As one matrix from (side, fragment) to (side, fragment), (4, n, 4, n): the turn at which side
+    # b of j meets side a of i selects the entry.
     count = touching.shape[2]
-    relative = (
-        side[None] - side[:, None] - 2
-    ) % 4  # the turn at which side b of j meets side a of i
-    crossed = touching[side[:, None], relative].transpose(0, 2, 1, 3)  # (a, i, b, j)
-    step = np.roll(crossed, -1, 0).reshape(4 * count, -1)
-    around = np.roll((step @ step @ step).reshape(4, count, 4, count), 1, 2)
-    opposite = (side[:, None] + 2 + side) % 4
+    turn = (SIDE[None] - SIDE[:, None] - 2) % 4
+    pairs = touching[SIDE[:, None], turn].transpose(0, 2, 1, 3)
 
-    return tuple(
-        w.transpose(0, 2, 1, 3)[side[:, None], opposite]
-        for w in (around, around.transpose(2, 3, 0, 1))
-    )
+    # A step crosses a side and goes on to the next side of the fragment behind it.
+    step = np.roll(pairs, -1, 0).reshape(4 * count, -1)
+    around = np.roll((step @ step @ step).reshape(4, count, 4, count), 1, 2)
+
+    loops = []
+    for corner in (around, around.transpose(2, 3, 0, 1)):
+        loops.append(corner.transpose(0, 2, 1, 3)[SIDE[:, None], FACING])
+    return tuple(loops)
 
 
 @dataclass(frozen=True)
 class Loops:
-    """Mutual gradient compatibility, sharpened by the loops of four fragments that it closes -> random walk over neighbours ->
-    the shared clustering and assembly: the steps that also stand in the network of `deep`, with constants set by hand.
+    """Gradient compatibility, sharpened by loops of four fragments -> random walk -> shared steps.
 
-    The first four defaults were chosen on heaps of the training part, clean, noisy, turned and worn; the others were not tuned.
+    These steps are also part of the network of `deep`; here their constants are set by hand. The
+    first four defaults were chosen on heaps of the training part, clean, noisy, turned and worn;
+    the others were not tuned.
     """
 
     ratio: float = 5.0  # weight of the logarithm of the mutual ratio
@@ -193,23 +218,23 @@ class Loops:
         turns = 4 if inputs.turned else 1
         pixels = lab(inputs.fragments)
         dissimilarity = side_dissimilarity(pixels)
+
         ratio = np.clip(np.log(mutual_ratio(dissimilarity)[:, :turns] + 1e-6), -2.5, 2.5)
-        start = -self.ratio * ratio - self.gradient * np.log(
-            dissimilarity[:, :turns] / pixels.shape[1] + 1e-3
-        )
+        gradient = np.log(dissimilarity[:, :turns] / pixels.shape[1] + 1e-3)
+        start = -self.ratio * ratio - self.gradient * gradient
         touching = touching_probability(start, self.none)
         for _ in range(self.rounds):
-            closed = sum(np.log1p(way / self.floor) for way in closing_loops(touching))
-            touching = touching_probability(start + self.loops * closed, self.none)
+            bonus = sum(np.log1p(loop / self.floor) for loop in closing_loops(touching))
+            touching = touching_probability(start + self.loops * bonus, self.none)
 
-        reached = walked(touching.sum((0, 1)), self.steps)
-        affinity = 1 / (1 + np.exp(-(self.slope * np.log(reached + 1e-4) + self.offset)))
+        walk = walk_probability(touching.sum((0, 1)), self.steps)
+        affinity = 1 / (1 + np.exp(-(self.slope * np.log(walk + 1e-4) + self.offset)))
         return arrangement(affinity, touching, inputs)
 
 
 @dataclass(frozen=True)
 class Colour:
-    """Colour histograms alone."""
+    """Nothing but colour histograms."""
 
     bins: int = 16
     blur: float = 1.0
@@ -218,17 +243,18 @@ class Colour:
 
     @in_any_order
     def predict(self, inputs: Heap) -> Arrangement:
-        logits = (
-            self.slope * colour_similarity(lab(inputs.fragments), self.bins, self.blur)
-            + self.offset
-        )
+        similarity = colour_similarity(lab(inputs.fragments), self.bins, self.blur)
+        logits = self.slope * similarity + self.offset
         return arrangement(1 / (1 + np.exp(-logits)), None, inputs)
 
 
 @dataclass(frozen=True)
 class Density:
-    """Colour histograms, and HDBSCAN (Campello et al., 2013) for the number of photographs; fragments that it calls noise join
-    the group whose members are most alike, and without any group all are one."""
+    """Colour histograms, grouped by HDBSCAN (Campello et al., 2013), which chooses the number.
+
+    Fragments that it calls noise join the group whose members are most alike. When it finds no
+    group, all fragments are one.
+    """
 
     bins: int = 16
     blur: float = 1.0
@@ -237,15 +263,14 @@ class Density:
     @in_any_order
     def predict(self, inputs: Heap) -> Arrangement:
         similarity = colour_similarity(lab(inputs.fragments), self.bins, self.blur)
-        labels = HDBSCAN(metric="precomputed", min_cluster_size=self.smallest).fit_predict(
-            1 - similarity
-        )
-        found = labels.max() + 1
+        clusters = HDBSCAN(metric="precomputed", min_cluster_size=self.smallest)
+        labels = clusters.fit_predict(1 - similarity)
+        count = labels.max() + 1
 
-        if found == 0:
+        if count == 0:
             labels = np.zeros(len(labels), int)
         else:
-            likeness = np.stack([similarity[:, labels == k].mean(1) for k in range(found)], 1)
-            labels = np.where(labels < 0, likeness.argmax(1), labels)
+            means = [similarity[:, labels == k].mean(1) for k in range(count)]
+            labels = np.where(labels < 0, np.stack(means, 1).argmax(1), labels)
 
         return arrangement_of_groups(labels.astype(np.int32), similarity, None, inputs)

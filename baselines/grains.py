@@ -1,4 +1,4 @@
-"""`grains` without a network: local normalisation, edge-preserving smoothing, dark lines and steps, then the shared closure."""
+"""`grains` without a network: filters for dark lines and steps, then the shared closure."""
 
 from dataclasses import dataclass, replace
 
@@ -22,52 +22,50 @@ class Watershed:
     """Boundary strength by handcrafted filters, closed by the watershed that the network uses too.
 
     Lengths are in pixels, strengths in local standard deviations. The defaults were found by
-    `python -m hvd.benchmarks.search grains baseline ../shared/data/grains/steel/train`, but for the
-    pen's width.
+    `python -m hvd.benchmarks.search grains baseline ../shared/data/grains/steel/train`, except
+    the width of the pen.
     """
 
-    window: float = 73.6  # deviation of the Gaussian that local mean and contrast are taken over
-    smoothing: float = (
-        0.34  # bilateral filter (Tomasi & Manduchi, 1998): tones closer than this are averaged
-    )
-    line: int = 41  # widest dark line that bottom-hat filtering finds
+    window: float = 73.6  # standard deviation of the Gaussian for local mean and contrast
+    smoothing: float = 0.34  # bilateral filter (Tomasi & Manduchi, 1998): closer tones are averaged
+    line: int = 41  # widest dark line that bottom-hat filtering detects
     ridge: float = 1.88  # weight of lines
     step: float = 0.577  # weight of the gradient between tones
     darkness: float = 1.09  # weight of the tone itself: etched boundaries are dark
-    level: float = 2.41  # strength of an even chance
+    level: float = 2.41  # strength at which a boundary is as likely as not
     sharpness: float = 1.73  # logits per unit of strength
     pen: float = 10.0  # width at which boundaries are drawn: that of the training labels
     closure: Closure = CLOSURE
 
     def probability(self, grey: np.ndarray) -> np.ndarray:
         """Boundary probability float32 (H, W) of grey float32 (H, W), about 0 to 1."""
+        # Take light and contrast away, then smooth without blurring edges.
         mean = cv2.GaussianBlur(grey, (0, 0), self.window)
-        deviation = np.sqrt(
-            np.maximum(cv2.GaussianBlur(grey * grey, (0, 0), self.window) - mean * mean, 0)
-        )
+        square = cv2.GaussianBlur(grey * grey, (0, 0), self.window)
+        deviation = np.sqrt(np.maximum(square - mean * mean, 0))
         score = np.clip((grey - mean) / (deviation + 0.01), -4, 4)
         score = cv2.bilateralFilter(score, 7, self.smoothing, 2)
-        size = self.line | 1  # odd, so that the disc has a middle
-        lines = cv2.morphologyEx(
-            score, cv2.MORPH_BLACKHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-        )
-        steps = (
-            np.hypot(cv2.Scharr(score, cv2.CV_32F, 1, 0), cv2.Scharr(score, cv2.CV_32F, 0, 1)) / 32
-        )  # tones a pixel
-        strength = (
-            self.ridge * lines
-            + self.step * cv2.GaussianBlur(steps, (0, 0), 1.5)
-            - self.darkness * score
-        )
 
-        return 1 / (1 + np.exp(np.clip(self.sharpness * (self.level - strength), -30, 30)))
+        # Dark lines, by a disc of odd size, which has a middle.
+        size = self.line | 1
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+        lines = cv2.morphologyEx(score, cv2.MORPH_BLACKHAT, disc)
+
+        # Steps between tones, per pixel.
+        across = cv2.Scharr(score, cv2.CV_32F, 1, 0)
+        down = cv2.Scharr(score, cv2.CV_32F, 0, 1)
+        steps = cv2.GaussianBlur(np.hypot(across, down) / 32, (0, 0), 1.5)
+
+        strength = self.ridge * lines + self.step * steps - self.darkness * score
+        logits = np.clip(self.sharpness * (self.level - strength), -30, 30)
+        return 1 / (1 + np.exp(logits))
 
     def predict(self, inputs: Micrograph) -> Boundaries:
         labels = partition(probability_by_tiles(inputs.image, self.probability), self.closure)
         return Boundaries(pen_strokes(labels, self.pen), labels)
 
 
-SIDE = 700  # pixels: the middle of a micrograph is enough to search by
+SIDE = 700  # pixels: the middle of a micrograph is enough for the search
 
 
 def middle(sample: Sample) -> Sample:

@@ -1,4 +1,4 @@
-"""The floor of every task."""
+"""The floors: methods that do not look at their input."""
 
 from dataclasses import dataclass
 
@@ -18,14 +18,13 @@ class OneGroup(Floor):
     @in_any_order
     def predict(self, inputs: Heap) -> Arrangement:
         count = len(inputs.fragments)
-        return arrangement_of_groups(
-            np.zeros(count, np.int32), np.zeros((count, count)), None, inputs
-        )
+        group = np.zeros(count, np.int32)
+        return arrangement_of_groups(group, np.zeros((count, count)), None, inputs)
 
 
 @dataclass(frozen=True)
 class NoBoundary(Floor):
-    """No boundary: the whole micrograph is one grain."""
+    """No boundary: the entire micrograph is one grain."""
 
     def predict(self, inputs: Micrograph) -> Boundaries:
         shape = inputs.image.shape
@@ -34,7 +33,7 @@ class NoBoundary(Floor):
 
 @dataclass(frozen=True)
 class AllBoundary(Floor):
-    """Boundary everywhere, no grain: its IoU is the share of pixels drawn as boundary, the floor of that metric."""
+    """Boundary everywhere, no grain. Its IoU is the share of boundary: the floor of that metric."""
 
     def predict(self, inputs: Micrograph) -> Boundaries:
         shape = inputs.image.shape

@@ -1,1 +1,1 @@
-"""Answers with a network in the middle and classical steps either side; torch is imported in `training` alone."""
+"""Methods with a network in the middle and classical steps on either side; no torch here."""

@@ -1,4 +1,4 @@
-"""`fragments` by network: affinity and neighbours from one pass over the heap, then the steps that all methods share."""
+"""`fragments` by network: affinity and neighbours of a heap, then the steps all methods share."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,7 @@ from hvd.toolkit.network import NetworkMethod
 from hvd.toolkit.tasks.fragments.assembly import arrangement, in_any_order
 from hvd.toolkit.tasks.fragments.types import Arrangement, Heap
 
-# in all fragments of a heap: a million of them takes up to 0.7 gigabytes
+# In all fragments of a heap: a million pixels take up to 0.7 gigabytes.
 MOST_PIXELS = 16_000_000
 
 

@@ -19,8 +19,11 @@ CLOSURE = Closure(blur=0.3, inside=0.15, smallest=0.7, weakest=0.15)
 
 @dataclass(frozen=True)
 class Network(NetworkMethod):
-    """U-Net; see `deep/training/models/grains.py`. `threshold`, that of `boundaries.marked`, and the closure were set by trials on
-    the training and validation micrographs and on 24 generated ones."""
+    """U-Net; see `deep/training/models/grains.py`.
+
+    `threshold`, as in `boundaries.boundary_mask`, and the closure were set by trials on the training
+    and validation micrographs and on 24 generated ones.
+    """
 
     task: ClassVar[str] = "grains"
     threshold: float = 0.25

@@ -9,26 +9,32 @@ from hvd.toolkit.network import NetworkMethod
 from hvd.toolkit.tasks.lines.filling import fill_by_mask
 from hvd.toolkit.tasks.lines.types import Filled, Scans
 
-VIEWS = 1, -1  # as it is, and in a mirror that swaps left and right, which training showed as well
-# pixels that the network fills at once: its memory stays small, and the first answer comes sooner
+# Steps along a row: as it is, and mirrored, which the network saw in training as well.
+VIEWS = 1, -1
+
+# Pixels that the network fills at once. Its memory stays small, and Ctrl-C is heeded sooner.
 AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True)
 class Network(NetworkMethod):
-    """Residual U-Net; see `deep/training/models/lines.py`. When uncertainty is asked for, it is how far the answers to the scan and
-    to its mirror image lie apart; the answer is the same."""
+    """Residual U-Net; see `deep/training/models/lines.py`.
+
+    The uncertainty, when it is asked for, is how far the answers to the scan and to its mirror
+    image differ; the answer is the same without it.
+    """
 
     task: ClassVar[str] = "lines"
 
     def predict(self, inputs: Scans) -> Filled:
-        filled = self.seen(inputs, VIEWS[0])
-        return Filled(
-            filled, np.std([filled, self.seen(inputs, VIEWS[1])], 0) if inputs.uncertainty else None
-        )
+        filled = self.fill_view(inputs, VIEWS[0])
+        if not inputs.uncertainty:
+            return Filled(filled)
+        mirrored = self.fill_view(inputs, VIEWS[1])
+        return Filled(filled, np.std([filled, mirrored], 0))
 
-    def seen(self, inputs: Scans, view: int) -> np.ndarray:
-        """Scans filled as they show in a view, turned back."""
+    def fill_view(self, inputs: Scans, view: int) -> np.ndarray:
+        """Fill the scans as seen in a view; the answer is turned back."""
         network = self.network(inputs)
 
         def fill(images: np.ndarray, missing: np.ndarray) -> np.ndarray:
@@ -52,6 +58,6 @@ class Flipped(Network):
     """The mean of the answers to the scan and to its mirror image: twice the work."""
 
     def predict(self, inputs: Scans) -> Filled:
-        views = [self.seen(inputs, view) for view in VIEWS]
+        views = [self.fill_view(inputs, view) for view in VIEWS]
         mean = np.where(inputs.missing, np.mean(views, 0), inputs.images)
         return Filled(mean, np.std(views, 0))

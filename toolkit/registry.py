@@ -53,8 +53,8 @@ SAMPLERS = {name: f"hvd.data.{name}:samples" for name in TASKS}
 
 # What the benchmark uses of training, when the extra [train] is installed.
 TRAINING = {
-    "run in torch": "hvd.deep.training.export:eager",
-    "quantise": "hvd.deep.training.export:quantised",
+    "run in torch": "hvd.deep.training.export:torch_runner",
+    "quantise": "hvd.deep.training.export:quantise",
 }
 
 

@@ -46,7 +46,7 @@ def export_task(task: str, run: Path, out: Path) -> Path:
             )
 
     index = read_index(out / "index.json")
-    check_ours(out, task, index)
+    check_replaceable(out, task, index)
     described = read_run(run / RUN)
     if described["task"] != task:
         raise ToolkitError(
@@ -60,7 +60,7 @@ def export_task(task: str, run: Path, out: Path) -> Path:
     graph = chosen.export.graph(network).eval()
     examples = chosen.export.examples()
 
-    with without_advice():
+    with silence_advice():
         program = torch.onnx.export(
             graph,
             tuple(torch.from_numpy(array) for array in examples[0].values()),
@@ -152,7 +152,7 @@ def read_index(path: Path) -> dict[str, Any]:
     return index
 
 
-def check_ours(out: Path, task: str, index: dict[str, Any]) -> None:
+def check_replaceable(out: Path, task: str, index: dict[str, Any]) -> None:
     """Refuse to overwrite files that no export wrote: ToolkitError with status 4."""
     network = out / f"{task}.onnx"
     weights = out / f"{task}.safetensors"
@@ -167,7 +167,7 @@ def check_ours(out: Path, task: str, index: dict[str, Any]) -> None:
 
 
 @contextmanager
-def without_advice() -> Iterator[None]:
+def silence_advice() -> Iterator[None]:
     """Keep from whoever exports what torch and onnxruntime warn of: packages that no network here needs, steps no graph passes."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
@@ -194,7 +194,7 @@ def difference(
     )
 
 
-def eager(name: str) -> Callable[..., None]:
+def torch_runner(name: str) -> Callable[..., None]:
     """The network of the shipped checkpoint NAME.onnx in torch as it was trained, on one thread: to
     be timed beside it."""
     stem = Path(name).stem
@@ -224,13 +224,13 @@ class Shown(CalibrationDataReader):
         return next(self.left, None)
 
 
-def quantised(network: Checkpoint, inputs: list[dict[str, np.ndarray]]) -> bytes:
+def quantise(network: Checkpoint, inputs: list[dict[str, np.ndarray]]) -> bytes:
     """A sealed checkpoint whose convolutions and matrix products work on 8-bit integers, their ranges taken from `inputs`: static,
     a scale for every channel of weights."""
     model = onnx.load_from_string(network.data)
     with tempfile.TemporaryDirectory() as folder:
         after = Path(folder) / "integers.onnx"
-        with without_advice():
+        with silence_advice():
             quantize_static(
                 model,
                 after,

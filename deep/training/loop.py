@@ -96,7 +96,7 @@ def train(
     )  # a fifth faster on processors
     if weights:
         try:
-            network.load_state_dict(fitting(load_file(weights), network, recipe.last))
+            network.load_state_dict(fitting_weights(load_file(weights), network, recipe.last))
         except (OSError, RuntimeError, SafetensorError) as error:
             reason = (
                 f"{weights} holds no weights of this network: {' '.join(str(error).split())[:300]}"
@@ -133,7 +133,7 @@ def train(
         seconds = progress.seconds
 
     if rank == 0:
-        forget(folder / "history.jsonl", start)
+        forget_later_steps(folder / "history.jsonl", start)
     learner = nn.parallel.DistributedDataParallel(network) if processes > 1 else network
     events = SummaryWriter(folder / "events", purge_step=start) if rank == 0 else None
     shown = range((behind + start) * processes + rank, (behind + steps) * processes, processes)
@@ -223,7 +223,7 @@ def train(
     return folder / BEST
 
 
-def forget(history: Path, step: int) -> None:
+def forget_later_steps(history: Path, step: int) -> None:
     """Take from a history what came after a step, which is taken again, and a line that was cut short."""
     lines = history.read_bytes().splitlines(keepends=True) if history.exists() else []
     try:
@@ -247,7 +247,7 @@ def step_of(line: bytes) -> int:
     return int(record["step"])
 
 
-def fitting(weights: dict[str, Tensor], network: nn.Module, last: str) -> dict[str, Tensor]:
+def fitting_weights(weights: dict[str, Tensor], network: nn.Module, last: str) -> dict[str, Tensor]:
     """Trained weights, but those of the last layer as they are in the network when their sizes differ."""
     own = {
         name: value

@@ -12,7 +12,7 @@ from hvd.baselines.fragments import (
     mutual_ratio,
     side_dissimilarity,
     touching_probability,
-    walked,
+    walk_probability,
 )
 from hvd.data.fragments import heaps, samples
 from hvd.toolkit.evaluation import evaluate, summary
@@ -71,7 +71,7 @@ def test_colour_similarity_is_one_for_the_same_colours_and_zero_for_others():
 
 def test_a_walk_stays_within_groups_that_nothing_joins():
     affinity = np.kron(np.eye(2), np.ones((3, 3))) - np.eye(6)
-    reached = walked(affinity, 64)
+    reached = walk_probability(affinity, 64)
     np.testing.assert_allclose(reached, np.kron(np.eye(2), np.full((3, 3), 2)), atol=1e-6)
 
 

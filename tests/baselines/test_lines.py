@@ -78,22 +78,20 @@ def test_lmmse_knows_its_own_size_alone():
 
 
 def test_what_lmmse_learns_predicts_heads_better_than_their_mean(heads):
-    known = baselines.learned_covariance(
-        np.repeat(np.rint(heads * 255).astype(np.uint8), 18, axis=0)
-    )
+    known = baselines.covariance_of(np.repeat(np.rint(heads * 255).astype(np.uint8), 18, axis=0))
     assert known["components"].shape == (baselines.COMPONENTS, 4096) and known[
         "together"
     ].shape == (25, 49)
     np.testing.assert_allclose(known["mean"], heads.reshape(len(heads), -1).mean(0), atol=1e-2)
-    assert known["together"][0, 2 * baselines.FAR] == pytest.approx(1)
+    assert known["together"][0, 2 * baselines.REACH] == pytest.approx(1)
 
 
 def test_scans_are_filled_group_by_group_of_their_masks(heads):
     masks = np.stack([TASK_MASK, stripes((64, 64), 1, 2, 0), TASK_MASK])
-    together = fill_by_mask(np.where(masks, 0, heads[:3]), masks, baselines.smooth)
+    together = fill_by_mask(np.where(masks, 0, heads[:3]), masks, baselines.biharmonic_surface)
     for k in range(3):
         alone = fill_by_mask(
-            np.where(masks, 0, heads[:3])[k : k + 1], masks[k : k + 1], baselines.smooth
+            np.where(masks, 0, heads[:3])[k : k + 1], masks[k : k + 1], baselines.biharmonic_surface
         )
         np.testing.assert_allclose(together[k], alone[0], atol=1e-6)
 
@@ -103,8 +101,8 @@ def test_large_scans_are_filled_in_tiles_that_leave_no_trace():
     image = (0.5 + 0.2 * np.sin(rows) + 0.2 * np.cos(columns)).astype(np.float32)[None]
     mask = stripes((520, 530), 2, 4, 80)[None]
     asked_for = np.where(mask, 0, image)
-    tiled = fill_by_mask(asked_for, mask, baselines.smooth)
-    whole = baselines.smooth(asked_for, mask[0])
+    tiled = fill_by_mask(asked_for, mask, baselines.biharmonic_surface)
+    whole = baselines.biharmonic_surface(asked_for, mask[0])
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
 
@@ -112,5 +110,5 @@ def test_a_tile_without_a_measured_pixel_takes_the_mean_of_the_scan():
     image = np.full((1, 600, 600), 0.25, np.float32)
     mask = np.zeros((1, 600, 600), bool)
     mask[:, :560] = True
-    filled = fill_by_mask(np.where(mask, 0, image), mask, baselines.smooth)
+    filled = fill_by_mask(np.where(mask, 0, image), mask, baselines.biharmonic_surface)
     np.testing.assert_allclose(filled, 0.25, atol=1e-3)

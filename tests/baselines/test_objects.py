@@ -19,7 +19,7 @@ def test_a_packed_forest_answers_as_scikit_learn_does():
     truth = (seen[:, 0] > 0.5).astype(int) + 2 * (seen[:, 1] > 0.3)
     truth[truth == 1] = 0  # a class that never comes
     grown = RandomForestClassifier(7, max_leaf_nodes=30, random_state=0).fit(seen, truth)
-    packed = baseline.packed(grown, ("a", "b", "c", "d"), np.zeros(4, int))
+    packed = baseline.forest_from(grown, ("a", "b", "c", "d"), np.zeros(4, int))
     found = packed.probability(seen)
     np.testing.assert_allclose(found[:, grown.classes_], grown.predict_proba(seen), atol=1 / 255)
     assert not found[:, 1].any()
@@ -46,7 +46,7 @@ def test_a_forest_learns_what_colour_tells():
             0, 20, (40, 40, 3)
         )
         pairs.append((np.clip(image, 0, 255).astype(np.uint8), mask))
-    grown = baseline.learned(pairs[:5], ("ground", "thing"))
+    grown = baseline.train_forest(pairs[:5], ("ground", "thing"))
     image, mask = pairs[5]
     described = baseline.features(image, np.s_[0:40, 0:40])
     chances = grown.probability(described.reshape(-1, described.shape[2])).reshape(20, 20, 2)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hvd.deep.training.models.unet import descend_and_rise, enlarge, normalised
+from hvd.deep.training.models.unet import conv_norm_relu, descend_and_rise, enlarge
 
 WIDTHS = 16, 32, 64, 96, 96  # at a half, a quarter ... of the resolution
 WINDOW = 17  # cells of 8 pixels: local mean and deviation over 136 pixels
@@ -43,11 +43,13 @@ class GrainNetwork(nn.Module):
         self.down = nn.ModuleList()
         self.up = nn.ModuleList()
         for before, width in zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False):
-            self.down.append(nn.Sequential(normalised(before, width), normalised(width, width)))
+            self.down.append(
+                nn.Sequential(conv_norm_relu(before, width), conv_norm_relu(width, width))
+            )
 
         for below, width in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True):
             self.up.append(
-                nn.Sequential(normalised(below + width, width), normalised(width, width))
+                nn.Sequential(conv_norm_relu(below + width, width), conv_norm_relu(width, width))
             )
 
         self.leave = nn.Conv2d(WIDTHS[0], 4, 3, padding=1)
@@ -60,12 +62,12 @@ class GrainNetwork(nn.Module):
             functional.pad(x, (0, 1, 0, 1), "replicate")
         )  # one more, so that an odd last row or column is seen
         shrink = [lambda x: functional.max_pool2d(x, 2, ceil_mode=True)] * len(self.up)
-        x = descend_and_rise(x, self.down, shrink, map(joining, self.up))
+        x = descend_and_rise(x, self.down, shrink, map(concatenate_skip, self.up))
 
         return functional.pixel_shuffle(self.leave(x), 2)[:, :, :height, :width]
 
 
-def joining(block: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+def concatenate_skip(block: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     """A step back that sets what comes from below, cut to its size, beside the skip."""
 
     def rise(x: Tensor, skip: Tensor) -> Tensor:

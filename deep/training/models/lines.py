@@ -12,7 +12,7 @@ from torch.nn import functional
 from hvd.deep.training.models.unet import (
     Residual,
     Separable,
-    adding,
+    add_skip,
     descend_and_rise,
     pad_to_multiple,
 )
@@ -86,7 +86,7 @@ class LineNetwork(nn.Module):
         x = torch.cat([measured, first, known], 1)
         x = self.enter(pad_to_multiple(x, 2 ** len(self.widen)))
         rise = [
-            adding(narrow, block, "nearest")
+            add_skip(narrow, block, "nearest")
             for narrow, block in zip(reversed(self.narrow), reversed(self.up), strict=True)
         ]
         x = descend_and_rise(x, self.down, self.widen, rise)

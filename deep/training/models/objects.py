@@ -15,10 +15,10 @@ from hvd.deep.training.models.unet import (
     Residual,
     Separable,
     Step,
-    adding,
+    add_skip,
+    conv_norm_relu,
     descend_and_rise,
     enlarge,
-    normalised,
     pad_to_multiple,
 )
 
@@ -37,14 +37,14 @@ class ObjectNetwork(nn.Module):
         deeper: tuple[int, ...] = (0, 0, 0, 0, 0),
     ):
         super().__init__()
-        self.edges = normalised(3, EDGE, 3, 1)
-        self.enter = normalised(3, widths[0], 4, 2)
+        self.edges = conv_norm_relu(3, EDGE, 3, 1)
+        self.enter = conv_norm_relu(3, widths[0], 4, 2)
         self.down = nn.ModuleList(Residual(width, normalise=True) for width in widths)
         self.deeper = nn.ModuleList(
             nn.Sequential(*(Separable(width, normalise=True) for _ in range(count)))
             for width, count in zip(widths, deeper, strict=True)
         )
-        self.narrower = nn.ModuleList(normalised(a, b, 2, 2) for a, b in pairwise(widths))
+        self.narrower = nn.ModuleList(conv_norm_relu(a, b, 2, 2) for a, b in pairwise(widths))
         self.wider = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.up = nn.ModuleList(Residual(width, normalise=True) for width in widths[:-1])
         self.surround = nn.Conv2d(widths[-1], widths[-1], 1)
@@ -57,7 +57,7 @@ class ObjectNetwork(nn.Module):
         edges = self.edges(x)
         x = self.enter(x)
         rise = [
-            adding(wider, block, "bilinear")
+            add_skip(wider, block, "bilinear")
             for wider, block in zip(reversed(self.wider), reversed(self.up), strict=True)
         ]
         x = descend_and_rise(x, self.downward(), self.narrower, rise)

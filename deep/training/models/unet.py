@@ -49,7 +49,7 @@ def enlarge(x: Tensor, mode: str) -> Tensor:
     return functional.interpolate(x, scale_factor=2.0, mode=mode, align_corners=corners)
 
 
-def normalised(
+def conv_norm_relu(
     into: int, width: int, size: int = 3, stride: int = 1, inplace: bool = False
 ) -> nn.Sequential:
     """Convolution, batch normalisation (Ioffe & Szegedy, ICML 2015), rectifier."""
@@ -122,31 +122,33 @@ class UNet(nn.Module):
         super().__init__()
         widths = [width << k for k in range(levels)]
         into = [channels, *widths]
-        self.down = nn.ModuleList(twice(a, b) for a, b in zip(into, widths, strict=False))
+        self.down = nn.ModuleList(
+            double_convolution(a, b) for a, b in zip(into, widths, strict=False)
+        )
         coarser = list(reversed(widths[:-1]))
         self.widen = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, 2) for w in coarser)
-        self.up = nn.ModuleList(twice(2 * w, w) for w in coarser)
+        self.up = nn.ModuleList(double_convolution(2 * w, w) for w in coarser)
         self.leave = nn.Conv2d(width, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         x = pad_to_multiple(x, 2 ** len(self.up))
         shrink = [lambda x: functional.max_pool2d(x, 2)] * len(self.up)
-        x = descend_and_rise(x, self.down, shrink, map(joining, self.widen, self.up))
+        x = descend_and_rise(x, self.down, shrink, map(concatenate_skip, self.widen, self.up))
         return self.leave(x)[:, :, :height, :width]
 
 
-def twice(into: int, width: int) -> nn.Sequential:
+def double_convolution(into: int, width: int) -> nn.Sequential:
     """Twice: convolution, normalisation, rectifier."""
-    layers = [normalised(a, width, inplace=True) for a in (into, width)]
+    layers = [conv_norm_relu(a, width, inplace=True) for a in (into, width)]
     return nn.Sequential(*(layer for three in layers for layer in three))
 
 
-def joining(widen: nn.Module, block: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+def concatenate_skip(widen: nn.Module, block: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     """A step back that sets what comes from below beside the skip."""
     return lambda x, skip: block(torch.cat([skip, widen(x)], 1))
 
 
-def adding(narrow: nn.Module, block: nn.Module, mode: str) -> Callable[[Tensor, Tensor], Tensor]:
+def add_skip(narrow: nn.Module, block: nn.Module, mode: str) -> Callable[[Tensor, Tensor], Tensor]:
     """A step back that adds what comes from below, narrowed and enlarged, to the skip."""
     return lambda x, skip: block(enlarge(narrow(x), mode) + skip)

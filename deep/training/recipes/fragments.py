@@ -46,7 +46,7 @@ NOISE_LIMIT = 30.0
 NONE = -1
 
 
-def varied(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+def vary(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """A crop (size, size, 3), sometimes enlarged, mirrored half of the time, its light and colours changed now and then."""
     full = len(photograph)
     side = int(rng.integers(40, full)) if rng.random() < 0.2 else size
@@ -70,7 +70,7 @@ def varied(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
     return photograph
 
 
-def enough(folder: Path, part: str) -> np.ndarray:
+def read_photographs(folder: Path, part: str) -> np.ndarray:
     """The photographs of a part, uint8 (N, 64, 64, 3), of which a heap needs some that differ."""
     found = photographs(str(folder / f"{part}.zip"), 64)
     most = max(images for _, images, _, _ in SHAPES)
@@ -97,7 +97,7 @@ def batch(photographs: np.ndarray, step: int, seed: int) -> list[Sample]:
         )
         chosen = photographs[rng.choice(len(photographs), images, replace=False)]
         found.append(
-            heap(np.stack([varied(p, grid * fragment, rng) for p in chosen]), conditions, rng)
+            heap(np.stack([vary(p, grid * fragment, rng) for p in chosen]), conditions, rng)
         )
 
     return found
@@ -227,7 +227,7 @@ RECIPE = Recipe(
     task="fragments",
     network=FragmentNetwork,
     files=("train.zip", "val.zip"),
-    data=enough,
+    data=read_photographs,
     batch=batch,
     loss=loss,
     validate=validate,

@@ -44,10 +44,10 @@ class Examples:
     """Pairs of a micrograph float32 and its boundaries float32, both (H, W) in [0, 1]; real ones at full and half resolution."""
 
     real: list[list[tuple[np.ndarray, np.ndarray]]]
-    polycrystal_samples: list[tuple[np.ndarray, np.ndarray]]
+    generated: list[tuple[np.ndarray, np.ndarray]]
 
 
-def pooled(k: int) -> tuple[np.ndarray, np.ndarray]:
+def generate_example(k: int) -> tuple[np.ndarray, np.ndarray]:
     """Generated example k, float16 to save memory."""
     rng = np.random.default_rng([1_000_003, k])
     image, labels, pen = polycrystal((POOL_SIDE, POOL_SIDE), rng)
@@ -69,7 +69,7 @@ def data(folder: Path, part: str) -> Examples | list[Sample]:
         pyramids.append([level, half])
 
     with multiprocessing.get_context("spawn").Pool(2, start_worker) as workers:
-        return Examples(pyramids, workers.map(pooled, range(POOL), chunksize=25))
+        return Examples(pyramids, workers.map(generate_example, range(POOL), chunksize=25))
 
 
 def real_crop(
@@ -106,7 +106,7 @@ def real_crop(
     )
 
 
-def unchanged_crop(
+def plain_crop(
     example: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """A crop in one of eight positions."""
@@ -131,14 +131,12 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, flo
         if step >= GENERATED_ALONE and k < BATCH * SHARE_REAL:
             pyramid = examples.real[rng.integers(len(examples.real))]
             changed = rng.random() >= SHARE_UNCHANGED or min(pyramid[0][0].shape) < CROP
-            image, mask = real_crop(pyramid, rng) if changed else unchanged_crop(pyramid[0], rng)
+            image, mask = real_crop(pyramid, rng) if changed else plain_crop(pyramid[0], rng)
         elif rng.random() < BLANK:
             image = mask = np.zeros((CROP, CROP), np.float32)
             image = image + np.float32(rng.uniform(0.1, 0.9))
         else:
-            image, mask = unchanged_crop(
-                examples.generated[rng.integers(len(examples.generated))], rng
-            )
+            image, mask = plain_crop(examples.generated[rng.integers(len(examples.generated))], rng)
 
         images.append(photograph(image, rng) if changed else image)
         masks.append(mask)

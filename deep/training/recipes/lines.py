@@ -48,11 +48,11 @@ class Examples:
     """uint8: slices (n, 64, 64), generated heads (m, 64, 64), and planes (p, H, W) of finer heads, when there are some."""
 
     slices: np.ndarray
-    sample_head: np.ndarray
+    generated: np.ndarray
     planes: np.ndarray | None
 
 
-def heads(path: Path) -> np.ndarray:
+def read_heads(path: Path) -> np.ndarray:
     """uint8 (n, 64, 64) of an .npy file."""
     array = read_array(path)
     if array.dtype != np.uint8 or array.shape[1:] != (SIDE, SIDE):
@@ -65,7 +65,7 @@ def heads(path: Path) -> np.ndarray:
 def data(folder: Path, part: str) -> Examples | np.ndarray:
     """Examples of the training part, with finer planes when `train_native.npz` lies there, or validation slices."""
     if part == "val":
-        return heads(folder / "val.npy")[:100]
+        return read_heads(folder / "val.npy")[:100]
     native = folder / "train_native.npz"
     planes = None
 
@@ -78,10 +78,10 @@ def data(folder: Path, part: str) -> Examples | np.ndarray:
 
     with multiprocessing.get_context("spawn").Pool(2, start_worker) as workers:
         made_up = np.stack(workers.map(partial(sample_head, POOL_SEED), range(POOL), chunksize=100))
-    return Examples(heads(folder / "train.npy"), made_up, planes)
+    return Examples(read_heads(folder / "train.npy"), made_up, planes)
 
 
-def framed(plane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def frame_plane(plane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A finer plane (H, W) in a frame of its own: turned, shifted, larger or smaller; float32 (64, 64)."""
     scale = rng.uniform(0.48, 0.7)
     angle = np.degrees(rng.normal(0, 0.12))
@@ -98,14 +98,14 @@ def framed(plane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return image * (255 / max(1, np.quantile(image, 0.998)))
 
 
-def shifted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def shift_slice(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A slice moved by up to 4 pixels, mirrored where it comes in."""
     padded = np.pad(image, 4, "symmetric")
     row, column = rng.integers(0, 9, 2)
     return padded[row : row + SIDE, column : column + SIDE].astype(np.float32)
 
 
-def scanned(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def rescan(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """An image float32 (64, 64) from 0 to 255 by another scanner: gamma, contrast of the greys between, coils that see unevenly, a
     face cut away as it is before scans are shared, blur or sharpening, noise; in [0, 1]."""
     image = np.clip(image / 255, 0, 1)
@@ -135,7 +135,7 @@ def scanned(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(image, 0, 1).astype(np.float32)
 
 
-def mask(rng: np.random.Generator) -> np.ndarray:
+def random_mask(rng: np.random.Generator) -> np.ndarray:
     """A mask of the family: the task's, parallel lines of any width, period and angle, or scattered ones."""
     kind = rng.random()
     if kind < SHARE_TASK:
@@ -162,14 +162,14 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor]:
     for _ in range(BATCH):
         kind = rng.random()
         if kind < SHARE_GENERATED:
-            image = shifted(examples.generated[rng.integers(len(examples.generated))], rng)
+            image = shift_slice(examples.generated[rng.integers(len(examples.generated))], rng)
         elif examples.planes is not None and kind < SHARE_GENERATED + SHARE_FRAMED:
-            image = framed(examples.planes[rng.integers(len(examples.planes))], rng)
+            image = frame_plane(examples.planes[rng.integers(len(examples.planes))], rng)
         else:
-            image = shifted(examples.slices[rng.integers(len(examples.slices))], rng)
+            image = shift_slice(examples.slices[rng.integers(len(examples.slices))], rng)
 
-        image = scanned(image, rng)
-        measured = ~mask(rng)
+        image = rescan(image, rng)
+        measured = ~random_mask(rng)
         images.append(image / max(image[measured].max(), DARKEST))  # as bright as Graph shows them
         known.append(measured)
 

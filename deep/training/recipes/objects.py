@@ -83,14 +83,14 @@ def class_weights(counts: np.ndarray) -> Tensor:
     return torch.from_numpy(weights).float()
 
 
-def halved(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def halve(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An image and its mask at half their size."""
     shape = max(1, mask.shape[0] // 2), max(1, mask.shape[1] // 2)
     smaller = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
     return smaller, nearest_mask(mask, shape)
 
 
-def framed(
+def reframe(
     image: np.ndarray, mask: np.ndarray, shape: tuple[int, int], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image and its mask in a frame of its own: shifted, mirrored, and, but for some, larger or smaller and a little turned;
@@ -122,7 +122,7 @@ def framed(
     return moved, cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST, borderValue=IGNORE)
 
 
-def lit(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def relight(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """An image uint8 in another light: brightness, contrast, gamma, tint, saturation; float32 in [0, 1]."""
     image = image.astype(np.float32) / 255
     image = image ** np.float32(np.exp(rng.normal(0, 0.2)))
@@ -159,16 +159,16 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, Ten
         epoch, place = divmod(k, len(examples.pairs))
         chosen = np.random.default_rng([seed, 1, epoch]).permutation(len(examples.pairs))[place]
         pair = read_pair(examples.pairs[chosen], len(examples.classes))
-        image, mask = framed(*(halved(*pair) if half else pair), shape, rng)
-        images.append(lit(image, rng))
+        image, mask = reframe(*(halve(*pair) if half else pair), shape, rng)
+        images.append(relight(image, rng))
         masks.append(mask)
 
-    images, masks = mixed(np.stack(images), np.stack(masks), examples.classes, rng)
+    images, masks = mix_classes(np.stack(images), np.stack(masks), examples.classes, rng)
     pictures = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
     return pictures, torch.from_numpy(masks).long(), examples.weights
 
 
-def mixed(
+def mix_classes(
     images: np.ndarray, masks: np.ndarray, classes: tuple[str, ...], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images (B, H, W, 3) and masks (B, H, W) of which some are covered by half of the classes, but a background, that the next one

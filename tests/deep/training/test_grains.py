@@ -13,7 +13,7 @@ from hvd.deep.training.recipes import grains as recipe  # noqa: E402
 @pytest.fixture(scope="module")
 def examples():
     """A few generated pairs, of which one also stands for a real micrograph."""
-    made = [recipe.pooled(k) for k in range(3)]
+    made = [recipe.generate_example(k) for k in range(3)]
     image, mask = (array.astype(np.float32).clip(0, 1) for array in made[0])
     half = image[::2, ::2].copy(), mask[::2, ::2].copy()
     return recipe.Examples([[(image, mask), half]], made)

@@ -46,7 +46,7 @@ def test_a_batch_depends_on_seed_and_step_alone(stack, planes):
 
 
 def test_masks_are_the_tasks_and_many_others():
-    drawn = [recipe.mask(np.random.default_rng(k)) for k in range(200)]
+    drawn = [recipe.random_mask(np.random.default_rng(k)) for k in range(200)]
     own = np.mean([(mask == TASK_MASK).all() for mask in drawn])
     assert own == pytest.approx(recipe.SHARE_TASK, abs=0.06)
     assert len({mask.tobytes() for mask in drawn}) > 100 * (1 - recipe.SHARE_TASK)
@@ -54,7 +54,7 @@ def test_masks_are_the_tasks_and_many_others():
 
 def test_some_scans_have_their_face_cut_away_and_all_stay_scans():
     bright = np.full((64, 64), 200, np.float32)
-    scans = [recipe.scanned(bright, np.random.default_rng(seed)) for seed in range(200)]
+    scans = [recipe.rescan(bright, np.random.default_rng(seed)) for seed in range(200)]
     assert all(
         scan.shape == (64, 64) and scan.dtype == np.float32 and scan.min() >= 0 and scan.max() <= 1
         for scan in scans

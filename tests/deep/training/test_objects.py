@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from hvd.data.scenes import CLASSES, sample_scene  # noqa: E402
 from hvd.deep.training import run as begin  # noqa: E402
-from hvd.deep.training.export import check_ours, export_task  # noqa: E402
+from hvd.deep.training.export import check_replaceable, export_task  # noqa: E402
 from hvd.deep.training.loop import train  # noqa: E402
 from hvd.deep.training.models.objects import ObjectNetwork  # noqa: E402
 from hvd.deep.training.options import TrainOptions  # noqa: E402
@@ -71,7 +71,7 @@ def test_half_of_the_batches_show_everything_at_half_its_size(folder):
     sides = [recipe.batch(examples, step, 0)[1].shape[1:] for step in range(12)]
     assert set(sides) == {(128, 128), (64, 64)}
     image, mask, _ = sample_scene(0, 0)
-    small, labels = recipe.halved(image, mask)
+    small, labels = recipe.halve(image, mask)
     assert np.abs(small - image.reshape(64, 2, 64, 2, 3).mean((1, 3))).max() <= 0.5
     assert (labels == mask[1::2, 1::2]).all()
 
@@ -79,7 +79,7 @@ def test_half_of_the_batches_show_everything_at_half_its_size(folder):
 def test_some_pictures_are_shown_as_they_will_be_met(folder):
     image, mask, _ = sample_scene(0, 0)
     rng = np.random.default_rng(0)
-    frames = [recipe.framed(image, mask, mask.shape, rng) for _ in range(60)]
+    frames = [recipe.reframe(image, mask, mask.shape, rng) for _ in range(60)]
     kept = [
         any(
             (frame == view).all() and (its == of).all()
@@ -95,7 +95,7 @@ def test_some_pictures_show_objects_of_another_with_their_labels():
     images = np.stack([np.full((8, 8, 3), k / 20, np.float32) for k in range(20)])
     masks = np.zeros((20, 8, 8), np.uint8)
     masks[:, :2], masks[:, 2:4], masks[:, 4:5] = 1, 2, IGNORE
-    found, labels = recipe.mixed(images, masks, ("background", "a", "b"), rng)
+    found, labels = recipe.mix_classes(images, masks, ("background", "a", "b"), rng)
     changed = (found != images).any((1, 2, 3))
     assert 0.2 < changed.mean() < 0.8 and (labels == masks).all()
     for k in np.flatnonzero(changed):
@@ -455,7 +455,7 @@ def test_an_export_replaces_nothing_but_an_export(begun, tmp_path):
     for name in ("objects.onnx", "objects.safetensors"):
         (tmp_path / "e" / name).write_bytes(b"exported")
     index = {"objects.onnx": {"sha256": digest(tmp_path / "e/objects.onnx")}}
-    check_ours(tmp_path / "e", "objects", index)  # raises nothing
+    check_replaceable(tmp_path / "e", "objects", index)  # raises nothing
 
 
 def changed_record(path, **changes):
