@@ -1,1 +1,1 @@
-"""Models, losses, recipes, the loop and the export: the only place that imports torch."""
+"""Models, losses, recipes, the training loop and the export: the only place that imports torch."""

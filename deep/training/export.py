@@ -1,4 +1,4 @@
-"""From the best weights of a run to a sealed ONNX file with its card, checked against torch."""
+"""Export the best weights of a run to a sealed ONNX file with its card, checked against torch."""
 
 import hashlib
 import json
@@ -34,98 +34,123 @@ TOLERANCE = 1e-4
 
 
 def export_task(task: str, run: Path, out: Path) -> Path:
-    """Write `TASK.onnx`, `TASK.safetensors` and the index in `out`; fail unless torch and ONNX agree to 1e-4 on every example."""
+    """Write `TASK.onnx`, `TASK.safetensors` and the index in `out`; returns the ONNX file.
+
+    Raises ToolkitError unless torch and ONNX agree to 1e-4 on every example.
+    """
     chosen = recipe(task)
     weights = run / BEST
     for path in (weights, run / RUN):
         if not path.is_file():
-            raise ToolkitError(
-                f"There is no {path}.",
-                "Give --run the folder that `toolkit train` wrote.",
-                status=2,
-            )
+            remedy = "Give --run the folder that `toolkit train` wrote."
+            raise ToolkitError(f"There is no {path}.", remedy, status=2)
 
     index = read_index(out / "index.json")
     check_replaceable(out, task, index)
-    described = read_run(run / RUN)
-    if described["task"] != task:
-        raise ToolkitError(
-            f"{run} holds a run of {described['task']}, not of {task}.",
-            f"Export {described['task']}.",
-            status=2,
-        )
+    record = read_run(run / RUN)
+    if record["task"] != task:
+        reason = f"{run} holds a run of {record['task']}, not of {task}."
+        raise ToolkitError(reason, f"Export {record['task']}.", status=2)
 
-    arguments = described.get("arguments", {})
-    network, best = read_best(weights, chosen, arguments)
+    network, best = read_best(weights, chosen, record.get("arguments", {}))
     graph = chosen.export.graph(network).eval()
     examples = chosen.export.examples()
+    model = onnx_model(chosen, graph, examples[0])
 
-    with silence_advice():
-        program = torch.onnx.export(
-            graph,
-            tuple(torch.from_numpy(array) for array in examples[0].values()),
-            dynamo=True,
-            input_names=list(examples[0]),
-            output_names=chosen.export.outputs,
-            dynamic_shapes=chosen.export.dynamic,
-            external_data=False,
-            verbose=False,
-        )
-
-    model = program.model_proto
-    card = {
-        "task": chosen.task,
-        **chosen.export.card,
-        **arguments,
-        "data": chosen.export.sources.get(
-            described["data"].get(chosen.files[0]),
-            "a data set of one's own: licence not known here",
-        ),
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "training": described
-        | {"best_step": best["step"], "hours": round(best["seconds"] / 3600, 2)},
-        "validation": {
-            name: round(best[name], 4) for name in ("score", *chosen.reported) if name in best
-        },
-        "exported_with": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
-    }
+    card = card_of(chosen, network, record, best)
     onnx.helper.set_model_props(model, {"card": to_json(card)})
     onnx.checker.check_model(model)
     data = append_seal(model.SerializeToString())
-    worst = np.max(
-        [
-            difference(graph, Checkpoint(data, f"{task}.onnx", chosen.task), example)
-            for example in examples
-        ]
-    )
-    click.echo(f"largest difference between torch and ONNX: {worst:.2g}", err=True)
-
-    if not worst <= TOLERANCE:
-        raise ToolkitError(
-            f"torch and ONNX differ by {worst:.2g}.",
-            f"The export must agree to {TOLERANCE}.",
-            status=3,
-        )
+    check_agreement(graph, Checkpoint(data, f"{task}.onnx", chosen.task), examples)
 
     entry = {"task": chosen.task, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-    index[f"{task}.onnx"] = entry | {name: card[name] for name in ("classes",) if name in card}
+    if "classes" in card:
+        entry["classes"] = card["classes"]
+    index[f"{task}.onnx"] = entry
     write_bytes(out / f"{task}.safetensors", save(network.state_dict()))
     write_bytes(out / f"{task}.onnx", data)
     write_bytes(out / "index.json", (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
-
     return out / f"{task}.onnx"
+
+
+def onnx_model(
+    recipe: Recipe, graph: torch.nn.Module, example: dict[str, np.ndarray]
+) -> onnx.ModelProto:
+    """The ONNX model of a graph, traced with an example."""
+    with silence_advice():
+        program = torch.onnx.export(
+            graph,
+            tuple(torch.from_numpy(array) for array in example.values()),
+            dynamo=True,
+            input_names=list(example),
+            output_names=recipe.export.outputs,
+            dynamic_shapes=recipe.export.dynamic,
+            external_data=False,
+            verbose=False,
+        )
+    return program.model_proto
+
+
+def card_of(
+    recipe: Recipe, network: torch.nn.Module, record: dict[str, Any], best: dict[str, Any]
+) -> dict[str, Any]:
+    """The card of a network: what it answers, what it was trained on and how, how well it does.
+
+    `record` describes the run, `best` is the validation that its weights won.
+    """
+    export = recipe.export
+    unknown = "a data set of one's own: licence not known here"
+    scores = {name: round(best[name], 4) for name in ("score", *recipe.reported) if name in best}
+    training = {"best_step": best["step"], "hours": round(best["seconds"] / 3600, 2)}
+    return {
+        "task": recipe.task,
+        **export.card,
+        **record.get("arguments", {}),
+        "data": export.sources.get(record["data"].get(recipe.files[0]), unknown),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "training": record | training,
+        "validation": scores,
+        "exported_with": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
+    }
+
+
+def check_agreement(
+    graph: torch.nn.Module, checkpoint: Checkpoint, examples: list[dict[str, np.ndarray]]
+) -> None:
+    """Raise ToolkitError with status 3 unless torch and ONNX agree on every example."""
+    worst = np.max([difference(graph, checkpoint, example) for example in examples])
+    click.echo(f"largest difference between torch and ONNX: {worst:.2g}", err=True)
+    if not worst <= TOLERANCE:  # NaN as well
+        reason = f"torch and ONNX differ by {worst:.2g}."
+        raise ToolkitError(reason, f"The export must agree to {TOLERANCE}.", status=3)
+
+
+def difference(
+    graph: torch.nn.Module, checkpoint: Checkpoint, example: dict[str, np.ndarray]
+) -> float:
+    """Largest absolute difference of any output; NaN when an output is NaN."""
+    with torch.inference_mode():
+        expected = graph(*(torch.from_numpy(array) for array in example.values()))
+    outputs = checkpoint.run(**example)
+
+    differences = []
+    for tensor, output in zip(expected, outputs, strict=True):
+        differences.append(np.abs(tensor.numpy() - output).max())
+    return float(np.max(differences))
 
 
 def read_best(
     path: Path, recipe: Recipe, arguments: dict[str, Any]
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """The network of a run with its best weights, and the record of the validation that they won;
-    ToolkitError with status 5 when they do not fit each other."""
-    tensors, described = read_tensors(path)
+    """The network of a run with its best weights, and the record of the validation they won.
+
+    Raises ToolkitError with status 5 when the two do not fit each other.
+    """
+    tensors, metadata = read_tensors(path)
     try:
         network = recipe.network(**arguments)
         network.load_state_dict(tensors)
-        best = json.loads(described["record"])
+        best = json.loads(metadata["record"])
         best |= {name: float(best[name]) for name in ("seconds", "score")}
         best["step"] = int(best["step"])
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
@@ -137,8 +162,10 @@ def read_best(
 
 
 def read_index(path: Path) -> dict[str, Any]:
-    """The index of a folder of checkpoints; empty when there is none. ToolkitError with status 5
-    when it is damaged."""
+    """The index of a folder of checkpoints, empty when there is none.
+
+    Raises ToolkitError with status 5 when it is damaged.
+    """
     if not path.exists():
         return {}
     try:
@@ -157,18 +184,18 @@ def check_replaceable(out: Path, task: str, index: dict[str, Any]) -> None:
     network = out / f"{task}.onnx"
     weights = out / f"{task}.safetensors"
     entry = index.get(network.name)
-    written = entry.get("sha256") if isinstance(entry, dict) else None
-    ours = written is not None and is_as_written(network, written)
+    sha256 = entry.get("sha256") if isinstance(entry, dict) else None
+    is_ours = sha256 is not None and is_as_written(network, sha256)
 
     for path in (network, weights):
-        if os.path.lexists(path) and not ours:
+        if os.path.lexists(path) and not is_ours:
             reason = f"{path} was not written by an export, or was changed since."
             raise ToolkitError(reason, "Move it, or give another --out.", status=4)
 
 
 @contextmanager
 def silence_advice() -> Iterator[None]:
-    """Keep from whoever exports what torch and onnxruntime warn of: packages that no network here needs, steps no graph passes."""
+    """Silence the warnings of torch and onnxruntime about things that do not concern our networks."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:
@@ -178,25 +205,11 @@ def silence_advice() -> Iterator[None]:
         logging.disable(before)
 
 
-def difference(
-    graph: torch.nn.Module, checkpoint: Checkpoint, example: dict[str, np.ndarray]
-) -> float:
-    """Largest absolute difference of any output; NaN when one is."""
-    with torch.inference_mode():
-        wanted = graph(*(torch.from_numpy(array) for array in example.values()))
-    return float(
-        np.max(
-            [
-                np.abs(w.numpy() - f).max()
-                for w, f in zip(wanted, checkpoint.run(**example), strict=True)
-            ]
-        )
-    )
+# --- for the benchmark
 
 
 def torch_runner(name: str) -> Callable[..., None]:
-    """The network of the shipped checkpoint NAME.onnx in torch as it was trained, on one thread: to
-    be timed beside it."""
+    """A function that runs the shipped network NAME.onnx in torch, on one thread, to be timed."""
     stem = Path(name).stem
     chosen = recipe(stem)
     arguments = shipped_checkpoint(name, chosen.task).card["training"].get("arguments", {})
@@ -214,32 +227,30 @@ def torch_runner(name: str) -> Callable[..., None]:
     return run
 
 
-class Shown(CalibrationDataReader):
-    """Inputs, one after the other."""
+class Inputs(CalibrationDataReader):
+    """Hands inputs to onnxruntime's calibration, one after the other."""
 
     def __init__(self, inputs: list[dict[str, np.ndarray]]):
-        self.left = iter(inputs)
+        self.remaining = iter(inputs)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self.left, None)
+        return next(self.remaining, None)
 
 
 def quantise(network: Checkpoint, inputs: list[dict[str, np.ndarray]]) -> bytes:
-    """A sealed checkpoint whose convolutions and matrix products work on 8-bit integers, their ranges taken from `inputs`: static,
-    a scale for every channel of weights."""
+    """A sealed checkpoint whose convolutions and matrix products work on 8-bit integers.
+
+    Static quantisation with a scale for every channel of weights; ranges are taken from `inputs`.
+    """
     model = onnx.load_from_string(network.data)
     with tempfile.TemporaryDirectory() as folder:
-        after = Path(folder) / "integers.onnx"
+        path = Path(folder) / "integers.onnx"
+        kinds = ["Conv", "MatMul", "Gemm"]
         with silence_advice():
             quantize_static(
-                model,
-                after,
-                Shown(inputs),
-                per_channel=True,
-                op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+                model, path, Inputs(inputs), per_channel=True, op_types_to_quantize=kinds
             )
+        quantised_model = onnx.load(path)
 
-        found = onnx.load(after)
-
-    onnx.helper.set_model_props(found, {"card": json.dumps(network.card)})
-    return append_seal(found.SerializeToString())
+    onnx.helper.set_model_props(quantised_model, {"card": json.dumps(network.card)})
+    return append_seal(quantised_model.SerializeToString())

@@ -1,4 +1,7 @@
-"""The one training loop: AdamW, linear warm-up and cosine, an average of the weights, best on validation, exact resume."""
+"""The one training loop: AdamW with warm-up and cosine, averaged weights, exact resume.
+
+The weights with the best score on the validation part are kept.
+"""
 
 import copy
 import json
@@ -6,7 +9,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,28 +28,14 @@ from hvd.toolkit.core import ToolkitError, data_errors
 from hvd.toolkit.outputs import to_json, write_bytes
 
 BEST = "best.safetensors"
-FINE_TUNING = 0.5  # share of the learning rate when a run starts from trained weights: they are to be improved, not replaced
+HISTORY = "history.jsonl"
 
+# Share of the learning rate when a run starts from trained weights: they are to be improved, not
+# replaced.
+FINE_TUNING = 0.5
 
-@dataclass(frozen=True)
-class Batches:
-    """Batches of a recipe by their step."""
-
-    batch: Callable[[Any, int, int], Any]
-    examples: Any
-    seed: int
-
-    def __getitem__(self, step: int) -> Any:
-        return self.batch(self.examples, step, self.seed)
-
-
-def batches(source: Batches, steps: range, workers: int) -> Iterator[Any]:
-    """Batches of some steps, made ahead by so many processes, or when they are needed by none.
-
-    Processes are forked, and OpenCV's threads do not survive that: have it compute on one thread.
-    """
-    loader = DataLoader(source, None, sampler=steps, num_workers=workers, collate_fn=list)
-    return iter(loader)
+FEW = 4  # numbers: a parameter with at most this many is a gate or a scale
+LOG_EVERY = 20  # steps between points of the curves in TensorBoard
 
 
 def train(
@@ -59,162 +49,74 @@ def train(
     weights: Path | None,
     report: Callable[[int, dict[str, float]], None],
 ) -> Path:
-    """Train to `folder/best.safetensors` and return its path.
+    """Train a network; returns the path of its best weights, `folder/best.safetensors`.
 
-    `history.jsonl`, `curves.png` and TensorBoard events lie beside it. It learns on a graphics
-    processor when torch sees one, and as many processes as `threads` feed it with batches. Started
-    by `torchrun`, several processes take a batch each and learn from their mean; the first of them
-    validates and writes. `report(step, scalars)` is called after every step.
+    `history.jsonl`, `curves.png` and TensorBoard events lie beside it. Started by `torchrun`,
+    several processes take a batch each and learn from the mean of their gradients; the first of
+    them validates and writes.
 
-    With `resume` the run goes on from `folder/state.safetensors` when it is there. With `weights`,
-    a safetensors file of this network, the run starts from these and takes smaller steps; a last
-    layer of more or fewer classes begins anew.
+    Parameters
+    ----------
+    recipe : what to train, and how.
+    data : folder with the training and validation parts.
+    folder : of the run.
+    steps : optimiser steps.
+    seed : of weights and batches.
+    threads : of the processor; where a graphics processor learns, processes that make its batches.
+    resume : continue from `folder/state.safetensors` when it is there.
+    weights : a safetensors file of this network to start from, with smaller steps; a last layer
+        for more or fewer classes begins anew.
+    report : `report(step, scalars)` is called after every step.
     """
-    from torch.utils.tensorboard import SummaryWriter
-
     torch.set_num_threads(threads)
-    rank = int(os.environ.get("RANK", 0))
-    processes = int(os.environ.get("WORLD_SIZE", 1))
-    graphics = torch.cuda.is_available()
-    device = (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        if graphics
-        else torch.device("cpu")
-    )
-    if processes > 1:
-        torch.distributed.init_process_group("nccl" if graphics else "gloo")
-    # on other processors bfloat16 is slower than float32, at times by hundreds
-    half = torch.cuda.is_bf16_supported() if graphics else torch.cpu.get_capabilities()["amx_bf16"]
+    machine = join_processes()
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     with data_errors():
         examples = recipe.data(data, "train")
         validation = recipe.data(data, "val")
 
-    network = recipe.network(**recipe.arguments(data)).to(
-        device, memory_format=torch.channels_last
-    )  # a fifth faster on processors
-    if weights:
-        try:
-            network.load_state_dict(fitting_weights(load_file(weights), network, recipe.last))
-        except (OSError, RuntimeError, SafetensorError) as error:
-            reason = (
-                f"{weights} holds no weights of this network: {' '.join(str(error).split())[:300]}"
-            )
-            raise ToolkitError(
-                reason, f"Give the {recipe.task}.safetensors of `toolkit export`.", status=2
-            ) from error
+    learner = Learner(recipe, data, weights, machine)
+    progress = Progress(step=0, best=-math.inf, since=0, seconds=0.0)
+    if resume:
+        progress = learner.load(folder) or progress
+    learner.distribute()
 
-    highest_rate = recipe.learning_rate * (FINE_TUNING if weights else 1)
-    averaged = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=partial(average, recipe.average), use_buffers=True
-    )
-    matrices = [p for p in network.parameters() if p.numel() > 4]
-    scalars = [
-        p for p in network.parameters() if p.numel() <= 4
-    ]  # gates and scales: alone in what they do, they may move faster
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": matrices, "speed": 1, "weight_decay": recipe.weight_decay},
-            {"params": scalars, "speed": 10, "weight_decay": 0},
-        ]
-    )
+    # Weights may have some steps of a recipe in stages behind them. Processes take turns.
     behind = recipe.taught if weights else 0
-    progress = load_state(folder, network, averaged, optimizer) if resume else None
-    start = 0
-    best = -math.inf
-    since = 0
-    seconds = 0.0
+    first = (behind + progress.step) * machine.processes + machine.rank
+    numbers = range(first, (behind + steps) * machine.processes, machine.processes)
+    workers = threads if machine.device.type == "cuda" else 0
+    made = batches(Batches(recipe.batch, examples, seed), numbers, workers)
 
-    if progress:
-        start = progress.step
-        best = progress.best
-        since = progress.since
-        seconds = progress.seconds
+    highest = recipe.learning_rate * (FINE_TUNING if weights else 1)
+    warm_up = min(recipe.warm_up, steps // 5)
+    journal = Journal(recipe, folder, progress.step) if machine.rank == 0 else None
 
-    if rank == 0:
-        forget_later_steps(folder / "history.jsonl", start)
-    learner = nn.parallel.DistributedDataParallel(network) if processes > 1 else network
-    events = SummaryWriter(folder / "events", purge_step=start) if rank == 0 else None
-    shown = range((behind + start) * processes + rank, (behind + steps) * processes, processes)
-    made = batches(Batches(recipe.batch, examples, seed), shown, threads if graphics else 0)
+    with journal or nullcontext():
+        for step in range(progress.step, steps):
+            start = time.perf_counter()
+            rate = highest * learning_rate_share(step, steps, warm_up)
+            scalars = learner.learn(next(made), rate, step)
+            seconds = progress.seconds + time.perf_counter() - start
+            progress = replace(progress, step=step + 1, seconds=seconds)
 
-    with open(folder / "history.jsonl", "a") as history:
-        for step in range(start, steps):
-            began = time.perf_counter()
-            rate = highest_rate * learning_rate_share(step, steps, min(recipe.warm_up, steps // 5))
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["speed"]
-            batch = [p.to(device) if isinstance(p, Tensor) else p for p in next(made)]
-            with device, torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-                loss, scalars_now = recipe.loss(learner, batch)
-            optimizer.zero_grad()
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            if not torch.isfinite(norm):
-                reason = f"The gradient of step {step} is not finite; the state of the last validation is kept."
-                raise ToolkitError(reason, "Lower the recipe's learning rate and resume.")
-            optimizer.step()
-            averaged.update_parameters(network)
-            seconds += time.perf_counter() - began
-            scalars_now = {
-                "loss": loss.item(),
-                **scalars_now,
-                "gradient_norm": norm.item(),
-                "learning_rate": rate,
-            }
-            if (step + 1) % 20 == 0 and rank == 0:
-                for name, value in scalars_now.items():
-                    events.add_scalar(f"train/{name}", value, step + 1)
-            due = (step + 1) % recipe.validate_every == 0 or step + 1 == steps
-            if due and rank == 0:
-                candidate = copy.deepcopy(averaged.module).cpu()
-                scores = recipe.validate(candidate, validation)
-                for name, value in scores.items():
-                    events.add_scalar(f"validation/{name}", value, step + 1)
-                record = {"step": step + 1, "seconds": round(seconds, 1), **scalars_now, **scores}
-                history.write(to_json(record) + "\n")
-                history.flush()
-                draw_curves(folder)
-                if recipe.picture:
-                    events.add_image(
-                        "validation/samples",
-                        recipe.picture(candidate, validation),
-                        step + 1,
-                        dataformats="HWC",
-                    )
+            is_due = progress.step % recipe.validate_every == 0 or progress.step == steps
+            if journal:
+                journal.log(scalars, progress.step)
+                if is_due:
+                    progress, scalars = journal.validate(learner, validation, progress, scalars)
+                report(progress.step, scalars)
 
-                since += 1
-                if scores["score"] > best:
-                    best = scores["score"]
-                    since = 0
-                    # the record lies in the file, so that scores and weights cannot part
-                    described = {"record": to_json(record)}
-                    save_tensors(candidate.state_dict(), folder / BEST, described)
-
-                progress = Progress(step + 1, best, since, seconds)
-                save_state(folder, network, averaged, optimizer, progress)
-                scalars_now = record
-
-            if rank == 0:
-                report(step + 1, scalars_now)
-            if due and processes > 1:
-                told = torch.tensor(since, device=device)
-                torch.distributed.broadcast(told, 0)
-                since = int(told)
-
-            if recipe.patience and since >= recipe.patience:
-                if rank == 0:
-                    click.echo(
-                        f"No better score in {since} validations: ended at step {step + 1} of {steps}.",
-                        err=True,
-                    )
-
+            if is_due:
+                progress = replace(progress, since=machine.broadcast(progress.since))
+            if recipe.patience and progress.since >= recipe.patience:
+                if journal:
+                    reason = f"No better score in {progress.since} validations"
+                    click.echo(f"{reason}: ended at step {step + 1} of {steps}.", err=True)
                 break
 
-    if rank == 0:
-        events.close()
-    if processes > 1:
+    if machine.processes > 1:
         torch.distributed.destroy_process_group()
     if not (folder / BEST).is_file():
         reason = f"{folder / BEST} is not there, though the training has ended."
@@ -223,23 +125,266 @@ def train(
     return folder / BEST
 
 
+# --- where this process learns
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where this process learns, and with how many others.
+
+    Attributes
+    ----------
+    device : a graphics processor when torch sees one.
+    half : whether to compute in bfloat16.
+    rank, processes : the number of this process, from 0, among those that torchrun started.
+    """
+
+    device: torch.device
+    half: bool
+    rank: int
+    processes: int
+
+    def broadcast(self, value: int) -> int:
+        """The value that the first process has."""
+        if self.processes == 1:
+            return value
+        shared = torch.tensor(value, device=self.device)
+        torch.distributed.broadcast(shared, 0)
+        return int(shared)
+
+
+def join_processes() -> Machine:
+    """Find out where to learn, and join the other processes that torchrun started."""
+    rank = int(os.environ.get("RANK", 0))
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        half = torch.cuda.is_bf16_supported()
+        backend = "nccl"
+    else:
+        # On processors without AMX, bfloat16 is slower than float32, at times by hundreds.
+        device = torch.device("cpu")
+        half = torch.cpu.get_capabilities()["amx_bf16"]
+        backend = "gloo"
+
+    if processes > 1:
+        torch.distributed.init_process_group(backend)
+    return Machine(device, half, rank, processes)
+
+
+# --- the network and its optimiser
+
+
+class Learner:
+    """A network that learns, with its optimiser and the running average of its weights."""
+
+    def __init__(self, recipe: Recipe, data: Path, weights: Path | None, machine: Machine):
+        self.recipe = recipe
+        self.machine = machine
+
+        # Channels last is a fifth faster on processors.
+        network = recipe.network(**recipe.arguments(data))
+        self.network = network.to(machine.device, memory_format=torch.channels_last)
+        if weights:
+            load_weights(self.network, weights, recipe)
+        self.model: nn.Module = self.network
+
+        averaging = partial(average, recipe.average)
+        self.averaged = torch.optim.swa_utils.AveragedModel(
+            self.network, multi_avg_fn=averaging, use_buffers=True
+        )
+
+        # Gates and scales act alone, so they may move faster.
+        parameters = list(self.network.parameters())
+        matrices = [p for p in parameters if p.numel() > FEW]
+        scalars = [p for p in parameters if p.numel() <= FEW]
+        groups = [
+            {"params": matrices, "speed": 1, "weight_decay": recipe.weight_decay},
+            {"params": scalars, "speed": 10, "weight_decay": 0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups)
+
+    def load(self, folder: Path) -> Progress | None:
+        """Go back to the last validation of a run; None when it had none."""
+        return load_state(folder, self.network, self.averaged, self.optimizer)
+
+    def save(self, folder: Path, progress: Progress) -> None:
+        """Save everything that `load` needs."""
+        save_state(folder, self.network, self.averaged, self.optimizer, progress)
+
+    def distribute(self) -> None:
+        """Average gradients with the other processes from now on."""
+        if self.machine.processes > 1:
+            self.model = nn.parallel.DistributedDataParallel(self.network)
+
+    def learn(self, batch: list[Any], rate: float, step: int) -> dict[str, float]:
+        """Take one optimiser step; returns numbers to watch."""
+        device = self.machine.device
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["speed"]
+
+        batch = [part.to(device) if isinstance(part, Tensor) else part for part in batch]
+        half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.machine.half)
+        with device, half:
+            loss, scalars = self.recipe.loss(self.model, batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        if not torch.isfinite(norm):
+            reason = f"The gradient of step {step} is not finite"
+            reason += "; the state of the last validation is kept."
+            raise ToolkitError(reason, "Lower the recipe's learning rate and resume.")
+        self.optimizer.step()
+        self.averaged.update_parameters(self.network)
+
+        return {
+            "loss": loss.item(),
+            **scalars,
+            "gradient_norm": norm.item(),
+            "learning_rate": rate,
+        }
+
+
+def load_weights(network: nn.Module, path: Path, recipe: Recipe) -> None:
+    """Load trained weights into a network; ToolkitError with status 2 when they do not fit."""
+    try:
+        network.load_state_dict(fitting_weights(load_file(path), network, recipe.last))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        message = " ".join(str(error).split())[:300]
+        reason = f"{path} holds no weights of this network: {message}"
+        remedy = f"Give the {recipe.task}.safetensors of `toolkit export`."
+        raise ToolkitError(reason, remedy, status=2) from error
+
+
+def fitting_weights(weights: dict[str, Tensor], network: nn.Module, last: str) -> dict[str, Tensor]:
+    """Trained weights, with those of the last layer as they are in the network if sizes differ."""
+    fresh = {}
+    for name, value in network.state_dict().items():
+        is_last = last and name.startswith(f"{last}.")
+        if is_last and name in weights and weights[name].shape != value.shape:
+            fresh[name] = value
+
+    if fresh:
+        click.echo(f"The weights are of more or fewer classes: {last} begins anew.", err=True)
+    return weights | fresh
+
+
+def average(highest: float, averages: list[Tensor], current: list[Tensor], count: int) -> None:
+    """Move averages towards the current values, in place: faster at first, when these change fast."""
+    decay = min(highest, (1 + count) / (10 + count))
+    torch.optim.swa_utils.get_ema_multi_avg_fn(decay)(averages, current, count)
+
+
+def learning_rate_share(step: int, steps: int, warm_up: int) -> float:
+    """Share of the highest learning rate: linear warm-up, then half a cosine to a hundredth."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    progress = (step - warm_up) / max(1, steps - warm_up)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+# --- batches
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of a recipe, by the number of their step."""
+
+    batch: Callable[[Any, int, int], Any]
+    examples: Any
+    seed: int
+
+    def __getitem__(self, step: int) -> Any:
+        return self.batch(self.examples, step, self.seed)
+
+
+def batches(source: Batches, steps: range, workers: int) -> Iterator[Any]:
+    """Batches of some steps, made ahead by worker processes, or when needed without any.
+
+    Workers are forked, and OpenCV's threads do not survive that: it must compute on one thread.
+    """
+    loader = DataLoader(source, None, sampler=steps, num_workers=workers, collate_fn=list)
+    return iter(loader)
+
+
+# --- what a run writes
+
+
+class Journal:
+    """Writes the history of a run, its curves, TensorBoard events, and the best weights."""
+
+    def __init__(self, recipe: Recipe, folder: Path, step: int):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.recipe = recipe
+        self.folder = folder
+        forget_later_steps(folder / HISTORY, step)
+        self.events = SummaryWriter(folder / "events", purge_step=step)
+        self.history = open(folder / HISTORY, "a")  # noqa: SIM115
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.history.close()
+        self.events.close()
+
+    def log(self, scalars: dict[str, float], step: int) -> None:
+        """Add numbers to the curves of TensorBoard."""
+        if step % LOG_EVERY == 0:
+            for name, value in scalars.items():
+                self.events.add_scalar(f"train/{name}", value, step)
+
+    def validate(
+        self, learner: Learner, validation: Any, progress: Progress, scalars: dict[str, float]
+    ) -> tuple[Progress, dict[str, float]]:
+        """Score the averaged weights, keep the best, and save the state.
+
+        Returns the progress, and the record that the history has of this step.
+        """
+        candidate = copy.deepcopy(learner.averaged.module).cpu()
+        scores = self.recipe.validate(candidate, validation)
+        step = progress.step
+        for name, value in scores.items():
+            self.events.add_scalar(f"validation/{name}", value, step)
+
+        record = {"step": step, "seconds": round(progress.seconds, 1), **scalars, **scores}
+        self.history.write(to_json(record) + "\n")
+        self.history.flush()
+        draw_curves(self.folder)
+        if self.recipe.picture:
+            picture = self.recipe.picture(candidate, validation)
+            self.events.add_image("validation/samples", picture, step, dataformats="HWC")
+
+        progress = replace(progress, since=progress.since + 1)
+        if scores["score"] > progress.best:
+            progress = replace(progress, best=scores["score"], since=0)
+            # The record lies in the file, so that scores and weights stay together.
+            metadata = {"record": to_json(record)}
+            save_tensors(candidate.state_dict(), self.folder / BEST, metadata)
+
+        learner.save(self.folder, progress)
+        return progress, record
+
+
 def forget_later_steps(history: Path, step: int) -> None:
-    """Take from a history what came after a step, which is taken again, and a line that was cut short."""
+    """Remove from a history the steps that will be taken again, and a last line cut short."""
     lines = history.read_bytes().splitlines(keepends=True) if history.exists() else []
     try:
-        kept = [line for line in lines if line.endswith(b"\n") and step_of(line) <= step]
+        earlier = [line for line in lines if line.endswith(b"\n") and step_of(line) <= step]
     except (ValueError, TypeError, KeyError) as error:
         reason = f"{history} holds a line that is no record of a run."
-        raise ToolkitError(
-            reason, "Remove that line, or train to another folder.", status=5
-        ) from error
+        remedy = "Remove that line, or train to another folder."
+        raise ToolkitError(reason, remedy, status=5) from error
 
-    if kept != lines:
-        write_bytes(history, b"".join(kept))
+    if earlier != lines:
+        write_bytes(history, b"".join(earlier))
 
 
 def step_of(line: bytes) -> int:
-    """The step of a line of a history, which must hold what is drawn of it."""
+    """The step of a line in a history; raises unless it holds the numbers that curves need."""
     record = json.loads(line)
     for name in ("loss", "score"):
         if record[name] is not None:  # null stands for NaN
@@ -247,54 +392,19 @@ def step_of(line: bytes) -> int:
     return int(record["step"])
 
 
-def fitting_weights(weights: dict[str, Tensor], network: nn.Module, last: str) -> dict[str, Tensor]:
-    """Trained weights, but those of the last layer as they are in the network when their sizes differ."""
-    own = {
-        name: value
-        for name, value in network.state_dict().items()
-        if last and name.startswith(f"{last}.")
-    }
-    anew = {
-        name: value
-        for name, value in own.items()
-        if name in weights and weights[name].shape != value.shape
-    }
-    if anew:
-        click.echo(f"The weights are of more or fewer classes: {last} begins anew.", err=True)
-
-    return weights | anew
-
-
-def average(highest: float, averages: list[Tensor], current: list[Tensor], count: int) -> None:
-    """Move averages towards what is current, in place: faster at first, when the network changes fast."""
-    torch.optim.swa_utils.get_ema_multi_avg_fn(min(highest, (1 + count) / (10 + count)))(
-        averages, current, count
-    )
-
-
 def draw_curves(folder: Path) -> None:
-    """`curves.png`: the loss, and the validation's score, against steps."""
+    """Draw `curves.png`: the loss and the validation's score against steps."""
     from matplotlib.figure import Figure
 
-    records = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in (folder / HISTORY).read_text().splitlines()]
+    steps = [record["step"] for record in records]
     figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, name, title in zip(
-        figure.subplots(1, 2), ("loss", "score"), ("training loss", "validation score"), strict=True
-    ):
-        axes.plot(
-            [record["step"] for record in records],
-            [math.nan if record[name] is None else record[name] for record in records],
-            ".-",
-        )
+    titles = ("loss", "training loss"), ("score", "validation score")
+
+    for axes, (name, title) in zip(figure.subplots(1, 2), titles, strict=True):
+        values = [math.nan if record[name] is None else record[name] for record in records]
+        axes.plot(steps, values, ".-")
         axes.set(xlabel="optimiser steps", title=title)
         axes.grid(alpha=0.3)
 
     figure.savefig(folder / "curves.png", dpi=100)
-
-
-def learning_rate_share(step: int, steps: int, warm_up: int) -> float:
-    """Linear warm-up, then half a cosine to a hundredth."""
-    if step < warm_up:
-        return (step + 1) / warm_up
-    progress = (step - warm_up) / max(1, steps - warm_up)
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))

@@ -1,4 +1,4 @@
-"""What can be said of a training and of an export; imports no torch."""
+"""Options of `toolkit train` and `toolkit export`; imports no torch."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ class TrainOptions(Options):
     data: Path = option(REQUIRED, "Folder with the task's training and validation parts.")
     out: Path = option(REQUIRED, "Folder of the run: weights, history, TensorBoard events.")
     steps: int | None = option(
-        None, "Optimiser steps.", low=1, high=MOST_STEPS, shown_default="the recipe's"
+        None, "Number of optimiser steps.", low=1, high=MOST_STEPS, shown_default="the recipe's"
     )
     epochs: int | None = option(
         None,
-        "Times that every image is shown, instead of --steps; objects alone.",
+        "How often every image is shown, instead of --steps; only for objects.",
         low=1,
         high=MOST_STEPS,
     )
-    seed: int = option(0, "Seed of weights and batches.", low=0, high=LARGEST_SEED)
+    seed: int = option(0, "Random seed of weights and batches.", low=0, high=LARGEST_SEED)
     threads: int = option(
         2,
-        "Processor threads; where a graphics processor learns, processes that make its batches.",
+        "Processor threads; with a graphics processor, processes that make its batches.",
         low=1,
         high=MOST_WORKERS,
     )
-    resume: bool = option(False, "Go on from the last validation in --out.")
+    resume: bool = option(False, "Continue from the last validation in --out.")
     weights: Path | None = option(
         None,
-        "Start from these: checkpoints/TASK.safetensors, say.",
+        "Weights to start from, such as checkpoints/TASK.safetensors.",
         shown_default="from scratch",
     )
 

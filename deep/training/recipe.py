@@ -1,4 +1,4 @@
-"""What a task teaches its network, and how that is exported: one record with named fields."""
+"""What a recipe is: how a network is trained and exported, as one record of named fields."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,11 +16,11 @@ class Export:
     Parameters
     ----------
     graph : `graph(network)` is the module to trace: raw inputs in, probabilities out.
-    examples : inputs by name, the first to trace the graph with, all to compare it with torch.
+    examples : inputs by name; the first traces the graph, and all compare it with torch.
     outputs : names of the graph's outputs.
-    dynamic : the axes of inputs that may have any length, as `torch.export` wants them.
-    card : what the checkpoint's card says of the recipe, of inputs and outputs.
-    sources : what data are, by the SHA-256 of the recipe's first file.
+    dynamic : the axes of inputs that may have any length, as `torch.export` takes them.
+    card : entries of the checkpoint's card about the recipe, inputs and outputs.
+    sources : descriptions of data sets, by the SHA-256 of the recipe's first file.
     """
 
     graph: Callable[[nn.Module], nn.Module]
@@ -33,26 +33,33 @@ class Export:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a task teaches.
+    """How a network is trained.
 
     Parameters
     ----------
     task : the task that the network answers.
-    network : makes the network; `arguments(folder)` are what the data say of it.
-    files : what `data(folder, part)` reads for the parts "train" and "val".
-    batch : `batch(data, step, seed)` depends on its arguments alone, so that a resumed run repeats
-        nothing and misses nothing.
-    loss : `loss(network, batch)` and numbers to watch.
-    validate : scores by name, among them `score`, of which the highest is kept.
+    network : makes the network.
+    files : the files and folders that `data` reads.
+    data : `data(folder, part)` reads the part "train" or "val".
+    batch : `batch(data, step, seed)` depends on nothing but its arguments, so that a resumed run
+        repeats nothing and misses nothing.
+    loss : `loss(network, batch)` returns the loss, and numbers to watch.
+    validate : `validate(network, data)` returns scores by name; the weights with the highest
+        `score` are kept.
     reported : the scores that the checkpoint's card names besides `score`.
     export : how the network is exported.
-    last : the layer whose size the data say, which is learned anew when trained weights are of
-        other data.
-    taught : steps that trained weights have behind them, for a recipe in stages: a run that starts
-        from them skips these.
+    steps : optimiser steps of a run.
+    learning_rate : the highest; it rises over `warm_up` steps and falls by a cosine.
+    arguments : `arguments(folder)` are those of `network` that depend on the data.
+    last : the layer whose size depends on the data; it is trained anew when weights from other
+        data are given.
+    taught : for a recipe in stages: steps that given weights have behind them already.
+    weight_decay : of the optimiser.
+    average : decay of the running average of the weights.
+    validate_every : steps between validations.
     patience : validations without a better score after which a run ends.
-    epoch : steps in which every example of a folder is shown once.
-    picture : uint8 (H, W, 3): how a network does on validation data.
+    epoch : `epoch(folder)` is the number of steps that show every example once.
+    picture : `picture(network, data)` shows how a network does on validation data, uint8 (H, W, 3).
     """
 
     task: str

@@ -1,4 +1,4 @@
-"""Training a task by its recipe, with a record of what went in."""
+"""Train a task by its recipe, with a record of what went into the run."""
 
 import json
 import math
@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from hvd.deep.training.loop import HISTORY
 from hvd.deep.training.loop import train as run_loop
 from hvd.deep.training.options import TrainOptions
 from hvd.deep.training.recipe import Recipe
@@ -21,36 +22,32 @@ from hvd.toolkit.images import digest
 from hvd.toolkit.outputs import write_bytes
 from hvd.toolkit.settings import one_opencv_thread
 
-RECIPES = {
-    name: f"hvd.deep.training.recipes.{name.replace('-', '_')}"
-    for name in (
-        "fragments",
-        "grains",
-        "lines",
-        "lines-peer",
-        "objects",
-        "objects-person",
-        "objects-scenes",
-    )
-}
+RECIPES = (
+    "fragments",
+    "grains",
+    "lines",
+    "lines-peer",
+    "objects",
+    "objects-person",
+    "objects-scenes",
+)
 RUN = "run.json"
-RECORDED = ("torch", "numpy", "opencv-python-headless")
+RECORDED = ("torch", "numpy", "opencv-python-headless")  # packages whose versions are recorded
 
 
 def recipe(task: str) -> Recipe:
-    """The recipe of a task."""
+    """The recipe of that name."""
     if task not in RECIPES:
-        raise ToolkitError(
-            f"There is no recipe for {task!r}.", f"Choose one of: {', '.join(RECIPES)}.", status=2
-        )
-    return import_module(RECIPES[task]).RECIPE
+        remedy = f"Choose one of: {', '.join(RECIPES)}."
+        raise ToolkitError(f"There is no recipe for {task!r}.", remedy, status=2)
+    return import_module(f"hvd.deep.training.recipes.{task.replace('-', '_')}").RECIPE
 
 
 def train_task(task: str, options: TrainOptions) -> Path:
     """Train as the options and the recipe say; returns the path of the best weights.
 
-    Raises ToolkitError when data are missing (status 5), or when `options.out` holds a run that is
-    not to be resumed, or another run than this (status 2).
+    Raises ToolkitError with status 5 when data are missing, with status 2 when `options.out` holds
+    another run, or one that is not to be resumed.
     """
     chosen = recipe(task)
     check_options(task, chosen, options)
@@ -58,7 +55,7 @@ def train_task(task: str, options: TrainOptions) -> Path:
     if options.epochs:
         chosen, steps = count_epochs(chosen, options)
 
-    described = {
+    now = {
         "task": task,
         "steps": steps,
         "seed": options.seed,
@@ -68,12 +65,11 @@ def train_task(task: str, options: TrainOptions) -> Path:
         "versions": {name: version(name) for name in RECORDED},
     }
     record = options.out / RUN
-    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
-    if first:
-        begin_run(record, described, options)
+    is_first = os.environ.get("RANK", "0") == "0"  # among the processes that torchrun started
+    if is_first:
+        begin_run(record, now, options)
 
-    hidden = not (first and sys.stderr.isatty())
-
+    hidden = not (is_first and sys.stderr.isatty())
     with click.progressbar(length=steps, file=sys.stderr, hidden=hidden) as bar:
 
         def report(step: int, scalars: dict[str, float]) -> None:
@@ -95,13 +91,14 @@ def train_task(task: str, options: TrainOptions) -> Path:
                     report,
                 )
         except ToolkitError:
-            if first and not (options.out / "history.jsonl").exists():
-                record.unlink()  # refused before it began: the folder is as free as it was
+            # Refused before it began: leave the folder as free as it was.
+            if is_first and not (options.out / HISTORY).exists():
+                record.unlink()
             raise
 
 
 def check_options(task: str, recipe: Recipe, options: TrainOptions) -> None:
-    """Raise ToolkitError for files that are missing, and for options that the recipe does not know."""
+    """Raise ToolkitError for missing files, and for options that the recipe does not allow."""
     for name in recipe.files:
         if not (options.data / name).exists():
             remedy = f"--data needs {', '.join(recipe.files)}."
@@ -117,51 +114,49 @@ def check_options(task: str, recipe: Recipe, options: TrainOptions) -> None:
 
 
 def count_epochs(recipe: Recipe, options: TrainOptions) -> tuple[Recipe, int]:
-    """The recipe with a validation every epoch at least, and the steps of the epochs asked for."""
-    processes = int(os.environ.get("WORLD_SIZE", 1))  # of torchrun, which take a batch each
+    """The number of steps for some epochs, and the recipe with at least one validation in each."""
+    processes = int(os.environ.get("WORLD_SIZE", 1))  # of torchrun; each takes a batch
     epoch = math.ceil(recipe.epoch(options.data) / processes)
-    often = min(recipe.validate_every, epoch)
+    every = min(recipe.validate_every, epoch)
+
     patience = recipe.patience
-    if patience:  # as many steps as before
-        patience = math.ceil(patience * recipe.validate_every / often)
-    return replace(recipe, validate_every=often, patience=patience), options.epochs * epoch
+    if patience:  # the same number of steps as before
+        patience = math.ceil(patience * recipe.validate_every / every)
+    return replace(recipe, validate_every=every, patience=patience), options.epochs * epoch
 
 
-def begin_run(record: Path, described: dict[str, Any], options: TrainOptions) -> None:
-    """Write down what goes into a run, or check that a run that is resumed is the same."""
+def begin_run(record: Path, now: dict[str, Any], options: TrainOptions) -> None:
+    """Record what goes into a run, or check that a resumed run is the same."""
+    out = options.out
     if not record.exists():
-        out = options.out
         if out.exists() and not out.is_dir():
             raise ToolkitError(f"{out} is no folder.", "Choose another --out.", status=4)
         if out.exists() and any(out.iterdir()):
             reason = f"{out} holds files, but no {RUN}: it is not the folder of a run."
             raise ToolkitError(reason, "Choose another --out.", status=4)
-        write_bytes(record, (json.dumps(described, indent=2) + "\n").encode())
+        write_bytes(record, (json.dumps(now, indent=2) + "\n").encode())
         return
 
     if not options.resume:
         remedy = "Give --resume, or another --out."
-        raise ToolkitError(f"{options.out} holds a run already.", remedy, status=2)
+        raise ToolkitError(f"{out} holds a run already.", remedy, status=2)
 
     earlier = read_run(record)
     for name in ("task", "steps", "seed", "data", "weights"):
-        if earlier.get(name) != described[name]:
-            before = earlier.get(name)
-            now = described[name]
-            reason = f"The run in {options.out} has {name} {before}, not {now}."
-            raise ToolkitError(
-                reason, "Resume it as it was begun, or give another --out.", status=2
-            )
+        if earlier.get(name) != now[name]:
+            reason = f"The run in {out} has {name} {earlier.get(name)}, not {now[name]}."
+            remedy = "Resume it as it was begun, or give another --out."
+            raise ToolkitError(reason, remedy, status=2)
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """What went into a run; ToolkitError with status 5 when the file does not say so."""
+    """The record of a run; raises ToolkitError with status 5 when it describes none."""
     try:
-        described = json.loads(path.read_bytes())
-        if not isinstance(described["data"], dict) or not isinstance(described["task"], str):
+        record = json.loads(path.read_bytes())
+        if not isinstance(record["data"], dict) or not isinstance(record["task"], str):
             raise TypeError("task and data are missing")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"{path} does not describe a run: {type(error).__name__}: {error}."
         raise ToolkitError(reason, BEGIN_ANEW, status=5) from error
 
-    return described
+    return record

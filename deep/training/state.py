@@ -1,4 +1,4 @@
-"""Where a training stands, in files that are never unpickled: what `--resume` goes on from."""
+"""Save and load the state of a training, in files that are never unpickled, for `--resume`."""
 
 import json
 import os
@@ -37,11 +37,11 @@ class Progress:
     seconds: float
 
 
-def save_tensors(tensors: dict[str, Tensor], path: Path, described: dict[str, str]) -> None:
-    """Write tensors to a safetensors file that is whole or absent."""
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write tensors to a safetensors file that is complete or absent."""
     temporary = path.with_name(f"{path.name}.tmp")
-    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(whole, temporary, metadata=described)
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(contiguous, temporary, metadata=metadata)
     os.chmod(temporary, default_mode(0o666))
     os.replace(temporary, path)
 
@@ -53,14 +53,16 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
 ) -> None:
-    """Write where a training stands."""
+    """Save a network, the average of its weights, its optimiser and the progress."""
     tensors = {}
     for kind, module in (("network", network), ("averaged", averaged)):
-        tensors |= {f"{kind}.{name}": value for name, value in module.state_dict().items()}
-    states = optimizer.state_dict()["state"]
-    for parameter, values in states.items():
-        tensors |= {f"optimizer.{parameter}.{name}": value for name, value in values.items()}
-    # the average may still be the network's own tensors
+        for name, value in module.state_dict().items():
+            tensors[f"{kind}.{name}"] = value
+    for parameter, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            tensors[f"optimizer.{parameter}.{name}"] = value
+
+    # Copies: the average may still share its tensors with the network.
     tensors = {name: value.clone() for name, value in tensors.items()}
     save_tensors(tensors, folder / STATE, {"progress": json.dumps(asdict(progress))})
 
@@ -68,7 +70,7 @@ def save_state(
 def load_state(
     folder: Path, network: nn.Module, averaged: nn.Module, optimizer: torch.optim.Optimizer
 ) -> Progress | None:
-    """Bring all of them to where a training stood; None when it had not come to a validation.
+    """Load what `save_state` saved; None when a run had no validation yet.
 
     Raises ToolkitError with status 5 when the file is damaged, or of another network.
     """
@@ -79,9 +81,9 @@ def load_state(
             raise ToolkitError(reason, BEGIN_ANEW, status=5)
         return None
 
-    tensors, described = read_tensors(path)
+    tensors, metadata = read_tensors(path)
     try:
-        progress = Progress(**json.loads(described["progress"]))
+        progress = Progress(**json.loads(metadata["progress"]))
         network.load_state_dict(part(tensors, "network"))
         averaged.load_state_dict(part(tensors, "averaged"))
         load_optimizer(optimizer, part(tensors, "optimizer"))
@@ -94,32 +96,38 @@ def load_state(
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors file, and what describes them; ToolkitError with status 5 when
-    it is damaged."""
+    """The tensors and the metadata of a safetensors file.
+
+    Raises ToolkitError with status 5 when it is damaged.
+    """
     try:
         with safe_open(path, "pt") as file:
-            described = file.metadata() or {}
-        return load_file(path), described
+            metadata = file.metadata() or {}
+        return load_file(path), metadata
     except (OSError, SafetensorError, ValueError) as error:
         reason = f"{path} is damaged: {error}."
         raise ToolkitError(reason, BEGIN_ANEW, status=5) from error
 
 
 def part(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with `kind`, without it."""
-    start = f"{kind}."
-    return {n.removeprefix(start): value for n, value in tensors.items() if n.startswith(start)}
+    """The tensors whose names begin with `kind`, without this prefix."""
+    prefix = f"{kind}."
+    result = {}
+    for name, value in tensors.items():
+        if name.startswith(prefix):
+            result[name.removeprefix(prefix)] = value
+    return result
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Bring an optimiser to where it stood."""
+    """Load the state of an optimiser."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     states: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():
         number, _, key = name.partition(".")
         parameter = parameters[int(number)]
         if value.shape == parameter.shape:
-            # in memory as the parameter lies there, which is faster
+            # The same layout in memory as the parameter is faster.
             value = torch.empty_like(parameter).copy_(value)
         states.setdefault(int(number), {})[key] = value
 

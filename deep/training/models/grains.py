@@ -1,7 +1,7 @@
 """Network for `grains`: the probability that a pixel lies on a grain boundary.
 
-A U-Net (Ronneberger et al., MICCAI 2015) at half resolution, entered and left by strided steps (Shi et al., CVPR 2016), behind a
-local z-score that takes light and contrast away.
+A U-Net (Ronneberger et al., MICCAI 2015) at half resolution, entered and left by strided steps (Shi
+et al., CVPR 2016), after a local z-score that takes light and contrast away.
 """
 
 from collections.abc import Callable
@@ -14,28 +14,30 @@ from hvd.deep.training.models.unet import conv_norm_relu, descend_and_rise, enla
 
 WIDTHS = 16, 32, 64, 96, 96  # at a half, a quarter ... of the resolution
 WINDOW = 17  # cells of 8 pixels: local mean and deviation over 136 pixels
-QUIET = 0.01  # least deviation, of the range of grey: a flat image stays flat
+LEAST_DEVIATION = 0.01  # of the range of grey: a flat image stays flat
 
 
 def local_score(image: Tensor) -> Tensor:
-    """Image (B, 1, H, W) less its local mean, by its local deviation, within [-4, 4]."""
+    """An image (B, 1, H, W) minus its local mean, over its local deviation, within [-4, 4]."""
     height, width = image.shape[-2:]
-    cells = functional.avg_pool2d(
-        torch.cat([image, image.square()], 1), 8, ceil_mode=True, count_include_pad=False
-    )
-    cells = functional.avg_pool2d(cells, WINDOW, 1, WINDOW // 2, count_include_pad=False)
-    cells = functional.interpolate(cells, scale_factor=8.0, mode="bilinear", align_corners=False)[
-        :, :, :height, :width
-    ]
-    mean = cells[:, :1]
-    square = cells[:, 1:]
-    deviation = (square - mean.square()).clamp(min=0).sqrt()
 
-    return ((image - mean) / (deviation + QUIET)).clamp(-4, 4)
+    # Means over cells of 8 pixels, then over a window of cells, interpolated between them.
+    values = torch.cat([image, image.square()], 1)
+    cells = functional.avg_pool2d(values, 8, ceil_mode=True, count_include_pad=False)
+    cells = functional.avg_pool2d(cells, WINDOW, 1, WINDOW // 2, count_include_pad=False)
+    local = functional.interpolate(cells, scale_factor=8.0, mode="bilinear", align_corners=False)
+    local = local[:, :, :height, :width]
+
+    mean = local[:, :1]
+    deviation = (local[:, 1:] - mean.square()).clamp(min=0).sqrt()
+    return ((image - mean) / (deviation + LEAST_DEVIATION)).clamp(-4, 4)
 
 
 class GrainNetwork(nn.Module):
-    """`forward(image)`: float32 (B, 1, H, W) in [0, 1], any H and W from 16 -> boundary logits (B, 1, H, W)."""
+    """`forward(image)` -> boundary logits (B, 1, H, W).
+
+    The image is float32 (B, 1, H, W) in [0, 1], with any H and W from 16.
+    """
 
     def __init__(self):
         super().__init__()
@@ -48,9 +50,8 @@ class GrainNetwork(nn.Module):
             )
 
         for below, width in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True):
-            self.up.append(
-                nn.Sequential(conv_norm_relu(below + width, width), conv_norm_relu(width, width))
-            )
+            first = conv_norm_relu(below + width, width)
+            self.up.append(nn.Sequential(first, conv_norm_relu(width, width)))
 
         self.leave = nn.Conv2d(WIDTHS[0], 4, 3, padding=1)
 
@@ -58,17 +59,16 @@ class GrainNetwork(nn.Module):
         height, width = image.shape[-2:]
         with torch.autocast(image.device.type, enabled=False):
             x = local_score(image.float())
-        x = self.enter(
-            functional.pad(x, (0, 1, 0, 1), "replicate")
-        )  # one more, so that an odd last row or column is seen
+
+        # One row and column more, so that an odd last one is seen.
+        x = self.enter(functional.pad(x, (0, 1, 0, 1), "replicate"))
         shrink = [lambda x: functional.max_pool2d(x, 2, ceil_mode=True)] * len(self.up)
         x = descend_and_rise(x, self.down, shrink, map(concatenate_skip, self.up))
-
         return functional.pixel_shuffle(self.leave(x), 2)[:, :, :height, :width]
 
 
 def concatenate_skip(block: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    """A step back that sets what comes from below, cut to its size, beside the skip."""
+    """A step back up that concatenates what comes from below, cut to size, with the skip."""
 
     def rise(x: Tensor, skip: Tensor) -> Tensor:
         x = enlarge(x, "bilinear")[:, :, : skip.shape[2], : skip.shape[3]]

@@ -1,8 +1,9 @@
-"""Network for `objects`: how far every pixel belongs to each class.
+"""Network for `objects`: the class of every pixel.
 
-A U-Net (Ronneberger, Fischer & Brox, MICCAI 2015) of residual blocks (He et al., CVPR 2016), whose skips are added; a strided
-convolution first and a narrow one last at full resolution, where pixels are many, keep it fast. Where it is to be deeper, it has
-separable blocks (Chollet, Xception, CVPR 2017) on its way down, which cost little.
+A U-Net (Ronneberger, Fischer & Brox, MICCAI 2015) of residual blocks (He et al., CVPR 2016), whose
+skips are added. Full resolution, where pixels are many, has nothing but a strided convolution at
+the start and a narrow one at the end, which keeps it fast. A deeper one has separable blocks
+(Chollet, Xception, CVPR 2017) on the way down, which cost little.
 """
 
 from itertools import pairwise
@@ -27,8 +28,14 @@ EDGE = 8  # channels at full resolution
 
 
 class ObjectNetwork(nn.Module):
-    """`forward(x)`: float32 (B, 3, H, W), RGB in [0, 1], of any size -> logits (B, classes, H, W); `deeper` counts separable
-    blocks at each resolution."""
+    """`forward(x)` -> logits (B, classes, H, W), for RGB float32 (B, 3, H, W) in [0, 1] of any size.
+
+    Parameters
+    ----------
+    classes : their names.
+    widths : channels at a half, a quarter ... of the resolution.
+    deeper : the number of separable blocks at each of these resolutions.
+    """
 
     def __init__(
         self,
@@ -40,10 +47,11 @@ class ObjectNetwork(nn.Module):
         self.edges = conv_norm_relu(3, EDGE, 3, 1)
         self.enter = conv_norm_relu(3, widths[0], 4, 2)
         self.down = nn.ModuleList(Residual(width, normalise=True) for width in widths)
-        self.deeper = nn.ModuleList(
-            nn.Sequential(*(Separable(width, normalise=True) for _ in range(count)))
-            for width, count in zip(widths, deeper, strict=True)
-        )
+        self.deeper = nn.ModuleList()
+        for width, count in zip(widths, deeper, strict=True):
+            blocks = (Separable(width, normalise=True) for _ in range(count))
+            self.deeper.append(nn.Sequential(*blocks))
+
         self.narrower = nn.ModuleList(conv_norm_relu(a, b, 2, 2) for a, b in pairwise(widths))
         self.wider = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.up = nn.ModuleList(Residual(width, normalise=True) for width in widths[:-1])
@@ -55,25 +63,24 @@ class ObjectNetwork(nn.Module):
         height, width = x.shape[-2:]
         x = pad_to_multiple(x, 2 ** len(self.down)) * 4 - 2
         edges = self.edges(x)
-        x = self.enter(x)
-        rise = [
-            add_skip(wider, block, "bilinear")
-            for wider, block in zip(reversed(self.wider), reversed(self.up), strict=True)
-        ]
-        x = descend_and_rise(x, self.downward(), self.narrower, rise)
-        x = enlarge(functional.relu(self.leave(x)), "bilinear")
 
+        x = self.enter(x)
+        rise = []
+        for wider, block in zip(reversed(self.wider), reversed(self.up), strict=True):
+            rise.append(add_skip(wider, block, "bilinear"))
+        x = descend_and_rise(x, self.downward(), self.narrower, rise)
+
+        x = enlarge(functional.relu(self.leave(x)), "bilinear")
         return self.classify(torch.cat([x, edges], 1))[:, :, :height, :width]
 
     def downward(self) -> list[Step]:
-        """The steps down; the last one knows the surroundings as well."""
-        steps: list[Step] = [
-            nn.Sequential(block, deeper)
-            for block, deeper in zip(self.down, self.deeper, strict=True)
-        ]
+        """The steps down; the last one adds the surroundings."""
+        steps: list[Step] = []
+        for block, deeper in zip(self.down, self.deeper, strict=True):
+            steps.append(nn.Sequential(block, deeper))
         last = steps.pop()
-        return [*steps, lambda x: self.with_surroundings(last(x))]
+        return [*steps, lambda x: self.add_surroundings(last(x))]
 
-    def with_surroundings(self, x: Tensor) -> Tensor:
-        """Features with what the mean of all of them adds."""
+    def add_surroundings(self, x: Tensor) -> Tensor:
+        """Add what follows from the mean over the entire picture."""
         return x + self.surround(x.mean((2, 3), keepdim=True))

@@ -1,4 +1,4 @@
-"""What U-Nets (Ronneberger, Fischer & Brox, MICCAI 2015) have in common, and the plain one."""
+"""Parts of U-Nets (Ronneberger, Fischer & Brox, MICCAI 2015), and the plain U-Net."""
 
 from collections.abc import Callable, Iterable
 
@@ -15,13 +15,15 @@ def descend_and_rise(
     shrink: Iterable[Step],
     rise: Iterable[Callable[[Tensor, Tensor], Tensor]],
 ) -> Tensor:
-    """The way through a U-Net.
+    """Go through a U-Net: down to the coarsest resolution and back up.
 
     Parameters
     ----------
+    x : features at the finest resolution.
     down : a step at every resolution, from the finest to the coarsest.
-    shrink : steps from each resolution to the next.
-    rise : steps back, from the coarsest: `rise(x, skip)` with what lay at the finer resolution.
+    shrink : steps from each resolution to the next coarser one.
+    rise : steps back up, from the coarsest: `rise(x, skip)`, where `skip` are the features that
+        lay at the finer resolution on the way down.
     """
     down = list(down)
     shrink = list(shrink)
@@ -38,13 +40,13 @@ def descend_and_rise(
 
 
 def pad_to_multiple(x: Tensor, size: int) -> Tensor:
-    """An image (B, C, H, W) whose last row and column are repeated up to a multiple of `size`."""
+    """Repeat the last row and column of an image (B, C, H, W) up to a multiple of `size`."""
     height, width = x.shape[-2:]
     return functional.pad(x, (0, -width % size, 0, -height % size), "replicate")
 
 
 def enlarge(x: Tensor, mode: str) -> Tensor:
-    """An image at twice its size, by the nearest pixel or bilinear interpolation."""
+    """Double the size of an image, by the nearest pixel or bilinear interpolation."""
     corners = None if mode == "nearest" else False
     return functional.interpolate(x, scale_factor=2.0, mode=mode, align_corners=corners)
 
@@ -59,10 +61,10 @@ def conv_norm_relu(
 
 
 class Residual(nn.Module):
-    """Two convolutions, added to what came in (He et al., CVPR 2016).
+    """Two convolutions, added to their input (He et al., CVPR 2016).
 
-    Normalised, they end in a rectifier; without (Lim et al., EDSR, CVPRW 2017) they do not.
-    Untrained, a block changes nothing.
+    With normalisation the block ends in a rectifier; without (Lim et al., EDSR, CVPRW 2017) it does
+    not. Untrained, a block changes nothing.
     """
 
     def __init__(self, width: int, normalise: bool):
@@ -77,8 +79,11 @@ class Residual(nn.Module):
 
 
 class Separable(nn.Module):
-    """A block of a quarter of the work for its width (Chollet, Xception, CVPR 2017): each channel
-    looks around by itself, then every pixel mixes its channels."""
+    """Separable convolutions, added to their input (Chollet, Xception, CVPR 2017).
+
+    Each channel is convolved by itself, then every pixel mixes its channels: a quarter of the work
+    of a residual block of this width.
+    """
 
     def __init__(self, width: int, normalise: bool):
         super().__init__()
@@ -89,7 +94,7 @@ class Separable(nn.Module):
         add_norms(self, normalise, 2 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        # in bfloat16 processors learn this at a third of the speed
+        # In bfloat16, processors train this at a third of the speed.
         with torch.autocast(x.device.type, enabled=False):
             around = self.around(x.float())
         inner = functional.relu(self.first_norm(self.first(around)))
@@ -97,7 +102,7 @@ class Separable(nn.Module):
 
 
 def add_norms(block: nn.Module, normalise: bool, middle: int, width: int) -> None:
-    """Give a block its normalisations, or none, and start it as one that changes nothing."""
+    """Add the normalisations, or none, and initialise the block so that it changes nothing."""
     if normalise:
         block.first_norm = nn.BatchNorm2d(middle)
         block.second_norm = nn.BatchNorm2d(width)
@@ -112,10 +117,10 @@ def add_norms(block: nn.Module, normalise: bool, middle: int, width: int) -> Non
 
 
 class UNet(nn.Module):
-    """`forward(x)`: float32 (B, channels, H, W) of any size -> (B, outputs, H, W).
+    """The plain U-Net: `forward(x)`: float32 (B, channels, H, W) of any size -> (B, outputs, H, W).
 
-    `width` channels at full resolution, twice as many at each of `levels` - 1 halvings: 64 and 5 are
-    the paper's, 31 M parameters.
+    It has `width` channels at full resolution, and twice as many at each of `levels` - 1 halvings.
+    A width of 64 and 5 levels are the paper's: 31 million parameters.
     """
 
     def __init__(self, channels: int, outputs: int, width: int, levels: int = 5):
@@ -140,15 +145,16 @@ class UNet(nn.Module):
 
 def double_convolution(into: int, width: int) -> nn.Sequential:
     """Twice: convolution, normalisation, rectifier."""
-    layers = [conv_norm_relu(a, width, inplace=True) for a in (into, width)]
-    return nn.Sequential(*(layer for three in layers for layer in three))
+    first = conv_norm_relu(into, width, inplace=True)
+    second = conv_norm_relu(width, width, inplace=True)
+    return nn.Sequential(*first, *second)
 
 
 def concatenate_skip(widen: nn.Module, block: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    """A step back that sets what comes from below beside the skip."""
+    """A step back up that concatenates what comes from below with the skip."""
     return lambda x, skip: block(torch.cat([skip, widen(x)], 1))
 
 
 def add_skip(narrow: nn.Module, block: nn.Module, mode: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """A step back that adds what comes from below, narrowed and enlarged, to the skip."""
+    """A step back up that adds what comes from below, narrowed and enlarged, to the skip."""
     return lambda x, skip: block(enlarge(narrow(x), mode) + skip)

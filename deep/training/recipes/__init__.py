@@ -1,1 +1,1 @@
-"""What each task teaches its network: batches, loss, validation."""
+"""What each task teaches its network: batches, loss, validation, export."""

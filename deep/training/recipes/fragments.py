@@ -1,8 +1,9 @@
 """Recipe for `fragments`: heaps of every size and condition, cut afresh for each step.
 
-`toolkit train fragments --data ../shared/data/fragments --out runs/fragments`: 1.8 hours on two busy cores. The shipped weights
-have 5,500 steps more, begun from those with `--weights`: 1.3 hours. The mix of batches of the first run changed on the way, as the
-card tells; the mix below has not been run from the start.
+`toolkit train fragments --data ../shared/data/fragments --out runs/fragments` takes 1.8 hours on two
+busy cores. The shipped weights were trained for 5,500 steps more, starting from those with
+`--weights`: 1.3 hours. The mix of batches was changed during the first run, as the card says; the
+mix below has not been run from the start.
 """
 
 from pathlib import Path
@@ -23,8 +24,8 @@ from hvd.toolkit.tasks.fragments.clustering import groups
 from hvd.toolkit.tasks.fragments.options import Conditions
 from hvd.toolkit.tasks.fragments.types import STEPS, Arrangement
 
-# Share of steps, photographs, grid, fragment; crops smaller than the photograph start anywhere, so that fragment borders do not
-# keep step with the 16-pixel blocks of subsampled JPEG colour.
+# Share of steps, photographs, grid, fragment. Crops smaller than the photograph start anywhere, so
+# that fragment borders do not always fall on the 16-pixel blocks of subsampled JPEG colour.
 SHAPES = (
     (0.54, 10, 4, 16),
     (0.18, 10, 4, 15),
@@ -38,27 +39,26 @@ SHAPES = (
     (0.02, 5, 4, 16),
     (0.01, 10, 8, 8),
 )
+
+# Shares of heaps.
 SHARE_TURNED = 0.15
 SHARE_WORN = 0.8
 SHARE_CLEAN = 0.5
 SHARE_CLEAN_WORN = 0.8
+
 NOISE_LIMIT = 30.0
-NONE = -1
+NONE = -1  # no neighbour
 
 
 def vary(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A crop (size, size, 3), sometimes enlarged, mirrored half of the time, its light and colours changed now and then."""
+    """A random crop (size, size, 3): at times enlarged, mirrored, or in another light."""
     full = len(photograph)
     side = int(rng.integers(40, full)) if rng.random() < 0.2 else size
     row, column = rng.integers(0, full - side + 1, 2)
     photograph = photograph[row : row + side, column : column + side]
-
     if side != size:
-        photograph = cv2.resize(
-            photograph,
-            (size, size),
-            interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR,
-        )
+        method = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+        photograph = cv2.resize(photograph, (size, size), interpolation=method)
 
     if rng.random() < 0.5:
         photograph = photograph[:, ::-1]
@@ -71,85 +71,77 @@ def vary(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.ndar
 
 
 def read_photographs(folder: Path, part: str) -> np.ndarray:
-    """The photographs of a part, uint8 (N, 64, 64, 3), of which a heap needs some that differ."""
-    found = photographs(str(folder / f"{part}.zip"), 64)
+    """The photographs of a part, uint8 (N, 64, 64, 3), at least as many as the largest heap needs."""
+    result = photographs(str(folder / f"{part}.zip"), 64)
     most = max(images for _, images, _, _ in SHAPES)
-    if len(found) < most:
-        reason = f"{folder / part}.zip holds {len(found)} photographs."
+    if len(result) < most:
+        reason = f"{folder / part}.zip holds {len(result)} photographs."
         raise ToolkitError(reason, f"Give {most} or more: so many make a heap.", status=5)
-    return found
+    return result
 
 
 def batch(photographs: np.ndarray, step: int, seed: int) -> list[Sample]:
-    """Heaps of one shape for a step, at most 640 fragments together; depends on (seed, step) alone."""
+    """The heaps of a step, all of one shape, at most 640 fragments together.
+
+    Depends on (seed, step) alone.
+    """
     rng = np.random.default_rng([seed, step])
     _, images, grid, fragment = SHAPES[rng.choice(len(SHAPES), p=[shape[0] for shape in SHAPES])]
     fragments = images * grid * grid
     turned = bool(rng.random() < SHARE_TURNED) and fragments < 400
     worn = int(rng.choice((1, 2, 2))) if rng.random() < SHARE_WORN else 0
     clean = SHARE_CLEAN_WORN if worn else SHARE_CLEAN
-    found = []
 
-    for _ in range(max(1, (320 if turned else 640) // fragments)):
+    most = 320 if turned else 640
+    samples = []
+    for _ in range(max(1, most // fragments)):
         noise = 0.0 if rng.random() < clean else rng.uniform(1, NOISE_LIMIT)
         conditions = Conditions(
             images=images, grid=grid, fragment=fragment, noise=noise, rotate=turned, worn=worn
         )
         chosen = photographs[rng.choice(len(photographs), images, replace=False)]
-        found.append(
-            heap(np.stack([vary(p, grid * fragment, rng) for p in chosen]), conditions, rng)
-        )
+        crops = np.stack([vary(photograph, grid * fragment, rng) for photograph in chosen])
+        samples.append(heap(crops, conditions, rng))
 
-    return found
+    return samples
 
 
 def neighbours(target: Arrangement, turned: bool) -> np.ndarray:
-    """For each side (4, n) the index o * n + j of the fragment j that touches it, o its turn relative to i; NONE at the frame."""
+    """For each side (4, n), the index o * n + j of the fragment j that touches it; NONE at the frame.
+
+    o is the turn of j relative to i, 0 in upright heaps.
+    """
+    # Fragments by their place, with a border of empty places.
     n = len(target.group)
     height = target.row.max() + 3
     width = target.column.max() + 3
-    place = np.full((target.group.max() + 1, height, width), NONE)
-    place[target.group, target.row + 1, target.column + 1] = np.arange(n)
-    found = np.full((4, n), NONE)
+    fragment_at = np.full((target.group.max() + 1, height, width), NONE)
+    fragment_at[target.group, target.row + 1, target.column + 1] = np.arange(n)
 
+    result = np.full((4, n), NONE)
     for side, (down, right) in enumerate(STEPS):
-        j = place[target.group, target.row + 1 + down, target.column + 1 + right]
+        j = fragment_at[target.group, target.row + 1 + down, target.column + 1 + right]
         index = (target.turn - target.turn[j]) % 4 * n + j if turned else j
-        found[(side - target.turn) % 4, np.arange(n)] = np.where(j == NONE, NONE, index)
+        result[(side - target.turn) % 4, np.arange(n)] = np.where(j == NONE, NONE, index)
 
-    return found
+    return result
 
 
 def loss(network: nn.Module, samples: list[Sample]) -> tuple[Tensor, dict[str, float]]:
-    """Pairs by cross-entropy and multi-positive contrast (Khosla et al., 2020), sides by cross-entropy over all partners and
-    none; later rounds count more."""
+    """Losses of pairs and of sides; later rounds of the network count more.
+
+    Pairs by cross-entropy and multi-positive contrast (Khosla et al., 2020), sides by
+    cross-entropy over all partners and none.
+    """
     turned = samples[0].inputs.turned
     turns = torch.arange(4 if turned else 1)
-    affinities, sides, none = network(
-        torch.as_tensor(np.stack([s.inputs.fragments for s in samples])), turns
-    )
-    heaps_, n, _ = affinities[0].shape
-    groups = torch.as_tensor(np.stack([s.target.group for s in samples]))
-    apart = ~torch.eye(n, dtype=torch.bool)
-    same = (groups[:, :, None] == groups[:, None]).float()
-    partners = same * apart
-    truth = torch.as_tensor(np.stack([neighbours(s.target, turned) for s in samples]))
-    truth = torch.where(truth == NONE, len(turns) * n, truth)
-    weights = torch.tensor([0.4, 0.6, 1.0]) / 2
-    pair_loss = contrast = side_loss = torch.zeros(())
+    fragments = torch.as_tensor(np.stack([sample.inputs.fragments for sample in samples]))
+    affinities, sides, none = network(fragments, turns)
 
-    for weight, logits in zip(weights, affinities, strict=True):
-        surprise = functional.binary_cross_entropy_with_logits(logits, same, reduction="none")
-        pair_loss = pair_loss + weight * surprise[:, apart].mean()
-        chance = functional.log_softmax(logits.masked_fill(~apart, -1e4), -1)
-        contrast = contrast - weight * ((chance * partners).sum(-1) / partners.sum(-1)).mean()
-
-    for weight, logits in zip(torch.tensor([0.5, 0.4, 0.6, 1.0]) / 2.5, sides, strict=True):
-        rows = logits.reshape(heaps_, 4, len(turns), n, n).transpose(2, 3).reshape(heaps_, 4, n, -1)
-        rows = torch.cat([rows, none.expand(heaps_, 4, n, 1)], -1)
-        side_loss = side_loss + weight * functional.cross_entropy(
-            rows.reshape(-1, rows.shape[-1]), truth.reshape(-1)
-        )
+    groups = torch.as_tensor(np.stack([sample.target.group for sample in samples]))
+    pair_loss, contrast = pair_losses(affinities, groups)
+    truth = np.stack([neighbours(sample.target, turned) for sample in samples])
+    side_loss = side_losses(sides, none, torch.as_tensor(truth), len(turns))
 
     total = 2 * pair_loss + 0.25 * contrast + 0.3 * side_loss
     return total, {
@@ -157,6 +149,41 @@ def loss(network: nn.Module, samples: list[Sample]) -> tuple[Tensor, dict[str, f
         "contrast": contrast.item(),
         "sides": side_loss.item(),
     }
+
+
+def pair_losses(affinities: list[Tensor], groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and contrast of affinity logits (B, n, n), for the true groups (B, n)."""
+    n = groups.shape[1]
+    apart = ~torch.eye(n, dtype=torch.bool)
+    same = (groups[:, :, None] == groups[:, None]).float()
+    partners = same * apart
+    weights = torch.tensor([0.4, 0.6, 1.0]) / 2
+    entropy = torch.zeros(())
+    contrast = torch.zeros(())
+
+    for weight, logits in zip(weights, affinities, strict=True):
+        surprise = functional.binary_cross_entropy_with_logits(logits, same, reduction="none")
+        entropy = entropy + weight * surprise[:, apart].mean()
+        chance = functional.log_softmax(logits.masked_fill(~apart, -1e4), -1)
+        contrast = contrast - weight * ((chance * partners).sum(-1) / partners.sum(-1)).mean()
+
+    return entropy, contrast
+
+
+def side_losses(sides: list[Tensor], none: Tensor, truth: Tensor, turns: int) -> Tensor:
+    """Cross-entropy of side logits (B, 4O, n, n), for the true neighbours (B, 4, n)."""
+    count, _, n, _ = sides[0].shape
+    truth = torch.where(truth == NONE, turns * n, truth)
+    weights = torch.tensor([0.5, 0.4, 0.6, 1.0]) / 2.5
+    total = torch.zeros(())
+
+    for weight, logits in zip(weights, sides, strict=True):
+        rows = logits.reshape(count, 4, turns, n, n).transpose(2, 3).reshape(count, 4, n, -1)
+        rows = torch.cat([rows, none.expand(count, 4, n, 1)], -1)
+        entropy = functional.cross_entropy(rows.reshape(-1, rows.shape[-1]), truth.reshape(-1))
+        total = total + weight * entropy
+
+    return total
 
 
 VALIDATION = {
@@ -170,21 +197,19 @@ VALIDATION = {
 
 @torch.inference_mode()
 def validate(network: nn.Module, photographs: np.ndarray) -> dict[str, float]:
-    """ARI with known sizes under each condition on fixed heaps of the validation photographs, and their mean as `score`."""
+    """ARI with known sizes on fixed validation heaps, under each condition; `score` is their mean."""
     network.eval()
     scores = {}
     for name, (conditions, count) in VALIDATION.items():
-        found = []
+        values = []
+        turns = torch.arange(4 if conditions.rotate else 1)
         for sample in heaps(photographs, conditions, count, seed=1):
-            turns = torch.arange(4 if conditions.rotate else 1)
-            affinities, _, _ = network(
-                torch.from_numpy(sample.inputs.fragments.copy())[None], turns
-            )
+            fragments = torch.from_numpy(sample.inputs.fragments.copy())[None]
+            affinities, _, _ = network(fragments, turns)
             affinity = affinities[-1][0].sigmoid().numpy()
             labels = groups(affinity, conditions.images, equal=True)
-            found.append(adjusted_rand_score(sample.target.group, labels))
-
-        scores[name] = float(np.mean(found))
+            values.append(adjusted_rand_score(sample.target.group, labels))
+        scores[name] = float(np.mean(values))
 
     scores["score"] = float(np.mean(list(scores.values())))
     network.train()
@@ -192,14 +217,17 @@ def validate(network: nn.Module, photographs: np.ndarray) -> dict[str, float]:
 
 
 class Graph(nn.Module):
-    """What is exported: one heap in, probabilities of the last round out."""
+    """The exported graph: one heap in, the probabilities of the last round out."""
 
     def __init__(self, network: FragmentNetwork):
         super().__init__()
         self.network = network
 
     def forward(self, fragments: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (n, s, s, 3) and int64 [0] or [0, 1, 2, 3] -> affinity (n, n) and neighbours (4, O, n, n), both in [0, 1]."""
+        """Affinity (n, n) and neighbours (4, O, n, n), both in [0, 1].
+
+        Of fragments uint8 (n, s, s, 3), and turns int64 [0] or [0, 1, 2, 3].
+        """
         affinities, sides, none = self.network(fragments[None], turns)
         count = fragments.shape[0]
         neighbours = touching_probability(sides[-1], none, Blocks(turns))
@@ -207,20 +235,24 @@ class Graph(nn.Module):
 
 
 def examples() -> list[dict[str, np.ndarray]]:
-    """Noise, which has no axis of length 1, to trace the graph; then heaps of photographs of three sizes, upright and turned."""
+    """Noise to trace the graph with, then heaps of photographs of three sizes.
+
+    The noise has no axis of length 1, which the exporter would take for a constant.
+    """
     noise = np.random.default_rng(0).integers(0, 256, (24, 12, 12, 3), np.uint8)
+    inputs = [{"fragments": noise.copy(), "turns": np.arange(4)}]
+
     cases = (
         Conditions(),
         Conditions(images=5, grid=3, fragment=9, noise=10),
         Conditions(images=4, fragment=12, rotate=True),
     )
-    heaps_ = [next(samples("builtin", conditions, 1, 0)).inputs for conditions in cases]
-    shown = [(noise, True), *((heap.fragments, heap.turned) for heap in heaps_)]
+    for conditions in cases:
+        heap = next(samples("builtin", conditions, 1, 0)).inputs
+        turns = np.arange(4 if heap.turned else 1)
+        inputs.append({"fragments": heap.fragments.copy(), "turns": turns})
 
-    return [
-        {"fragments": fragments.copy(), "turns": np.arange(4 if turned else 1)}
-        for fragments, turned in shown
-    ]
+    return inputs
 
 
 RECIPE = Recipe(
@@ -249,7 +281,8 @@ RECIPE = Recipe(
         },
         sources={
             "f1d6689f3985298e2bc60c89df57fcf4a6df0e1de58f241944ee168a64405fa5": (
-                "32,500 photographs of 64 x 64: 28,000 Tiny ImageNet, 4,500 imagenette; ImageNet terms: non-commercial research"
+                "32,500 photographs of 64 x 64: 28,000 Tiny ImageNet, 4,500 imagenette; "
+                "ImageNet terms: non-commercial research"
             ),
         },
     ),

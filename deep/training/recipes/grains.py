@@ -1,4 +1,4 @@
-"""Recipe for `grains`: generated polycrystals first, then three of four crops from four labelled micrographs.
+"""Recipe for `grains`: generated polycrystals first, then mostly crops of labelled micrographs.
 
 `toolkit train grains --data ../shared/data/grains/steel --out runs/grains`
 """
@@ -25,29 +25,45 @@ from hvd.toolkit.tasks.grains.types import Boundaries
 
 CROP = 512
 BATCH = 4
-# generated micrographs, of which batches take crops
+
+# Generated micrographs, from which batches take crops: their number, and pixels along a side.
 POOL = 600
 POOL_SIDE = 560
-BLANK = 0.05  # of generated crops: an even grey, so that light and noise alone make no boundary
+
+# Of generated crops, the share that is an even grey: light and noise alone make no boundary.
+BLANK = 0.05
+
 GENERATED_ALONE = 1000  # steps before real micrographs enter
 SHARE_REAL = 0.75
-# of real crops in their own scale and light, which are those of micrographs to come
+
+# Of real crops, the share in their own scale and light, which are those of micrographs to come.
 SHARE_UNCHANGED = 0.5
-SHARE_FULL = 0.75  # of changed real crops near full resolution; the others are shrunk, so that thinner lines are seen too
-LINES_FROM = 2800  # step from which broken lines cost extra
+
+# Of changed real crops, the share near full resolution. Others are shrunk, for thinner lines.
+SHARE_FULL = 0.75
+
+LINES_FROM = 2800  # the step from which broken lines cost extra
 LINES_WEIGHT = 0.25
 THRESHOLD = 0.25  # of boundaries in validation
+
+Pair = tuple[np.ndarray, np.ndarray]  # a micrograph and its boundaries, (H, W) each
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Pairs of a micrograph float32 and its boundaries float32, both (H, W) in [0, 1]; real ones at full and half resolution."""
+    """Micrographs with their boundaries, in [0, 1].
 
-    real: list[list[tuple[np.ndarray, np.ndarray]]]
-    generated: list[tuple[np.ndarray, np.ndarray]]
+    Attributes
+    ----------
+    real : each at full and at half resolution.
+    generated : at full resolution.
+    """
+
+    real: list[list[Pair]]
+    generated: list[Pair]
 
 
-def generate_example(k: int) -> tuple[np.ndarray, np.ndarray]:
+def generate_example(k: int) -> Pair:
     """Generated example k, float16 to save memory."""
     rng = np.random.default_rng([1_000_003, k])
     image, labels, pen = polycrystal((POOL_SIDE, POOL_SIDE), rng)
@@ -55,137 +71,134 @@ def generate_example(k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def data(folder: Path, part: str) -> Examples | list[Sample]:
-    """Examples of the training part, or validation samples: the real one and generated ones."""
+    """Examples of the training part, or validation samples: the real ones, then generated ones."""
     real = list(folder_samples(folder / part))
     if part == "val":
         return real + list(polycrystal_samples(24, seed=2_000_003))
-    pyramids = []
 
+    pyramids = []
     for sample in real:
-        level = sample.inputs.image.astype(np.float32) / 255, sample.target.mask.astype(np.float32)
-        half = tuple(
-            cv2.resize(a, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for a in level
-        )
-        pyramids.append([level, half])
+        image = sample.inputs.image.astype(np.float32) / 255
+        mask = sample.target.mask.astype(np.float32)
+        half = []
+        for array in (image, mask):
+            half.append(cv2.resize(array, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+        pyramids.append([(image, mask), tuple(half)])
 
     with multiprocessing.get_context("spawn").Pool(2, start_worker) as workers:
-        return Examples(pyramids, workers.map(generate_example, range(POOL), chunksize=25))
+        generated = workers.map(generate_example, range(POOL), chunksize=25)
+    return Examples(pyramids, generated)
 
 
-def real_crop(
-    pyramid: list[tuple[np.ndarray, np.ndarray]], rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """A crop turned by any angle, at 0.35 to 1.3 of the resolution, mirrored half of the time, and bent a little."""
-    scale = (
-        rng.uniform(0.8, 1.3)
-        if rng.random() < SHARE_FULL
-        else np.exp(rng.uniform(np.log(0.35), np.log(0.8)))
-    )
+def real_crop(pyramid: list[Pair], rng: np.random.Generator) -> Pair:
+    """A crop turned by any angle, at 0.35 to 1.3 of the resolution, perhaps mirrored, bent a little."""
+    if rng.random() < SHARE_FULL:
+        scale = rng.uniform(0.8, 1.3)
+    else:
+        scale = np.exp(rng.uniform(np.log(0.35), np.log(0.8)))
     image, mask = pyramid[int(scale < 0.7)]
     scale = scale * 2 if scale < 0.7 else scale
+
     angle = rng.uniform(0, 2 * np.pi)
     mirror = rng.choice([-1, 1])
-    across = (
-        np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        @ np.diag([1, mirror])
-        / scale
-    )
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = turn @ np.diag([1, mirror]) / scale
     reach = np.minimum(CROP * 0.5 / scale, np.array(image.shape) / 2)
     centre = rng.uniform(reach, image.shape - reach)
+
+    # Where each pixel of the crop comes from.
     grid = np.stack(np.mgrid[:CROP, :CROP], -1).astype(np.float32) - CROP / 2
     bend = smooth_noise((CROP // 32, CROP // 32, 2), rng, (CROP, CROP))
-    place = (grid + rng.uniform(0, 4) * bend) @ across.T.astype(np.float32) + centre.astype(
-        np.float32
-    )
+    bent = grid + rng.uniform(0, 4) * bend
+    place = bent @ linear.T.astype(np.float32) + centre.astype(np.float32)
     rows = np.ascontiguousarray(place[..., 0])
     columns = np.ascontiguousarray(place[..., 1])
 
-    return tuple(
-        cv2.remap(a, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        for a in (image, mask)
-    )
+    border = cv2.BORDER_REFLECT_101
+    image = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=border)
+    mask = cv2.remap(mask, columns, rows, cv2.INTER_LINEAR, borderMode=border)
+    return image, mask
 
 
-def plain_crop(
-    example: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """A crop in one of eight positions."""
+def plain_crop(example: Pair, rng: np.random.Generator) -> Pair:
+    """A crop in one of eight orientations, not scaled."""
     top, left = rng.integers(0, np.array(example[0].shape) - CROP + 1)
     turns = rng.integers(0, 4)
-    mirror = rng.random() < 0.5
-    found = []
+    is_mirrored = rng.random() < 0.5
+    crops = []
     for array in example:
         crop = np.rot90(array[top : top + CROP, left : left + CROP].astype(np.float32), turns)
-        found.append(np.ascontiguousarray(crop[:, ::-1] if mirror else crop))
+        crops.append(np.ascontiguousarray(crop[:, ::-1] if is_mirrored else crop))
 
-    return tuple(found)
+    return tuple(crops)
 
 
 def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, float]:
-    """Images and masks (BATCH, 1, CROP, CROP), and the weight of broken lines; depends on (seed, step) alone."""
+    """Images and masks (BATCH, 1, CROP, CROP), and the weight of broken lines.
+
+    Depends on (seed, step) alone.
+    """
     rng = np.random.default_rng([seed, step])
     images = []
     masks = []
     for k in range(BATCH):
-        changed = True
+        is_changed = True
         if step >= GENERATED_ALONE and k < BATCH * SHARE_REAL:
             pyramid = examples.real[rng.integers(len(examples.real))]
-            changed = rng.random() >= SHARE_UNCHANGED or min(pyramid[0][0].shape) < CROP
-            image, mask = real_crop(pyramid, rng) if changed else plain_crop(pyramid[0], rng)
+            is_changed = rng.random() >= SHARE_UNCHANGED or min(pyramid[0][0].shape) < CROP
+            image, mask = real_crop(pyramid, rng) if is_changed else plain_crop(pyramid[0], rng)
         elif rng.random() < BLANK:
-            image = mask = np.zeros((CROP, CROP), np.float32)
-            image = image + np.float32(rng.uniform(0.1, 0.9))
+            mask = np.zeros((CROP, CROP), np.float32)
+            image = mask + np.float32(rng.uniform(0.1, 0.9))
         else:
-            image, mask = plain_crop(examples.generated[rng.integers(len(examples.generated))], rng)
+            example = examples.generated[rng.integers(len(examples.generated))]
+            image, mask = plain_crop(example, rng)
 
-        images.append(photograph(image, rng) if changed else image)
+        images.append(photograph(image, rng) if is_changed else image)
         masks.append(mask)
 
     weight = LINES_WEIGHT if step >= LINES_FROM else 0.0
-    return (
-        torch.from_numpy(np.stack(images))[:, None],
-        torch.from_numpy(np.stack(masks))[:, None],
-        weight,
-    )
+    image_tensor = torch.from_numpy(np.stack(images))[:, None]
+    mask_tensor = torch.from_numpy(np.stack(masks))[:, None]
+    return image_tensor, mask_tensor, weight
 
 
 def soft_skeleton(mask: Tensor, rounds: int = 6) -> Tensor:
     """Differentiable skeleton of masks in [0, 1] (Shit et al., clDice, CVPR 2021)."""
 
-    def eroded(x: Tensor) -> Tensor:
+    def erosion(x: Tensor) -> Tensor:
         return -functional.max_pool2d(-x, 3, 1, 1)
 
-    def opened(x: Tensor) -> Tensor:
-        return functional.max_pool2d(eroded(x), 3, 1, 1)
+    def opening(x: Tensor) -> Tensor:
+        return functional.max_pool2d(erosion(x), 3, 1, 1)
 
-    skeleton = functional.relu(mask - opened(mask))
-
+    skeleton = functional.relu(mask - opening(mask))
     for _ in range(rounds):
-        mask = eroded(mask)
-        rest = functional.relu(mask - opened(mask))
+        mask = erosion(mask)
+        rest = functional.relu(mask - opening(mask))
         skeleton = skeleton + functional.relu(rest - skeleton * rest)
 
     return skeleton
 
 
 def overlap(a: Tensor, b: Tensor) -> Tensor:
-    """Dice coefficient of soft masks, over the batch."""
+    """Dice coefficient of soft masks, over the entire batch."""
     return (2 * (a * b).sum() + 1) / (a.sum() + b.sum() + 1)
 
 
 def broken_lines(probability: Tensor, mask: Tensor) -> Tensor:
-    """One less the centre-line Dice."""
-    found = soft_skeleton(probability)
-    wanted = soft_skeleton(mask)
-    precision = ((found * mask).sum() + 1) / (found.sum() + 1)
-    recall = ((wanted * probability).sum() + 1) / (wanted.sum() + 1)
+    """1 minus the centre-line Dice: it grows with every gap in a line."""
+    predicted = soft_skeleton(probability)
+    true = soft_skeleton(mask)
+    precision = ((predicted * mask).sum() + 1) / (predicted.sum() + 1)
+    recall = ((true * probability).sum() + 1) / (true.sum() + 1)
     return 1 - 2 * precision * recall / (precision + recall)
 
 
 def loss(
     network: nn.Module, examples: tuple[Tensor, Tensor, float]
 ) -> tuple[Tensor, dict[str, float]]:
-    """Cross-entropy and Dice, and the centre-line Dice once it counts."""
+    """Cross-entropy and Dice; from step LINES_FROM on also the centre-line Dice."""
     images, masks, weight = examples
     logits = network(images.contiguous(memory_format=torch.channels_last)).float()
     probability = logits.sigmoid()
@@ -204,50 +217,47 @@ def loss(
 
 @torch.inference_mode()
 def validate(network: nn.Module, samples: list[Sample]) -> dict[str, float]:
-    """IoU, F1 and diameter error on the labelled micrograph, F1 on generated ones; `score` weighs both kinds."""
+    """Scores of the labelled micrograph, and F1 on generated ones; `score` weighs both kinds."""
     network.eval()
-    found = []
+    answers = []
     for sample in samples:
         image = torch.from_numpy(sample.inputs.image.astype(np.float32) / 255)[None, None]
         probability = np.rint(network(image)[0, 0].sigmoid().numpy() * 255).astype(np.uint8)
         labels = partition(probability, Closure())
-        found.append(Boundaries(boundary_mask(probability, labels, THRESHOLD), labels))
-
+        answers.append(Boundaries(boundary_mask(probability, labels, THRESHOLD), labels))
     network.train()
-    real = samples[0].target
-    answer = found[0]
-    scores = {
-        "iou": boundary_iou(real, answer),
-        "f1": boundary_f1(real, answer),
-        "diameter_error": diameter_error(real, answer),
-    }
-    scores["generated_f1"] = float(
-        np.mean([boundary_f1(s.target, f) for s, f in zip(samples[1:], found[1:], strict=True)])
-    )
-    scores["score"] = (scores["iou"] + scores["f1"]) / 2 + scores["generated_f1"]
 
+    real = samples[0].target
+    scores = {
+        "iou": boundary_iou(real, answers[0]),
+        "f1": boundary_f1(real, answers[0]),
+        "diameter_error": diameter_error(real, answers[0]),
+    }
+    generated = []
+    for sample, answer in zip(samples[1:], answers[1:], strict=True):
+        generated.append(boundary_f1(sample.target, answer))
+    scores["generated_f1"] = float(np.mean(generated))
+    scores["score"] = (scores["iou"] + scores["f1"]) / 2 + scores["generated_f1"]
     return scores
 
 
 class Graph(nn.Module):
-    """What is exported: one micrograph in, probabilities out."""
+    """The exported graph: one micrograph in, probabilities out."""
 
     def __init__(self, network: GrainNetwork):
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
-        """float32 (H, W) in [0, 1] -> boundary probability (H, W)."""
+        """Boundary probability (H, W) of an image float32 (H, W) in [0, 1]."""
         return (self.network(image[None, None])[0, 0].sigmoid(),)
 
 
 def examples() -> list[dict[str, np.ndarray]]:
     """Generated micrographs of an even and an odd size, the smallest, and a flat one."""
     first = next(polycrystal_samples(1, 0)).inputs.image.astype(np.float32) / 255
-    return [
-        {"image": np.ascontiguousarray(a)}
-        for a in (first[:200, :264], first[:131, :97], first[:16, :16], 0 * first[:64, :64])
-    ]
+    images = first[:200, :264], first[:131, :97], first[:16, :16], 0 * first[:64, :64]
+    return [{"image": np.ascontiguousarray(image)} for image in images]
 
 
 RECIPE = Recipe(

@@ -1,5 +1,6 @@
-"""Recipe for a U-Net such as others use for `lines`, 31 M parameters, taught as the shipped network is; a yardstick, not shipped.
+"""Recipe for the plain U-Net on `lines`, 31 million parameters: a yardstick, not shipped.
 
+It is trained as the shipped network is:
 `toolkit train lines-peer --data ../shared/data/lines --out runs/lines-peer`
 """
 
@@ -13,7 +14,7 @@ from hvd.deep.training.recipes import lines
 
 
 class Peer(nn.Module):
-    """As LineNetwork: a U-Net that draws the scan anew, of which only the missing pixels are taken."""
+    """As LineNetwork: a U-Net draws the scan anew, and only its missing pixels are taken."""
 
     def __init__(self):
         super().__init__()
