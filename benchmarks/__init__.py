@@ -1,1 +1,1 @@
-"""Run, then score, then draw: results as JSON, and the tables made from them."""
+"""The benchmark: run, then score, then draw. Results are JSON; tables and plots come from them."""

@@ -1,4 +1,4 @@
-"""What is measured: fixed conditions, sweeps of one condition, and sizes, for each task."""
+"""What the benchmark measures: fixed conditions, sweeps of one condition, and sizes, by task."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,13 +9,16 @@ from hvd.toolkit import registry
 from hvd.toolkit.core import Sample
 
 SEED = 7
-TEST_PART = {  # of real data, by task; of others TASK/test
+MAIN = "baseline", "deep"  # the methods that sweeps and sizes compare
+SIZE = "size"  # the series in which time is measured against size: fragments, or megapixels
+
+# Where the test part of a task lies in a folder of real data; of others in TASK/test.
+TEST_PART = {
     "fragments": "fragments/test.zip",
     "grains": "grains/steel/test",
     "lines": "lines/test.npy",
     "objects": "objects/camvid/test",
 }
-MAIN = "baseline", "deep"  # the methods that sweeps and sizes compare
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,14 @@ class Condition:
 
     Parameters
     ----------
-    name, options : what it is called, and the options that samples are made with.
-    builtin, real : the number of samples of what is built in, 0 to leave it out there, and of
-        real data.
-    series, value : of a sweep, or of sizes, what it is called and the place along its axis.
+    name : as tables show it.
+    options : with which samples are made.
+    builtin, real : the number of samples, of the built-in ones and of real data; with 0 built-in
+        samples the condition is left out there.
+    series, value : of a sweep, or of sizes: its name, and the place along its axis.
     methods : the methods compared; all when empty.
     side : repeat pictures up to a square of that width, to be timed.
-    part : of real data alone, the part that samples come from instead of the task's.
+    part : of real data alone: the part that samples come from instead of the task's.
     pictured : draw its samples for the page, instead of those of the task's first condition.
     """
 
@@ -46,7 +50,7 @@ class Condition:
     pictured: bool = False
 
     def count(self, source: str, quick: bool) -> int:
-        """How many samples there are, at most; two when quick."""
+        """The number of samples, at most; two when quick."""
         count = self.builtin if source == "builtin" else self.real
         return min(2, count) if quick else count
 
@@ -66,31 +70,57 @@ def sweep(
     series: str, option: str, values: tuple, builtin: int, real: int, **others: Any
 ) -> tuple[Condition, ...]:
     """A condition for each value of an option."""
-    return tuple(
-        Condition(
-            f"{series} {value:g}",
-            {**others, option: value},
-            builtin,
-            real,
-            series,
-            float(value),
-            MAIN,
-        )
-        for value in values
-    )
+    conditions = []
+    for value in values:
+        name = f"{series} {value:g}"
+        options = {**others, option: value}
+        conditions.append(Condition(name, options, builtin, real, series, float(value), MAIN))
+    return tuple(conditions)
 
 
 def masks(series: str, masks: dict[float, str]) -> tuple[Condition, ...]:
     """A condition for each mask of `lines`, by its place along the axis."""
-    return tuple(
-        Condition(f"{series} {value:g}", {"mask": mask}, 10, 40, series, value, MAIN)
-        for value, mask in masks.items()
-    )
+    conditions = []
+    for value, mask in masks.items():
+        name = f"{series} {value:g}"
+        conditions.append(Condition(name, {"mask": mask}, 10, 40, series, value, MAIN))
+    return tuple(conditions)
 
 
 def light(name: str, **options: float) -> Condition:
     """A change of light or lens in micrographs."""
     return Condition(name, options, 7, 10)
+
+
+def fragment_sizes(*sizes: int) -> tuple[Condition, ...]:
+    """A condition for each size of fragments, in pixels."""
+    series = "fragment size"
+    conditions = []
+    for size in sizes:
+        options = {"grid": 64 // size, "fragment": size}
+        conditions.append(Condition(f"{series} {size}", options, 2, 10, series, size, MAIN))
+    return tuple(conditions)
+
+
+def heap_sizes(*heaps: tuple[int, int]) -> tuple[Condition, ...]:
+    """A condition to time heaps of so many photographs, cut along a grid."""
+    conditions = []
+    for images, grid in heaps:
+        count = images * grid**2
+        options = {"images": images, "grid": grid, "fragment": 64 // grid}
+        conditions.append(Condition(f"{count} fragments", options, 2, 2, SIZE, count, MAIN))
+    return tuple(conditions)
+
+
+def sides(*sides: int) -> tuple[Condition, ...]:
+    """A condition to time each width of square pictures; large ones on real data only."""
+    conditions = []
+    for side in sides:
+        builtin = 2 if side <= 1024 else 0
+        megapixels = side**2 / 1e6
+        name = f"{side} x {side}"
+        conditions.append(Condition(name, {}, builtin, 2, SIZE, megapixels, MAIN, side))
+    return tuple(conditions)
 
 
 CONDITIONS = {
@@ -135,7 +165,8 @@ CONDITIONS = {
     ),
 }
 
-AXES = {  # by series: what its axis says
+# The titles of the axes, by series.
+AXES = {
     "noise": "noise: standard deviation, of 255",
     "noise, turned": "the same, fragments turned",
     "fragment size": "width of a fragment, pixels",
@@ -153,18 +184,7 @@ SWEEPS = {
     "fragments": (
         *sweep("noise", "noise", (0.0, 10.0, 20.0, 30.0, 40.0), 5, 20),
         *sweep("noise, turned", "noise", (0.0, 10.0, 20.0, 30.0, 40.0), 5, 20, rotate=True),
-        *(
-            Condition(
-                f"fragment size {s}",
-                {"grid": 64 // s, "fragment": s},
-                2,
-                10,
-                "fragment size",
-                s,
-                MAIN,
-            )
-            for s in (8, 16, 32)
-        ),
+        *fragment_sizes(8, 16, 32),
         *sweep("photographs", "images", (2, 5, 10), 5, 20),
         *sweep("photographs", "images", (20,), 0, 20),  # more than are built in
         *sweep("missing", "missing", (0.0, 0.1, 0.2, 0.4), 5, 20, known="count"),
@@ -182,38 +202,15 @@ SWEEPS = {
     ),
     "objects": sweep("picture size", "size", (64, 96, 128, 192, 256), 10, 40),
 }
-
-SIZE = "size"  # the series in which time is measured against size: fragments, or megapixels
-
-
-def sides(*values: int) -> tuple[Condition, ...]:
-    """A condition for each width of square pictures."""
-    return tuple(
-        Condition(f"{side} x {side}", {}, 2 * (side <= 1024), 2, SIZE, side**2 / 1e6, MAIN, side)
-        for side in values
-    )
-
-
 SIZES = {
-    "fragments": tuple(
-        Condition(
-            f"{n * grid**2} fragments",
-            {"images": n, "grid": grid, "fragment": 64 // grid},
-            2,
-            2,
-            SIZE,
-            n * grid**2,
-            MAIN,
-        )
-        for n, grid in ((2, 4), (5, 4), (10, 4), (5, 8), (10, 8))
-    ),
+    "fragments": heap_sizes((2, 4), (5, 4), (10, 4), (5, 8), (10, 8)),
     "grains": sides(256, 512, 1024, 2048),
     "lines": sides(64, 128, 256, 512),
     "objects": sides(64, 128, 256, 512),
 }
 
-
-ANY = (Condition("as they are", {}, 10, 100),)  # of a task that none is written for yet
+# For a task that has no conditions yet.
+ANY = (Condition("as they are", {}, 10, 100),)
 
 
 def test_part(task: str) -> str:
@@ -221,14 +218,14 @@ def test_part(task: str) -> str:
     return TEST_PART.get(task, f"{task}/test")
 
 
-def fixed(task: str) -> tuple[Condition, ...]:
-    """The fixed conditions of a task; the first is the one that it is introduced by."""
+def fixed_conditions(task: str) -> tuple[Condition, ...]:
+    """The fixed conditions of a task; the first one introduces it."""
     return CONDITIONS.get(task, ANY)
 
 
-def every(task: str, real: Path | None) -> tuple[Condition, ...]:
-    """All that is measured of a task on what there is."""
-    conditions = fixed(task) + SWEEPS.get(task, ()) + SIZES.get(task, ())
+def all_conditions(task: str, real: Path | None) -> tuple[Condition, ...]:
+    """All conditions of a task that can be measured, on built-in samples or on a folder of real data."""
+    conditions = fixed_conditions(task) + SWEEPS.get(task, ()) + SIZES.get(task, ())
     if real:
         return tuple(c for c in conditions if c.part is None or (real / c.part).exists())
     return tuple(c for c in conditions if c.builtin)

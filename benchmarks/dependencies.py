@@ -1,8 +1,8 @@
-"""Which code an answer comes from, symbol by symbol.
+"""Find out which code an answer comes from, symbol by symbol.
 
-A result is stale when the code that it was computed by has changed. Whole files would say too
-much: a method added to `baselines/lines.py` changes nothing for those beside it. So the source of
-a class or function is followed through the names that it uses, as far as they are ours.
+A result is stale when the code that computed it has changed. Entire files would be too coarse: a
+method added to `baselines/lines.py` changes nothing for the others. So the source of a class or
+function is followed through the names that it uses, as far as they are ours.
 """
 
 import ast
@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-LEAST_NAME = 4  # letters of a text that names a file beside the code
-LOOSE = ""  # what a module does at its top level without binding a name, such as np.seterr()
+LEAST_NAME = 4  # letters that a text needs to be taken for the name of a file
+LOOSE = ""  # stands for what a module does without binding a name, such as np.seterr()
 
 
 class Symbol(NamedTuple):
@@ -25,9 +25,12 @@ class Symbol(NamedTuple):
 
 
 class Module(NamedTuple):
-    """What binds the names of a module: statements, and imports of ours.
+    """A parsed module.
 
-    An import is the module, or the symbol in it, that a name stands for.
+    Attributes
+    ----------
+    statements : the statements that bind each name.
+    imports : for each name that is imported from us, the module or the symbol it stands for.
     """
 
     statements: dict[str, list[ast.stmt]]
@@ -35,10 +38,9 @@ class Module(NamedTuple):
 
 
 def fingerprint(*places: str) -> str:
-    """SHA-256 of what stands at "module:name" and of all of ours that it uses; comments and
-    docstrings do not count.
+    """SHA-256 of the code at "module:name", and of all of ours that it uses.
 
-    Raises KeyError when nothing stands there.
+    Comments and docstrings do not count. Raises KeyError when there is nothing at a place.
     """
     symbols = [Symbol(*place.split(":")) for place in places]
     for symbol in symbols:
@@ -49,8 +51,10 @@ def fingerprint(*places: str) -> str:
 
 
 def metric_fingerprint(task: str, name: str) -> str:
-    """As fingerprint, of one metric in a task's METRICS; of all of them where it is not written out
-    there by its name."""
+    """As `fingerprint`, for one metric in a task's METRICS.
+
+    For all of them where the metric is not written out there with its name.
+    """
     module = f"hvd.toolkit.tasks.{task}.metrics"
     for statement in read_module(module).statements["METRICS"]:
         for call in ast.walk(statement):
@@ -60,24 +64,24 @@ def metric_fingerprint(task: str, name: str) -> str:
 
 
 def metric_name(call: ast.Call) -> str | None:
-    """The name of a metric that a call makes, its first argument or the keyword."""
+    """The name of the metric that a call makes: its first argument, or the keyword."""
     named = [keyword.value for keyword in call.keywords if keyword.arg == "name"]
     first = next(iter([*call.args[:1], *named]), None)
     return first.value if isinstance(first, ast.Constant) else None
 
 
 def digest_of(start: list[Symbol], *texts: str) -> str:
-    """SHA-256 of texts, and of symbols with all that they use."""
+    """SHA-256 of some texts, and of symbols with all that they use."""
     parts = list(texts)
-    found = closure(start)
-    for module in sorted({symbol.module for symbol in found}):
+    symbols = closure(start)
+    for module in sorted({symbol.module for symbol in symbols}):
         parts += [ast.dump(statement) for statement in read_module(module).statements[LOOSE]]
 
-    for symbol in sorted(found):
+    for symbol in sorted(symbols):
         statements = read_module(symbol.module).statements[symbol.name]
         parts.append(f"{symbol.module}:{symbol.name}")
-        parts += [ast.dump(statement) for statement in statements]
         for statement in statements:
+            parts.append(ast.dump(statement))
             parts += data_files(statement, symbol.module)
 
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -85,7 +89,7 @@ def digest_of(start: list[Symbol], *texts: str) -> str:
 
 def closure(start: list[Symbol]) -> set[Symbol]:
     """Symbols with all of ours that they use, directly or by way of others."""
-    found: set[Symbol] = set()
+    symbols: set[Symbol] = set()
     waiting = list(start)
     while waiting:
         symbol = waiting.pop()
@@ -93,19 +97,22 @@ def closure(start: list[Symbol]) -> set[Symbol]:
         if symbol.name in module.imports:
             target = module.imports[symbol.name]
             waiting += [target] if isinstance(target, Symbol) else []
-        elif symbol.name in module.statements and symbol not in found:
-            found.add(symbol)
+        elif symbol.name in module.statements and symbol not in symbols:
+            symbols.add(symbol)
             for statement in module.statements[symbol.name]:
                 waiting += uses(statement, symbol.module)
 
-    return found
+    return symbols
 
 
 def uses(node: ast.AST, module: str) -> Iterator[Symbol]:
-    """The symbols of ours that a piece of code uses; local names may stand for more than are."""
+    """Yield the symbols of ours that a piece of code uses.
+
+    Local names may be taken for global ones, which adds symbols but never leaves one out.
+    """
     imports = dict(read_module(module).imports)
     for part in ast.walk(node):
-        imports |= imported(part)  # those inside functions
+        imports |= names_imported(part)  # those inside functions
 
     for part in ast.walk(node):
         if isinstance(part, ast.Name):
@@ -120,22 +127,24 @@ def uses(node: ast.AST, module: str) -> Iterator[Symbol]:
 
 
 def data_files(node: ast.AST, module: str) -> Iterator[str]:
-    """SHA-256 of the .npz files beside a module that a piece of code names, or begins to name."""
-    names = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+    """Yield SHA-256 of the .npz files beside a module whose name, or its start, the code mentions."""
+    texts = []
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            texts.append(part.value)
+
     for path in sorted(Path(place_of(module)).parent.glob("*.npz")):
-        if any(
-            isinstance(n, str) and len(n) >= LEAST_NAME and path.name.startswith(n) for n in names
-        ):
+        if any(len(text) >= LEAST_NAME and path.name.startswith(text) for text in texts):
             yield hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @cache
 def read_module(name: str) -> Module:
-    """What the names of one of our modules are bound by."""
+    """Parse one of our modules."""
     module = Module({LOOSE: []}, {})
     for statement in ast.parse(Path(place_of(name)).read_text()).body:
         drop_docstrings(statement)
-        module.imports.update(imported(statement))
+        module.imports.update(names_imported(statement))
         if isinstance(statement, ast.Expr) and not isinstance(statement.value, ast.Constant):
             module.statements[LOOSE].append(statement)
         for bound in names_bound(statement):
@@ -145,15 +154,15 @@ def read_module(name: str) -> Module:
 
 
 def place_of(module: str) -> str:
-    """The file of a module; nothing but its packages is imported."""
+    """The file of a module, found without importing more than its packages."""
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(module)
     return spec.origin
 
 
-def imported(node: ast.AST) -> dict[str, str | Symbol]:
-    """The modules of ours, or the symbols in them, that an import binds to names."""
+def names_imported(node: ast.AST) -> dict[str, str | Symbol]:
+    """For each name that an import binds, the module of ours or the symbol that it stands for."""
     if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("hvd"):
         return {}
     bound: dict[str, str | Symbol] = {}
@@ -183,14 +192,14 @@ def names_bound(statement: ast.stmt) -> set[str]:
 
 
 def drop_docstrings(statement: ast.stmt) -> None:
-    """Take the docstrings out of a definition."""
+    """Remove the docstrings from a definition."""
     for node in ast.walk(statement):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
 
 
 def networks(task: str) -> dict[str, str]:
-    """The SHA-256 of the shipped networks of a task."""
+    """SHA-256 of the shipped networks of a task, by file name."""
     from hvd.toolkit.network import index
 
     return {name: entry["sha256"] for name, entry in index().items() if entry["task"] == task}

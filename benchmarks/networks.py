@@ -1,7 +1,8 @@
-"""What the network of a task costs: operations, its share of what the processor can do, and torch and 8-bit integers beside it."""
+"""What the network of a task costs: operations, time, and beside it torch and 8-bit integers."""
 
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hvd.benchmarks.conditions import SEED, fixed, test_part
+from hvd.benchmarks.conditions import SEED, fixed_conditions, test_part
 from hvd.benchmarks.machine import matrix_rate
 from hvd.toolkit import evaluation, registry
 from hvd.toolkit.core import Method, Sample
@@ -17,92 +18,104 @@ from hvd.toolkit.network import Checkpoint, operations
 from hvd.toolkit.settings import one_thread
 
 ROUNDS = 9
-# samples that ranges of 8-bit integers are taken from, and those that they are scored on
+
+# For 8-bit integers: samples from which ranges are taken, and samples on which they are scored.
 CALIBRATION = 8
 COMPARED = 20
-LOST = 0.005  # of the headline metric, that 8-bit integers may lose
+
+MOST_LOST = 0.005  # share of the headline metric that 8-bit integers may lose
 Calls = list[tuple[Checkpoint, dict[str, np.ndarray]]]
 
 
-def quiet_place(data: Path | None, task: str) -> str:
-    """Where samples come from that are neither trained nor scored on: those for validation, or generated with another seed."""
+def validation_source(data: Path | None, task: str) -> str:
+    """Where samples come from that are neither trained nor scored on.
+
+    The validation part, or the built-in samples, which another seed makes others.
+    """
     return str(data / test_part(task).replace("test", "val")) if data else "builtin"
 
 
-def measured(task: str, source: str, other: str) -> dict[str, Any]:
-    """Parameters, operations and times of the network of a task for one sample of `source`; its share of the processor's rate of
-    multiplying matrices, single float, one thread; and, when torch and onnx are installed, the times of torch and of 8-bit integers
-    with what these lose, calibrated on `other`."""
+def cost_of_network(task: str, source: str, other: str) -> dict[str, Any]:
+    """Parameters, operations and times of the network of a task, for one sample of `source`.
+
+    Times are on one thread, as a share of the processor's rate of multiplying matrices as well.
+    When torch and onnx are installed, the time of torch, and time and loss of 8-bit integers, whose
+    ranges are taken from samples of `other`.
+    """
     method = registry.method(task, "deep")
-    sample = next(drawn(task, source, 1, SEED))
-    calls = heard(method, sample)
-    network = calls[0][0]
-    runs = {"onnxruntime": lambda: [network.run(**inputs) for _, inputs in calls]}
-    found = {
-        "sample": " x ".join(map(str, next(iter(calls[0][1].values())).shape)),
+    sample = next(samples_of(task, source, 1, SEED))
+    calls = network_calls(method, sample)
+    network, first_inputs = calls[0]
+    result: dict[str, Any] = {
+        "sample": " x ".join(map(str, next(iter(first_inputs.values())).shape)),
         "parameters": network.card["parameters"],
         "bytes": len(network.data),
         "operations": sum(operations(network, inputs) for _, inputs in calls),
     }
 
-    with tempfile.TemporaryDirectory() as folder:
-        if find_spec("torch") and find_spec("onnx"):
-            eager = registry.load(registry.TRAINING["run in torch"])(network.name)
-            runs["torch"] = lambda: [eager(**inputs) for _, inputs in calls]
-            integers = quantised(task, network, method, other, Path(folder))
-            runs["integers"] = lambda: [integers[0].run(**inputs) for _, inputs in calls]
-            found["integers"] = {
-                "bytes": len(integers[0].data),
-                **compared(task, source, integers[1]),
-            }
+    runs = {"onnxruntime": lambda: [network.run(**inputs) for _, inputs in calls]}
+    if find_spec("torch") and find_spec("onnx"):
+        run_torch = registry.load(registry.TRAINING["run in torch"])(network.name)
+        runs["torch"] = lambda: [run_torch(**inputs) for _, inputs in calls]
 
-        rates = []
-        seconds = {name: [] for name in runs}
-        with one_thread():
-            for k in range(ROUNDS + 1):
-                rates.append(matrix_rate())
-                for name, run in runs.items():
-                    began = time.perf_counter()
-                    run()
-                    if k:
-                        seconds[name].append(time.perf_counter() - began)
+        integers, scores = integers_and_scores(task, network, method, source, other)
+        runs["integers"] = lambda: [integers.run(**inputs) for _, inputs in calls]
+        result["integers"] = {"bytes": len(integers.data), **scores}
 
-    times = {name: median(values) for name, values in seconds.items()}
-    return found | {
-        "milliseconds": {name: 1000 * value for name, value in times.items()},
-        "matrix_gflops": median(rates) / 1e9,
-        "gflops": found["operations"] / times["onnxruntime"] / 1e9,
-        "share": found["operations"] / times["onnxruntime"] / median(rates),
+    seconds, rate = median_times(runs)
+    flops = result["operations"] / seconds["onnxruntime"]
+    return result | {
+        "milliseconds": {name: 1000 * value for name, value in seconds.items()},
+        "matrix_gflops": rate / 1e9,
+        "gflops": flops / 1e9,
+        "share": flops / rate,
     }
 
 
-def pays(found: dict[str, Any]) -> bool:
-    """Whether a network, as measured, is worth shipping in 8-bit integers: faster, and no worse than by LOST."""
-    if "integers" not in found:
+def median_times(runs: dict[str, Callable[[], Any]]) -> tuple[dict[str, float], float]:
+    """Median seconds of each run, and median rate of multiplying matrices; all take turns."""
+    rates = []
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    with one_thread():
+        for k in range(ROUNDS + 1):
+            rates.append(matrix_rate())
+            for name, run in runs.items():
+                start = time.perf_counter()
+                run()
+                if k:  # the first round warms up
+                    seconds[name].append(time.perf_counter() - start)
+
+    return {name: median(values) for name, values in seconds.items()}, median(rates)
+
+
+def is_worth_shipping(cost: dict[str, Any]) -> bool:
+    """Whether 8-bit integers are faster than a network, and lose at most MOST_LOST."""
+    if "integers" not in cost:
         return False
-    times = found["milliseconds"]
-    its = found["integers"]
-    return times["integers"] < times["onnxruntime"] and its["loss"]["mean"] < LOST * abs(
-        its["deep"]
-    )
+    times = cost["milliseconds"]
+    integers = cost["integers"]
+    lost = integers["loss"]["mean"]
+    return times["integers"] < times["onnxruntime"] and lost < MOST_LOST * abs(integers["deep"])
 
 
-def drawn(task: str, source: str, count: int, seed: int):
+def samples_of(task: str, source: str, count: int, seed: int) -> Iterator[Sample]:
     """Samples under a task's first condition."""
-    options = registry.task(task).options(**fixed(task)[0].options)
+    options = registry.task(task).options(**fixed_conditions(task)[0].options)
     return iter(registry.samples(task, source, options, count, seed))
 
 
-def heard(method: Method, sample: Sample) -> Calls:
-    """The networks that a method asks about a sample, and what it shows them."""
+def network_calls(method: Method, sample: Sample) -> Calls:
+    """The networks that a method runs for a sample, with their inputs."""
     calls = []
     run = Checkpoint.run
 
-    def listening(network: Checkpoint, **inputs: np.ndarray) -> list[np.ndarray]:
+    def record_and_run(
+        network: Checkpoint, *answers: Any, **inputs: np.ndarray
+    ) -> list[np.ndarray]:
         calls.append((network, inputs))
-        return run(network, **inputs)
+        return run(network, *answers, **inputs)
 
-    Checkpoint.run = listening
+    Checkpoint.run = record_and_run
     try:
         method.predict(sample.inputs)
     finally:
@@ -111,33 +124,33 @@ def heard(method: Method, sample: Sample) -> Calls:
     return calls
 
 
-def quantised(
-    task: str, network: Checkpoint, method: Method, other: str, folder: Path
-) -> tuple[Checkpoint, Method]:
-    """The network in 8-bit integers, and the method that asks it."""
-    shown = [
-        inputs
-        for sample in drawn(task, other, CALIBRATION, SEED + 1)
-        for _, inputs in heard(method, sample)
-    ]
-    data = registry.load(registry.TRAINING["quantise"])(network, shown)
-    path = folder / network.name
-    path.write_bytes(data)
+def integers_and_scores(
+    task: str, network: Checkpoint, method: Method, source: str, other: str
+) -> tuple[Checkpoint, dict[str, Any]]:
+    """The network in 8-bit integers, and its scores beside those of the network as it is."""
+    inputs = []
+    for sample in samples_of(task, other, CALIBRATION, SEED + 1):
+        inputs += [arrays for _, arrays in network_calls(method, sample)]
+    data = registry.load(registry.TRAINING["quantise"])(network, inputs)
 
-    return Checkpoint(data, network.name, task), registry.method(task, "deep", str(path))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / network.name
+        path.write_bytes(data)
+        quantised_method = registry.method(task, "deep", str(path))
+        scores = compare_integers(task, source, quantised_method)
+
+    return Checkpoint(data, network.name, task), scores
 
 
-def compared(task: str, source: str, other: Method) -> dict[str, Any]:
-    """The headline metric of a task by its network as it is, by that in integers, and their difference, paired by sample."""
-    kind = registry.task(task)
-    metric = registry.task(task).metrics[0]
-    methods = {"deep": registry.method(task, "deep"), "integers": other}
-    records = list(evaluation.evaluate(kind, methods, drawn(task, source, COMPARED, SEED)))
-    scores = evaluation.summary(records, kind.metrics)
+def compare_integers(task_name: str, source: str, other: Method) -> dict[str, Any]:
+    """The headline metric of a network and of its 8-bit integers, and the difference, paired."""
+    task = registry.task(task_name)
+    metric = task.metrics[0]
+    methods = {"deep": registry.method(task_name, "deep"), "integers": other}
+    samples = samples_of(task_name, source, COMPARED, SEED)
+    records = list(evaluation.evaluate(task, methods, samples))
+
+    scores = evaluation.summary(records, task.metrics)
     means = {name: scores[name]["metrics"][metric.name]["mean"] for name in methods}
-
-    return {
-        "metric": metric.name,
-        **means,
-        "loss": evaluation.difference(records, metric, "deep", "integers"),
-    }
+    loss = evaluation.difference(records, metric, "deep", "integers")
+    return {"metric": metric.name, **means, "loss": loss}

@@ -1,4 +1,4 @@
-"""What can be said of a benchmark and of a report."""
+"""Options of `toolkit benchmark` and `toolkit report`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +11,16 @@ class BenchmarkOptions(MethodsOptions):
     """What is measured, and where results go."""
 
     data: Path | None = option(
-        None, "Folder with a subfolder for each task, instead of what is built in."
+        None, "Folder of real data, with a subfolder for each task, instead of built-in samples."
     )
     quick: bool = option(
-        False, "A few samples only, for a first look; the tables stay as they are."
+        False, "Measure only a few samples, for a first look; reports leave them out."
     )
     out: Path = option(Path("benchmarks/results"), "Folder for the results.")
 
 
 @dataclass(frozen=True)
 class ReportOptions(Options):
-    """How the report is drawn."""
+    """How the report is written."""
 
-    check: bool = option(False, "Write nothing; fail when anything is stale.")
+    check: bool = option(False, "Write nothing; fail when a file is stale.")

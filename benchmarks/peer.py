@@ -1,7 +1,7 @@
-"""The network of `lines` beside one as large as peers use, both trained on the same images for about the same time.
+"""Compare the network of `lines` with one as large as others use, both trained for the same time.
 
-`python -m hvd.benchmarks.peer OURS.onnx PEER.onnx DATA`, exported from runs of `toolkit train lines` and `lines-peer`, writes
-benchmarks/results/peer.json.
+`python -m hvd.benchmarks.peer OURS.onnx PEER.onnx DATA` compares exports of runs of `toolkit train
+lines` and `lines-peer`, and writes benchmarks/results/peer.json.
 """
 
 import json
@@ -9,7 +9,7 @@ import sys
 
 from hvd.benchmarks.conditions import SEED
 from hvd.benchmarks.machine import environment
-from hvd.benchmarks.run import RESULTS, rounded
+from hvd.benchmarks.run import RESULTS, round_floats
 from hvd.toolkit import evaluation, registry
 from hvd.toolkit.network import checkpoint
 from hvd.toolkit.outputs import write_bytes
@@ -18,39 +18,36 @@ SAMPLES = 112
 
 
 def main(ours: str, peer: str, data: str) -> None:
+    """Score both networks and the baseline, and write the results."""
     task = registry.task("lines")
     files = {"compact": ours, "peer": peer}
     methods = {name: registry.method("lines", "deep", path) for name, path in files.items()}
     methods["baseline"] = registry.method("lines", "baseline")
-    drawn = registry.samples("lines", data, task.options(), SAMPLES, SEED)
-    records = list(evaluation.evaluate(task, methods, drawn))
-    found = {
-        name: {"scores": its} for name, its in evaluation.summary(records, task.metrics).items()
-    }
+    samples = registry.samples("lines", data, task.options(), SAMPLES, SEED)
+    records = list(evaluation.evaluate(task, methods, samples))
 
+    scores = evaluation.summary(records, task.metrics)
+    facts = {name: {"scores": scores[name]} for name in scores}
     for name, path in files.items():
         network = checkpoint("lines", path)
-        training = {
-            key: network.card["training"][key] for key in ("hours", "steps", "best_step", "data")
-        }
-        found[name] |= {
+        training = network.card["training"]
+        facts[name] |= {
             "parameters": network.card["parameters"],
             "bytes": len(network.data),
-            **training,
+            **{key: training[key] for key in ("hours", "steps", "best_step", "data")},
         }
 
-    told = {name: environment()[name] for name in ("processor", "cores", "load", "commit")}
-    gain = evaluation.difference(records, task.metrics[0], "compact", "peer")
+    machine = environment()
     result = {
         "data": data,
         "samples": len(records) // len(methods),
         "seed": SEED,
-        **told,
-        "methods": found,
-        "gain": gain,
+        **{name: machine[name] for name in ("processor", "cores", "load", "commit")},
+        "methods": facts,
+        "gain": evaluation.difference(records, task.metrics[0], "compact", "peer"),
     }
-    write_bytes(RESULTS / "peer.json", (json.dumps(rounded(result), indent=1) + "\n").encode())
-    print(json.dumps(rounded({name: its["scores"] for name, its in found.items()}), indent=1))
+    write_bytes(RESULTS / "peer.json", (json.dumps(round_floats(result), indent=1) + "\n").encode())
+    print(json.dumps(round_floats(scores), indent=1))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pictures of a task for the page: the samples that its network answers worst, and a middling one."""
+"""Draw samples of a task for the page: those its network answers worst, and a middling one."""
 
 from pathlib import Path
 from typing import Any
@@ -14,37 +14,39 @@ SHOWN = "baseline", "deep"
 QUALITY = 85  # of JPEG
 
 
-def written(
+def draw_examples(
     folder: Path, methods: dict[str, Method], task: str, condition: Condition, records: list[dict]
 ) -> list[dict[str, Any]]:
-    """Draw the two samples of a condition that `deep` answers worst, and the middling one, into `folder`; returns for each the file
-    and the scores."""
+    """Draw the two samples that `deep` answers worst, and the middling one, into `folder`.
+
+    Returns the file and the scores of each.
+    """
     metric = registry.task(task).metrics[0].name
     scores = {(r["sample"], r["method"]): r["metrics"][metric] for r in records}
-    ranked = sorted(
-        (r["sample"] for r in records if r["method"] == "deep"), key=lambda s: scores[s, "deep"]
-    )
-    wanted = (
-        {s: f"{task}-{k + 1}.jpg" for k, s in enumerate((*ranked[:2], ranked[len(ranked) // 2]))}
-        if ranked
-        else {}
-    )
-    found = {}
+    answered = [sample for sample, method in scores if method == "deep"]
+    ranked = sorted(answered, key=lambda sample: scores[sample, "deep"])
+    if not ranked:
+        return []
 
-    for sample in condition.samples(task, "builtin", False) if wanted else ():
-        if sample.id in wanted:
-            answers = {
-                m: methods[m].predict(sample.inputs) for m in SHOWN if (sample.id, m) in scores
-            }
-            sheet = registry.task(task).draw(sample, answers)
-            coded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
-            write_bytes(folder / wanted[sample.id], coded.tobytes())
-            its = {m: scores[sample.id, m] for m in answers}
-            found[sample.id] = {
-                "file": wanted[sample.id],
-                "sample": sample.id,
-                "metric": metric,
-                "scores": its,
-            }
+    chosen = (*ranked[:2], ranked[len(ranked) // 2])
+    files = {sample: f"{task}-{k}.jpg" for k, sample in enumerate(chosen, 1)}
+    examples = {}
+    for sample in condition.samples(task, "builtin", False):
+        if sample.id not in files:
+            continue
 
-    return [found[s] for s in wanted]
+        names = [name for name in SHOWN if (sample.id, name) in scores]
+        answers = {name: methods[name].predict(sample.inputs) for name in names}
+        sheet = registry.task(task).draw(sample, answers)
+        settings = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+        jpeg = cv2.imencode(".jpg", sheet[..., ::-1], settings)[1]
+        write_bytes(folder / files[sample.id], jpeg.tobytes())
+
+        examples[sample.id] = {
+            "file": files[sample.id],
+            "sample": sample.id,
+            "metric": metric,
+            "scores": {name: scores[sample.id, name] for name in names},
+        }
+
+    return [examples[sample] for sample in files]

@@ -1,4 +1,4 @@
-"""Plots of results, as SVG: one palette that survives colour blindness and greyscale, axes with units."""
+"""Plot results as SVG, in colours that survive colour blindness and greyscale."""
 
 import io
 from collections.abc import Callable
@@ -24,7 +24,9 @@ STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
-LOOKS = {  # Okabe and Ito's colours, which differ in lightness too; marker and line differ for print without colour
+
+# Colour, marker and line. Okabe and Ito's colours differ in lightness too.
+LOOKS = {
     "trivial": ("#999999", "x", ":"),
     "baseline": ("#d55e00", "s", "--"),
     "deep": ("#0072b2", "o", "-"),
@@ -33,7 +35,7 @@ OTHER = ("#56504a", "D", "-.")
 
 
 def svg(figure: Figure) -> bytes:
-    """A figure as SVG that is the same for the same results."""
+    """A figure as SVG; the same results give the same bytes."""
     with io.BytesIO() as file:
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
         return file.getvalue()
@@ -46,7 +48,16 @@ def figure(
     height: float,
     legend: bool = False,
 ) -> bytes:
-    """Panels on one sheet, each `height` inches high on a sheet `width` inches wide, with one legend above when asked for."""
+    """Draw panels on one sheet, as SVG.
+
+    Parameters
+    ----------
+    panels : functions that draw on axes.
+    columns : panels beside each other.
+    width : of the sheet, in inches.
+    height : of each panel, in inches.
+    legend : whether one legend for all panels stands above them.
+    """
     rows = -(-len(panels) // columns)
     with rc_context(STYLE):
         sheet = Figure(figsize=(width, height * rows), layout="constrained")
@@ -55,14 +66,10 @@ def figure(
             draw(ax)
         for ax in axes.flat[len(panels) :]:
             ax.axis("off")
-        if legend:
-            sheet.legend(
-                *axes.flat[0].get_legend_handles_labels(),
-                loc="outside upper right",
-                ncols=2,
-                handlelength=3,
-            )
 
+        if legend:
+            handles = axes.flat[0].get_legend_handles_labels()
+            sheet.legend(*handles, loc="outside upper right", ncols=2, handlelength=3)
         return svg(sheet)
 
 
@@ -72,7 +79,7 @@ def quality(task: TaskResults) -> Callable[[Axes], None]:
     def draw(ax: Axes) -> None:
         condition = next(iter(task.conditions.values()))
         means = headline_means(task, condition)
-        ranked = sorted(means, key=lambda m: means[m]["mean"])
+        ranked = sorted(means, key=lambda method: means[method]["mean"])
         for row, name in enumerate(ranked):
             colour, marker, _ = LOOKS.get(name, OTHER)
             mean = means[name]
@@ -97,13 +104,17 @@ def quality(task: TaskResults) -> Callable[[Axes], None]:
 
 
 def headline_means(task: TaskResults, condition: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Mean and interval of the headline metric by method, of those that were measured."""
-    means = {m: its["metrics"][task.headline.name] for m, its in task.scores(condition).items()}
-    return {m: mean for m, mean in means.items() if mean is not None}
+    """Mean and interval of the headline metric, for every method that has one."""
+    means = {}
+    for method, scores in task.scores(condition).items():
+        mean = scores["metrics"][task.headline.name]
+        if mean is not None:
+            means[method] = mean
+    return means
 
 
 def ends(mean: dict[str, float]) -> tuple[float, float]:
-    """The ends of an interval; of a single sample, which has none, the value itself."""
+    """The ends of an interval; the value itself of a single sample, which has no interval."""
     if mean["low"] is None:
         return mean["mean"], mean["mean"]
     return mean["low"], mean["high"]
@@ -114,16 +125,16 @@ def sweep(task: TaskResults, name: str, title: str, metric: Metric) -> Callable[
 
     def draw(ax: Axes) -> None:
         for method in MAIN:
-            colour, marker, line = LOOKS[method]
             points = []
             for condition in task.sweeps[name]:
-                mean = (
-                    task.scores(condition).get(method, {"metrics": {}})["metrics"].get(metric.name)
-                )
-                points += [(condition["value"], mean["mean"], *ends(mean))] if mean else []
-
+                scores = task.scores(condition).get(method, {"metrics": {}})
+                mean = scores["metrics"].get(metric.name)
+                if mean:
+                    points.append((condition["value"], mean["mean"], *ends(mean)))
             if not points:
                 continue
+
+            colour, marker, line = LOOKS[method]
             x, means, lows, highs = zip(*points, strict=True)
             style = {"marker": marker, "linestyle": line, "color": colour, "markersize": 3.5}
             ax.plot(x, means, label=method, **style)
@@ -141,16 +152,8 @@ def growth(task: TaskResults) -> Callable[[Axes], None]:
     def draw(ax: Axes) -> None:
         for method, sizes, times, slope in task.growth():
             colour, marker, line = LOOKS[method]
-            label = f"{method}: slope {slope:.2f}"
-            ax.loglog(
-                sizes,
-                times / 1000,
-                marker=marker,
-                linestyle=line,
-                color=colour,
-                label=label,
-                markersize=3.5,
-            )
+            style = {"marker": marker, "linestyle": line, "color": colour, "markersize": 3.5}
+            ax.loglog(sizes, times / 1000, label=f"{method}: slope {slope:.2f}", **style)
 
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set(xlabel=task.task.size_label, ylabel="time, s")
@@ -162,7 +165,7 @@ def growth(task: TaskResults) -> Callable[[Axes], None]:
 
 
 def overview(results: Results, columns: int, width: float, height: float) -> bytes:
-    """Quality and time of every method, a panel a task."""
+    """Quality and time of every method, a panel for each task."""
     return figure([quality(task) for task in results.tasks.values()], columns, width, height)
 
 
@@ -173,8 +176,10 @@ def sweeps(
     height: float,
     metrics: list[Metric] | None = None,
 ) -> bytes:
-    """Every sweep of tasks, a panel each, under the name of its task when there are several; in the
-    headline metric, or in those named."""
+    """Every sweep of some tasks, a panel each, in the headline metric or in those named.
+
+    Panels of several tasks have the name of the task in their title.
+    """
     panels = []
     for task in tasks:
         for name in task.sweeps:
@@ -184,6 +189,6 @@ def sweeps(
 
 
 def sizes(results: Results, columns: int, width: float, height: float) -> bytes:
-    """Time against size, a panel a task."""
+    """Time against size, a panel for each task."""
     panels = [growth(task) for task in results.tasks.values() if SIZE in task.series]
     return figure(panels, columns, width, height)

@@ -1,4 +1,4 @@
-"""Every option of every command, as docs/reference.md: drawn from the commands themselves."""
+"""Write docs/reference.md, with every option of every command, from the commands themselves."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ def reference() -> str:
 
 
 def groups(cli: click.Group) -> Iterator[tuple[str, list[tuple[str, click.Command]]]]:
-    """A heading with its commands: those of a group together, each other command by itself."""
+    """Yield a heading with its commands: those of a group together, each other command by itself."""
     context = click.Context(cli)
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)
@@ -40,30 +40,34 @@ def groups(cli: click.Group) -> Iterator[tuple[str, list[tuple[str, click.Comman
 def describe_group(name: str, commands: list[tuple[str, click.Command]]) -> str:
     """The commands of a group; options that all of them have are listed once."""
     tables = [{option.name: row(option) for option in options(command)} for _, command in commands]
-    first = tables[0]
-    alike = {n for n in first if all(table.get(n) == first[n] for table in tables)}
-    shared = [first[n] for n in first if n in alike] if len(commands) > 1 else []
+    shared = {}
+    if len(commands) > 1:
+        for option_name, cells in tables[0].items():
+            if all(table.get(option_name) == cells for table in tables):
+                shared[option_name] = cells
 
     parts = [f"## toolkit {name}"]
     if shared:
-        parts += ["All of them:", table_of(shared)]
+        parts += ["All of them:", table_of(list(shared.values()))]
 
     for (path, command), table in zip(commands, tables, strict=True):
         if len(commands) > 1:
             parts.append(f"### toolkit {usage(path, command)}")
         parts.append(paragraphs(command.help or ""))
-        rows = [table[n] for n in table if not (shared and n in alike)]
-        parts += [table_of(rows)] if rows else []
+        rows = [cells for option_name, cells in table.items() if option_name not in shared]
+        if rows:
+            parts.append(table_of(rows))
 
     return "\n\n".join(parts)
 
 
 def usage(path: str, command: click.Command) -> str:
     """The name of a command with its arguments."""
-    arguments = [p for p in command.params if isinstance(p, click.Argument)]
-    return " ".join(
-        [path, *(argument.make_metavar(click.Context(command)) for argument in arguments)]
-    )
+    words = [path]
+    for param in command.params:
+        if isinstance(param, click.Argument):
+            words.append(param.make_metavar(click.Context(command)))
+    return " ".join(words)
 
 
 def options(command: click.Command) -> list[click.Option]:
@@ -72,7 +76,7 @@ def options(command: click.Command) -> list[click.Option]:
 
 
 def row(option: click.Option) -> list[str]:
-    """What the table says of an option."""
+    """The cells of an option in the table."""
     help, _, shown = (option.help or "").partition("  [default: ")
     default = shown.removesuffix("]")
     if not shown and option.show_default:

@@ -1,4 +1,4 @@
-"""Results as they are drawn: scores with intervals, differences, sweeps and growth with size, all from the records."""
+"""Compute from the records what is drawn: scores with intervals, differences, sweeps, growth."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -15,13 +15,14 @@ from hvd.toolkit.evaluation import difference, summary
 
 
 class DataSet(NamedTuple):
-    """What is known of real data: what they are, and what to read their results against."""
+    """A known set of real data, and a note on how to read its results."""
 
     origin: str
     note: str = ""
 
 
-KNOWN = {  # by SHA-256 of the data
+# By SHA-256 of the data.
+KNOWN = {
     "706ee6bf4d1628e17925b2aa01a5852c900172e0a13eecf0e47afdaa5e887d03": DataSet(
         "2,020 Caltech-101 photographs, never trained or chosen on"
     ),
@@ -41,53 +42,53 @@ KNOWN = {  # by SHA-256 of the data
 
 
 class TaskResults:
-    """What was measured of one task on one source."""
+    """The results of one task on one source of samples."""
 
-    def __init__(self, task: str, found: dict[str, Any]):
+    def __init__(self, task: str, content: dict[str, Any]):
         self.name = task
-        self.found = found
+        self.content = content
         self.task = registry.task(task)
         self.headline = self.task.metrics[0]
-        self.methods = found["methods"]
+        self.methods = content["methods"]
 
     @property
     def swept(self) -> list[Metric]:
-        """The metrics that sweeps are drawn in: the headline, and those that say so."""
+        """The metrics that sweeps are drawn in: the headline, and those that ask for it."""
         return [m for m in self.task.metrics if m is self.headline or m.swept]
 
     @property
     def origin(self) -> str:
         """What the samples were made from."""
-        if self.found["data"] == "builtin":
+        if self.content["data"] == "builtin":
             return self.task.builtin
-        known = KNOWN.get(self.found["sha256"])
-        return known.origin if known else f"the data at {self.found['data']}"
+        known = KNOWN.get(self.content["sha256"])
+        return known.origin if known else f"the data at {self.content['data']}"
 
     @property
     def note(self) -> str:
-        """What the results are to be read against; nothing for data that are not known."""
-        known = KNOWN.get(self.found["sha256"])
+        """How to read the results; empty for unknown data."""
+        known = KNOWN.get(self.content["sha256"])
         return known.note if known else ""
 
     @property
     def command(self) -> str:
         """The command that measures what is missing."""
-        data = "" if self.found["data"] == "builtin" else " --data DIR"
+        data = "" if self.content["data"] == "builtin" else " --data DIR"
         return f"toolkit benchmark {self.name}{data}"
 
     @cached_property
     def conditions(self) -> dict[str, dict[str, Any]]:
         """The fixed conditions by name."""
-        return {c["condition"]: c for c in self.found["conditions"] if not c["series"]}
+        return {c["condition"]: c for c in self.content["conditions"] if not c["series"]}
 
     @cached_property
     def series(self) -> dict[str, list[dict[str, Any]]]:
         """The conditions of each sweep by its name, in the order of their values."""
-        found = {}
-        for c in self.found["conditions"]:
-            if c["series"]:
-                found.setdefault(c["series"], []).append(c)
-        return {name: sorted(points, key=lambda c: c["value"]) for name, points in found.items()}
+        series = {}
+        for condition in self.content["conditions"]:
+            if condition["series"]:
+                series.setdefault(condition["series"], []).append(condition)
+        return {name: sorted(points, key=lambda c: c["value"]) for name, points in series.items()}
 
     @property
     def sweeps(self) -> dict[str, list[dict[str, Any]]]:
@@ -95,34 +96,42 @@ class TaskResults:
         return {name: points for name, points in self.series.items() if name != SIZE}
 
     def scores(self, condition: dict[str, Any]) -> dict[str, Any]:
-        """By method: every metric's mean and interval, and the milliseconds, of a condition; computed once."""
+        """For each method in a condition, mean and interval of every metric, and the milliseconds.
+
+        Computed once.
+        """
         if "scores" not in condition:
             metrics = () if condition["series"] == SIZE else self.task.metrics
             condition["scores"] = summary(condition["records"], metrics)
         return condition["scores"]
 
     def gain(self, condition: dict[str, Any]) -> dict[str, float] | None:
-        """`deep` minus `baseline` in the headline metric, paired by sample; None when one of them
-        failed or was not measured."""
+        """`deep` minus `baseline` in the headline metric, paired by sample.
+
+        None when one of them failed or was not measured.
+        """
         scores = self.scores(condition)
-        both = [scores.get(name, {"metrics": {}})["metrics"] for name in MAIN]
-        if any(metrics.get(self.headline.name) is None for metrics in both):
-            return None
+        for method in MAIN:
+            metrics = scores[method]["metrics"] if method in scores else {}
+            if metrics.get(self.headline.name) is None:
+                return None
         return difference(condition["records"], self.headline, "deep", "baseline")
 
     def growth(self) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
-        """Method, sizes, median milliseconds, and the slope of their logarithms: 1 is time in
-        proportion to size."""
-        points = self.series.get(SIZE, [])
-        for method in dict.fromkeys(m for c in points for m in self.scores(c)):
-            measured = [
-                (c["value"], self.scores(c)[method]["milliseconds"]["median"])
-                for c in points
-                if method in self.scores(c)
-            ]
-            sizes, times = np.array(measured).T
+        """Yield method, sizes, median milliseconds, and the slope of their logarithms.
+
+        A slope of 1 means that time is in proportion to size.
+        """
+        times_of: dict[str, list[tuple[float, float]]] = {}
+        for condition in self.series.get(SIZE, []):
+            for method, scores in self.scores(condition).items():
+                point = condition["value"], scores["milliseconds"]["median"]
+                times_of.setdefault(method, []).append(point)
+
+        for method, points in times_of.items():
+            sizes, times = np.array(points).T
             slope = float("nan")
-            if len(measured) > 1:
+            if len(points) > 1:
                 slope = float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
             yield method, sizes, times, slope
 
@@ -130,31 +139,34 @@ class TaskResults:
 class Results:
     """One file of results: `builtin` or `real`."""
 
-    def __init__(self, found: dict[str, Any]):
-        self.name = found["name"]
-        self.tasks = {task: TaskResults(task, its) for task, its in found["tasks"].items()}
+    def __init__(self, content: dict[str, Any]):
+        self.name = content["name"]
+        self.tasks = {task: TaskResults(task, part) for task, part in content["tasks"].items()}
 
 
-def stored() -> list[Results]:
-    """What lies in benchmarks/results, real data first."""
-    return [
-        Results(read(path))
-        for name in ("real", "builtin")
-        if (path := RESULTS / f"{name}.json").exists()
-    ]
+def stored_results() -> list[Results]:
+    """The results in benchmarks/results, those on real data first."""
+    results = []
+    for name in ("real", "builtin"):
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            results.append(Results(read(path)))
+    return results
 
 
-def preferred(results: list[Results]) -> Results:
-    """Of every task the results on real data, or on what is built in where there are no others."""
-    found = Results({"name": "preferred", "tasks": {}})
+def preferred_results(results: list[Results]) -> Results:
+    """For every task the results on real data, or on built-in samples when there are no others."""
+    preferred = Results({"name": "preferred", "tasks": {}})
     for task in registry.TASKS:
-        measured = [result.tasks[task] for result in results if task in result.tasks]
-        found.tasks |= {task: measured[0]} if measured else {}
-    return found
+        for result in results:
+            if task in result.tasks:
+                preferred.tasks[task] = result.tasks[task]
+                break
+    return preferred
 
 
 def study(name: str) -> dict[str, Any] | None:
-    """A comparison that is measured by a command of its own, such as `preparation`; None when it was not."""
+    """A comparison measured by a command of its own, such as `preparation`; None when it was not."""
     path = RESULTS / f"{name}.json"
     return read(path) if path.exists() else None
 

@@ -93,7 +93,7 @@ def test_only_what_was_deleted_is_measured_again(tiny, tmp_path, asked):
 
 @pytest.mark.parametrize("task", registry.TASKS)
 def test_every_condition_has_a_place_of_its_own(task):
-    chosen = conditions.every(task, Path("real"))
+    chosen = conditions.all_conditions(task, Path("real"))
     assert len({(c.series, c.name) for c in chosen}) == len(chosen) and not any(
         "/" in c.series + c.name for c in chosen
     )

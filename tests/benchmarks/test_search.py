@@ -11,7 +11,7 @@ from hvd.benchmarks import search
 def test_drawn_parameters_keep_to_their_ranges_and_kinds(near):
     rng, method = np.random.default_rng(0), Watershed()
     for _ in range(20):
-        method = search.varied(method, SEARCH.ranges, rng, near)
+        method = search.vary(method, SEARCH.ranges, rng, near)
         for name, (low, high) in SEARCH.ranges.items():
             owner, _, inner = name.rpartition(".")
             value = getattr(getattr(method, owner) if owner else method, inner)
@@ -23,6 +23,6 @@ def test_drawn_parameters_keep_to_their_ranges_and_kinds(near):
 def test_the_best_found_is_no_worse_than_what_the_search_began_with(monkeypatch, capsys):
     monkeypatch.setattr(search, "TRIES", 3)
     monkeypatch.setattr(search, "SAMPLES", 2)
-    best = search.found("grains", "baseline", ["builtin"])
+    best = search.search_parameters("grains", "baseline", ["builtin"])
     scores = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines()]
     assert isinstance(best, Watershed) and scores == sorted(scores)
