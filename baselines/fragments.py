@@ -11,7 +11,11 @@ import numpy as np
 from hdbscan import HDBSCAN
 from scipy.special import logsumexp
 
-from hvd.toolkit.tasks.fragments.assembly import arrangement, arrangement_of_groups, in_any_order
+from hvd.toolkit.tasks.fragments.assembly import (
+    arrangement,
+    arrangement_of_groups,
+    in_any_order,
+)
 from hvd.toolkit.tasks.fragments.types import Arrangement, Heap
 
 # Added to gradient variances, since flat sides would have none; in squared CIELAB units.
@@ -41,12 +45,20 @@ def colour_similarity(pixels: np.ndarray, bins: int, blur: float) -> np.ndarray:
     similarities = []
 
     for channel, (low, high) in enumerate(((0, 100), (-60, 60), (-60, 60))):
-        position = (pixels[..., channel].reshape(count, -1) - low) / (high - low) * bins
+        position = (
+            (pixels[..., channel].reshape(count, -1) - low)
+            / (high - low)
+            * bins
+        )
         index = np.clip(position, 0, bins - 1).astype(int)
         histogram = np.zeros((count, bins))
-        np.add.at(histogram, (np.arange(count)[:, None], index), 1 / index.shape[1])
+        np.add.at(
+            histogram, (np.arange(count)[:, None], index), 1 / index.shape[1]
+        )
         histogram = histogram @ (kernel / kernel.sum(1))
-        similarities.append(np.minimum(histogram[:, None], histogram[None]).sum(-1))
+        similarities.append(
+            np.minimum(histogram[:, None], histogram[None]).sum(-1)
+        )
 
     return np.mean(similarities, 0)
 
@@ -60,7 +72,9 @@ def side_dissimilarity(pixels: np.ndarray) -> np.ndarray:
     count, size = pixels.shape[:2]
 
     # The two outermost rows of each side, (4, n, s, 3), read clockwise.
-    turned = np.stack([np.rot90(pixels, k, (1, 2)) for k in range(4)])[:, :, :2].astype(np.float64)
+    turned = np.stack([np.rot90(pixels, k, (1, 2)) for k in range(4)])[
+        :, :, :2
+    ].astype(np.float64)
     edge = turned[:, :, 0]
     inner = turned[:, :, 1]
 
@@ -68,7 +82,9 @@ def side_dissimilarity(pixels: np.ndarray) -> np.ndarray:
     gradient = edge - inner
     mean = gradient.mean(2, keepdims=True)
     centred = gradient - mean
-    covariance = centred.swapaxes(2, 3) @ centred / size + REGULARISATION * np.eye(3)
+    covariance = centred.swapaxes(
+        2, 3
+    ) @ centred / size + REGULARISATION * np.eye(3)
     precision = np.linalg.inv(covariance)
     expected = edge + mean
     weighted = expected @ precision
@@ -145,14 +161,18 @@ class Gradient:
         # Near 1/2 where a partner ties with the second best: all that remains under noise.
         touching = 1 / (1 + ratio**16)
         sides = np.maximum(1 - ratio, 0) + 0.1 * touching
-        colour = colour_similarity(pixels, self.bins, self.blur) ** self.contrast
+        colour = (
+            colour_similarity(pixels, self.bins, self.blur) ** self.contrast
+        )
         affinity = colour + self.edge * sides.max((0, 1))
         np.fill_diagonal(affinity, 0)
 
         walk = walk_probability(affinity, self.steps)
         logits = self.slope * np.log(walk + 1e-4) + self.offset
         turns = 4 if inputs.turned else 1
-        return arrangement(1 / (1 + np.exp(-logits)), touching[:, :turns], inputs)
+        return arrangement(
+            1 / (1 + np.exp(-logits)), touching[:, :turns], inputs
+        )
 
 
 def touching_probability(scores: np.ndarray, none: float) -> np.ndarray:
@@ -206,7 +226,9 @@ class Loops:
     ratio: float = 5.0  # weight of the logarithm of the mutual ratio
     gradient: float = 0.5  # weight of the logarithm of the dissimilarity
     none: float = -2.0  # score of having no neighbour
-    loops: float = 1.5  # weight of the logarithm of a loop's probability over the floor
+    loops: float = (
+        1.5  # weight of the logarithm of a loop's probability over the floor
+    )
     floor: float = 0.02  # probability of a loop that says nothing
     rounds: int = 3
     steps: int = 16
@@ -219,16 +241,24 @@ class Loops:
         pixels = lab(inputs.fragments)
         dissimilarity = side_dissimilarity(pixels)
 
-        ratio = np.clip(np.log(mutual_ratio(dissimilarity)[:, :turns] + 1e-6), -2.5, 2.5)
+        ratio = np.clip(
+            np.log(mutual_ratio(dissimilarity)[:, :turns] + 1e-6), -2.5, 2.5
+        )
         gradient = np.log(dissimilarity[:, :turns] / pixels.shape[1] + 1e-3)
         start = -self.ratio * ratio - self.gradient * gradient
         touching = touching_probability(start, self.none)
         for _ in range(self.rounds):
-            bonus = sum(np.log1p(loop / self.floor) for loop in closing_loops(touching))
-            touching = touching_probability(start + self.loops * bonus, self.none)
+            bonus = sum(
+                np.log1p(loop / self.floor) for loop in closing_loops(touching)
+            )
+            touching = touching_probability(
+                start + self.loops * bonus, self.none
+            )
 
         walk = walk_probability(touching.sum((0, 1)), self.steps)
-        affinity = 1 / (1 + np.exp(-(self.slope * np.log(walk + 1e-4) + self.offset)))
+        affinity = 1 / (
+            1 + np.exp(-(self.slope * np.log(walk + 1e-4) + self.offset))
+        )
         return arrangement(affinity, touching, inputs)
 
 
@@ -243,7 +273,9 @@ class Colour:
 
     @in_any_order
     def predict(self, inputs: Heap) -> Arrangement:
-        similarity = colour_similarity(lab(inputs.fragments), self.bins, self.blur)
+        similarity = colour_similarity(
+            lab(inputs.fragments), self.bins, self.blur
+        )
         logits = self.slope * similarity + self.offset
         return arrangement(1 / (1 + np.exp(-logits)), None, inputs)
 
@@ -262,7 +294,9 @@ class Density:
 
     @in_any_order
     def predict(self, inputs: Heap) -> Arrangement:
-        similarity = colour_similarity(lab(inputs.fragments), self.bins, self.blur)
+        similarity = colour_similarity(
+            lab(inputs.fragments), self.bins, self.blur
+        )
         clusters = HDBSCAN(metric="precomputed", min_cluster_size=self.smallest)
         labels = clusters.fit_predict(1 - similarity)
         count = labels.max() + 1
@@ -273,4 +307,6 @@ class Density:
             means = [similarity[:, labels == k].mean(1) for k in range(count)]
             labels = np.where(labels < 0, np.stack(means, 1).argmax(1), labels)
 
-        return arrangement_of_groups(labels.astype(np.int32), similarity, None, inputs)
+        return arrangement_of_groups(
+            labels.astype(np.int32), similarity, None, inputs
+        )

@@ -26,15 +26,21 @@ class Watershed:
     the width of the pen.
     """
 
-    window: float = 73.6  # standard deviation of the Gaussian for local mean and contrast
+    window: float = (
+        73.6  # standard deviation of the Gaussian for local mean and contrast
+    )
     smoothing: float = 0.34  # bilateral filter (Tomasi & Manduchi, 1998): closer tones are averaged
     line: int = 41  # widest dark line that bottom-hat filtering detects
     ridge: float = 1.88  # weight of lines
     step: float = 0.577  # weight of the gradient between tones
-    darkness: float = 1.09  # weight of the tone itself: etched boundaries are dark
+    darkness: float = (
+        1.09  # weight of the tone itself: etched boundaries are dark
+    )
     level: float = 2.41  # strength at which a boundary is as likely as not
     sharpness: float = 1.73  # logits per unit of strength
-    pen: float = 10.0  # width at which boundaries are drawn: that of the training labels
+    pen: float = (
+        10.0  # width at which boundaries are drawn: that of the training labels
+    )
     closure: Closure = CLOSURE
 
     def probability(self, grey: np.ndarray) -> np.ndarray:
@@ -56,12 +62,16 @@ class Watershed:
         down = cv2.Scharr(score, cv2.CV_32F, 0, 1)
         steps = cv2.GaussianBlur(np.hypot(across, down) / 32, (0, 0), 1.5)
 
-        strength = self.ridge * lines + self.step * steps - self.darkness * score
+        strength = (
+            self.ridge * lines + self.step * steps - self.darkness * score
+        )
         logits = np.clip(self.sharpness * (self.level - strength), -30, 30)
         return 1 / (1 + np.exp(logits))
 
     def predict(self, inputs: Micrograph) -> Boundaries:
-        labels = partition(probability_by_tiles(inputs.image, self.probability), self.closure)
+        labels = partition(
+            probability_by_tiles(inputs.image, self.probability), self.closure
+        )
         return Boundaries(pen_strokes(labels, self.pen), labels)
 
 
@@ -76,7 +86,9 @@ def middle(sample: Sample) -> Sample:
     starts = [max(0, (length - SIDE) // 2) for length in image.shape]
     part = tuple(slice(start, start + SIDE) for start in starts)
     target = drawing(sample.target.mask[part], sample.target.tolerance)
-    return replace(sample, inputs=replace(sample.inputs, image=image[part]), target=target)
+    return replace(
+        sample, inputs=replace(sample.inputs, image=image[part]), target=target
+    )
 
 
 SEARCH = SearchSpace(

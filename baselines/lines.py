@@ -22,7 +22,9 @@ from hvd.toolkit.tasks.lines.filling import fill_by_mask
 from hvd.toolkit.tasks.lines.types import Filled, Scans
 
 
-def answer(scans: Scans, fill: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Filled:
+def answer(
+    scans: Scans, fill: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> Filled:
     """Fill scans by `fill(images (N, H, W), missing (H, W))`, called once for every mask and tile."""
     return Filled(fill_by_mask(scans.images, scans.missing, fill))
 
@@ -61,12 +63,16 @@ def surface_solver(
     """
     down = second_difference(shape[0])
     along = second_difference(shape[1])
-    laplacian = kron(down, eye_array(shape[1])) + kron(eye_array(shape[0]), along)
+    laplacian = kron(down, eye_array(shape[1])) + kron(
+        eye_array(shape[0]), along
+    )
 
     gaps = np.frombuffer(mask, bool)
     rows = (laplacian @ laplacian).tocsr()[gaps]
     square = rows[:, gaps].tocsc()
-    solver = splu(square, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+    solver = splu(
+        square, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}
+    )
     return solver.solve, rows[:, ~gaps]
 
 
@@ -86,7 +92,10 @@ class Linear:
     """Straight lines between the nearest measured pixels, along whichever axis has shorter gaps."""
 
     def predict(self, inputs: Scans) -> Filled:
-        return answer(inputs, lambda images, missing: interpolate(images, missing, degree=1))
+        return answer(
+            inputs,
+            lambda images, missing: interpolate(images, missing, degree=1),
+        )
 
 
 @dataclass(frozen=True)
@@ -94,13 +103,20 @@ class Cubic:
     """As Linear, by natural cubic splines."""
 
     def predict(self, inputs: Scans) -> Filled:
-        return answer(inputs, lambda images, missing: interpolate(images, missing, degree=3))
+        return answer(
+            inputs,
+            lambda images, missing: interpolate(images, missing, degree=3),
+        )
 
 
-def interpolate(images: np.ndarray, missing: np.ndarray, degree: int) -> np.ndarray:
+def interpolate(
+    images: np.ndarray, missing: np.ndarray, degree: int
+) -> np.ndarray:
     """Fill scans (N, H, W) along rows or columns, whichever have the shorter gaps."""
     if longest_gap(missing.T) < longest_gap(missing):
-        return interpolate_rows(images.swapaxes(1, 2), missing.T, degree).swapaxes(1, 2)
+        return interpolate_rows(
+            images.swapaxes(1, 2), missing.T, degree
+        ).swapaxes(1, 2)
     return interpolate_rows(images, missing, degree)
 
 
@@ -114,13 +130,17 @@ def longest_gap(missing: np.ndarray) -> float:
     return float(longest.mean())
 
 
-def interpolate_rows(images: np.ndarray, missing: np.ndarray, degree: int) -> np.ndarray:
+def interpolate_rows(
+    images: np.ndarray, missing: np.ndarray, degree: int
+) -> np.ndarray:
     """Fill scans (N, H, W) row by row; rows without a measured pixel afterwards, down the columns."""
     filled = images.astype(np.float64)
     is_empty = missing.all(1)
     for row in np.flatnonzero(missing.any(1) & ~is_empty):
         gaps = missing[row]
-        filled[:, row, gaps] = filled[:, row, ~gaps] @ spline_weights(gaps.tobytes(), degree)
+        filled[:, row, gaps] = filled[:, row, ~gaps] @ spline_weights(
+            gaps.tobytes(), degree
+        )
 
     if is_empty.any():
         weights = spline_weights(is_empty.tobytes(), degree)
@@ -144,7 +164,9 @@ def spline_weights(mask: bytes, degree: int) -> np.ndarray:
 
     is_cubic = degree == 3 and len(places) > 2
     ends = "natural" if is_cubic else None
-    spline = make_interp_spline(places, np.eye(len(places)), k=3 if is_cubic else 1, bc_type=ends)
+    spline = make_interp_spline(
+        places, np.eye(len(places)), k=3 if is_cubic else 1, bc_type=ends
+    )
     return spline(np.clip(wanted, places[0], places[-1])).T
 
 
@@ -173,11 +195,15 @@ class Telea:
         return answer(inputs, fill)
 
 
-def inpaint(images: np.ndarray, missing: np.ndarray, radius: float, method: int) -> np.ndarray:
+def inpaint(
+    images: np.ndarray, missing: np.ndarray, radius: float, method: int
+) -> np.ndarray:
     """Fill scans (N, H, W) with OpenCV, at 16 bits."""
     levels = np.rint(images * 65535).astype(np.uint16)
     gaps = missing.astype(np.uint8)
-    filled = np.stack([cv2.inpaint(image, gaps, radius, method) for image in levels])
+    filled = np.stack(
+        [cv2.inpaint(image, gaps, radius, method) for image in levels]
+    )
     return filled / np.float32(65535)
 
 
@@ -197,7 +223,9 @@ class Kriging:
     nugget: float = 1e-6
 
     def predict(self, inputs: Scans) -> Filled:
-        return answer(inputs, lambda images, missing: krige(images, missing, self))
+        return answer(
+            inputs, lambda images, missing: krige(images, missing, self)
+        )
 
 
 SEARCH = SearchSpace(
@@ -212,16 +240,22 @@ LEAST_SOURCES = 16
 MOST_SOURCES = 700
 
 
-def krige(images: np.ndarray, missing: np.ndarray, model: Kriging) -> np.ndarray:
+def krige(
+    images: np.ndarray, missing: np.ndarray, model: Kriging
+) -> np.ndarray:
     """Fill scans (N, H, W) by kriging; the weights are computed once for a mask."""
     filled = images.astype(np.float64)
-    for gaps, sources, weights in kriging_weights(missing.tobytes(), missing.shape, model):
+    for gaps, sources, weights in kriging_weights(
+        missing.tobytes(), missing.shape, model
+    ):
         filled[:, *gaps] = images[:, *sources].astype(np.float64) @ weights
     return filled
 
 
 @lru_cache(maxsize=4)
-def kriging_weights(mask: bytes, shape: tuple[int, int], model: Kriging) -> list[tuple]:
+def kriging_weights(
+    mask: bytes, shape: tuple[int, int], model: Kriging
+) -> list[tuple]:
     """For each block with gaps: its missing pixels, their sources, and the weights of the sources.
 
     Pixels are (rows, columns); weights are (measured, missing) and sum to 1 for each missing pixel.
@@ -290,7 +324,9 @@ class Lmmse:
     def predict(self, inputs: Scans) -> Filled:
         height, width = inputs.images.shape[1:]
         if (height, width) != (64, 64):
-            reason = f"lmmse knows scans of 64 x 64, this is {width} x {height}."
+            reason = (
+                f"lmmse knows scans of 64 x 64, this is {width} x {height}."
+            )
             raise ToolkitError(reason, "Use another method.")
         return answer(inputs, conditional_mean)
 
@@ -306,7 +342,9 @@ def conditional_mean(images: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def lmmse_weights(mask: bytes, path: Path, signature: tuple) -> tuple[np.ndarray, np.ndarray]:
+def lmmse_weights(
+    mask: bytes, path: Path, signature: tuple
+) -> tuple[np.ndarray, np.ndarray]:
     """The mean head (4096,), and the weight of each measured pixel in each missing one.
 
     Computed again when the signature of the file has changed.
@@ -323,16 +361,22 @@ def lmmse_weights(mask: bytes, path: Path, signature: tuple) -> tuple[np.ndarray
     def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         # The stationary correlation is stored for offsets downwards; others are mirrored.
         down = np.subtract.outer(rows[a], rows[b])
-        right = np.subtract.outer(columns[a], columns[b]) * np.where(down < 0, -1, 1)
+        right = np.subtract.outer(columns[a], columns[b]) * np.where(
+            down < 0, -1, 1
+        )
         down = np.abs(down)
         is_near = (down <= 2 * REACH) & (np.abs(right) <= 2 * REACH)
         down = np.minimum(down, 2 * REACH)
         right = np.clip(right, -2 * REACH, 2 * REACH) + 2 * REACH
         rest = np.where(is_near, correlation[down, right], 0)
-        return components[:, a].T @ components[:, b] + rest * np.outer(deviation[a], deviation[b])
+        return components[:, a].T @ components[:, b] + rest * np.outer(
+            deviation[a], deviation[b]
+        )
 
     noise = 1e-3 * np.mean(deviation**2)
-    factor = cho_factor(covariance(~gaps, ~gaps) + noise * np.eye(int((~gaps).sum())))
+    factor = cho_factor(
+        covariance(~gaps, ~gaps) + noise * np.eye(int((~gaps).sum()))
+    )
     return mean, cho_solve(factor, covariance(~gaps, gaps))
 
 
@@ -344,16 +388,24 @@ def covariance_of(heads: np.ndarray) -> dict[str, np.ndarray]:
     """
     flat = heads.reshape(len(heads), -1).astype(np.float32) / 255
     mean = flat.mean(0)
-    left, singular, right = randomized_svd(flat - mean, COMPONENTS, n_iter=4, random_state=0)
-    components = (right * (singular / np.sqrt(len(flat)))[:, None]).astype(np.float16)
+    left, singular, right = randomized_svd(
+        flat - mean, COMPONENTS, n_iter=4, random_state=0
+    )
+    components = (right * (singular / np.sqrt(len(flat)))[:, None]).astype(
+        np.float16
+    )
 
     rest = flat - mean - (left * singular) @ right
     deviation = rest.std(0) + 1e-3
 
     # Correlation by the power spectrum, divided by the number of pairs at each offset.
     shape = (128, 128)
-    waves = np.abs(np.fft.rfft2((rest / deviation).reshape(-1, 64, 64), shape)) ** 2
-    pairs = np.fft.irfft2(np.abs(np.fft.rfft2(np.ones((64, 64)), shape)) ** 2, shape)
+    waves = (
+        np.abs(np.fft.rfft2((rest / deviation).reshape(-1, 64, 64), shape)) ** 2
+    )
+    pairs = np.fft.irfft2(
+        np.abs(np.fft.rfft2(np.ones((64, 64)), shape)) ** 2, shape
+    )
     correlation = np.fft.irfft2(waves.mean(0), shape) / np.maximum(pairs, 1)
 
     down = np.arange(2 * REACH + 1)
@@ -365,7 +417,9 @@ def covariance_of(heads: np.ndarray) -> dict[str, np.ndarray]:
         "mean": mean.astype(np.float16),
         "components": components,
         "deviation": deviation.astype(np.float16),
-        "together": (correlation / correlation[0, 2 * REACH] * taper).astype(np.float32),
+        "together": (correlation / correlation[0, 2 * REACH] * taper).astype(
+            np.float32
+        ),
     }
 
 

@@ -19,13 +19,21 @@ from hvd.toolkit.core import Floor
 from hvd.toolkit.images import signature
 from hvd.toolkit.outputs import write_bytes
 from hvd.toolkit.tasks.objects.dataset import data_set, read_pair
-from hvd.toolkit.tasks.objects.types import BACKGROUND, IGNORE, Labelled, Picture, choose_network
+from hvd.toolkit.tasks.objects.types import (
+    BACKGROUND,
+    IGNORE,
+    Labelled,
+    Picture,
+    choose_network,
+)
 from hvd.toolkit.tiles import Window, tiles
 
 TREES = 40
 LEAVES = 600
 PIXELS = 300_000  # that a forest is trained on
-STEP = 2  # pixels: every second one is classified, and the others are interpolated
+STEP = (
+    2  # pixels: every second one is classified, and the others are interpolated
+)
 SCALES = 0.5, 8.0  # pixels: the finest and the coarsest blur
 
 # Pixels, multiples of STEP. The coarsest blur sees half the margin.
@@ -71,7 +79,9 @@ class Forest:
                     break
                 value = features[rows, np.maximum(feature, 0)]
                 goes_left = value <= self.threshold[tree][node]
-                child = np.where(goes_left, self.left[tree][node], self.right[tree][node])
+                child = np.where(
+                    goes_left, self.left[tree][node], self.right[tree][node]
+                )
                 node = np.where(is_leaf, node, child)
             total += self.chances[tree][node]
 
@@ -98,9 +108,16 @@ def shipped_forest(name: str) -> Forest:
 def read_forest(path: Path, signature: tuple) -> Forest:
     """Read the forest in a file; read again when its signature has changed."""
     with np.load(path) as archive:
-        arrays = {key: archive[key] for key in ("feature", "threshold", "left", "right", "pixels")}
+        arrays = {
+            key: archive[key]
+            for key in ("feature", "threshold", "left", "right", "pixels")
+        }
         chances = archive["chances"].astype(np.float32) / 255
-        return Forest(**arrays, chances=chances, classes=tuple(archive["classes"].tolist()))
+        return Forest(
+            **arrays,
+            chances=chances,
+            classes=tuple(archive["classes"].tolist()),
+        )
 
 
 def choose_forest(picture: Picture) -> Forest:
@@ -119,12 +136,16 @@ class Texture:
         for core, wide, inner in tiles(mask.shape, TILE, MARGIN):
             values = features(inputs.image, wide)
             rows, columns, count = values.shape
-            chances = forest.probability(values.reshape(-1, count)).reshape(rows, columns, -1)
+            chances = forest.probability(values.reshape(-1, count)).reshape(
+                rows, columns, -1
+            )
 
             size = wide[1].stop - wide[1].start, wide[0].stop - wide[0].start
             planes = []
             for k in range(chances.shape[2]):
-                planes.append(cv2.resize(np.ascontiguousarray(chances[..., k]), size))
+                planes.append(
+                    cv2.resize(np.ascontiguousarray(chances[..., k]), size)
+                )
             mask[core] = np.argmax(planes, 0)[inner]
 
         return Labelled(mask, forest.classes)
@@ -143,7 +164,9 @@ class MostFrequent(Floor):
         else:
             most = classes.index(BACKGROUND)
 
-        return Labelled(np.full(inputs.image.shape[:2], most, np.uint8), classes)
+        return Labelled(
+            np.full(inputs.image.shape[:2], most, np.uint8), classes
+        )
 
 
 def features(image: np.ndarray, window: Window) -> np.ndarray:
@@ -151,7 +174,10 @@ def features(image: np.ndarray, window: Window) -> np.ndarray:
 
     Colour, edges and texture at five scales; row and column as shares of the picture.
     """
-    colours = cv2.cvtColor(image[window].astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / 100
+    colours = (
+        cv2.cvtColor(image[window].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+        / 100
+    )
     low, high = SCALES
     texture = multiscale_basic_features(
         colours, sigma_min=low, sigma_max=high, workers=1, channel_axis=2
@@ -167,7 +193,9 @@ def features(image: np.ndarray, window: Window) -> np.ndarray:
 
 
 def train_forest(
-    pairs: list[tuple[np.ndarray, np.ndarray]], classes: tuple[str, ...], seed: int = 0
+    pairs: list[tuple[np.ndarray, np.ndarray]],
+    classes: tuple[str, ...],
+    seed: int = 0,
 ) -> Forest:
     """Train a forest on pictures and their masks; rare classes weigh more, by the square root."""
     rng = np.random.default_rng(seed)
@@ -187,16 +215,24 @@ def train_forest(
 
     values = np.concatenate(values)
     truth = np.concatenate(truth)
-    weight = 1 / np.sqrt(np.maximum(1, np.bincount(truth, minlength=len(classes))))
+    weight = 1 / np.sqrt(
+        np.maximum(1, np.bincount(truth, minlength=len(classes)))
+    )
     classifier = RandomForestClassifier(
-        TREES, max_leaf_nodes=LEAVES, min_samples_leaf=5, n_jobs=2, random_state=seed
+        TREES,
+        max_leaf_nodes=LEAVES,
+        min_samples_leaf=5,
+        n_jobs=2,
+        random_state=seed,
     )
     classifier.fit(values, truth, sample_weight=weight[truth])
     return forest_from(classifier, classes, pixels)
 
 
 def forest_from(
-    classifier: RandomForestClassifier, classes: tuple[str, ...], pixels: np.ndarray
+    classifier: RandomForestClassifier,
+    classes: tuple[str, ...],
+    pixels: np.ndarray,
 ) -> Forest:
     """The arrays of a forest of scikit-learn."""
     trees = [estimator.tree_ for estimator in classifier.estimators_]
@@ -213,15 +249,24 @@ def forest_from(
     for tree in trees:
         counts = tree.value[:, 0]
         shares = np.zeros((tree.node_count, len(classes)))
-        shares[:, classifier.classes_.astype(int)] = counts / counts.sum(1, keepdims=True)
+        shares[:, classifier.classes_.astype(int)] = counts / counts.sum(
+            1, keepdims=True
+        )
         shares[tree.feature >= 0] = 0  # only leaves answer
         chances.append(np.rint(255 * shares))
 
     return Forest(
-        feature=stack([np.where(tree.feature < 0, -1, tree.feature) for tree in trees], np.int16),
+        feature=stack(
+            [np.where(tree.feature < 0, -1, tree.feature) for tree in trees],
+            np.int16,
+        ),
         threshold=stack([tree.threshold for tree in trees], np.float32),
-        left=stack([np.maximum(tree.children_left, 0) for tree in trees], np.int16),
-        right=stack([np.maximum(tree.children_right, 0) for tree in trees], np.int16),
+        left=stack(
+            [np.maximum(tree.children_left, 0) for tree in trees], np.int16
+        ),
+        right=stack(
+            [np.maximum(tree.children_right, 0) for tree in trees], np.int16
+        ),
         chances=stack(chances, np.uint8).astype(np.float32) / 255,
         classes=classes,
         pixels=pixels,
@@ -245,7 +290,9 @@ def main(data: str, name: str) -> None:
         chances=np.rint(255 * forest.chances).astype(np.uint8),
         classes=np.array(forest.classes),
     )
-    write_bytes(Path(__file__).with_name(f"forest-{name}.npz"), buffer.getvalue())
+    write_bytes(
+        Path(__file__).with_name(f"forest-{name}.npz"), buffer.getvalue()
+    )
 
 
 if __name__ == "__main__":

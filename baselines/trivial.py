@@ -5,7 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hvd.toolkit.core import Floor
-from hvd.toolkit.tasks.fragments.assembly import arrangement_of_groups, in_any_order
+from hvd.toolkit.tasks.fragments.assembly import (
+    arrangement_of_groups,
+    in_any_order,
+)
 from hvd.toolkit.tasks.fragments.types import Arrangement, Heap
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 from hvd.toolkit.tasks.lines.types import Filled, Scans
@@ -19,7 +22,9 @@ class OneGroup(Floor):
     def predict(self, inputs: Heap) -> Arrangement:
         count = len(inputs.fragments)
         group = np.zeros(count, np.int32)
-        return arrangement_of_groups(group, np.zeros((count, count)), None, inputs)
+        return arrangement_of_groups(
+            group, np.zeros((count, count)), None, inputs
+        )
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,9 @@ class Condition:
         count = self.builtin if source == "builtin" else self.real
         return min(2, count) if quick else count
 
-    def samples(self, task_name: str, source: str, quick: bool) -> Iterator[Sample]:
+    def samples(
+        self, task_name: str, source: str, quick: bool
+    ) -> Iterator[Sample]:
         """The samples, from `builtin` or from the path of real data."""
         task = registry.task(task_name)
         options = task.options(**self.options)
@@ -63,18 +65,27 @@ class Condition:
             if self.side is None or task.enlarge is None:
                 yield sample
             else:
-                yield Sample(sample.id, task.enlarge(sample.inputs, self.side), None)
+                yield Sample(
+                    sample.id, task.enlarge(sample.inputs, self.side), None
+                )
 
 
 def sweep(
-    series: str, option: str, values: tuple, builtin: int, real: int, **others: Any
+    series: str,
+    option: str,
+    values: tuple,
+    builtin: int,
+    real: int,
+    **others: Any,
 ) -> tuple[Condition, ...]:
     """A condition for each value of an option."""
     conditions = []
     for value in values:
         name = f"{series} {value:g}"
         options = {**others, option: value}
-        conditions.append(Condition(name, options, builtin, real, series, float(value), MAIN))
+        conditions.append(
+            Condition(name, options, builtin, real, series, float(value), MAIN)
+        )
     return tuple(conditions)
 
 
@@ -83,7 +94,9 @@ def masks(series: str, masks: dict[float, str]) -> tuple[Condition, ...]:
     conditions = []
     for value, mask in masks.items():
         name = f"{series} {value:g}"
-        conditions.append(Condition(name, {"mask": mask}, 10, 40, series, value, MAIN))
+        conditions.append(
+            Condition(name, {"mask": mask}, 10, 40, series, value, MAIN)
+        )
     return tuple(conditions)
 
 
@@ -98,7 +111,9 @@ def fragment_sizes(*sizes: int) -> tuple[Condition, ...]:
     conditions = []
     for size in sizes:
         options = {"grid": 64 // size, "fragment": size}
-        conditions.append(Condition(f"{series} {size}", options, 2, 10, series, size, MAIN))
+        conditions.append(
+            Condition(f"{series} {size}", options, 2, 10, series, size, MAIN)
+        )
     return tuple(conditions)
 
 
@@ -108,7 +123,9 @@ def heap_sizes(*heaps: tuple[int, int]) -> tuple[Condition, ...]:
     for images, grid in heaps:
         count = images * grid**2
         options = {"images": images, "grid": grid, "fragment": 64 // grid}
-        conditions.append(Condition(f"{count} fragments", options, 2, 2, SIZE, count, MAIN))
+        conditions.append(
+            Condition(f"{count} fragments", options, 2, 2, SIZE, count, MAIN)
+        )
     return tuple(conditions)
 
 
@@ -119,7 +136,9 @@ def sides(*sides: int) -> tuple[Condition, ...]:
         builtin = 2 if side <= 1024 else 0
         megapixels = side**2 / 1e6
         name = f"{side} x {side}"
-        conditions.append(Condition(name, {}, builtin, 2, SIZE, megapixels, MAIN, side))
+        conditions.append(
+            Condition(name, {}, builtin, 2, SIZE, megapixels, MAIN, side)
+        )
     return tuple(conditions)
 
 
@@ -161,7 +180,13 @@ CONDITIONS = {
     ),
     "objects": (
         Condition("as they are", {}, 40, 233),
-        Condition("photographs with a person (COCO)", {}, 0, 155, part="objects/person/test"),
+        Condition(
+            "photographs with a person (COCO)",
+            {},
+            0,
+            155,
+            part="objects/person/test",
+        ),
     ),
 }
 
@@ -183,11 +208,20 @@ AXES = {
 SWEEPS = {
     "fragments": (
         *sweep("noise", "noise", (0.0, 10.0, 20.0, 30.0, 40.0), 5, 20),
-        *sweep("noise, turned", "noise", (0.0, 10.0, 20.0, 30.0, 40.0), 5, 20, rotate=True),
+        *sweep(
+            "noise, turned",
+            "noise",
+            (0.0, 10.0, 20.0, 30.0, 40.0),
+            5,
+            20,
+            rotate=True,
+        ),
         *fragment_sizes(8, 16, 32),
         *sweep("photographs", "images", (2, 5, 10), 5, 20),
         *sweep("photographs", "images", (20,), 0, 20),  # more than are built in
-        *sweep("missing", "missing", (0.0, 0.1, 0.2, 0.4), 5, 20, known="count"),
+        *sweep(
+            "missing", "missing", (0.0, 0.1, 0.2, 0.4), 5, 20, known="count"
+        ),
     ),
     "grains": (
         *sweep("brightness", "brightness", (0.25, 0.5, 1.0, 1.5, 2.0), 4, 3),
@@ -196,9 +230,18 @@ SWEEPS = {
         *sweep("noise", "noise", (0.0, 20.0, 40.0), 4, 3),
     ),
     "lines": (
-        *masks("line width", {1: "1/2@0", 2: "2/4@0", 3: "3/6@0", 4: "4/8@0", 6: "6/12@0"}),
-        *masks("share missing", {0.125: "2/16@0", 0.25: "2/8@0", 0.5: "2/4@0", 0.667: "2/3@0"}),
-        *masks("angle", {angle: f"2/4@{angle}" for angle in (0, 15, 30, 45, 60, 75, 90)}),
+        *masks(
+            "line width",
+            {1: "1/2@0", 2: "2/4@0", 3: "3/6@0", 4: "4/8@0", 6: "6/12@0"},
+        ),
+        *masks(
+            "share missing",
+            {0.125: "2/16@0", 0.25: "2/8@0", 0.5: "2/4@0", 0.667: "2/3@0"},
+        ),
+        *masks(
+            "angle",
+            {angle: f"2/4@{angle}" for angle in (0, 15, 30, 45, 60, 75, 90)},
+        ),
     ),
     "objects": sweep("picture size", "size", (64, 96, 128, 192, 256), 10, 40),
 }
@@ -225,7 +268,11 @@ def fixed_conditions(task: str) -> tuple[Condition, ...]:
 
 def all_conditions(task: str, real: Path | None) -> tuple[Condition, ...]:
     """All conditions of a task that can be measured, on built-in samples or on a folder of real data."""
-    conditions = fixed_conditions(task) + SWEEPS.get(task, ()) + SIZES.get(task, ())
+    conditions = (
+        fixed_conditions(task) + SWEEPS.get(task, ()) + SIZES.get(task, ())
+    )
     if real:
-        return tuple(c for c in conditions if c.part is None or (real / c.part).exists())
+        return tuple(
+            c for c in conditions if c.part is None or (real / c.part).exists()
+        )
     return tuple(c for c in conditions if c.builtin)

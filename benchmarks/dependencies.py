@@ -65,7 +65,9 @@ def metric_fingerprint(task: str, name: str) -> str:
 
 def metric_name(call: ast.Call) -> str | None:
     """The name of the metric that a call makes: its first argument, or the keyword."""
-    named = [keyword.value for keyword in call.keywords if keyword.arg == "name"]
+    named = [
+        keyword.value for keyword in call.keywords if keyword.arg == "name"
+    ]
     first = next(iter([*call.args[:1], *named]), None)
     return first.value if isinstance(first, ast.Constant) else None
 
@@ -75,7 +77,10 @@ def digest_of(start: list[Symbol], *texts: str) -> str:
     parts = list(texts)
     symbols = closure(start)
     for module in sorted({symbol.module for symbol in symbols}):
-        parts += [ast.dump(statement) for statement in read_module(module).statements[LOOSE]]
+        parts += [
+            ast.dump(statement)
+            for statement in read_module(module).statements[LOOSE]
+        ]
 
     for symbol in sorted(symbols):
         statements = read_module(symbol.module).statements[symbol.name]
@@ -122,7 +127,11 @@ def uses(node: ast.AST, module: str) -> Iterator[Symbol]:
         elif isinstance(part, ast.Attribute):
             written = ast.unparse(part.value)
             target = imports.get(written, written)
-            if isinstance(target, str) and target.startswith("hvd.") and is_module(target):
+            if (
+                isinstance(target, str)
+                and target.startswith("hvd.")
+                and is_module(target)
+            ):
                 yield Symbol(target, part.attr)
 
 
@@ -134,7 +143,10 @@ def data_files(node: ast.AST, module: str) -> Iterator[str]:
             texts.append(part.value)
 
     for path in sorted(Path(place_of(module)).parent.glob("*.npz")):
-        if any(len(text) >= LEAST_NAME and path.name.startswith(text) for text in texts):
+        if any(
+            len(text) >= LEAST_NAME and path.name.startswith(text)
+            for text in texts
+        ):
             yield hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -145,7 +157,9 @@ def read_module(name: str) -> Module:
     for statement in ast.parse(Path(place_of(name)).read_text()).body:
         drop_docstrings(statement)
         module.imports.update(names_imported(statement))
-        if isinstance(statement, ast.Expr) and not isinstance(statement.value, ast.Constant):
+        if isinstance(statement, ast.Expr) and not isinstance(
+            statement.value, ast.Constant
+        ):
             module.statements[LOOSE].append(statement)
         for bound in names_bound(statement):
             module.statements.setdefault(bound, []).append(statement)
@@ -163,7 +177,9 @@ def place_of(module: str) -> str:
 
 def names_imported(node: ast.AST) -> dict[str, str | Symbol]:
     """For each name that an import binds, the module of ours or the symbol that it stands for."""
-    if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("hvd"):
+    if not isinstance(node, ast.ImportFrom) or not (
+        node.module or ""
+    ).startswith("hvd"):
         return {}
     bound: dict[str, str | Symbol] = {}
     for alias in node.names:
@@ -187,14 +203,18 @@ def names_bound(statement: ast.stmt) -> set[str]:
     """The names that a statement at the top level of a module binds."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return {statement.name}
-    stored = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
+    stored = (
+        node for node in ast.walk(statement) if isinstance(node, ast.Name)
+    )
     return {node.id for node in stored if isinstance(node.ctx, ast.Store)}
 
 
 def drop_docstrings(statement: ast.stmt) -> None:
     """Remove the docstrings from a definition."""
     for node in ast.walk(statement):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+        if isinstance(
+            node, ast.FunctionDef | ast.ClassDef
+        ) and ast.get_docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
 
 
@@ -202,4 +222,8 @@ def networks(task: str) -> dict[str, str]:
     """SHA-256 of the shipped networks of a task, by file name."""
     from hvd.toolkit.network import index
 
-    return {name: entry["sha256"] for name, entry in index().items() if entry["task"] == task}
+    return {
+        name: entry["sha256"]
+        for name, entry in index().items()
+        if entry["task"] == task
+    }

@@ -57,7 +57,11 @@ def processor() -> str:
 
 def lasting_facts(environment: dict[str, Any]) -> dict[str, Any]:
     """The facts about an environment that a result depends on."""
-    return {name: value for name, value in environment.items() if name not in PASSING}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in PASSING
+    }
 
 
 def commit() -> str:
@@ -66,7 +70,9 @@ def commit() -> str:
     if not git or not (ROOT / ".git").exists():
         return ""
     return subprocess.run(
-        [git, "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+        [git, "-C", ROOT, "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
     ).stdout.strip()
 
 
@@ -74,14 +80,21 @@ def thread_report() -> list[str]:
     """Lines that say on how many threads methods are timed, and whether the machine is busy."""
     with one_thread():
         opencv = cv2.getNumThreads()
-        pools = {f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()}
-    lines = [f"threads: onnxruntime 1, OpenCV {opencv}, {', '.join(sorted(pools))}"]
+        pools = {
+            f"{pool['internal_api']} {pool['num_threads']}"
+            for pool in threadpool_info()
+        }
+    lines = [
+        f"threads: onnxruntime 1, OpenCV {opencv}, {', '.join(sorted(pools))}"
+    ]
 
     load = os.getloadavg()[0]
     cores = os.cpu_count()
     if load > cores:
         busy = f"load {load:.1f} on {cores} cores"
-        lines.append(f"{busy}: other work slows this down; times will be too long")
+        lines.append(
+            f"{busy}: other work slows this down; times will be too long"
+        )
 
     return lines
 
@@ -110,14 +123,23 @@ def own_peak_megabytes() -> float:
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
-def peak_megabytes(task: str, methods: tuple[str, ...], source: str) -> dict[str, float | None]:
+def peak_megabytes(
+    task: str, methods: tuple[str, ...], source: str
+) -> dict[str, float | None]:
     """For each method, the peak memory of a process that makes one sample and answers it.
 
     None when that fails.
     """
 
     def peak(method: str) -> float | None:
-        call = [sys.executable, "-m", "hvd.benchmarks.machine", task, method, source]
+        call = [
+            sys.executable,
+            "-m",
+            "hvd.benchmarks.machine",
+            task,
+            method,
+            source,
+        ]
         done = subprocess.run(call, capture_output=True, text=True)
         return float(done.stdout) if done.returncode == 0 else None
 
@@ -127,7 +149,9 @@ def peak_megabytes(task: str, methods: tuple[str, ...], source: str) -> dict[str
 
 if __name__ == "__main__":
     task_name, method_name, place = sys.argv[1:]
-    sample = next(fixed_conditions(task_name)[0].samples(task_name, place, True))
+    sample = next(
+        fixed_conditions(task_name)[0].samples(task_name, place, True)
+    )
     with one_thread():
         registry.method(task_name, method_name).predict(sample.inputs)
     print(own_peak_megabytes())

@@ -32,7 +32,11 @@ def validation_source(data: Path | None, task: str) -> str:
 
     The validation part, or the built-in samples, which another seed makes others.
     """
-    return str(data / test_part(task).replace("test", "val")) if data else "builtin"
+    return (
+        str(data / test_part(task).replace("test", "val"))
+        if data
+        else "builtin"
+    )
 
 
 def cost_of_network(task: str, source: str, other: str) -> dict[str, Any]:
@@ -53,13 +57,21 @@ def cost_of_network(task: str, source: str, other: str) -> dict[str, Any]:
         "operations": sum(operations(network, inputs) for _, inputs in calls),
     }
 
-    runs = {"onnxruntime": lambda: [network.run(**inputs) for _, inputs in calls]}
+    runs = {
+        "onnxruntime": lambda: [network.run(**inputs) for _, inputs in calls]
+    }
     if find_spec("torch") and find_spec("onnx"):
-        run_torch = registry.load(registry.TRAINING["run in torch"])(network.name)
+        run_torch = registry.load(registry.TRAINING["run in torch"])(
+            network.name
+        )
         runs["torch"] = lambda: [run_torch(**inputs) for _, inputs in calls]
 
-        integers, scores = integers_and_scores(task, network, method, source, other)
-        runs["integers"] = lambda: [integers.run(**inputs) for _, inputs in calls]
+        integers, scores = integers_and_scores(
+            task, network, method, source, other
+        )
+        runs["integers"] = lambda: [
+            integers.run(**inputs) for _, inputs in calls
+        ]
         result["integers"] = {"bytes": len(integers.data), **scores}
 
     seconds, rate = median_times(runs)
@@ -72,7 +84,9 @@ def cost_of_network(task: str, source: str, other: str) -> dict[str, Any]:
     }
 
 
-def median_times(runs: dict[str, Callable[[], Any]]) -> tuple[dict[str, float], float]:
+def median_times(
+    runs: dict[str, Callable[[], Any]],
+) -> tuple[dict[str, float], float]:
     """Median seconds of each run, and median rate of multiplying matrices; all take turns."""
     rates = []
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -85,7 +99,9 @@ def median_times(runs: dict[str, Callable[[], Any]]) -> tuple[dict[str, float], 
                 if k:  # the first round warms up
                     seconds[name].append(time.perf_counter() - start)
 
-    return {name: median(values) for name, values in seconds.items()}, median(rates)
+    return {name: median(values) for name, values in seconds.items()}, median(
+        rates
+    )
 
 
 def is_worth_shipping(cost: dict[str, Any]) -> bool:
@@ -95,10 +111,14 @@ def is_worth_shipping(cost: dict[str, Any]) -> bool:
     times = cost["milliseconds"]
     integers = cost["integers"]
     lost = integers["loss"]["mean"]
-    return times["integers"] < times["onnxruntime"] and lost < MOST_LOST * abs(integers["deep"])
+    return times["integers"] < times["onnxruntime"] and lost < MOST_LOST * abs(
+        integers["deep"]
+    )
 
 
-def samples_of(task: str, source: str, count: int, seed: int) -> Iterator[Sample]:
+def samples_of(
+    task: str, source: str, count: int, seed: int
+) -> Iterator[Sample]:
     """Samples under a task's first condition."""
     options = registry.task(task).options(**fixed_conditions(task)[0].options)
     return iter(registry.samples(task, source, options, count, seed))
@@ -142,7 +162,9 @@ def integers_and_scores(
     return Checkpoint(data, network.name, task), scores
 
 
-def compare_integers(task_name: str, source: str, other: Method) -> dict[str, Any]:
+def compare_integers(
+    task_name: str, source: str, other: Method
+) -> dict[str, Any]:
     """The headline metric of a network and of its 8-bit integers, and the difference, paired."""
     task = registry.task(task_name)
     metric = task.metrics[0]
@@ -151,6 +173,8 @@ def compare_integers(task_name: str, source: str, other: Method) -> dict[str, An
     records = list(evaluation.evaluate(task, methods, samples))
 
     scores = evaluation.summary(records, task.metrics)
-    means = {name: scores[name]["metrics"][metric.name]["mean"] for name in methods}
+    means = {
+        name: scores[name]["metrics"][metric.name]["mean"] for name in methods
+    }
     loss = evaluation.difference(records, metric, "deep", "integers")
     return {"metric": metric.name, **means, "loss": loss}

@@ -11,10 +11,12 @@ class BenchmarkOptions(MethodsOptions):
     """What is measured, and where results go."""
 
     data: Path | None = option(
-        None, "Folder of real data, with a subfolder for each task, instead of built-in samples."
+        None,
+        "Folder of real data, with a subfolder for each task, instead of built-in samples.",
     )
     quick: bool = option(
-        False, "Measure only a few samples, for a first look; reports leave them out."
+        False,
+        "Measure only a few samples, for a first look; reports leave them out.",
     )
     out: Path = option(Path("benchmarks/results"), "Folder for the results.")
 

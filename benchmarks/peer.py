@@ -21,7 +21,10 @@ def main(ours: str, peer: str, data: str) -> None:
     """Score both networks and the baseline, and write the results."""
     task = registry.task("lines")
     files = {"compact": ours, "peer": peer}
-    methods = {name: registry.method("lines", "deep", path) for name, path in files.items()}
+    methods = {
+        name: registry.method("lines", "deep", path)
+        for name, path in files.items()
+    }
     methods["baseline"] = registry.method("lines", "baseline")
     samples = registry.samples("lines", data, task.options(), SAMPLES, SEED)
     records = list(evaluation.evaluate(task, methods, samples))
@@ -34,7 +37,10 @@ def main(ours: str, peer: str, data: str) -> None:
         facts[name] |= {
             "parameters": network.card["parameters"],
             "bytes": len(network.data),
-            **{key: training[key] for key in ("hours", "steps", "best_step", "data")},
+            **{
+                key: training[key]
+                for key in ("hours", "steps", "best_step", "data")
+            },
         }
 
     machine = environment()
@@ -42,11 +48,19 @@ def main(ours: str, peer: str, data: str) -> None:
         "data": data,
         "samples": len(records) // len(methods),
         "seed": SEED,
-        **{name: machine[name] for name in ("processor", "cores", "load", "commit")},
+        **{
+            name: machine[name]
+            for name in ("processor", "cores", "load", "commit")
+        },
         "methods": facts,
-        "gain": evaluation.difference(records, task.metrics[0], "compact", "peer"),
+        "gain": evaluation.difference(
+            records, task.metrics[0], "compact", "peer"
+        ),
     }
-    write_bytes(RESULTS / "peer.json", (json.dumps(round_floats(result), indent=1) + "\n").encode())
+    write_bytes(
+        RESULTS / "peer.json",
+        (json.dumps(round_floats(result), indent=1) + "\n").encode(),
+    )
     print(json.dumps(round_floats(scores), indent=1))
 
 

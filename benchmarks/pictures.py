@@ -15,7 +15,11 @@ QUALITY = 85  # of JPEG
 
 
 def draw_examples(
-    folder: Path, methods: dict[str, Method], task: str, condition: Condition, records: list[dict]
+    folder: Path,
+    methods: dict[str, Method],
+    task: str,
+    condition: Condition,
+    records: list[dict],
 ) -> list[dict[str, Any]]:
     """Draw the two samples that `deep` answers worst, and the middling one, into `folder`.
 

@@ -37,7 +37,9 @@ OTHER = ("#56504a", "D", "-.")
 def svg(figure: Figure) -> bytes:
     """A figure as SVG; the same results give the same bytes."""
     with io.BytesIO() as file:
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            file, format="svg", metadata={"Date": None, "Creator": None}
+        )
         return file.getvalue()
 
 
@@ -69,7 +71,9 @@ def figure(
 
         if legend:
             handles = axes.flat[0].get_legend_handles_labels()
-            sheet.legend(*handles, loc="outside upper right", ncols=2, handlelength=3)
+            sheet.legend(
+                *handles, loc="outside upper right", ncols=2, handlelength=3
+            )
         return svg(sheet)
 
 
@@ -84,26 +88,44 @@ def quality(task: TaskResults) -> Callable[[Axes], None]:
             colour, marker, _ = LOOKS.get(name, OTHER)
             mean = means[name]
             low, high = ends(mean)
-            spread = [[max(0, mean["mean"] - low)], [max(0, high - mean["mean"])]]
-            style = {"color": colour, "markersize": 5, "capsize": 2, "linewidth": 1}
+            spread = [
+                [max(0, mean["mean"] - low)],
+                [max(0, high - mean["mean"])],
+            ]
+            style = {
+                "color": colour,
+                "markersize": 5,
+                "capsize": 2,
+                "linewidth": 1,
+            }
             ax.errorbar(mean["mean"], row, xerr=spread, fmt=marker, **style)
 
             time = task.scores(condition)[name]["milliseconds"]["median"]
             label = f"{time:.0f} ms" if time >= 10 else f"{time:.1f} ms"
             beside = ax.get_yaxis_transform()
-            ax.text(1.01, row, label, transform=beside, va="center", color=colour)
+            ax.text(
+                1.01, row, label, transform=beside, va="center", color=colour
+            )
 
         ax.set_yticks(range(len(ranked)), ranked)
         for text in ax.get_yticklabels():
-            text.set_fontweight("bold" if text.get_text() in LOOKS else "normal")
+            text.set_fontweight(
+                "bold" if text.get_text() in LOOKS else "normal"
+            )
         ax.set_ylim(-0.6, max(0, len(ranked) - 1) + 0.6)
         ax.set_xlabel(task.headline.title)
-        ax.set_title(f"{task.name}: {condition['condition']}", loc="left", fontweight="bold")
+        ax.set_title(
+            f"{task.name}: {condition['condition']}",
+            loc="left",
+            fontweight="bold",
+        )
 
     return draw
 
 
-def headline_means(task: TaskResults, condition: dict[str, Any]) -> dict[str, dict[str, float]]:
+def headline_means(
+    task: TaskResults, condition: dict[str, Any]
+) -> dict[str, dict[str, float]]:
     """Mean and interval of the headline metric, for every method that has one."""
     means = {}
     for method, scores in task.scores(condition).items():
@@ -120,7 +142,9 @@ def ends(mean: dict[str, float]) -> tuple[float, float]:
     return mean["low"], mean["high"]
 
 
-def sweep(task: TaskResults, name: str, title: str, metric: Metric) -> Callable[[Axes], None]:
+def sweep(
+    task: TaskResults, name: str, title: str, metric: Metric
+) -> Callable[[Axes], None]:
     """A metric against the value of a sweep, with 95 % intervals."""
 
     def draw(ax: Axes) -> None:
@@ -130,15 +154,24 @@ def sweep(task: TaskResults, name: str, title: str, metric: Metric) -> Callable[
                 scores = task.scores(condition).get(method, {"metrics": {}})
                 mean = scores["metrics"].get(metric.name)
                 if mean:
-                    points.append((condition["value"], mean["mean"], *ends(mean)))
+                    points.append(
+                        (condition["value"], mean["mean"], *ends(mean))
+                    )
             if not points:
                 continue
 
             colour, marker, line = LOOKS[method]
             x, means, lows, highs = zip(*points, strict=True)
-            style = {"marker": marker, "linestyle": line, "color": colour, "markersize": 3.5}
+            style = {
+                "marker": marker,
+                "linestyle": line,
+                "color": colour,
+                "markersize": 3.5,
+            }
             ax.plot(x, means, label=method, **style)
-            ax.fill_between(x, lows, highs, color=colour, alpha=0.15, linewidth=0)
+            ax.fill_between(
+                x, lows, highs, color=colour, alpha=0.15, linewidth=0
+            )
 
         ax.set(xlabel=AXES[name], ylabel=metric.title)
         ax.set_title(title, loc="left", fontweight="bold")
@@ -152,21 +185,40 @@ def growth(task: TaskResults) -> Callable[[Axes], None]:
     def draw(ax: Axes) -> None:
         for method, sizes, times, slope in task.growth():
             colour, marker, line = LOOKS[method]
-            style = {"marker": marker, "linestyle": line, "color": colour, "markersize": 3.5}
-            ax.loglog(sizes, times / 1000, label=f"{method}: slope {slope:.2f}", **style)
+            style = {
+                "marker": marker,
+                "linestyle": line,
+                "color": colour,
+                "markersize": 3.5,
+            }
+            ax.loglog(
+                sizes,
+                times / 1000,
+                label=f"{method}: slope {slope:.2f}",
+                **style,
+            )
 
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set(xlabel=task.task.size_label, ylabel="time, s")
         ax.set_title(task.name, loc="left", fontweight="bold")
-        ax.legend(loc="upper left", handlelength=2.5, borderpad=0, fontsize="small")
+        ax.legend(
+            loc="upper left", handlelength=2.5, borderpad=0, fontsize="small"
+        )
         ax.set_ylim(top=ax.get_ylim()[1] * 8)  # room for the legend
 
     return draw
 
 
-def overview(results: Results, columns: int, width: float, height: float) -> bytes:
+def overview(
+    results: Results, columns: int, width: float, height: float
+) -> bytes:
     """Quality and time of every method, a panel for each task."""
-    return figure([quality(task) for task in results.tasks.values()], columns, width, height)
+    return figure(
+        [quality(task) for task in results.tasks.values()],
+        columns,
+        width,
+        height,
+    )
 
 
 def sweeps(
@@ -184,11 +236,16 @@ def sweeps(
     for task in tasks:
         for name in task.sweeps:
             title = f"{task.name}: {name}" if len(tasks) > 1 else name
-            panels += [sweep(task, name, title, metric) for metric in metrics or [task.headline]]
+            panels += [
+                sweep(task, name, title, metric)
+                for metric in metrics or [task.headline]
+            ]
     return figure(panels, columns, width, height, legend=True)
 
 
 def sizes(results: Results, columns: int, width: float, height: float) -> bytes:
     """Time against size, a panel for each task."""
-    panels = [growth(task) for task in results.tasks.values() if SIZE in task.series]
+    panels = [
+        growth(task) for task in results.tasks.values() if SIZE in task.series
+    ]
     return figure(panels, columns, width, height)

@@ -38,7 +38,9 @@ def run_loop(coco: COCO, images: Path, out: Path) -> int:
         image = cv2.imread(str(images / info["file_name"]))
         mask = np.zeros(image.shape[:2], np.uint8)
         for annotation in coco.loadAnns(coco.getAnnIds(imgIds=k)):
-            mask = np.maximum(mask, coco.annToMask(annotation) * annotation["category_id"])
+            mask = np.maximum(
+                mask, coco.annToMask(annotation) * annotation["category_id"]
+            )
 
         mask = cv2.resize(mask, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
         cv2.imwrite(str(out / f"{k}.png"), cv2.resize(image, (SIDE, SIDE)))
@@ -47,7 +49,9 @@ def run_loop(coco: COCO, images: Path, out: Path) -> int:
     return len(coco.getImgIds())
 
 
-def run_prepare(annotations: Path, images: Path, out: Path, workers: int) -> int:
+def run_prepare(
+    annotations: Path, images: Path, out: Path, workers: int
+) -> int:
     """Run our preparation; returns how many images there were."""
     options = PrepareOptions(annotations, images)
     steps = list(prepare_data_set(options, out, workers, None, False))
@@ -55,7 +59,9 @@ def run_prepare(annotations: Path, images: Path, out: Path, workers: int) -> int
     return total
 
 
-def repeat_images(annotations: Path, images: Path, count: int, out: Path) -> tuple[Path, Path]:
+def repeat_images(
+    annotations: Path, images: Path, count: int, out: Path
+) -> tuple[Path, Path]:
     """Make a data set of `count` images in `out`: the same images again and again, as links."""
     document = json.loads(annotations.read_text())
     of_image = defaultdict(list)
@@ -65,9 +71,13 @@ def repeat_images(annotations: Path, images: Path, count: int, out: Path) -> tup
     new_images = []
     new_annotations = []
     (out / "images").mkdir()
-    for k, image in enumerate(itertools.islice(itertools.cycle(document["images"]), count)):
+    for k, image in enumerate(
+        itertools.islice(itertools.cycle(document["images"]), count)
+    ):
         name = f"{k:06d}{Path(image['file_name']).suffix}"
-        (out / "images" / name).symlink_to((images / image["file_name"]).resolve())
+        (out / "images" / name).symlink_to(
+            (images / image["file_name"]).resolve()
+        )
         new_images.append(image | {"id": k, "file_name": name})
         for annotation in of_image[image["id"]]:
             ids = {"id": len(new_annotations), "image_id": k}
@@ -97,7 +107,9 @@ def main(annotations: Path, images: Path, distinct: int) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 start = time.perf_counter()
                 if processes:
-                    count = run_prepare(annotations, images, Path(folder) / "out", processes)
+                    count = run_prepare(
+                        annotations, images, Path(folder) / "out", processes
+                    )
                 else:
                     count = run_loop(coco, images, Path(folder))
                 rates[name].append(count / (time.perf_counter() - start))
@@ -107,14 +119,19 @@ def main(annotations: Path, images: Path, distinct: int) -> None:
     for name, values in rates.items():
         rate = median(values)
         ways[name] = {"images_per_second": rate, "times": rate / usual}
-        print(f"{name}: {rate:.0f} images a second, {rate / usual:.2f} times the usual loop")
+        print(
+            f"{name}: {rate:.0f} images a second, {rate / usual:.2f} times the usual loop"
+        )
 
     result = {
         "images": count,
         "instances": len(coco.anns),
         "distinct": distinct,
         "rounds": ROUNDS,
-        **{name: machine[name] for name in ("processor", "cores", "load", "commit")},
+        **{
+            name: machine[name]
+            for name in ("processor", "cores", "load", "commit")
+        },
         "ways": ways,
     }
     text = json.dumps(round_floats(result), indent=1) + "\n"

@@ -24,7 +24,9 @@ def reference() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def groups(cli: click.Group) -> Iterator[tuple[str, list[tuple[str, click.Command]]]]:
+def groups(
+    cli: click.Group,
+) -> Iterator[tuple[str, list[tuple[str, click.Command]]]]:
     """Yield a heading with its commands: those of a group together, each other command by itself."""
     context = click.Context(cli)
     for name in cli.list_commands(context):
@@ -32,14 +34,20 @@ def groups(cli: click.Group) -> Iterator[tuple[str, list[tuple[str, click.Comman
         if isinstance(command, click.Group):
             inner = click.Context(command)
             names = command.list_commands(inner)
-            yield name, [(f"{name} {n}", command.get_command(inner, n)) for n in names]
+            yield (
+                name,
+                [(f"{name} {n}", command.get_command(inner, n)) for n in names],
+            )
         else:
             yield name, [(name, command)]
 
 
 def describe_group(name: str, commands: list[tuple[str, click.Command]]) -> str:
     """The commands of a group; options that all of them have are listed once."""
-    tables = [{option.name: row(option) for option in options(command)} for _, command in commands]
+    tables = [
+        {option.name: row(option) for option in options(command)}
+        for _, command in commands
+    ]
     shared = {}
     if len(commands) > 1:
         for option_name, cells in tables[0].items():
@@ -54,7 +62,11 @@ def describe_group(name: str, commands: list[tuple[str, click.Command]]) -> str:
         if len(commands) > 1:
             parts.append(f"### toolkit {usage(path, command)}")
         parts.append(paragraphs(command.help or ""))
-        rows = [cells for option_name, cells in table.items() if option_name not in shared]
+        rows = [
+            cells
+            for option_name, cells in table.items()
+            if option_name not in shared
+        ]
         if rows:
             parts.append(table_of(rows))
 
@@ -72,7 +84,9 @@ def usage(path: str, command: click.Command) -> str:
 
 def options(command: click.Command) -> list[click.Option]:
     """The options of a command."""
-    return [param for param in command.params if isinstance(param, click.Option)]
+    return [
+        param for param in command.params if isinstance(param, click.Option)
+    ]
 
 
 def row(option: click.Option) -> list[str]:
@@ -106,7 +120,9 @@ def kind_of(option: click.Option) -> str:
 def table_of(rows: list[list[str]]) -> str:
     """Options as a table."""
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return markdown(["option", "type", "default", "what it does"], escaped, numbers=False)
+    return markdown(
+        ["option", "type", "default", "what it does"], escaped, numbers=False
+    )
 
 
 def paragraphs(text: str) -> str:

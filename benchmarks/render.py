@@ -43,13 +43,17 @@ def write_documents(check: bool = False) -> list[Path]:
     readme = Path("README.md").read_text() if Path("README.md").exists() else ""
     if BEGIN not in readme or END not in readme.split(BEGIN)[1]:
         reason = "There is no README.md with markers for results here."
-        raise ToolkitError(reason, "Run this in the project's folder.", status=2)
+        raise ToolkitError(
+            reason, "Run this in the project's folder.", status=2
+        )
 
     results = stored_results()
     before, rest = readme.split(BEGIN)
     table = tables.headline(results[:1])
     documents = {
-        Path("README.md"): f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}".encode(),
+        Path(
+            "README.md"
+        ): f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}".encode(),
         Path("docs/reference.md"): reference().encode(),
         FOLDER / "REPORT.md": tables.report(results).encode(),
         Path("checkpoints/README.md"): tables.cards().encode(),
@@ -66,7 +70,9 @@ def write_documents(check: bool = False) -> list[Path]:
 
     if check and stale:
         names = ", ".join(map(str, stale))
-        raise ToolkitError(f"Stale: {names}.", "Run `toolkit report`.", status=1)
+        raise ToolkitError(
+            f"Stale: {names}.", "Run `toolkit report`.", status=1
+        )
 
     for path in stale:
         write_bytes(path, documents[path])
@@ -86,7 +92,9 @@ def drawn_documents(results: list[Results]) -> dict[Path, bytes]:
     missing = [task for task in QUOTED if task not in chosen.tasks]
     if missing:
         remedy = f"Run `toolkit benchmark {' '.join(missing)}`."
-        raise ToolkitError(f"There are no results of {', '.join(missing)}.", remedy)
+        raise ToolkitError(
+            f"There are no results of {', '.join(missing)}.", remedy
+        )
 
     files = plots_of(chosen) | examples_of(results[-1])
     fonts = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf")
@@ -99,7 +107,11 @@ def drawn_documents(results: list[Results]) -> dict[Path, bytes]:
             source = Path(folder, f"{name}.typ")
             source.write_text(fill_template(source.name, Quoted(chosen)))
             documents[FOLDER / f"{name}.pdf"] = typst.compile(
-                source, root=folder, ignore_system_fonts=True, font_paths=[fonts], timestamp=0
+                source,
+                root=folder,
+                ignore_system_fonts=True,
+                font_paths=[fonts],
+                timestamp=0,
             )
 
     return documents
@@ -114,13 +126,25 @@ def plots_of(results: Results) -> dict[str, bytes]:
     grains = [tasks["grains"]]
     return {
         "overview.svg": plots.overview(results, columns=2, width=7, height=1.9),
-        "sweeps.svg": plots.sweeps(list(tasks.values()), columns=3, width=7, height=1.55),
+        "sweeps.svg": plots.sweeps(
+            list(tasks.values()), columns=3, width=7, height=1.55
+        ),
         "sizes.svg": plots.sizes(results, columns=4, width=7, height=1.6),
-        "sizes-slide.svg": plots.sizes(results, columns=4, width=7.6, height=1.9),
-        "fragments-slide.svg": plots.sweeps(fragments, columns=2, width=4.6, height=1.28),
-        "grains-slide.svg": plots.sweeps(grains, columns=2, width=4.4, height=1.7),
-        "lines-slide.svg": plots.figure([plots.quality(tasks["lines"])], 1, 4.4, 3.3),
-        "objects-slide.svg": plots.figure([plots.quality(tasks["objects"])], 1, 4.4, 2.0),
+        "sizes-slide.svg": plots.sizes(
+            results, columns=4, width=7.6, height=1.9
+        ),
+        "fragments-slide.svg": plots.sweeps(
+            fragments, columns=2, width=4.6, height=1.28
+        ),
+        "grains-slide.svg": plots.sweeps(
+            grains, columns=2, width=4.4, height=1.7
+        ),
+        "lines-slide.svg": plots.figure(
+            [plots.quality(tasks["lines"])], 1, 4.4, 3.3
+        ),
+        "objects-slide.svg": plots.figure(
+            [plots.quality(tasks["objects"])], 1, 4.4, 2.0
+        ),
     }
 
 
@@ -140,7 +164,12 @@ class Quoted:
         self.tasks = results.tasks
 
     def mean(
-        self, task: str, condition: str, method: str, metric: str = "", digits: int = 3
+        self,
+        task: str,
+        condition: str,
+        method: str,
+        metric: str = "",
+        digits: int = 3,
     ) -> str:
         """Mean of a metric, of the headline metric if none is named."""
         results = self.tasks[task]
@@ -154,7 +183,9 @@ class Quoted:
         gain = results.gain(results.conditions[condition])
         if gain is None:
             return tables.GAP
-        mean, low, high = (f"{gain[name]:+.{digits}f}" for name in ("mean", "low", "high"))
+        mean, low, high = (
+            f"{gain[name]:+.{digits}f}" for name in ("mean", "low", "high")
+        )
         return f"{mean} [{low}, {high}]"
 
     def milliseconds(self, task: str, condition: str, method: str) -> str:
@@ -176,7 +207,9 @@ class Quoted:
 
     def slope(self, task: str, method: str) -> str:
         """Growth of time with size."""
-        slopes = {name: slope for name, _, _, slope in self.tasks[task].growth()}
+        slopes = {
+            name: slope for name, _, _, slope in self.tasks[task].growth()
+        }
         return f"{slopes[method]:.2f}"
 
     def network(self, task: str) -> dict[str, Any]:
@@ -195,7 +228,10 @@ def fill_template(name: str, quoted: Quoted) -> str:
         "block_end_string": "%>",
     }
     jinja = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, **marks
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        **marks,
     )
 
     names = ("mean", "at", "gain", "origin", "milliseconds", "slope", "network")
@@ -203,7 +239,9 @@ def fill_template(name: str, quoted: Quoted) -> str:
     tasks = quoted.tasks
     values |= {
         "tasks": tasks,
-        "with_network": [name for name, task in tasks.items() if "network" in task.content],
+        "with_network": [
+            name for name, task in tasks.items() if "network" in task.content
+        ],
         "study": study,
         "is_worth_shipping": is_worth_shipping,
     }
@@ -212,7 +250,9 @@ def fill_template(name: str, quoted: Quoted) -> str:
         return jinja.from_string((TEMPLATES / name).read_text()).render(values)
     except (KeyError, StopIteration) as error:
         reason = f"{name} quotes {error}, which was not measured."
-        raise ToolkitError(reason, "Run `toolkit benchmark` for all tasks.") from error
+        raise ToolkitError(
+            reason, "Run `toolkit benchmark` for all tasks."
+        ) from error
 
 
 def page(results: list[Results]) -> str:
@@ -234,17 +274,28 @@ def page(results: list[Results]) -> str:
 
     def errors(task: TaskResults) -> list[markupsafe.Markup]:
         others = task.swept[1:]
-        return [inline(plots.sweeps([task], 4, 10, 2.1, others))] if others else []
+        return (
+            [inline(plots.sweeps([task], 4, 10, 2.1, others))] if others else []
+        )
 
     jinja = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return jinja.from_string((TEMPLATES / "page.html").read_text()).render(
         results=results,
         tables=tables,
         examples=examples,
-        quality=lambda task: inline(plots.figure([plots.quality(task)], 1, 5.2, 3)),
-        sweeps=lambda task: inline(plots.sweeps([task], columns=4, width=10, height=2.1)),
-        growth=lambda task: inline(plots.figure([plots.growth(task)], 1, 4.6, 2.8)),
+        quality=lambda task: inline(
+            plots.figure([plots.quality(task)], 1, 5.2, 3)
+        ),
+        sweeps=lambda task: inline(
+            plots.sweeps([task], columns=4, width=10, height=2.1)
+        ),
+        growth=lambda task: inline(
+            plots.figure([plots.growth(task)], 1, 4.6, 2.8)
+        ),
         errors=errors,
     )

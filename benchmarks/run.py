@@ -28,7 +28,10 @@ RESULTS = Path("benchmarks/results")  # in the project's folder
 QUICK = 2  # conditions of each task for a first look
 
 # The code between samples and records, besides that of the methods.
-AROUND = "hvd.benchmarks.conditions:Condition", "hvd.toolkit.evaluation:evaluate"
+AROUND = (
+    "hvd.benchmarks.conditions:Condition",
+    "hvd.toolkit.evaluation:evaluate",
+)
 
 Report = Callable[[str], None]
 
@@ -50,18 +53,28 @@ def run_benchmark(
     for line in machine.thread_report():
         report(line)
 
-    source = ("real" if options.data else "builtin") + ("-quick" if options.quick else "")
-    name = f"{source}-chosen" if options.method else source  # reports need all methods
+    source = ("real" if options.data else "builtin") + (
+        "-quick" if options.quick else ""
+    )
+    name = (
+        f"{source}-chosen" if options.method else source
+    )  # reports need all methods
     results = {"name": name, "tasks": {}}
     for task in tasks:
-        results["tasks"][task] = round_floats(task_results(task, source, options, report))
+        results["tasks"][task] = round_floats(
+            task_results(task, source, options, report)
+        )
 
     # Read now: another run may have written other tasks meanwhile.
     path = options.out / f"{name}.json"
     others = read(path)["tasks"] if path.exists() else {}
     together = others | results["tasks"]
-    ordered = {task: together[task] for task in registry.TASKS if task in together}
-    text = json.dumps(results | {"tasks": ordered}).replace('{"sample"', '\n{"sample"')
+    ordered = {
+        task: together[task] for task in registry.TASKS if task in together
+    }
+    text = json.dumps(results | {"tasks": ordered}).replace(
+        '{"sample"', '\n{"sample"'
+    )
     write_bytes(path, f"{text}\n".encode())
     return results
 
@@ -71,13 +84,19 @@ def check_tasks(tasks: tuple[str, ...], data: Path | None) -> None:
     for task in tasks:
         if task not in registry.METHODS:
             remedy = f"Choose one of: {', '.join(registry.METHODS)}."
-            raise ToolkitError(f"There is no benchmark of {task!r}.", remedy, status=2)
+            raise ToolkitError(
+                f"There is no benchmark of {task!r}.", remedy, status=2
+            )
         if data and not (data / test_part(task)).exists():
             remedy = "Give --data as ../shared/data is laid out."
-            raise ToolkitError(f"There is no {data / test_part(task)}.", remedy, status=5)
+            raise ToolkitError(
+                f"There is no {data / test_part(task)}.", remedy, status=5
+            )
 
 
-def task_results(task: str, name: str, options: BenchmarkOptions, report: Report) -> dict[str, Any]:
+def task_results(
+    task: str, name: str, options: BenchmarkOptions, report: Report
+) -> dict[str, Any]:
     """Results of one task: where and on what it was measured, and the records of every condition."""
     data = options.data
     cells = Cells(options.out / "cells" / name / task, task, options, report)
@@ -91,7 +110,10 @@ def task_results(task: str, name: str, options: BenchmarkOptions, report: Report
     peaks = cells.peaks()
     methods = {}
     for method_name, method in cells.methods.items():
-        facts = {"name": type(method).__name__, "peak_megabytes": peaks[method_name]}
+        facts = {
+            "name": type(method).__name__,
+            "peak_megabytes": peaks[method_name],
+        }
         methods[method_name] = facts | parameters(method)
 
     results: dict[str, Any] = {
@@ -105,10 +127,14 @@ def task_results(task: str, name: str, options: BenchmarkOptions, report: Report
 
     # Parts that may fail by themselves.
     parts: dict[str, Callable[[], Any]] = {}
-    if not options.quick and isinstance(cells.methods.get("deep"), NetworkMethod):
+    if not options.quick and isinstance(
+        cells.methods.get("deep"), NetworkMethod
+    ):
         parts["network"] = cells.network
     if not options.quick and not data:
-        k = next((k for k, condition in enumerate(chosen) if condition.pictured), 0)
+        k = next(
+            (k for k, condition in enumerate(chosen) if condition.pictured), 0
+        )
         folder = options.out / "pictures"
         parts["pictures"] = lambda: pictures.draw_examples(
             folder, cells.methods, task, chosen[k], records[k]["records"]
@@ -131,19 +157,25 @@ def parameters(method: Method) -> dict[str, Any]:
 class Cells:
     """The measurements of a task, each kept in a file together with all that it depends on."""
 
-    def __init__(self, folder: Path, task: str, options: BenchmarkOptions, report: Report):
+    def __init__(
+        self, folder: Path, task: str, options: BenchmarkOptions, report: Report
+    ):
         self.folder = folder
         self.task = registry.task(task)
         self.quick = options.quick
         self.data = options.data
         self.report = report
         self.methods = registry.methods(task, options.method)
-        self.source = str(options.data / test_part(task)) if options.data else "builtin"
+        self.source = (
+            str(options.data / test_part(task)) if options.data else "builtin"
+        )
         self.sha256 = digest(Path(self.source)) if options.data else None
         self.environment = machine.environment()
         self.metrics = {}
         for metric in self.task.metrics:
-            self.metrics[metric.name] = dependencies.metric_fingerprint(task, metric.name)
+            self.metrics[metric.name] = dependencies.metric_fingerprint(
+                task, metric.name
+            )
 
     def circumstances(self, method: str) -> dict[str, Any]:
         """All that a measurement depends on: samples, machine, and the code of a method."""
@@ -160,12 +192,16 @@ class Cells:
         """SHA-256 of the code that a method's answers, and the samples, come from."""
         around = registry.SAMPLERS[self.task.name], *AROUND
         if ":" not in method:
-            return dependencies.fingerprint(registry.METHODS[self.task.name][method], *around)
+            return dependencies.fingerprint(
+                registry.METHODS[self.task.name][method], *around
+            )
 
         # A user's own method: its file, and what it uses of ours.
         kind = registry.own_method(method)
         file = digest(Path(sys.modules[kind.__module__].__file__))
-        return file + dependencies.fingerprint(f"{kind.__module__}:{kind.__name__}", *around)
+        return file + dependencies.fingerprint(
+            f"{kind.__module__}:{kind.__name__}", *around
+        )
 
     def networks(self, method: str) -> dict[str, str]:
         """SHA-256 of the networks that a method may run."""
@@ -176,7 +212,9 @@ class Cells:
         """A measurement made under the same circumstances; None when there is none."""
         path = self.folder / f"{name}.json"
         cell = read(path) if path.exists() else {}
-        return cell.get("value") if cell.get("depends") == plain(depends) else None
+        return (
+            cell.get("value") if cell.get("depends") == plain(depends) else None
+        )
 
     def save(self, name: str, value: Any, depends: dict[str, Any]) -> Any:
         """Write a measurement to its file; returns it rounded."""
@@ -187,11 +225,20 @@ class Cells:
 
     def peaks(self) -> dict[str, float | None]:
         """The peak memory of every method in megabytes; None where it could not be measured."""
-        names = {method: f"memory/{file_name(method)}" for method in self.methods}
-        depends = {method: self.circumstances(method) for method in self.methods}
-        peaks = {method: self.load(names[method], depends[method]) for method in self.methods}
+        names = {
+            method: f"memory/{file_name(method)}" for method in self.methods
+        }
+        depends = {
+            method: self.circumstances(method) for method in self.methods
+        }
+        peaks = {
+            method: self.load(names[method], depends[method])
+            for method in self.methods
+        }
 
-        missing = tuple(method for method, peak in peaks.items() if peak is None)
+        missing = tuple(
+            method for method, peak in peaks.items() if peak is None
+        )
         if missing:
             self.report(f"{self.task.name}, memory: {', '.join(missing)}")
             new = machine.peak_megabytes(self.task.name, missing, self.source)
@@ -218,10 +265,20 @@ class Cells:
 
     def condition(self, condition: Condition) -> dict[str, Any]:
         """A condition with a record for each of its samples and methods, and why methods failed."""
-        names = [m for m in self.methods if not condition.methods or m in condition.methods]
-        source = str(self.data / condition.part) if self.data and condition.part else self.source
+        names = [
+            m
+            for m in self.methods
+            if not condition.methods or m in condition.methods
+        ]
+        source = (
+            str(self.data / condition.part)
+            if self.data and condition.part
+            else self.source
+        )
         shared = self.shared_circumstances(condition, source)
-        depends = {method: self.circumstances(method) | shared for method in names}
+        depends = {
+            method: self.circumstances(method) | shared for method in names
+        }
         metrics = {} if condition.series == SIZE else self.metrics
 
         place = f"{condition.series or 'fixed'}/{condition.name}"
@@ -233,21 +290,31 @@ class Cells:
         failures: dict[str, str] = {}
         missing = [method for method, cell in cells.items() if cell is None]
         if missing:
-            self.report(f"{self.task.name}, {condition.name}: {', '.join(missing)}")
+            self.report(
+                f"{self.task.name}, {condition.name}: {', '.join(missing)}"
+            )
             records = self.evaluate(condition, source, missing, failures)
             for method in set(missing) - failures.keys():
                 cell = {
-                    "records": [record for record in records if record["method"] == method],
+                    "records": [
+                        record
+                        for record in records
+                        if record["method"] == method
+                    ],
                     "metrics": metrics,
                     "commit": self.environment["commit"],
                 }
                 path = f"{place}/{file_name(method)}"
                 cells[method] = self.save(path, cell, depends[method])
 
-        measured_cells = {method: cell for method, cell in cells.items() if cell}
+        measured_cells = {
+            method: cell for method, cell in cells.items() if cell
+        }
         return condition_record(condition, measured_cells, failures)
 
-    def shared_circumstances(self, condition: Condition, source: str) -> dict[str, Any]:
+    def shared_circumstances(
+        self, condition: Condition, source: str
+    ) -> dict[str, Any]:
         """What the measurements of all methods under a condition depend on."""
         shared = {
             "options": condition.options,
@@ -264,16 +331,26 @@ class Cells:
         return shared
 
     def evaluate(
-        self, condition: Condition, source: str, names: list[str], failures: dict[str, str]
+        self,
+        condition: Condition,
+        source: str,
+        names: list[str],
+        failures: dict[str, str],
     ) -> list[dict[str, Any]]:
         """The records of some methods under a condition."""
-        task = replace(self.task, metrics=()) if condition.series == SIZE else self.task
+        task = (
+            replace(self.task, metrics=())
+            if condition.series == SIZE
+            else self.task
+        )
         samples = condition.samples(self.task.name, source, self.quick)
         methods = {name: self.methods[name] for name in names}
         return list(evaluation.evaluate(task, methods, samples, failures))
 
 
-def current_cell(cell: dict[str, Any] | None, metrics: dict[str, str]) -> dict[str, Any] | None:
+def current_cell(
+    cell: dict[str, Any] | None, metrics: dict[str, str]
+) -> dict[str, Any] | None:
     """A cell that has all metrics, computed by the present code; None for any other."""
     if cell is None:
         return None
@@ -288,7 +365,9 @@ def current_cell(cell: dict[str, Any] | None, metrics: dict[str, str]) -> dict[s
 
 
 def condition_record(
-    condition: Condition, cells: dict[str, dict[str, Any]], failures: dict[str, str]
+    condition: Condition,
+    cells: dict[str, dict[str, Any]],
+    failures: dict[str, str],
 ) -> dict[str, Any]:
     """A condition as results hold it; methods take turns on every sample."""
     turns = zip(*(cell["records"] for cell in cells.values()), strict=True)
@@ -317,7 +396,9 @@ def failures(results: dict[str, Any]) -> list[str]:
     for task, content in results["tasks"].items():
         for condition in content["conditions"]:
             for method, reason in condition["failures"].items():
-                lines.append(f"{task}, {condition['condition']}, {method}: {reason}")
+                lines.append(
+                    f"{task}, {condition['condition']}, {method}: {reason}"
+                )
         for part, reason in content["failures"].items():
             lines.append(f"{task}, {part}: {reason}")
     return lines
@@ -343,4 +424,6 @@ def round_floats(value: Any) -> Any:
         return round(value, 4)
     if isinstance(value, dict):
         return {k: round_floats(v) for k, v in value.items()}
-    return [round_floats(v) for v in value] if isinstance(value, list) else value
+    return (
+        [round_floats(v) for v in value] if isinstance(value, list) else value
+    )

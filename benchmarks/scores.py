@@ -79,7 +79,11 @@ class TaskResults:
     @cached_property
     def conditions(self) -> dict[str, dict[str, Any]]:
         """The fixed conditions by name."""
-        return {c["condition"]: c for c in self.content["conditions"] if not c["series"]}
+        return {
+            c["condition"]: c
+            for c in self.content["conditions"]
+            if not c["series"]
+        }
 
     @cached_property
     def series(self) -> dict[str, list[dict[str, Any]]]:
@@ -88,12 +92,17 @@ class TaskResults:
         for condition in self.content["conditions"]:
             if condition["series"]:
                 series.setdefault(condition["series"], []).append(condition)
-        return {name: sorted(points, key=lambda c: c["value"]) for name, points in series.items()}
+        return {
+            name: sorted(points, key=lambda c: c["value"])
+            for name, points in series.items()
+        }
 
     @property
     def sweeps(self) -> dict[str, list[dict[str, Any]]]:
         """The series in which quality is measured."""
-        return {name: points for name, points in self.series.items() if name != SIZE}
+        return {
+            name: points for name, points in self.series.items() if name != SIZE
+        }
 
     def scores(self, condition: dict[str, Any]) -> dict[str, Any]:
         """For each method in a condition, mean and interval of every metric, and the milliseconds.
@@ -115,7 +124,9 @@ class TaskResults:
             metrics = scores[method]["metrics"] if method in scores else {}
             if metrics.get(self.headline.name) is None:
                 return None
-        return difference(condition["records"], self.headline, "deep", "baseline")
+        return difference(
+            condition["records"], self.headline, "deep", "baseline"
+        )
 
     def growth(self) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
         """Yield method, sizes, median milliseconds, and the slope of their logarithms.
@@ -141,7 +152,10 @@ class Results:
 
     def __init__(self, content: dict[str, Any]):
         self.name = content["name"]
-        self.tasks = {task: TaskResults(task, part) for task, part in content["tasks"].items()}
+        self.tasks = {
+            task: TaskResults(task, part)
+            for task, part in content["tasks"].items()
+        }
 
 
 def stored_results() -> list[Results]:
@@ -175,5 +189,7 @@ def picture(name: str) -> bytes:
     """A picture that the benchmark left beside the results."""
     path: Path = RESULTS / "pictures" / name
     if not path.exists():
-        raise ToolkitError(f"There is no {path}.", "Run `toolkit benchmark` again.")
+        raise ToolkitError(
+            f"There is no {path}.", "Run `toolkit benchmark` again."
+        )
     return path.read_bytes()

@@ -35,10 +35,18 @@ def vary(
         value = np.exp(rng.uniform(np.log(low), np.log(high)))
         if deviation:
             is_changed = rng.random() < 1 / 3
-            near = np.clip(now * np.exp(rng.normal(0, deviation)), low, high) if is_changed else now
+            near = (
+                np.clip(now * np.exp(rng.normal(0, deviation)), low, high)
+                if is_changed
+                else now
+            )
             value = near
 
-        new = round(float(value)) if isinstance(now, int) else float(f"{value:.3g}")
+        new = (
+            round(float(value))
+            if isinstance(now, int)
+            else float(f"{value:.3g}")
+        )
         if owner:
             part = replace(getattr(method, owner), **{inner: new})
             method = replace(method, **{owner: part})
@@ -54,7 +62,11 @@ def search_parameters(task: str, name: str, sources: list[str]) -> Method:
     A third of the sets is random, the others are near the best so far.
     """
     space = import_module(registry.METHODS[task][name].split(":")[0]).SEARCH
-    metrics = {m.name: m.score for m in registry.task(task).metrics if m.name in space.weights}
+    metrics = {
+        m.name: m.score
+        for m in registry.task(task).metrics
+        if m.name in space.weights
+    }
     options = registry.task(task).options()
     samples = []
     for source in sources:
@@ -68,11 +80,17 @@ def search_parameters(task: str, name: str, sources: list[str]) -> Method:
         deviation = 0 if k < TRIES // 3 else NEARBY
         candidate = vary(best, space.ranges, rng, deviation) if k else best
         scores = mean_scores(candidate, samples, metrics)
-        total = sum(space.weights[metric] * np.mean(values) for metric, values in scores.items())
+        total = sum(
+            space.weights[metric] * np.mean(values)
+            for metric, values in scores.items()
+        )
         if total > highest:
             best = candidate
             highest = total
-            shown = {metric: [round(v, 3) for v in values] for metric, values in scores.items()}
+            shown = {
+                metric: [round(v, 3) for v in values]
+                for metric, values in scores.items()
+            }
             print(k, f"{total:.4f}", shown, flush=True)
 
     return best
@@ -84,9 +102,13 @@ def mean_scores(
     """The mean of every metric over the samples of each source."""
     scores: dict[str, list[float]] = {name: [] for name in metrics}
     for part in samples:
-        answers = [(sample.target, method.predict(sample.inputs)) for sample in part]
+        answers = [
+            (sample.target, method.predict(sample.inputs)) for sample in part
+        ]
         for name, score in metrics.items():
-            scores[name].append(float(np.mean([score(*answer) for answer in answers])))
+            scores[name].append(
+                float(np.mean([score(*answer) for answer in answers]))
+            )
     return scores
 
 

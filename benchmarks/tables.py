@@ -18,13 +18,19 @@ it means: [report.pdf](report.pdf); in five minutes: [slides.pdf](slides.pdf). `
 draws the same with pictures, `benchmarks/index.html`."""
 
 
-def markdown(header: list[str], rows: Iterable[list[str]], numbers: bool = True) -> str:
+def markdown(
+    header: list[str], rows: Iterable[list[str]], numbers: bool = True
+) -> str:
     """A table whose first column is text; the others are numbers, or text as well."""
     rule = ["---"] + ["---:" if numbers else "---"] * (len(header) - 1)
-    return "\n".join(f"| {' | '.join(line)} |" for line in [header, rule, *rows])
+    return "\n".join(
+        f"| {' | '.join(line)} |" for line in [header, rule, *rows]
+    )
 
 
-def cell(scores: dict[str, Any], method: str, metric: str, interval: bool = False) -> str:
+def cell(
+    scores: dict[str, Any], method: str, metric: str, interval: bool = False
+) -> str:
     """The mean of a metric, with its interval if asked for.
 
     "-" when it was not measured, "failed" when the method failed.
@@ -51,7 +57,9 @@ def headline(results: list[Results]) -> str:
         for task in result.tasks.values():
             condition = next(iter(task.conditions.values()))
             scores = task.scores(condition)
-            means = [cell(scores, method, task.headline.name) for method in MAIN]
+            means = [
+                cell(scores, method, task.headline.name) for method in MAIN
+            ]
             name = f"{task.name}: {task.headline.title}"
             rows.append([name, *means, gain_cell(task, condition), task.origin])
 
@@ -64,7 +72,9 @@ def short(results: list[Results]) -> str:
     parts = []
     for result in results:
         for task in result.tasks.values():
-            parts.append(f"On {task.origin}:\n\n{markdown(*headline_rows(task))}")
+            parts.append(
+                f"On {task.origin}:\n\n{markdown(*headline_rows(task))}"
+            )
             notes = task.note, gap_note(task, [task.headline.name])
             parts += [note for note in notes if note]
     return "\n\n".join(parts)
@@ -79,7 +89,12 @@ def headline_rows(task: TaskResults) -> tuple[list[str], list[list[str]]]:
     metric = task.headline.name
     rows = []
     for method in task.methods:
-        rows.append([method, *(cell(task.scores(c), method, metric) for c in conditions)])
+        rows.append(
+            [
+                method,
+                *(cell(task.scores(c), method, metric) for c in conditions),
+            ]
+        )
     rows.append(["deep - baseline", *(gain_cell(task, c) for c in conditions)])
     return [f"{task.name}: {task.headline.title}", *task.conditions], rows
 
@@ -88,7 +103,11 @@ def gain_cell(task: TaskResults, condition: dict[str, Any]) -> str:
     """`deep` minus `baseline` in a condition."""
     gain = task.gain(condition)
     if gain is None:
-        return "failed" if {"deep", "baseline"} & condition["failures"].keys() else GAP
+        return (
+            "failed"
+            if {"deep", "baseline"} & condition["failures"].keys()
+            else GAP
+        )
     return bold(gain)
 
 
@@ -146,7 +165,12 @@ def task_parts(task: TaskResults) -> list[str]:
         parts.append(condition_table(task, condition))
 
     gap = gap_note(task, [metric.name for metric in metrics])
-    for part in (gap, network_table(task), sweep_tables(task), size_table(task)):
+    for part in (
+        gap,
+        network_table(task),
+        sweep_tables(task),
+        size_table(task),
+    ):
         if part:
             parts.append(part)
     return parts
@@ -189,7 +213,14 @@ def condition_rows(
     for method in scores:
         row = [method]
         for metric in metrics:
-            row.append(cell(scores, method, metric, interval=metric == task.headline.name))
+            row.append(
+                cell(
+                    scores,
+                    method,
+                    metric,
+                    interval=metric == task.headline.name,
+                )
+            )
         milliseconds = scores[method]["milliseconds"]
         row += [f"{milliseconds['median']:.0f}", f"{milliseconds['p95']:.0f}"]
         peak = task.methods[method]["peak_megabytes"]
@@ -204,7 +235,11 @@ def network_table(task: TaskResults) -> str:
     """What the network of a task costs, on one thread."""
     facts = network_facts(task)
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts)
-    return f"### the network, one thread\n\n| | |\n| --- | --- |\n{rows}" if facts else ""
+    return (
+        f"### the network, one thread\n\n| | |\n| --- | --- |\n{rows}"
+        if facts
+        else ""
+    )
 
 
 def network_facts(task: TaskResults) -> list[tuple[str, str]]:
@@ -253,8 +288,16 @@ def sweep_tables(task: TaskResults) -> str:
         scores = [task.scores(condition) for condition in points]
         header = [name, *(f"{condition['value']:g}" for condition in points)]
         for metric in task.swept:
-            rows = [[method, *(cell(s, method, metric.name) for s in scores)] for method in MAIN]
-            rows.append(["samples", *(str(condition["samples"]) for condition in points)])
+            rows = [
+                [method, *(cell(s, method, metric.name) for s in scores)]
+                for method in MAIN
+            ]
+            rows.append(
+                [
+                    "samples",
+                    *(str(condition["samples"]) for condition in points),
+                ]
+            )
             table = markdown(header, rows)
             parts.append(f"{metric.title} against {AXES[name]}:\n\n{table}")
 
@@ -265,7 +308,9 @@ def size_table(task: TaskResults) -> str:
     """Median milliseconds against size."""
     rows = []
     for method, _, times, slope in task.growth():
-        rows.append([method, *(f"{time:.0f}" for time in times), f"{slope:.2f}"])
+        rows.append(
+            [method, *(f"{time:.0f}" for time in times), f"{slope:.2f}"]
+        )
     if not rows:
         return ""
 
@@ -290,7 +335,10 @@ class Section(NamedTuple):
 def studies() -> list[Section]:
     """The comparisons that were measured."""
     sections = []
-    for name, describe in (("peer", peer_study), ("preparation", preparation_study)):
+    for name, describe in (
+        ("peer", peer_study),
+        ("preparation", preparation_study),
+    ):
         result = study(name)
         if result:
             sections.append(describe(result))
@@ -300,11 +348,22 @@ def studies() -> list[Section]:
 def peer_study(result: dict[str, Any]) -> Section:
     """The network of `lines` beside a large one that was trained alike."""
     metrics = "psnr_db", "psnr_missing_db", "ssim"
-    header = ["method", *metrics, "median ms", "parameters", "MB", "steps", "hours to its best"]
+    header = [
+        "method",
+        *metrics,
+        "median ms",
+        "parameters",
+        "MB",
+        "steps",
+        "hours to its best",
+    ]
     rows = []
     for name, facts in result["methods"].items():
         scores = facts["scores"]
-        row = [name, *(f"{scores['metrics'][metric]['mean']:.3f}" for metric in metrics)]
+        row = [
+            name,
+            *(f"{scores['metrics'][metric]['mean']:.3f}" for metric in metrics),
+        ]
         row.append(f"{scores['milliseconds']['median']:.1f}")
         if "hours" in facts:
             row += [f"{facts['parameters']:,}", f"{facts['bytes'] / 1e6:.1f}"]
@@ -313,8 +372,12 @@ def peer_study(result: dict[str, Any]) -> Section:
 
     gain = ["compact - peer", bold(result["gain"])]
     rows.append(gain + [""] * (len(header) - len(gain)))
-    explanation = "Trained on the same generated heads, for the hours in the table; "
-    explanation += f"{result['samples']} samples of {result['data']}, the task's mask."
+    explanation = (
+        "Trained on the same generated heads, for the hours in the table; "
+    )
+    explanation += (
+        f"{result['samples']} samples of {result['data']}, the task's mask."
+    )
     title = "lines: a compact network beside one of the size of peers"
     return Section(title, explanation, header, rows)
 
@@ -323,10 +386,14 @@ def preparation_study(result: dict[str, Any]) -> Section:
     """Preparing data sets beside the usual loop."""
     rows = []
     for name, way in result["ways"].items():
-        rows.append([name, f"{way['images_per_second']:.0f}", f"{way['times']:.2f}"])
+        rows.append(
+            [name, f"{way['images_per_second']:.0f}", f"{way['times']:.2f}"]
+        )
 
     explanation = f"{result['images']:,} images, {result['distinct']:,} of them distinct, "
-    explanation += f"{result['instances']:,} objects, {result['rounds']} rounds; "
+    explanation += (
+        f"{result['instances']:,} objects, {result['rounds']} rounds; "
+    )
     explanation += f"{result['processor']}. The loop mends nothing, looks for no near-duplicates "
     explanation += "and keeps no account."
     header = ["way", "images a second", "of the usual loop"]
@@ -338,9 +405,13 @@ def preparation_study(result: dict[str, Any]) -> Section:
 
 def cards() -> str:
     """The cards inside the checkpoints."""
-    parts = ["# Checkpoints\n\nWritten by `toolkit report` from the card inside each file."]
+    parts = [
+        "# Checkpoints\n\nWritten by `toolkit report` from the card inside each file."
+    ]
     for name, entry in index().items():
         network = shipped_checkpoint(name, entry["task"])
         card = f"```json\n{json.dumps(network.card, indent=2)}\n```"
-        parts.append(f"## {network.name}\n\n{card}\n\nSHA-256 `{network.sha256}`")
+        parts.append(
+            f"## {network.name}\n\n{card}\n\nSHA-256 `{network.sha256}`"
+        )
     return "\n\n".join(parts) + "\n"

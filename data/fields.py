@@ -24,4 +24,6 @@ def smooth_noise(
     """
     coarse = rng.standard_normal(cells, np.float32)
     size = shape[::-1] if shape else None
-    return cv2.resize(coarse, size, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(
+        coarse, size, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC
+    )

@@ -17,7 +17,9 @@ def cut(photograph: np.ndarray, grid: int, fragment: int) -> np.ndarray:
 
     From (grid * fragment, grid * fragment, 3) to (grid * grid, fragment, fragment, 3).
     """
-    pieces = photograph.reshape(grid, fragment, grid, fragment, 3).swapaxes(1, 2)
+    pieces = photograph.reshape(grid, fragment, grid, fragment, 3).swapaxes(
+        1, 2
+    )
     return pieces.reshape(grid * grid, fragment, fragment, 3)
 
 
@@ -31,7 +33,10 @@ def add_noise(
     fragments: np.ndarray, standard_deviation: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Add Gaussian noise, whose standard deviation counts in grey levels, to uint8 fragments."""
-    noise = rng.standard_normal(fragments.shape, dtype=np.float32) * standard_deviation
+    noise = (
+        rng.standard_normal(fragments.shape, dtype=np.float32)
+        * standard_deviation
+    )
     return np.clip(np.rint(fragments + noise), 0, 255).astype(np.uint8)
 
 
@@ -61,7 +66,10 @@ def augment(photograph: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def heap(
-    photographs: np.ndarray, conditions: Conditions, rng: np.random.Generator, id: str = ""
+    photographs: np.ndarray,
+    conditions: Conditions,
+    rng: np.random.Generator,
+    id: str = "",
 ) -> Sample:
     """One sample: photographs cut, distorted as `conditions` say, and shuffled.
 
@@ -80,15 +88,21 @@ def heap(
     grid = conditions.grid
     each = grid * grid
     if conditions.augment:
-        photographs = np.stack([augment(photograph, rng) for photograph in photographs])
-    pieces = [cut(photograph, grid, conditions.fragment) for photograph in photographs]
+        photographs = np.stack(
+            [augment(photograph, rng) for photograph in photographs]
+        )
+    pieces = [
+        cut(photograph, grid, conditions.fragment) for photograph in photographs
+    ]
     fragments = wear_off(np.concatenate(pieces), conditions.worn)
 
     count = len(fragments)
     turn = np.zeros(count, np.int32)
     if conditions.rotate:
         turn = rng.integers(0, 4, count, dtype=np.int32)
-        fragments = np.stack([np.rot90(f, k) for f, k in zip(fragments, turn, strict=True)])
+        fragments = np.stack(
+            [np.rot90(f, k) for f, k in zip(fragments, turn, strict=True)]
+        )
     if conditions.noise:
         fragments = add_noise(fragments, conditions.noise, rng)
 
@@ -102,7 +116,9 @@ def heap(
         confidence=np.ones(len(order), np.float32),
     )
 
-    return Sample(id, heap_of(np.ascontiguousarray(fragments[order]), conditions), target)
+    return Sample(
+        id, heap_of(np.ascontiguousarray(fragments[order]), conditions), target
+    )
 
 
 def remaining(order: np.ndarray, each: int, missing: float) -> np.ndarray:
@@ -144,7 +160,9 @@ def heaps(
 
     for k in range(count):
         rng = np.random.default_rng([seed, k])
-        chosen = photographs[rng.choice(len(photographs), conditions.images, replace=False)]
+        chosen = photographs[
+            rng.choice(len(photographs), conditions.images, replace=False)
+        ]
         if chosen.ndim == 5:
             crops = rng.integers(0, chosen.shape[1], conditions.images)
             chosen = chosen[np.arange(conditions.images), crops]
@@ -152,9 +170,16 @@ def heaps(
         yield heap(chosen, conditions, rng, f"{seed}-{k}")
 
 
-def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterator[Sample]:
+def samples(
+    data: str, conditions: Conditions, count: int, seed: int
+) -> Iterator[Sample]:
     """Samples from the photographs at `data`: a folder, a .zip, an .npy, or "builtin"."""
     size = conditions.grid * conditions.fragment
     if data == "builtin":
         return heaps(builtin(size), conditions, count, seed)
-    return heaps(photographs_at(data, size, conditions.max_pixels), conditions, count, seed)
+    return heaps(
+        photographs_at(data, size, conditions.max_pixels),
+        conditions,
+        count,
+        seed,
+    )

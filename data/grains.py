@@ -16,12 +16,19 @@ from hvd.toolkit.images import is_image_name, read_grey
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.tasks.grains.boundaries import pen_strokes
 from hvd.toolkit.tasks.grains.options import Conditions
-from hvd.toolkit.tasks.grains.types import LEAST_TOLERANCE, Boundaries, Micrograph, drawing
+from hvd.toolkit.tasks.grains.types import (
+    LEAST_TOLERANCE,
+    Boundaries,
+    Micrograph,
+    drawing,
+)
 
 SIDE = 384  # pixels along a side of a built-in micrograph
 
 
-def field(shape: tuple[int, int], period: float, rng: np.random.Generator) -> np.ndarray:
+def field(
+    shape: tuple[int, int], period: float, rng: np.random.Generator
+) -> np.ndarray:
     """Smooth random field float32 (H, W) of unit deviation; it changes over about `period` pixels."""
     cells = tuple(max(2, int(np.ceil(length / period)) + 3) for length in shape)
     large = smooth_noise(cells, rng, scale=period)
@@ -35,7 +42,9 @@ def field(shape: tuple[int, int], period: float, rng: np.random.Generator) -> np
     return part / (part.std() + 1e-6)
 
 
-def seeds(shape: tuple[float, float], diameter: float, rng: np.random.Generator) -> np.ndarray:
+def seeds(
+    shape: tuple[float, float], diameter: float, rng: np.random.Generator
+) -> np.ndarray:
     """Seed points (n, 2) of grains of about that diameter.
 
     They are random, or spread more evenly by up to three steps of Lloyd's relaxation (1982).
@@ -53,7 +62,10 @@ def seeds(shape: tuple[float, float], diameter: float, rng: np.random.Generator)
         members = np.bincount(nearest, minlength=count)
         row_sums = np.bincount(nearest, cloud[:, 0], count)
         column_sums = np.bincount(nearest, cloud[:, 1], count)
-        means = np.stack([row_sums, column_sums], -1) / np.maximum(members, 1)[:, None]
+        means = (
+            np.stack([row_sums, column_sums], -1)
+            / np.maximum(members, 1)[:, None]
+        )
         points = np.where(members[:, None] > 0, means, points)
 
     return points
@@ -72,7 +84,9 @@ def tessellation(
     # Stretch the grains along a random direction.
     stretch = 1 if rng.random() < 0.6 else rng.uniform(1, 2.2)
     angle = rng.uniform(0, np.pi)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn = np.array(
+        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    )
     linear = turn @ np.diag([stretch**0.5, stretch**-0.5]) @ turn.T
 
     # Bend and roughen their boundaries.
@@ -99,8 +113,14 @@ def tessellation(
 
     first, second = index.T
     apart = np.linalg.norm(points[first] - points[second], axis=1)
-    to_boundary = (distance[:, 1] ** 2 - distance[:, 0] ** 2) / (2 * apart + 1e-6)
-    pair = (np.minimum(first, second) * 7919 + np.maximum(first, second) * 104729) % 65537 / 65537
+    to_boundary = (distance[:, 1] ** 2 - distance[:, 0] ** 2) / (
+        2 * apart + 1e-6
+    )
+    pair = (
+        (np.minimum(first, second) * 7919 + np.maximum(first, second) * 104729)
+        % 65537
+        / 65537
+    )
     labels = label(first.reshape(shape) + 1, connectivity=1).astype(np.int32)
 
     return (
@@ -131,16 +151,26 @@ def polycrystal(
 
     count = labels.max() + 1
     mode = rng.choice(["etched", "tones", "both"], p=[0.5, 0.15, 0.35])
-    tones = rng.normal(0, 0.03 if mode == "etched" else rng.uniform(0.05, 0.18), count)
+    tones = rng.normal(
+        0, 0.03 if mode == "etched" else rng.uniform(0.05, 0.18), count
+    )
     image = rng.uniform(0.45, 0.8) + tones[labels].astype(np.float32)
-    image += rng.uniform(0, 0.15) * field(shape, diameter, rng) * (rng.random() < 0.3)
+    image += (
+        rng.uniform(0, 0.15)
+        * field(shape, diameter, rng)
+        * (rng.random() < 0.3)
+    )
 
     image = add_texture(image, labels, diameter, rng)
     image = add_twins(image, labels, diameter, rng)
     image = add_defects(image, diameter, rng)
 
     is_thin = rng.random() < 0.6
-    width = rng.uniform(0.6, 1.6) if is_thin else rng.uniform(0.02, 0.06) * diameter + 0.6
+    width = (
+        rng.uniform(0.6, 1.6)
+        if is_thin
+        else rng.uniform(0.02, 0.06) * diameter + 0.6
+    )
     if mode == "tones":
         return image, labels, 3.0
     image = add_etching(image, distance, pair, width, diameter, rng)
@@ -169,7 +199,9 @@ def add_etching(
     ragged = 1
     if width > 1.5:
         ragged = np.exp(rng.uniform(0, 0.5) * field(shape, diameter * 0.5, rng))
-        distance = distance + rng.uniform(0, 0.5) * width * field(shape, rng.uniform(2, 6), rng)
+        distance = distance + rng.uniform(0, 0.5) * width * field(
+            shape, rng.uniform(2, 6), rng
+        )
 
     # Across the line, either a bell or a flat bottom with steep sides.
     across = np.maximum(distance, 0) / (width * ragged)
@@ -179,14 +211,24 @@ def add_etching(
         profile = 1 / (1 + np.exp(np.minimum(4 * (across - 1), 30)))
 
     # Some boundaries, and some places, are etched less than others.
-    faintest = rng.choice([1.0, rng.uniform(0.4, 1), rng.uniform(0.1, 0.5)], p=[0.35, 0.4, 0.25])
-    strength = np.clip(0.5 + 0.5 * field(shape, 2 * diameter, rng) + (pair - 0.5), 0, 1)
+    faintest = rng.choice(
+        [1.0, rng.uniform(0.4, 1), rng.uniform(0.1, 0.5)], p=[0.35, 0.4, 0.25]
+    )
+    strength = np.clip(
+        0.5 + 0.5 * field(shape, 2 * diameter, rng) + (pair - 0.5), 0, 1
+    )
     visible = faintest + (1 - faintest) * strength
     depth = rng.uniform(0.2, 0.6) * (1 if rng.random() < 0.88 else -0.7)
-    dirt = 1 + 0.4 * rng.random() * field(shape, 2, rng) if rng.random() < 0.4 else 1
+    dirt = (
+        1 + 0.4 * rng.random() * field(shape, 2, rng)
+        if rng.random() < 0.4
+        else 1
+    )
     image = image - depth * profile * visible * dirt
 
-    if rng.random() < 0.35:  # brighter towards the middle of grains, darker near their boundaries
+    if (
+        rng.random() < 0.35
+    ):  # brighter towards the middle of grains, darker near their boundaries
         shade = np.sign(depth) * rng.uniform(0.05, 0.2)
         reach = rng.uniform(0.05, 0.2) * diameter
         image -= shade * np.exp(-np.maximum(distance, 0) / reach)
@@ -195,13 +237,18 @@ def add_etching(
 
 
 def add_texture(
-    image: np.ndarray, labels: np.ndarray, diameter: float, rng: np.random.Generator
+    image: np.ndarray,
+    labels: np.ndarray,
+    diameter: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Add noise of up to two periods, stronger in some grains than in others."""
     count = labels.max() + 1
     for _ in range(rng.integers(0, 3)):
         base = rng.uniform(0.005, 0.05)
-        strength = base * np.where(rng.random(count) < 0.3, rng.uniform(1, 4), 1)
+        strength = base * np.where(
+            rng.random(count) < 0.3, rng.uniform(1, 4), 1
+        )
         noise = field(image.shape, rng.uniform(1, 6), rng)
         image = image + strength[labels].astype(np.float32) * noise
 
@@ -209,14 +256,19 @@ def add_texture(
 
 
 def add_twins(
-    image: np.ndarray, labels: np.ndarray, diameter: float, rng: np.random.Generator
+    image: np.ndarray,
+    labels: np.ndarray,
+    diameter: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Draw straight bands or fine parallel lines inside some grains."""
     if rng.random() < 0.5:
         return image
 
     count = labels.max() + 1
-    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(
+        np.float32
+    )
     angle = rng.uniform(0, np.pi, count)
     has_twins = rng.random(count) < rng.uniform(0.1, 0.6)
 
@@ -226,19 +278,29 @@ def add_twins(
     share = rng.uniform(0.1, 0.5, count)[labels]
     if rng.random() < 0.5:  # lines rather than bands
         share = np.minimum(share, 1.5 / period)
-    contrast = (rng.normal(0, rng.uniform(0.03, 0.14), count) * has_twins)[labels]
+    contrast = (rng.normal(0, rng.uniform(0.03, 0.14), count) * has_twins)[
+        labels
+    ]
 
     return image + (contrast * (phase < share)).astype(np.float32)
 
 
-def add_defects(image: np.ndarray, diameter: float, rng: np.random.Generator) -> np.ndarray:
+def add_defects(
+    image: np.ndarray, diameter: float, rng: np.random.Generator
+) -> np.ndarray:
     """Draw pits, inclusions and scratches."""
     drawing = np.zeros(image.shape, np.float32)
 
     # Pits and inclusions, some with a rim.
     area = image.size / diameter**2
-    for _ in range(rng.poisson(area * rng.choice([0, 0.2, 1.0, 3.0], p=[0.3, 0.3, 0.25, 0.15]))):
-        centre = tuple(int(rng.integers(0, length)) for length in image.shape[::-1])
+    for _ in range(
+        rng.poisson(
+            area * rng.choice([0, 0.2, 1.0, 3.0], p=[0.3, 0.3, 0.25, 0.15])
+        )
+    ):
+        centre = tuple(
+            int(rng.integers(0, length)) for length in image.shape[::-1]
+        )
         lengths = rng.exponential(0.05 * diameter, 2).clip(0.5, 0.2 * diameter)
         axes = np.maximum(1, lengths).astype(int)
         tone = rng.normal(-0.25, 0.2)
@@ -270,10 +332,14 @@ def draw_ellipse(
 ) -> None:
     """Draw an ellipse in place; a thickness of -1 fills it."""
     axes = tuple(map(int, axes))
-    cv2.ellipse(drawing, centre, axes, angle, 0, 360, tone, thickness, cv2.LINE_AA)
+    cv2.ellipse(
+        drawing, centre, axes, angle, 0, 360, tone, thickness, cv2.LINE_AA
+    )
 
 
-def photograph(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+def photograph(
+    image: np.ndarray, rng: np.random.Generator, strength: float = 1.0
+) -> np.ndarray:
     """Show a micrograph float32 (H, W) under a random light and lens, in [0, 1].
 
     Light, contrast, gamma, blur and noise change, and at times the image is inverted; `strength`
@@ -284,7 +350,9 @@ def photograph(image: np.ndarray, rng: np.random.Generator, strength: float = 1.
         image = cv2.GaussianBlur(image, (0, 0), max(sigma, 0.1))
 
     if rng.random() < 0.6:
-        light = field(image.shape, max(image.shape) * rng.uniform(0.4, 1.5), rng)
+        light = field(
+            image.shape, max(image.shape) * rng.uniform(0.4, 1.5), rng
+        )
         image = image * np.clip(1 + 0.2 * strength * light, 0.3, 2)
 
     contrast = np.exp(rng.uniform(-0.9, 0.5) * strength)
@@ -310,7 +378,9 @@ def polycrystal_samples(
         image, labels, pen = polycrystal((side, side), rng)
         image = np.rint(photograph(image, rng, 0.6) * 255).astype(np.uint8)
 
-        reach = max(LEAST_TOLERANCE, pen / 2) if tolerance is None else tolerance
+        reach = (
+            max(LEAST_TOLERANCE, pen / 2) if tolerance is None else tolerance
+        )
         target = Boundaries(pen_strokes(labels, pen), labels, reach)
         yield Sample(f"{seed}-{k}", Micrograph(image), target)
 
@@ -325,7 +395,9 @@ def folder_samples(
     for part in ("images", "boundaries"):
         if not (folder / part).is_dir():
             remedy = "Give a folder with images/NAME.* and boundaries/NAME.png, or builtin."
-            raise ToolkitError(f"There is no folder {folder / part}.", remedy, status=5)
+            raise ToolkitError(
+                f"There is no folder {folder / part}.", remedy, status=5
+            )
 
     paths = []
     for path in sorted((folder / "images").iterdir()):
@@ -339,25 +411,39 @@ def folder_samples(
         truth = folder / "boundaries" / f"{path.stem}.png"
         if not truth.is_file():
             reason = f"There is no {truth} for {path}."
-            raise ToolkitError(reason, "Draw its boundaries, or take the image out.", status=5)
+            raise ToolkitError(
+                reason, "Draw its boundaries, or take the image out.", status=5
+            )
 
         image = read_grey(path, max_pixels)
         mask = read_grey(truth, max_pixels)
         if 0 < mask.max() <= 127:
             reason = f"{truth} holds values up to {mask.max()} only."
-            raise ToolkitError(reason, "Save boundaries as 255, all else as 0.", status=5)
+            raise ToolkitError(
+                reason, "Save boundaries as 255, all else as 0.", status=5
+            )
         if image.shape != mask.shape:
             reason = f"{path} and {truth} differ in size."
-            raise ToolkitError(reason, "Draw the boundaries at the image's size.", status=5)
+            raise ToolkitError(
+                reason, "Draw the boundaries at the image's size.", status=5
+            )
 
-        yield Sample(path.stem, Micrograph(image, name=path.stem), drawing(mask > 127, tolerance))
+        yield Sample(
+            path.stem,
+            Micrograph(image, name=path.stem),
+            drawing(mask > 127, tolerance),
+        )
 
 
-def change_image(image: np.ndarray, conditions: Conditions, rng: np.random.Generator) -> np.ndarray:
+def change_image(
+    image: np.ndarray, conditions: Conditions, rng: np.random.Generator
+) -> np.ndarray:
     """Show an image uint8 or uint16 (H, W) under the light, lens and noise of the conditions."""
     top = np.iinfo(image.dtype).max
     grey = image.astype(np.float32) / top
-    grey = np.clip(grey.mean() + (grey - grey.mean()) * conditions.contrast, 0, 1)
+    grey = np.clip(
+        grey.mean() + (grey - grey.mean()) * conditions.contrast, 0, 1
+    )
     grey = np.clip(grey * conditions.brightness, 0, 1) ** conditions.gamma
 
     left = 1 - conditions.gradient
@@ -368,20 +454,28 @@ def change_image(image: np.ndarray, conditions: Conditions, rng: np.random.Gener
     if conditions.blur:
         grey = cv2.GaussianBlur(grey, (0, 0), conditions.blur)
     if conditions.noise:
-        grey = grey + conditions.noise / 255 * rng.standard_normal(image.shape, np.float32)
+        grey = grey + conditions.noise / 255 * rng.standard_normal(
+            image.shape, np.float32
+        )
 
     return np.rint(np.clip(grey, 0, 1) * top).astype(image.dtype)
 
 
-def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterator[Sample]:
+def samples(
+    data: str, conditions: Conditions, count: int, seed: int
+) -> Iterator[Sample]:
     """At most `count` samples: generated for "builtin", else of a folder in the order of names.
 
     The noise of sample k depends on (seed, k) alone.
     """
     if data == "builtin":
-        originals = polycrystal_samples(count, seed, tolerance=conditions.tolerance)
+        originals = polycrystal_samples(
+            count, seed, tolerance=conditions.tolerance
+        )
     else:
-        files = folder_samples(Path(data), conditions.tolerance, conditions.max_pixels)
+        files = folder_samples(
+            Path(data), conditions.tolerance, conditions.max_pixels
+        )
         originals = islice(files, count)
 
     for k, sample in enumerate(originals):

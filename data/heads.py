@@ -57,7 +57,13 @@ class Frame:
     x: np.ndarray
 
     def oval(
-        self, y: float, x: float, high: float, wide: float, angle: float = 0, power: float = 2
+        self,
+        y: float,
+        x: float,
+        high: float,
+        wide: float,
+        angle: float = 0,
+        power: float = 2,
     ) -> np.ndarray:
         """Distance from a centre: 1 on the superellipse with these half axes and this angle."""
         down = self.y - y
@@ -110,7 +116,9 @@ def paint(labels: np.ndarray, where: np.ndarray, tissue: str) -> None:
     labels[where] = LABELS[tissue]
 
 
-def paint_face(labels: np.ndarray, at: Frame, plane: str, rng: np.random.Generator) -> None:
+def paint_face(
+    labels: np.ndarray, at: Frame, plane: str, rng: np.random.Generator
+) -> None:
     """Paint neck, jaw, nose, mouth, spine and the cavities among them."""
     shift = rng.normal(0, 0.04, 12).tolist()
     muscle = noise(0.12, rng)
@@ -127,14 +135,19 @@ def paint_face(labels: np.ndarray, at: Frame, plane: str, rng: np.random.Generat
     soft = below_brow & (at.x > back) & (at.x < throat) | nose
     paint(labels, soft, "fat")
 
-    inner = below_brow & (at.x > back + 0.07) & (at.x < throat - 0.06 - 0.04 * fat)
+    inner = (
+        below_brow & (at.x > back + 0.07) & (at.x < throat - 0.06 - 0.04 * fat)
+    )
     paint(labels, inner & (muscle + 0.4 * fat > -0.5), "muscle")
     paint(labels, inner & (np.abs(muscle) < 0.12), "fat")
 
     if rng.random() < 0.9:
         tongue = at.oval(0.95 + shift[6], 0.62 + shift[7], 0.17, 0.26, 0.2) < 1
         paint(labels, tongue, "muscle")
-        jaw = at.oval(1.18 + shift[6], 0.68 + shift[7], 0.07, 0.13) < 1 + 0.2 * muscle
+        jaw = (
+            at.oval(1.18 + shift[6], 0.68 + shift[7], 0.07, 0.13)
+            < 1 + 0.2 * muscle
+        )
         paint(labels, jaw, "marrow")
 
     palate = at.oval(0.72 + shift[8], 0.62, 0.03, 0.26, -0.1) < 1
@@ -144,16 +157,26 @@ def paint_face(labels: np.ndarray, at: Frame, plane: str, rng: np.random.Generat
     for _ in range(rng.integers(2, 6)):
         y = rng.uniform(0.25, 0.8)
         x = rng.uniform(0.35, 0.85)
-        cavity = at.oval(y, x, rng.uniform(0.03, 0.12), rng.uniform(0.04, 0.2), rng.normal(0, 0.4))
+        cavity = at.oval(
+            y,
+            x,
+            rng.uniform(0.03, 0.12),
+            rng.uniform(0.04, 0.2),
+            rng.normal(0, 0.4),
+        )
         paint(labels, cavity < 1 + 0.3 * fat, "air")
 
-    airway = (np.abs(at.x - 0.33 - shift[9] - 0.05 * np.sin(4 * at.y)) < 0.045) & (at.y > 0.6)
+    airway = (
+        np.abs(at.x - 0.33 - shift[9] - 0.05 * np.sin(4 * at.y)) < 0.045
+    ) & (at.y > 0.6)
     paint(labels, airway & soft, "air")
     if plane != "lateral":
         paint_spine(labels, at, rng)
 
 
-def paint_spine(labels: np.ndarray, at: Frame, rng: np.random.Generator) -> None:
+def paint_spine(
+    labels: np.ndarray, at: Frame, rng: np.random.Generator
+) -> None:
     """Paint the vertebrae in front of the spinal cord, from below the skull downwards."""
     lean = rng.normal(0, 0.12)
     start = rng.normal(0.04, 0.04)
@@ -174,7 +197,9 @@ def paint_spine(labels: np.ndarray, at: Frame, rng: np.random.Generator) -> None
     paint(labels, processes, "marrow")
 
 
-def paint_skull(labels: np.ndarray, at: Frame, rng: np.random.Generator) -> np.ndarray:
+def paint_skull(
+    labels: np.ndarray, at: Frame, rng: np.random.Generator
+) -> np.ndarray:
     """Paint scalp, two layers of bone with marrow between, and fluid.
 
     Returns the depth of every pixel below the inside of the skull.
@@ -182,10 +207,17 @@ def paint_skull(labels: np.ndarray, at: Frame, rng: np.random.Generator) -> np.n
     high = rng.uniform(0.72, 0.84)
     power = rng.uniform(2.0, 2.5)
     lift = rng.normal(0, 0.02)
-    reach = at.oval(lift - 0.02 * (at.x > 0), 0, high, 1.0, rng.normal(-0.12, 0.08), power)
+    reach = at.oval(
+        lift - 0.02 * (at.x > 0), 0, high, 1.0, rng.normal(-0.12, 0.08), power
+    )
 
     # The base falls to the back, under the cerebellum.
-    base = 0.30 + rng.normal(0, 0.04) - 0.22 * at.x + 0.12 * np.maximum(0, -at.x - 0.1)
+    base = (
+        0.30
+        + rng.normal(0, 0.04)
+        - 0.22 * at.x
+        + 0.12 * np.maximum(0, -at.x - 0.1)
+    )
     reach = np.maximum(reach, 1 + (at.y - base - 0.12) * 1.2)
 
     rough = 0.012 * noise(0.3, rng)
@@ -193,7 +225,13 @@ def paint_skull(labels: np.ndarray, at: Frame, rng: np.random.Generator) -> np.n
     bone = rng.uniform(0.02, 0.035)
     marrow = rng.uniform(0.0, 0.05)
     fluid = rng.uniform(0.015, 0.05)
-    layers = ("fluid", fluid), ("bone", bone), ("marrow", marrow), ("bone", bone), ("fat", scalp)
+    layers = (
+        ("fluid", fluid),
+        ("bone", bone),
+        ("marrow", marrow),
+        ("bone", bone),
+        ("fat", scalp),
+    )
 
     edge = 1.0
     for tissue, thickness in layers:
@@ -211,7 +249,11 @@ def paint_skull(labels: np.ndarray, at: Frame, rng: np.random.Generator) -> np.n
 
 
 def paint_brain(
-    labels: np.ndarray, at: Frame, depth: np.ndarray, plane: str, rng: np.random.Generator
+    labels: np.ndarray,
+    at: Frame,
+    depth: np.ndarray,
+    plane: str,
+    rng: np.random.Generator,
 ) -> None:
     """Paint white matter under a folded ribbon of grey matter, with fluid in the furrows."""
     period = rng.uniform(0.13, 0.2)
@@ -226,7 +268,9 @@ def paint_brain(
     paint(labels, inside & ((ridge < grey) | (depth < 0.06)), "grey")
     paint(labels, inside & (ridge < furrow), "fluid")
 
-    if plane == "lateral":  # the cleft between the frontal and the temporal lobe
+    if (
+        plane == "lateral"
+    ):  # the cleft between the frontal and the temporal lobe
         distance = np.abs(at.y - 0.05 + 0.35 * (at.x - 0.1) + 0.02 * fold)
         cleft = distance < rng.uniform(0.015, 0.03)
         paint(labels, inside & cleft & (at.x > -0.2), "fluid")
@@ -248,11 +292,17 @@ def paint_deep_structures(
             globe = at.oval(0.33 + shift[2], 0.82 + shift[3], 0.11, 0.12)
             paint(labels, globe < 1.5, "fat")
             paint(labels, globe < 1, "eye")
-            nerve = (np.abs(at.y - 0.34 - shift[2]) < 0.02) & (at.x > 0.5) & (at.x < 0.72)
+            nerve = (
+                (np.abs(at.y - 0.34 - shift[2]) < 0.02)
+                & (at.x > 0.5)
+                & (at.x < 0.72)
+            )
             paint(labels, nerve, "muscle")
 
         if rng.random() < 0.7:
-            horn = at.oval(y + 0.05, x - 0.25, 0.05, 0.14, 0.5 + shift[4] * 8) < 1
+            horn = (
+                at.oval(y + 0.05, x - 0.25, 0.05, 0.14, 0.5 + shift[4] * 8) < 1
+            )
             paint(labels, horn, "fluid")
 
         nuclei = at.oval(y + 0.08, x + 0.1, 0.1, 0.2, turn) < 1
@@ -270,22 +320,32 @@ def paint_deep_structures(
     if plane == "midline" or rng.random() < 0.4:
         callosum = (np.abs(arch - 1) < thick / 2) & above
         paint(labels, callosum, "white")
-        cingulum = (np.abs(arch - 1 - thick) < thick / 4) & above & (rng.random() < 0.7)
+        cingulum = (
+            (np.abs(arch - 1 - thick) < thick / 4)
+            & above
+            & (rng.random() < 0.7)
+        )
         paint(labels, cingulum, "grey")
     else:
         ventricle = (np.abs(arch - 0.8) < rng.uniform(0.1, 0.3)) & above
         paint(labels, ventricle, "fluid")
 
 
-def paint_hindbrain(labels: np.ndarray, at: Frame, plane: str, rng: np.random.Generator) -> None:
+def paint_hindbrain(
+    labels: np.ndarray, at: Frame, plane: str, rng: np.random.Generator
+) -> None:
     """Paint cerebellum with its leaves, pons and brain stem, and the fluid around them."""
     shift = rng.normal(0, 0.025, 6).tolist()
-    cerebellum = at.oval(0.43 + shift[0], -0.44 + shift[1], 0.2, 0.29, 0.25 + shift[2] * 4)
+    cerebellum = at.oval(
+        0.43 + shift[0], -0.44 + shift[1], 0.2, 0.29, 0.25 + shift[2] * 4
+    )
     paint(labels, cerebellum < 1.08, "fluid")
     paint(labels, cerebellum < 1, "grey")
 
     angle = np.arctan2(at.y - 0.43 - shift[0], at.x + 0.2)
-    leaves = np.sin(angle * rng.uniform(18, 30) + 3 * cerebellum + noise(0.3, rng))
+    leaves = np.sin(
+        angle * rng.uniform(18, 30) + 3 * cerebellum + noise(0.3, rng)
+    )
     between = (cerebellum < 0.93) & (leaves > rng.uniform(0.4, 0.9))
     paint(labels, between, "fluid" if rng.random() < 0.4 else "white")
     core = at.oval(0.42 + shift[0], -0.34, 0.07, 0.16) < 1 + 0.3 * leaves
@@ -293,7 +353,9 @@ def paint_hindbrain(labels: np.ndarray, at: Frame, plane: str, rng: np.random.Ge
     if plane == "lateral":
         return
 
-    cistern = (np.abs(at.x - 0.02 - shift[3]) < 0.16) & (at.y > 0.15) & (at.y < 0.6)
+    cistern = (
+        (np.abs(at.x - 0.02 - shift[3]) < 0.16) & (at.y > 0.15) & (at.y < 0.6)
+    )
     paint(labels, cistern, "fluid")
     lean = 0.02 + shift[3] - 0.12 * (at.y - 0.3)
     width = 0.085 - 0.05 * np.clip(at.y - 0.3, 0, 0.5)
@@ -301,7 +363,9 @@ def paint_hindbrain(labels: np.ndarray, at: Frame, plane: str, rng: np.random.Ge
     paint(labels, stem, "deep")
     pons = at.oval(0.36 + shift[4], 0.08 + shift[3], 0.12, 0.1) < 1
     paint(labels, pons, "deep")
-    fourth_ventricle = at.oval(0.42 + shift[4], -0.13 + shift[5], 0.09, 0.03, -0.3) < 1
+    fourth_ventricle = (
+        at.oval(0.42 + shift[4], -0.13 + shift[5], 0.09, 0.03, -0.3) < 1
+    )
     paint(labels, fourth_ventricle, "fluid")
 
 
@@ -312,14 +376,24 @@ def scan_of_labels(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     greys = np.array(list(T1.values()), np.float32)
     spread = rng.choice([0.1, 0.5], p=[0.65, 0.35])
-    tones = np.clip(greys * (1 + rng.normal(0, spread, len(greys)).astype(np.float32)), 0, 1.2)
+    tones = np.clip(
+        greys * (1 + rng.normal(0, spread, len(greys)).astype(np.float32)),
+        0,
+        1.2,
+    )
     if rng.random() < 0.15:
         tones[1:] = rng.uniform(0.05, 1, len(tones) - 1)
 
     is_air = np.arange(len(tones)) == 0
-    rough = np.where(is_air, 0.15, rng.uniform(0.01, 0.07, len(tones))).astype(np.float32)
+    rough = np.where(is_air, 0.15, rng.uniform(0.01, 0.07, len(tones))).astype(
+        np.float32
+    )
     image = tones[labels]
-    speckle = noise(0.03, rng) + noise(0.08, rng) + rng.standard_normal(labels.shape, np.float32)
+    speckle = (
+        noise(0.03, rng)
+        + noise(0.08, rng)
+        + rng.standard_normal(labels.shape, np.float32)
+    )
     image += rough[labels] * image * speckle
 
     clouds = rng.uniform(0, 0.35) * noise(1.2, rng)
@@ -334,4 +408,6 @@ def scan_of_labels(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def sample_head(seed: int, k: int) -> np.ndarray:
     """Head k of a seed, uint8 (64, 64); depends on (seed, k) alone."""
-    return np.rint(head(np.random.default_rng([seed, k])) * 255).astype(np.uint8)
+    return np.rint(head(np.random.default_rng([seed, k])) * 255).astype(
+        np.uint8
+    )

@@ -23,7 +23,9 @@ from hvd.toolkit.tasks.lines.types import Scans, Truth
 VALIDATION = 100  # heads for validation, besides those for training
 
 
-def prepare_heads(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
+def prepare_heads(
+    out: Path, count: int, seed: int, workers: int
+) -> Iterator[int]:
     """Write a folder of generated heads to train on.
 
     It holds `train.npy` and `val.npy` uint8 (n, 64, 64), `missing.npy`, and a picture of ten heads,
@@ -32,9 +34,14 @@ def prepare_heads(out: Path, count: int, seed: int, workers: int) -> Iterator[in
     """
     total = count + VALIDATION
     context = multiprocessing.get_context("spawn")
-    with whole_folder(out, {}) as unfinished, context.Pool(workers, start_worker) as pool:
+    with (
+        whole_folder(out, {}) as unfinished,
+        context.Pool(workers, start_worker) as pool,
+    ):
         heads = []
-        for image in pool.imap(partial(sample_head, seed), range(total), chunksize=50):
+        for image in pool.imap(
+            partial(sample_head, seed), range(total), chunksize=50
+        ):
             heads.append(image)
             if len(heads) <= count:
                 yield len(heads)
@@ -59,43 +66,63 @@ def read_complete_scans(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         remedy = "Give an .npy file or a folder of complete scans, or builtin."
         raise ToolkitError(f"There is no {path}.", remedy, status=5)
 
-    if (path / "val.npy").is_file():  # a folder that `toolkit prepare lines` wrote
+    if (
+        path / "val.npy"
+    ).is_file():  # a folder that `toolkit prepare lines` wrote
         path = path / "val.npy"
-    content = read_image_folder(path, max_pixels) if path.is_dir() else read_npy(path)
+    content = (
+        read_image_folder(path, max_pixels) if path.is_dir() else read_npy(path)
+    )
     stack = content.values
 
     if stack.ndim != 3 or stack.dtype.kind not in "uif" or len(stack) == 0:
         reason = f"{path} holds {stack.dtype} {stack.shape}."
-        raise ToolkitError(reason, "Give (N, H, W) of uint8, uint16 or float.", status=5)
+        raise ToolkitError(
+            reason, "Give (N, H, W) of uint8, uint16 or float.", status=5
+        )
     if np.isinf(stack).any():
-        raise ToolkitError(f"{path} holds infinite values.", "Replace them by NaN.", status=5)
+        raise ToolkitError(
+            f"{path} holds infinite values.", "Replace them by NaN.", status=5
+        )
     return stack
 
 
-def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterator[Sample]:
+def samples(
+    data: str, conditions: Conditions, count: int, seed: int
+) -> Iterator[Sample]:
     """At most `count` scans with lines hidden: generated for "builtin", else of a file.
 
     Scans of a file come in random order, scaled by the entire stack as `predict` scales them. Where
     a stack has missing lines already, further lines are hidden, and only these are scored.
     """
     if data == "builtin":
-        images = np.stack([sample_head(seed, k) for k in range(count)]) / np.float32(255)
+        images = np.stack(
+            [sample_head(seed, k) for k in range(count)]
+        ) / np.float32(255)
         unknown = np.zeros(images.shape, bool)
         names = [f"{seed}-{k}" for k in range(count)]
     else:
         stack = read_complete_scans(Path(data), conditions.max_pixels)
         is_missing = missing_pixels(stack)
         if is_missing.all():
-            raise ToolkitError(f"{data} holds no measured pixel.", "Give complete scans.", status=5)
+            raise ToolkitError(
+                f"{data} holds no measured pixel.",
+                "Give complete scans.",
+                status=5,
+            )
         low, span = grey_range(stack[~is_missing])
         chosen = np.random.default_rng(seed).permutation(len(stack))[:count]
-        images = ((stack[chosen].astype(np.float64) - low) / span).astype(np.float32)
+        images = ((stack[chosen].astype(np.float64) - low) / span).astype(
+            np.float32
+        )
         unknown = is_missing[chosen]
         names = [str(k) for k in chosen]
 
     for k, image in enumerate(images):
         rng = np.random.default_rng([seed, k])
-        mask = mask_from_option(conditions.mask, image.shape, rng, conditions.max_pixels)
+        mask = mask_from_option(
+            conditions.mask, image.shape, rng, conditions.max_pixels
+        )
         hidden = mask & ~unknown[k]
         if not hidden.any():
             reason = f"The mask {conditions.mask} hides no measured pixel."
@@ -104,7 +131,9 @@ def samples(data: str, conditions: Conditions, count: int, seed: int) -> Iterato
         true = np.where(unknown[k], 0, image)[None]
         shown = np.where(mask, 0, true).astype(np.float32)
         inputs = Scans(shown, (mask | unknown[k])[None])
-        yield Sample(names[k], inputs, Truth(true, hidden[None], unknown[k][None]))
+        yield Sample(
+            names[k], inputs, Truth(true, hidden[None], unknown[k][None])
+        )
 
 
 def missing_pixels(stack: np.ndarray) -> np.ndarray:

@@ -50,26 +50,36 @@ def builtin(size: int) -> np.ndarray:
             side = int(rng.uniform(0.5, 1) * min(height, width))
             row = int(rng.integers(0, height - side + 1))
             column = int(rng.integers(0, width - side + 1))
-            crops.append(square(image[row : row + side, column : column + side], size))
+            crops.append(
+                square(image[row : row + side, column : column + side], size)
+            )
 
     return np.stack(crops).reshape(len(BUNDLED), CROPS, size, size, 3)
 
 
-def photographs(path: str, size: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def photographs(
+    path: str, size: int, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
     """Centre squares uint8 (N, size, size, 3) of the photographs at a path, in the order of names.
 
     The path is a folder, with its subfolders, a .zip, or an .npy of uint8 (N, H, W, 3).
     Photographs are shrunk by averaging areas, and smaller ones enlarged.
     """
     if not Path(path).exists():
-        raise ToolkitError(f"There are no photographs at {path}.", REMEDY, status=5)
+        raise ToolkitError(
+            f"There are no photographs at {path}.", REMEDY, status=5
+        )
     return read_photographs(path, size, max_pixels, signature(Path(path)))
 
 
 @lru_cache(maxsize=2)
-def read_photographs(path: str, size: int, max_pixels: int, signature: tuple) -> np.ndarray:
+def read_photographs(
+    path: str, size: int, max_pixels: int, signature: tuple
+) -> np.ndarray:
     """Read the photographs at a path; read again when its signature has changed."""
-    squares = [square(image, size) for image in images_at(Path(path), max_pixels)]
+    squares = [
+        square(image, size) for image in images_at(Path(path), max_pixels)
+    ]
     if not squares:
         raise ToolkitError(f"{path} holds no image.", REMEDY, status=5)
     return np.stack(squares)
@@ -87,14 +97,18 @@ def images_at(path: Path, max_pixels: int) -> Iterator[np.ndarray]:
     elif path.suffix.lower() == ".npy":
         yield from photograph_array(path)
     else:
-        raise ToolkitError(f"There are no photographs at {path}.", REMEDY, status=5)
+        raise ToolkitError(
+            f"There are no photographs at {path}.", REMEDY, status=5
+        )
 
 
 def subfolders(folder: Path) -> list[Path]:
     """A folder and those below it that are not hidden, in the order of their names."""
     result = [folder]
     for path in sorted(path for path in folder.rglob("*") if path.is_dir()):
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+        if not any(
+            part.startswith(".") for part in path.relative_to(folder).parts
+        ):
             result.append(path)
     return result
 
@@ -102,7 +116,14 @@ def subfolders(folder: Path) -> list[Path]:
 def photograph_array(path: Path) -> np.ndarray:
     """The photographs in an .npy file, uint8 (N, H, W, 3)."""
     array = read_array(path)
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
+    if (
+        array.dtype != np.uint8
+        or array.ndim != 4
+        or array.shape[3] != 3
+        or 0 in array.shape
+    ):
         reason = f"{path} holds {array.dtype} {array.shape}."
-        raise ToolkitError(reason, "Save photographs as uint8 (N, H, W, 3).", status=5)
+        raise ToolkitError(
+            reason, "Save photographs as uint8 (N, H, W, 3).", status=5
+        )
     return array

@@ -21,7 +21,9 @@ from hvd.toolkit.processes import start_worker
 
 CLASSES = "background", "disc", "ring", "square", "star", "triangle"
 SIDE = 128  # pixels along a side of a picture
-FINE = 4  # outlines are drawn this much finer, so that edges cover pixels by parts
+FINE = (
+    4  # outlines are drawn this much finer, so that edges cover pixels by parts
+)
 VERTICES = 48  # of a polygon that stands for a circle
 
 
@@ -41,12 +43,19 @@ class Shape:
     def coverage(self) -> np.ndarray:
         """Share of every pixel that the shape covers, float32 (SIDE, SIDE)."""
         fine = np.zeros((SIDE * FINE, SIDE * FINE), np.uint8)
-        points = [np.rint(outline * FINE - 0.5).astype(np.int32) for outline in self.outlines]
+        points = [
+            np.rint(outline * FINE - 0.5).astype(np.int32)
+            for outline in self.outlines
+        ]
         cv2.fillPoly(fine, points, 1)
-        return fine.reshape(SIDE, FINE, SIDE, FINE).mean((1, 3), dtype=np.float32)
+        return fine.reshape(SIDE, FINE, SIDE, FINE).mean(
+            (1, 3), dtype=np.float32
+        )
 
 
-def scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[Shape]]:
+def scene(
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, list[Shape]]:
     """A picture uint8 (128, 128, 3), its mask uint8 (128, 128), and its shapes.
 
     Shapes come from the rearmost to the foremost.
@@ -77,11 +86,21 @@ def random_shape(rng: np.random.Generator) -> Shape:
     size = np.exp(rng.uniform(np.log(8), np.log(32)))
     turn = rng.uniform(0, 2 * np.pi)
 
-    corners = {"disc": VERTICES, "ring": VERTICES, "square": 4, "star": 10, "triangle": 3}[name]
+    corners = {
+        "disc": VERTICES,
+        "ring": VERTICES,
+        "square": 4,
+        "star": 10,
+        "triangle": 3,
+    }[name]
     number = np.arange(corners)
     angle = turn + 2 * np.pi * number / corners
-    reach = np.where(number % 2, 0.45, 1.0) if name == "star" else np.ones(corners)
-    outline = (reach * size)[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+    reach = (
+        np.where(number % 2, 0.45, 1.0) if name == "star" else np.ones(corners)
+    )
+    outline = (reach * size)[:, None] * np.stack(
+        [np.cos(angle), np.sin(angle)], 1
+    )
 
     outlines = (outline, 0.5 * outline) if name == "ring" else (outline,)
     return Shape(name, tuple(centre + one for one in outlines))
@@ -115,8 +134,12 @@ def texture(kind: str, rng: np.random.Generator) -> np.ndarray:
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     angle = rng.uniform(0, np.pi)
     period = rng.uniform(4, 8)
-    across = np.sin(2 * np.pi * (columns * np.cos(angle) + rows * np.sin(angle)) / period)
-    along = np.sin(2 * np.pi * (rows * np.cos(angle) - columns * np.sin(angle)) / period)
+    across = np.sin(
+        2 * np.pi * (columns * np.cos(angle) + rows * np.sin(angle)) / period
+    )
+    along = np.sin(
+        2 * np.pi * (rows * np.cos(angle) - columns * np.sin(angle)) / period
+    )
 
     # Where the second colour shows. Only the kind that is asked for draws random numbers.
     patterns = {
@@ -131,34 +154,53 @@ def texture(kind: str, rng: np.random.Generator) -> np.ndarray:
     return (first + share * (second - first)).astype(np.float32)
 
 
-def sample_scene(seed: int, k: int) -> tuple[np.ndarray, np.ndarray, list[Shape]]:
+def sample_scene(
+    seed: int, k: int
+) -> tuple[np.ndarray, np.ndarray, list[Shape]]:
     """Scene k of a seed; depends on (seed, k) alone."""
     return scene(np.random.default_rng([seed, k]))
 
 
-def prepare_scenes(out: Path, count: int, seed: int, workers: int) -> Iterator[int]:
+def prepare_scenes(
+    out: Path, count: int, seed: int, workers: int
+) -> Iterator[int]:
     """Write a COCO data set of generated scenes: `images/` and `annotations.json`.
 
     Shapes are annotated as polygons, those with a hole as RLE. Yields the number of scenes made so
     far; the folder appears once all are.
     """
     context = multiprocessing.get_context("spawn")
-    with whole_folder(out, {}) as unfinished, context.Pool(workers, start_worker) as pool:
+    with (
+        whole_folder(out, {}) as unfinished,
+        context.Pool(workers, start_worker) as pool,
+    ):
         images = []
         annotations = []
-        scenes = pool.imap(partial(sample_scene, seed), range(count), chunksize=20)
+        scenes = pool.imap(
+            partial(sample_scene, seed), range(count), chunksize=20
+        )
         for number, (image, _, shapes) in enumerate(scenes, 1):
             name = f"{number - 1:05d}.png"
             write_png(unfinished / "images" / name, image)
-            images.append({"id": number, "file_name": name, "width": SIDE, "height": SIDE})
+            images.append(
+                {"id": number, "file_name": name, "width": SIDE, "height": SIDE}
+            )
             for shape in shapes:
                 identity = {"id": len(annotations) + 1, "image_id": number}
                 annotations.append(identity | coco_annotation(shape))
             yield number
 
-        categories = [{"id": k, "name": name} for k, name in enumerate(CLASSES) if k]
-        document = {"images": images, "annotations": annotations, "categories": categories}
-        write_bytes(unfinished / "annotations.json", json.dumps(document).encode())
+        categories = [
+            {"id": k, "name": name} for k, name in enumerate(CLASSES) if k
+        ]
+        document = {
+            "images": images,
+            "annotations": annotations,
+            "categories": categories,
+        }
+        write_bytes(
+            unfinished / "annotations.json", json.dumps(document).encode()
+        )
 
 
 def coco_annotation(shape: Shape) -> dict[str, Any]:
@@ -172,7 +214,9 @@ def coco_annotation(shape: Shape) -> dict[str, Any]:
         box = [left, top, int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
 
     if len(shape.outlines) == 1:
-        segmentation = [[round(float(value), 2) for value in shape.outlines[0].ravel()]]
+        segmentation = [
+            [round(float(value), 2) for value in shape.outlines[0].ravel()]
+        ]
     else:
         segmentation = {"counts": run_lengths(inside), "size": [SIDE, SIDE]}
 

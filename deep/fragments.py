@@ -26,7 +26,9 @@ class Network(NetworkMethod):
         pixels = count * side * side
         if pixels > MOST_PIXELS:
             reason = f"The heap has {pixels:,} pixels; the network answers {MOST_PIXELS:,} at most."
-            raise ToolkitError(reason, "Shrink the fragments, or give --method baseline.")
+            raise ToolkitError(
+                reason, "Shrink the fragments, or give --method baseline."
+            )
 
         turns = np.arange(4 if inputs.turned else 1)
         affinity, neighbours = self.network(inputs).run(

@@ -42,4 +42,6 @@ class Network(NetworkMethod):
     def predict(self, inputs: Micrograph) -> Boundaries:
         probability = self.probability(inputs)
         labels = partition(probability, self.closure)
-        return Boundaries(boundary_mask(probability, labels, self.threshold), labels)
+        return Boundaries(
+            boundary_mask(probability, labels, self.threshold), labels
+        )

@@ -38,7 +38,9 @@ class Network(NetworkMethod):
         network = self.network(inputs)
 
         def fill(images: np.ndarray, missing: np.ndarray) -> np.ndarray:
-            known = np.broadcast_to(~missing[:, ::view], images.shape).astype(np.float32)
+            known = np.broadcast_to(~missing[:, ::view], images.shape).astype(
+                np.float32
+            )
             images = np.ascontiguousarray(images[:, :, ::view])
             step = max(1, AT_ONCE // missing.size)
             parts = []
@@ -46,7 +48,9 @@ class Network(NetworkMethod):
             for k in range(0, len(images), step):
                 measured = images[k : k + step]
                 answer = "float32", measured.shape
-                parts += network.run(answer, measured=measured, known=known[k : k + step])
+                parts += network.run(
+                    answer, measured=measured, known=known[k : k + step]
+                )
 
             return np.concatenate(parts)[:, :, ::view]
 

@@ -39,23 +39,35 @@ class Network(NetworkMethod):
         if not is_same or not set(inputs.wanted or ()) <= set(classes):
             wanted = ", ".join(inputs.classes or inputs.wanted or ())
             reason = f"{network.name} knows the classes {', '.join(classes)}, not {wanted}."
-            raise ToolkitError(reason, "Give a checkpoint that was trained on these.", status=3)
+            raise ToolkitError(
+                reason, "Give a checkpoint that was trained on these.", status=3
+            )
 
         return network
 
     def predict(self, inputs: Picture) -> Labelled:
         network = self.network(inputs)
         classes = tuple(network.card["classes"])
-        return Labelled(likeliest_classes(network, inputs.image, len(classes)), classes)
+        return Labelled(
+            likeliest_classes(network, inputs.image, len(classes)), classes
+        )
 
 
 def classes_of(network: Checkpoint) -> tuple[str, ...]:
     """The classes in a network's card; raises ToolkitError with status 3 when it names none."""
     names = network.card.get("classes")
-    is_list = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
-    if not is_list or len(set(names)) < len(names) or not 2 <= len(names) <= MOST_CLASSES:
+    is_list = isinstance(names, list) and all(
+        isinstance(name, str) and name for name in names
+    )
+    if (
+        not is_list
+        or len(set(names)) < len(names)
+        or not 2 <= len(names) <= MOST_CLASSES
+    ):
         reason = f"{network.name} does not name 2 to {MOST_CLASSES} classes that differ."
-        raise ToolkitError(reason, "Give a network of `toolkit export`.", status=3)
+        raise ToolkitError(
+            reason, "Give a network of `toolkit export`.", status=3
+        )
     return tuple(names)
 
 
@@ -68,7 +80,9 @@ def shipped_classes() -> dict[str, tuple[str, ...]]:
     return classes
 
 
-def likeliest_classes(network: Checkpoint, image: np.ndarray, classes: int) -> np.ndarray:
+def likeliest_classes(
+    network: Checkpoint, image: np.ndarray, classes: int
+) -> np.ndarray:
     """The likeliest class uint8 (H, W) at each pixel of a picture, computed part by part.
 
     Parts go column by column; where two overlap, one blends into the next. Of a column only the

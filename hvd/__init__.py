@@ -38,7 +38,16 @@ if TYPE_CHECKING:
     One = np.ndarray | str | Path
 
 __version__ = "0.1.0"
-__all__ = ["Result", "Sample", "ToolkitError", "evaluate", "methods", "predict", "samples", "tasks"]
+__all__ = [
+    "Result",
+    "Sample",
+    "ToolkitError",
+    "evaluate",
+    "methods",
+    "predict",
+    "samples",
+    "tasks",
+]
 
 
 def __dir__() -> list[str]:
@@ -76,29 +85,48 @@ def methods(task: str) -> tuple[str, ...]:
 # An array or a path is one input; a list, a generator, or any other iterable gives an iterator.
 @overload
 def predict(
-    task: Literal["fragments"], input: "One", method: "str | Method | None" = None, **options: Any
+    task: Literal["fragments"],
+    input: "One",
+    method: "str | Method | None" = None,
+    **options: Any,
 ) -> "Result[Arrangement]": ...
 @overload
 def predict(
-    task: Literal["grains"], input: "One", method: "str | Method | None" = None, **options: Any
+    task: Literal["grains"],
+    input: "One",
+    method: "str | Method | None" = None,
+    **options: Any,
 ) -> "Result[Boundaries]": ...
 @overload
 def predict(
-    task: Literal["lines"], input: "One", method: "str | Method | None" = None, **options: Any
+    task: Literal["lines"],
+    input: "One",
+    method: "str | Method | None" = None,
+    **options: Any,
 ) -> "Result[Filled]": ...
 @overload
 def predict(
-    task: Literal["objects"], input: "One", method: "str | Method | None" = None, **options: Any
+    task: Literal["objects"],
+    input: "One",
+    method: "str | Method | None" = None,
+    **options: Any,
 ) -> "Result[Labelled]": ...
 @overload
 def predict(
-    task: str, input: Iterable[Any], method: "str | Method | None" = None, **options: Any
+    task: str,
+    input: Iterable[Any],
+    method: "str | Method | None" = None,
+    **options: Any,
 ) -> "Iterator[Result[Any]]": ...
 @overload
-def predict(task: str, input: Any, method: "str | Method | None" = None, **options: Any) -> Any: ...
+def predict(
+    task: str, input: Any, method: "str | Method | None" = None, **options: Any
+) -> Any: ...
 
 
-def predict(task: str, input: Any, method: "str | Method | None" = None, **options: Any) -> Any:
+def predict(
+    task: str, input: Any, method: "str | Method | None" = None, **options: Any
+) -> Any:
     """Answer one input, or many, and write nothing.
 
     Parameters
@@ -168,7 +196,9 @@ def predict(task: str, input: Any, method: "str | Method | None" = None, **optio
 
     def answer_one(one: Any) -> "Result[Any]":
         with keyword_errors():
-            result = asking.answer(record, chosen, asking.inputs_of(record, one, settings))
+            result = asking.answer(
+                record, chosen, asking.inputs_of(record, one, settings)
+            )
             result.notes[:] = [name_keywords(note) for note in result.notes]
             return result
 
@@ -217,7 +247,9 @@ def samples(
 
     def drawn() -> "Iterator[Sample]":
         with keyword_errors(), data_errors():
-            yield from registry.samples(task, run.data, conditions, run.samples, run.seed)
+            yield from registry.samples(
+                task, run.data, conditions, run.samples, run.seed
+            )
 
     return drawn()
 
@@ -270,7 +302,9 @@ def evaluate(
     from hvd.toolkit import asking, evaluation, registry
 
     with keyword_errors():
-        run = EvaluateOptions(data=str(data), samples=samples, seed=seed, checkpoint=checkpoint)
+        run = EvaluateOptions(
+            data=str(data), samples=samples, seed=seed, checkpoint=checkpoint
+        )
         record = registry.task(task)
         chosen = asking.choose_methods(task, method, run.checkpoint)
         conditions = registry.make_options(record.options, options)

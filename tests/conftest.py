@@ -13,8 +13,12 @@ from hvd.data.heads import head
 from hvd.toolkit.tasks.fragments.options import Conditions
 
 ROOT = Path(__file__).parent.parent
-os.environ["PYTHONPATH"] = str(ROOT)  # the commands that tests start run this checkout as well
-assert Path(hvd.__file__).is_relative_to(ROOT), f"{hvd.__file__} is of another checkout"
+os.environ["PYTHONPATH"] = str(
+    ROOT
+)  # the commands that tests start run this checkout as well
+assert Path(hvd.__file__).is_relative_to(ROOT), (
+    f"{hvd.__file__} is of another checkout"
+)
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +37,10 @@ def wave(rng):
     """A smooth random image (64, 64)."""
     y, x = np.mgrid[:64, :64] / 64
     return sum(
-        rng.normal() * np.sin(2 * np.pi * (rng.normal() * y + rng.normal() * x + rng.random()))
+        rng.normal()
+        * np.sin(
+            2 * np.pi * (rng.normal() * y + rng.normal() * x + rng.random())
+        )
         for _ in range(6)
     )
 
@@ -42,8 +49,14 @@ def wave(rng):
 def photographs():
     """Six smooth made-up photographs (6, 64, 64, 3), each with colours of its own."""
     rng = np.random.default_rng(0)
-    waves = np.stack([wave(rng) for _ in range(18)]).reshape(6, 3, 64, 64).transpose(0, 2, 3, 1)
-    return np.clip(waves * 40 + rng.uniform(60, 200, (6, 1, 1, 3)), 0, 255).astype(np.uint8)
+    waves = (
+        np.stack([wave(rng) for _ in range(18)])
+        .reshape(6, 3, 64, 64)
+        .transpose(0, 2, 3, 1)
+    )
+    return np.clip(
+        waves * 40 + rng.uniform(60, 200, (6, 1, 1, 3)), 0, 255
+    ).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,9 @@ ALLOWED = {
     "checkpoints": set(),
 }
 PLACE = re.compile(r"hvd\.(\w+)([.:]\S*)?")
-OLD_NAME = re.compile(rf"\b(?:from|import|-m) ((?:{'|'.join(sorted(OURS))})\.\w+)")
+OLD_NAME = re.compile(
+    rf"\b(?:from|import|-m) ((?:{'|'.join(sorted(OURS))})\.\w+)"
+)
 REGISTRY = Path("toolkit/registry.py")  # names methods as strings
 COMPOSITION_ROOT = Path("toolkit/cli.py")  # imports others inside of functions
 
@@ -60,7 +62,9 @@ def named(tree):
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             found = PLACE.fullmatch(node.value)
-            if found and found[1] in OURS - {"checkpoints"}:  # which hold no code
+            if found and found[1] in OURS - {
+                "checkpoints"
+            }:  # which hold no code
                 yield node.value
 
 
@@ -84,7 +88,11 @@ def violations(root):
 def own_task(place):
     """The task that a file of samples, methods or training belongs to; None when to none."""
     task = place.stem.partition("_")[0]
-    return task if place.parts[0] in ("baselines", "data", "deep") and task in TASKS else None
+    return (
+        task
+        if place.parts[0] in ("baselines", "data", "deep") and task in TASKS
+        else None
+    )
 
 
 def broken_import(place, folder, name, inside):
@@ -96,7 +104,9 @@ def broken_import(place, folder, name, inside):
         yield f"{place} imports {name}, not hvd.{name}"
     if parts[0] == "torch" and folder != "deep/training":
         yield f"{place} imports torch"
-    runs = place == Path("toolkit/network.py") or folder == "deep/training"  # which quantises
+    runs = (
+        place == Path("toolkit/network.py") or folder == "deep/training"
+    )  # which quantises
     if parts[0] == "onnxruntime" and not runs:
         yield f"{place} imports onnxruntime"
     if parts[0] != "hvd" or len(parts) < 2 or parts[1] not in OURS:
@@ -104,7 +114,11 @@ def broken_import(place, folder, name, inside):
     root = place == COMPOSITION_ROOT and inside
     if parts[1] not in ALLOWED[folder] and not root:
         yield f"{place} imports {name}"
-    if parts[1:3] == ["deep", "training"] and folder != "deep/training" and not root:
+    if (
+        parts[1:3] == ["deep", "training"]
+        and folder != "deep/training"
+        and not root
+    ):
         yield f"{place} imports {name}, which needs torch"
     if parts[1:3] == ["toolkit", "tasks"] and len(parts) > 3:
         yield from broken_wing(place, folder, name, parts[3])
@@ -117,7 +131,11 @@ def broken_wing(place, folder, name, task):
     """What is wrong with an import of a wing: only that wing, and what belongs to it, may."""
     if folder == "toolkit" and place.parts[1:2] != ("tasks",):
         yield f"{place}, which serves all tasks, imports {name}"
-    if folder == "toolkit" and place.parts[1:2] == ("tasks",) and place.parts[2] != task:
+    if (
+        folder == "toolkit"
+        and place.parts[1:2] == ("tasks",)
+        and place.parts[2] != task
+    ):
         yield f"{place} imports another wing, {name}"
     if own_task(place) not in (None, task):
         yield f"{place} imports another wing, {name}"
@@ -144,34 +162,94 @@ def test_the_tree_keeps_to_the_star_and_the_wings():
 @pytest.mark.parametrize(
     ("place", "line", "words"),
     [
-        ("baselines/lines.py", "from hvd.deep.lines import Network", "imports hvd.deep"),
-        ("baselines/lines.py", 'PLACE = "hvd.deep.lines:Network"', "names hvd.deep"),
+        (
+            "baselines/lines.py",
+            "from hvd.deep.lines import Network",
+            "imports hvd.deep",
+        ),
+        (
+            "baselines/lines.py",
+            'PLACE = "hvd.deep.lines:Network"',
+            "names hvd.deep",
+        ),
         ("baselines/lines.py", 'PLACE = f"hvd.deep.{1}"', "names hvd.deep"),
-        ("toolkit/network.py", 'PLACE = "hvd.baselines"', "names hvd.baselines"),
-        ("data/lines.py", "from hvd.toolkit.tasks.grains import types", "another wing"),
-        ("toolkit/evaluation.py", 'PLACE = "hvd.baselines.lines:Linear"', "names hvd.baselines"),
-        ("benchmarks/run.py", 'PLACE = "hvd.deep.training.export:eager"', "names hvd.deep"),
+        (
+            "toolkit/network.py",
+            'PLACE = "hvd.baselines"',
+            "names hvd.baselines",
+        ),
+        (
+            "data/lines.py",
+            "from hvd.toolkit.tasks.grains import types",
+            "another wing",
+        ),
+        (
+            "toolkit/evaluation.py",
+            'PLACE = "hvd.baselines.lines:Linear"',
+            "names hvd.baselines",
+        ),
+        (
+            "benchmarks/run.py",
+            'PLACE = "hvd.deep.training.export:eager"',
+            "names hvd.deep",
+        ),
         ("data/lines.py", "import toolkit.images", "not hvd.toolkit"),
-        ("toolkit/images.py", "from hvd.toolkit.tasks.lines import masks", "serves all tasks"),
+        (
+            "toolkit/images.py",
+            "from hvd.toolkit.tasks.lines import masks",
+            "serves all tasks",
+        ),
         (
             "toolkit/tasks/lines/files.py",
             "from hvd.toolkit.tasks.grains import scale",
             "another wing",
         ),
-        ("deep/lines.py", "from hvd.toolkit.tasks.grains.types import Boundaries", "another wing"),
-        ("benchmarks/tables.py", 'ODD = task == "grains"', "asks whether a task is grains"),
-        ("toolkit/prediction.py", 'ODD = task in ("grains",)', "asks whether a task is grains"),
+        (
+            "deep/lines.py",
+            "from hvd.toolkit.tasks.grains.types import Boundaries",
+            "another wing",
+        ),
+        (
+            "benchmarks/tables.py",
+            'ODD = task == "grains"',
+            "asks whether a task is grains",
+        ),
+        (
+            "toolkit/prediction.py",
+            'ODD = task in ("grains",)',
+            "asks whether a task is grains",
+        ),
         (
             "toolkit/images.py",
             "match task:\n    case 'grains':\n        pass",
             "asks whether a task is grains",
         ),
         ("toolkit/network.py", "import torch", "imports torch"),
-        ("baselines/grains.py", "def planted():\n    from .. import deep", "relative"),
-        ("toolkit/tasks/grains/files.py", "from ..lines import masks", "relative"),
-        ("baselines/grains.py", "import hvd\nODD = hvd.deep.grains", "imports hvd.deep"),
-        ("deep/lines.py", "from hvd.deep.training import models", "which needs torch"),
-        ("data/lines.py", "from hvd.data.grains import samples", "another wing"),
+        (
+            "baselines/grains.py",
+            "def planted():\n    from .. import deep",
+            "relative",
+        ),
+        (
+            "toolkit/tasks/grains/files.py",
+            "from ..lines import masks",
+            "relative",
+        ),
+        (
+            "baselines/grains.py",
+            "import hvd\nODD = hvd.deep.grains",
+            "imports hvd.deep",
+        ),
+        (
+            "deep/lines.py",
+            "from hvd.deep.training import models",
+            "which needs torch",
+        ),
+        (
+            "data/lines.py",
+            "from hvd.data.grains import samples",
+            "another wing",
+        ),
     ],
 )
 def test_a_planted_violation_is_found(tmp_path, place, line, words):
@@ -181,7 +259,9 @@ def test_a_planted_violation_is_found(tmp_path, place, line, words):
             tmp_path / folder,
             symlinks=True,
             ignore=lambda folder, names: [
-                n for n in names if ("." in n and not n.endswith(".py")) or n == "__pycache__"
+                n
+                for n in names
+                if ("." in n and not n.endswith(".py")) or n == "__pycache__"
             ],
         )
     with open(tmp_path / place, "a") as file:
@@ -197,14 +277,26 @@ def test_tests_import_by_hvd_names():
             assert name.split(".")[0] not in OURS, f"{path} imports {name}"
         if path == Path(__file__):  # which plants such imports
             continue
-        for name in OLD_NAME.findall(path.read_text()):  # in code that a test starts, too
+        for name in OLD_NAME.findall(
+            path.read_text()
+        ):  # in code that a test starts, too
             assert name == "data.mine", f"{path} imports {name}"  # a user's own
 
 
 def test_every_wing_has_the_same_files():
-    common = {"__init__", "options", "types", "metrics", "files", "drawing", "task"}
+    common = {
+        "__init__",
+        "options",
+        "types",
+        "metrics",
+        "files",
+        "drawing",
+        "task",
+    }
     for task in TASKS:
-        names = {path.stem for path in (ROOT / "toolkit/tasks" / task).glob("*.py")}
+        names = {
+            path.stem for path in (ROOT / "toolkit/tasks" / task).glob("*.py")
+        }
         assert names >= common, task
 
 
@@ -212,12 +304,18 @@ def test_every_package_is_listed_by_name():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     listed = set(config["options"]["packages"].split())
-    folders = {path.parent for path in modules(ROOT) if path.name == "__init__.py"} - {Path("hvd")}
-    assert listed == {"hvd"} | {".".join(("hvd", *folder.parts)) for folder in folders}
+    folders = {
+        path.parent for path in modules(ROOT) if path.name == "__init__.py"
+    } - {Path("hvd")}
+    assert listed == {"hvd"} | {
+        ".".join(("hvd", *folder.parts)) for folder in folders
+    }
 
 
 def test_the_links_lead_to_the_folders_beside_them():
-    links = {path.name for path in (ROOT / "hvd").iterdir() if path.is_symlink()}
+    links = {
+        path.name for path in (ROOT / "hvd").iterdir() if path.is_symlink()
+    }
     assert links == OURS
     assert all((ROOT / "hvd" / name).resolve() == ROOT / name for name in links)
 
@@ -233,5 +331,7 @@ def test_help_loads_neither_numpy_nor_a_wing_but_its_options():
         wings = [m for m in sys.modules if m.startswith("hvd.toolkit.tasks.") and m.count(".") == 4]
         sys.exit(f"{heavy} {wings}" if heavy or any(not m.endswith(".options") for m in wings) else 0)
     """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr

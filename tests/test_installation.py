@@ -27,18 +27,33 @@ print(method.predict(sample.inputs).images.shape)
 
 def run(*arguments, cwd, **environment):
     """A command of this Python; the folder of the checkout is not on its path."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "PYTHONPATH"
+    }
     command = [sys.executable, *map(str, arguments)]
     kept |= environment
-    return subprocess.run(command, cwd=cwd, env=kept, capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        command, cwd=cwd, env=kept, capture_output=True, text=True, timeout=600
+    )
 
 
 def copied(folder):
     """A second checkout: the tree with its links, networks linked to."""
-    heavy = ("*.safetensors", "__pycache__", "cells", "*.pdf", "index.html", "pictures")
+    heavy = (
+        "*.safetensors",
+        "__pycache__",
+        "cells",
+        "*.pdf",
+        "index.html",
+        "pictures",
+    )
     for name in (*OURS, "hvd"):
         ignore = shutil.ignore_patterns(*heavy, "*.onnx")
-        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignore)
+        shutil.copytree(
+            ROOT / name, folder / name, symlinks=True, ignore=ignore
+        )
     for network in (ROOT / "checkpoints").glob("*.onnx"):
         os.link(network, folder / "checkpoints" / network.name)
     for name in ("setup.cfg", "pyproject.toml", "README.md"):
@@ -57,12 +72,23 @@ def test_a_user_s_own_data_works_beside_it(tmp_path, kind):
     for name in ("baselines.py", "benchmarks.py", "deep.py", "toolkit.py"):
         (tmp_path / name).write_text("raise AssertionError('not ours')\n")
     script = (
-        SCRIPT if kind != "namespace" else SCRIPT.replace("import data", "import data.mine as data")
+        SCRIPT
+        if kind != "namespace"
+        else SCRIPT.replace("import data", "import data.mine as data")
     )
     (tmp_path / "fill.py").write_text(script)
     done = run("fill.py", cwd=tmp_path)
     assert done.returncode == 0 and done.stdout == "(1, 64, 64)\n", done.stderr
-    call = ("-m", "hvd.toolkit", "evaluate", "lines", "--method", "baseline", "--samples", "1")
+    call = (
+        "-m",
+        "hvd.toolkit",
+        "evaluate",
+        "lines",
+        "--method",
+        "baseline",
+        "--samples",
+        "1",
+    )
     done = run(*call, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
@@ -82,7 +108,10 @@ def test_nothing_but_hvd_can_be_imported(tmp_path):
 def test_no_module_of_ours_was_imported_by_another_name():
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file and any(Path(file).resolve().is_relative_to(ROOT / folder) for folder in OURS):
+        if file and any(
+            Path(file).resolve().is_relative_to(ROOT / folder)
+            for folder in OURS
+        ):
             assert name.startswith("hvd."), name
 
 
@@ -100,7 +129,9 @@ def test_a_second_checkout_uses_only_its_own_files(tmp_path):
     """
     done = run("-c", code, cwd=second)
     assert done.returncode == 0, done.stderr
-    assert all(Path(place).is_relative_to(second) for place in done.stdout.split())
+    assert all(
+        Path(place).is_relative_to(second) for place in done.stdout.split()
+    )
 
 
 def test_the_command_of_one_checkout_refuses_to_run_in_another(tmp_path):
@@ -124,7 +155,9 @@ def test_a_type_error_planted_in_one_wing_is_found(tmp_path):
         file.write("\n\nPLANTED: int = decibels('loud')\n")
     call = ("-m", "mypy", "-p", "hvd", "--cache-dir", tmp_path / "cache")
     done = run(*call, cwd=second)
-    assert done.returncode == 1 and "metrics.py" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 1 and "metrics.py" in done.stdout, (
+        done.stdout + done.stderr
+    )
     assert 'Argument 1 to "decibels" has incompatible type "str"' in done.stdout
 
 
@@ -277,9 +310,14 @@ def test_a_task_is_a_wing_a_line_of_the_registry_and_its_files(tmp_path):
         (second / place).write_text(text.lstrip("\n"))
     registry = second / "toolkit/registry.py"
     text = registry.read_text()
-    registry.write_text(text.replace("METHODS = {\n", "METHODS = {\n" + LINE, 1))
+    registry.write_text(
+        text.replace("METHODS = {\n", "METHODS = {\n" + LINE, 1)
+    )
     (second / "docs").mkdir()
-    shutil.copytree(ROOT / "benchmarks/results/pictures", second / "benchmarks/results/pictures")
+    shutil.copytree(
+        ROOT / "benchmarks/results/pictures",
+        second / "benchmarks/results/pictures",
+    )
 
     picture = next((ROOT / "benchmarks/results/pictures").glob("objects*.jpg"))
     for call in (
@@ -292,8 +330,14 @@ def test_a_task_is_a_wing_a_line_of_the_registry_and_its_files(tmp_path):
     ):
         done = run("-m", "hvd.toolkit", *call, cwd=second)
         assert done.returncode == 0, (call, done.stdout, done.stderr)
-    assert "## toy: how bright is a picture?" in (second / "benchmarks/REPORT.md").read_text()
-    assert "how bright is a picture?" in (second / "benchmarks/index.html").read_text()
+    assert (
+        "## toy: how bright is a picture?"
+        in (second / "benchmarks/REPORT.md").read_text()
+    )
+    assert (
+        "how bright is a picture?"
+        in (second / "benchmarks/index.html").read_text()
+    )
     assert "toolkit predict toy" in (second / "docs/reference.md").read_text()
     assert (second / "toy.png").exists() and (
         second / "answers" / picture.stem / "level.txt"

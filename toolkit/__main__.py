@@ -22,7 +22,9 @@ def main() -> None:
 def end_at_once(status: object) -> None:
     """Leave without waiting for networks that did not end when they were to."""
     network = sys.modules.get("hvd.toolkit.network")
-    if network is not None and any(thread.is_alive() for thread in network.ABANDONED):
+    if network is not None and any(
+        thread.is_alive() for thread in network.ABANDONED
+    ):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status if isinstance(status, int) else 1)

@@ -22,7 +22,9 @@ def ask(method: Method, inputs: Any) -> Any:
     except (Exception, SystemExit) as error:
         if debugging():
             raise
-        reason = f"{type(method).__name__} failed: {type(error).__name__}: {error}."
+        reason = (
+            f"{type(method).__name__} failed: {type(error).__name__}: {error}."
+        )
         remedy = "Mend the method; `toolkit --debug ...` shows where it fails."
         raise ToolkitError(reason, remedy) from error
 
@@ -32,7 +34,9 @@ def is_ours(method: Method) -> bool:
     return type(method).__module__.startswith("hvd.")
 
 
-def check_answer(task: Task, method: Method, prediction: Any, inputs: Any) -> Any:
+def check_answer(
+    task: Task, method: Method, prediction: Any, inputs: Any
+) -> Any:
     """The prediction, finished for its inputs; raises ToolkitError when it does not fit them."""
     if not isinstance(prediction, task.prediction):
         returned = type(prediction).__name__
@@ -42,7 +46,9 @@ def check_answer(task: Task, method: Method, prediction: Any, inputs: Any) -> An
     return task.finish(prediction, inputs)
 
 
-def choose_methods(task: str, methods: Any, checkpoint: str | None = None) -> dict[str, Method]:
+def choose_methods(
+    task: str, methods: Any, checkpoint: str | None = None
+) -> dict[str, Method]:
     """Methods by name, from any of the forms that a Python user may give.
 
     Parameters
@@ -61,17 +67,24 @@ def choose_methods(task: str, methods: Any, checkpoint: str | None = None) -> di
         raise ToolkitError(f"method is {methods!r}.", remedy, 2)
 
     if not isinstance(methods, dict):
-        methods = {one if isinstance(one, str) else type(one).__name__: one for one in methods}
+        methods = {
+            one if isinstance(one, str) else type(one).__name__: one
+            for one in methods
+        }
 
     names = [one for one in methods.values() if isinstance(one, str)]
     by_name = registry.methods(task, names, checkpoint) if names else {}
     if checkpoint is not None and not names:
         remedy = "Set its checkpoint on the object, or name the method."
-        raise ToolkitError("A checkpoint is given to a method that is an object.", remedy, 2)
+        raise ToolkitError(
+            "A checkpoint is given to a method that is an object.", remedy, 2
+        )
 
     chosen = {}
     for name, one in methods.items():
-        chosen[name] = by_name[one] if isinstance(one, str) else check_method(one)
+        chosen[name] = (
+            by_name[one] if isinstance(one, str) else check_method(one)
+        )
     return chosen
 
 
@@ -79,14 +92,18 @@ def check_method(method: Any) -> Method:
     """The method itself; raises ToolkitError when it is none."""
     if isinstance(method, type):
         remedy = f"Give an object: {method.__name__}()."
-        raise ToolkitError(f"{method.__name__} is a class, not a method.", remedy, 2)
+        raise ToolkitError(
+            f"{method.__name__} is a class, not a method.", remedy, 2
+        )
     if not callable(getattr(method, "predict", None)):
         remedy = "Give a name, or an object with predict(inputs)."
         raise ToolkitError(f"{method!r} is no method.", remedy, 2)
     return method
 
 
-def choose_method(task: str, method: Any, checkpoint: str | None = None) -> Method:
+def choose_method(
+    task: str, method: Any, checkpoint: str | None = None
+) -> Method:
     """The one method that a Python user gives; None stands for the task's default."""
     chosen = registry.task(task).method if method is None else method
     (one,) = choose_methods(task, [chosen], checkpoint).values()
@@ -100,7 +117,9 @@ def is_one(task: Task, value: Any) -> bool:
     if isinstance(value, list | tuple | Iterator):
         return False
 
-    remedy = "Give an array, as np.asarray makes it, a path, or a list of these."
+    remedy = (
+        "Give an array, as np.asarray makes it, a path, or a list of these."
+    )
     if hasattr(value, "inputs") and hasattr(value, "target"):
         remedy = "Give what it shows: sample.inputs."
     raise ToolkitError(f"An input is {type(value).__name__}.", remedy, 2)
@@ -111,11 +130,15 @@ def inputs_of(task: Task, value: Any, options: Any) -> Any:
     if isinstance(value, task.inputs):
         if options != task.input_options():
             reason = f"A {task.inputs.__name__} says all that is known of it: no option applies."
-            raise ToolkitError(reason, "Leave the options out, or give an array.", 2)
+            raise ToolkitError(
+                reason, "Leave the options out, or give an array.", 2
+            )
         return value
 
     if not is_one(task, value):
-        raise ToolkitError("An input is a list in a list.", "Give one list of inputs.", 2)
+        raise ToolkitError(
+            "An input is a list in a list.", "Give one list of inputs.", 2
+        )
     if isinstance(value, np.ndarray):
         return task.from_array(value, options)
 

@@ -16,7 +16,14 @@ from typing import Any, NoReturn
 import click
 
 from hvd.toolkit.commands import PATH, TaskGroup, command, make_command
-from hvd.toolkit.core import DEBUG, FAULT, ToolkitError, command_line, debugging, printable
+from hvd.toolkit.core import (
+    DEBUG,
+    FAULT,
+    ToolkitError,
+    command_line,
+    debugging,
+    printable,
+)
 from hvd.toolkit.options import EvaluateOptions, PredictOptions, ShowOptions
 from hvd.toolkit.outputs import to_json
 from hvd.toolkit.registry import METHODS, task_options
@@ -42,21 +49,30 @@ def main() -> None:
     except click.ClickException as error:
         if isinstance(error, click.UsageError) and error.ctx:
             click.echo(error.ctx.get_usage(), err=True)
-            click.echo(f"Try '{error.ctx.command_path} --help' for help.\n", err=True)
+            click.echo(
+                f"Try '{error.ctx.command_path} --help' for help.\n", err=True
+            )
         print_error(error.format_message())
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:
-        if isinstance(error.__cause__, EOFError):  # click mistakes it for Ctrl-D
+        if isinstance(
+            error.__cause__, EOFError
+        ):  # click mistakes it for Ctrl-D
             print_fault(error.__cause__)
         again = " The same command with --resume goes on from here."
-        click.echo(f"Interrupted.{again if RESUMABLE & set(sys.argv[1:3]) else ''}", err=True)
+        click.echo(
+            f"Interrupted.{again if RESUMABLE & set(sys.argv[1:3]) else ''}",
+            err=True,
+        )
         sys.exit(130)
     except BrokenPipeError:
         leave_quietly()
     except OSError as error:
         if debugging():
             raise
-        print_error(f"{error.filename or 'the output'}: {error.strerror or error}.")
+        print_error(
+            f"{error.filename or 'the output'}: {error.strerror or error}."
+        )
         sys.exit(4)
     except Exception as error:
         print_fault(error)
@@ -80,7 +96,11 @@ def open_missing_streams() -> None:
 
     Otherwise the next file to be opened would take the place of one, and get what is printed.
     """
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+    for number, name, mode in (
+        (0, "stdin", "r"),
+        (1, "stdout", "w"),
+        (2, "stderr", "w"),
+    ):
         try:
             os.fstat(number)
         except OSError:
@@ -115,12 +135,19 @@ def refuse_other_checkout() -> None:
             raise ToolkitError(reason, remedy, status=2)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 110,
+    }
+)
 @click.option(
     "--debug",
     is_flag=True,
     expose_value=False,
-    callback=lambda context, option, value: os.environ.update({DEBUG: "1"} if value else {}),
+    callback=lambda context, option, value: os.environ.update(
+        {DEBUG: "1"} if value else {}
+    ),
     help="Show the traceback of an error.",
 )
 @click.version_option(package_name="handcrafted-vs-deep", prog_name="toolkit")
@@ -141,10 +168,14 @@ def say(text: str) -> None:
     click.echo(f"{start}{printable(text)}", err=True)
 
 
-def progress_bar(items: Iterable[Any], total: int | None = None) -> Iterator[Any]:
+def progress_bar(
+    items: Iterable[Any], total: int | None = None
+) -> Iterator[Any]:
     """Yield items with a progress bar on stderr, on a terminal only; without a total, a count."""
     hidden = not sys.stderr.isatty()
-    with click.progressbar(items, length=total, file=sys.stderr, hidden=hidden) as bar:
+    with click.progressbar(
+        items, length=total, file=sys.stderr, hidden=hidden
+    ) as bar:
         yield from bar
 
 
@@ -165,12 +196,16 @@ def predict_command(name: str) -> click.Command:
     """The command `predict NAME`."""
     wing = task_options(name)
 
-    def predict(run: PredictOptions, options: Any, inputs: tuple[Path, ...]) -> int:
+    def predict(
+        run: PredictOptions, options: Any, inputs: tuple[Path, ...]
+    ) -> int:
         from hvd.toolkit import prediction, registry, tables
 
         task = registry.task(name)
         method_name = run.method or task.method
-        method = registry.methods(name, [method_name], run.checkpoint)[method_name]
+        method = registry.methods(name, [method_name], run.checkpoint)[
+            method_name
+        ]
         records = prediction.predict(
             task,
             method_name,
@@ -184,7 +219,11 @@ def predict_command(name: str) -> click.Command:
             run.time_limit,
         )
 
-        table = tables.RunTable(task, run.out) if on_terminal() and not run.json else None
+        table = (
+            tables.RunTable(task, run.out)
+            if on_terminal() and not run.json
+            else None
+        )
         failed = False
 
         for record in progress_bar(records) if table else records:
@@ -206,7 +245,15 @@ def predict_command(name: str) -> click.Command:
         name,
         predict,
         (PredictOptions, wing.InputOptions),
-        (click.Argument(["inputs"], nargs=-1, required=True, type=PATH, metavar="INPUT..."),),
+        (
+            click.Argument(
+                ["inputs"],
+                nargs=-1,
+                required=True,
+                type=PATH,
+                metavar="INPUT...",
+            ),
+        ),
         f"{wing.PREDICT}\n\n{wing.INPUT}",
         {"method": f"{method_names(name)}."},
     )
@@ -220,7 +267,9 @@ def evaluate_command(name: str) -> click.Command:
         import hvd
         from hvd.toolkit import tables
 
-        with redirect_stdout(sys.stderr):  # whatever a method prints is no result
+        with redirect_stdout(
+            sys.stderr
+        ):  # whatever a method prints is no result
             result = hvd.evaluate(
                 name,
                 run.data,
@@ -241,7 +290,10 @@ def evaluate_command(name: str) -> click.Command:
         evaluate,
         (EvaluateOptions, wing.Conditions),
         help=f"Score methods for {name}.\n\n{wing.SAMPLES}",
-        notes={"data": wing.DATA, "method": f"{method_names(name)}; may be repeated."},
+        notes={
+            "data": wing.DATA,
+            "method": f"{method_names(name)}; may be repeated.",
+        },
     )
 
 
@@ -272,8 +324,14 @@ def show_command(name: str) -> click.Command:
         sample = next(hvd.samples(name, run.data, 1, seed, **vars(conditions)))
 
         if not run.method:
-            methods = {m: its for m, its in methods.items() if not isinstance(its, Floor)}
-            methods, refusals = evaluation.split_by_ability(methods, sample.inputs)
+            methods = {
+                m: its
+                for m, its in methods.items()
+                if not isinstance(its, Floor)
+            }
+            methods, refusals = evaluation.split_by_ability(
+                methods, sample.inputs
+            )
             for method, reason in refusals.items():
                 say(f"Left out: {method}. {reason}")
 
@@ -292,7 +350,10 @@ def show_command(name: str) -> click.Command:
         show,
         (ShowOptions, wing.Conditions),
         help=f"Draw one sample of {name}, every method's answer and the truth.\n\n{wing.SAMPLES}",
-        notes={"data": wing.DATA, "method": f"{method_names(name)}; may be repeated."},
+        notes={
+            "data": wing.DATA,
+            "method": f"{method_names(name)}; may be repeated.",
+        },
     )
 
 
@@ -343,7 +404,9 @@ def add_commands() -> None:
     from hvd.deep.training.options import ExportOptions, TrainOptions
 
     @command(prepare, "objects", PrepareOptions, PrepareRunOptions)
-    def prepare_objects(options: PrepareOptions, run: PrepareRunOptions) -> None:
+    def prepare_objects(
+        options: PrepareOptions, run: PrepareRunOptions
+    ) -> None:
         """Turn annotated images into masks to train on.
 
         Annotations may be COCO JSON, Pascal VOC or CVAT XML, Cityscapes or LabelMe JSON. Needs the
@@ -353,11 +416,15 @@ def add_commands() -> None:
         with extra_installed("prepare", "Preparing"):
             from hvd.data.preparation.run import prepare_data_set
 
-        steps = prepare_data_set(options, run.out, run.workers, run.shard, run.resume)
+        steps = prepare_data_set(
+            options, run.out, run.workers, run.shard, run.resume
+        )
         done, total = next(steps)
         hidden = not sys.stderr.isatty()
 
-        with click.progressbar(length=total, file=sys.stderr, hidden=hidden) as bar:
+        with click.progressbar(
+            length=total, file=sys.stderr, hidden=hidden
+        ) as bar:
             bar.update(done)
             for now, _ in steps:
                 bar.update(now - done)
@@ -374,7 +441,9 @@ def add_commands() -> None:
         """Generate pictures of shapes with COCO annotations, to try `toolkit prepare objects`."""
         from hvd.data.scenes import prepare_scenes
 
-        steps = prepare_scenes(options.out, options.images, options.seed, options.workers)
+        steps = prepare_scenes(
+            options.out, options.images, options.seed, options.workers
+        )
         for _ in progress_bar(steps, options.images):
             pass
         click.echo(printable(str(options.out)))
@@ -388,7 +457,9 @@ def add_commands() -> None:
         """
         from hvd.data.lines import prepare_heads
 
-        steps = prepare_heads(options.out, options.images, options.seed, options.workers)
+        steps = prepare_heads(
+            options.out, options.images, options.seed, options.workers
+        )
         for _ in progress_bar(steps, options.images):
             pass
         click.echo(printable(str(options.out)))
@@ -416,7 +487,11 @@ def add_commands() -> None:
             from hvd.deep.training.export import export_task
         click.echo(printable(str(export_task(task, options.run, options.out))))
 
-    tasks_argument = (click.Argument(["tasks"], nargs=-1, required=False, metavar="[TASK]..."),)
+    tasks_argument = (
+        click.Argument(
+            ["tasks"], nargs=-1, required=False, metavar="[TASK]..."
+        ),
+    )
 
     @command(cli, "benchmark", BenchmarkOptions, arguments=tasks_argument)
     def benchmark(options: BenchmarkOptions, tasks: tuple[str, ...]) -> int:
@@ -459,13 +534,22 @@ def print_account(out: Path) -> None:
     """Print what became of the objects and images of a prepared data set."""
     account = json.loads((out / "report.json").read_text())
     parts = account["images"].pop("parts")
-    lines = ("objects", account["instances"]), ("images", account["images"]), ("parts", parts)
+    lines = (
+        ("objects", account["instances"]),
+        ("images", account["images"]),
+        ("parts", parts),
+    )
     for title, counts in lines:
-        click.echo(f"{title:9}" + "  ".join(f"{name} {count}" for name, count in counts.items()))
+        click.echo(
+            f"{title:9}"
+            + "  ".join(f"{name} {count}" for name, count in counts.items())
+        )
 
     for part, count in parts.items():
         if not count:
-            reason = "more images are needed, or all of them are near-duplicates."
+            reason = (
+                "more images are needed, or all of them are near-duplicates."
+            )
             say(f"There is no image in {part}: {reason}")
 
     click.echo(printable(str(out / "report.html")))
@@ -503,8 +587,12 @@ def card(name: str) -> None:
     file = name if name.endswith(".onnx") else f"{name}.onnx"
     if file not in index():
         known = ", ".join(file.removesuffix(".onnx") for file in index())
-        raise ToolkitError(f"There is no network {name!r}.", f"Choose one of: {known}.", 2)
-    click.echo(to_json(shipped_checkpoint(file, index()[file]["task"]).card, indent=2))
+        raise ToolkitError(
+            f"There is no network {name!r}.", f"Choose one of: {known}.", 2
+        )
+    click.echo(
+        to_json(shipped_checkpoint(file, index()[file]["task"]).card, indent=2)
+    )
 
 
 @models.command()
@@ -527,7 +615,9 @@ def doctor() -> int:
 
     bad = 0
     for finding in findings():
-        click.echo(f"{'MEND' if finding.remedy else 'ok':5}{finding.what}: {finding.result}")
+        click.echo(
+            f"{'MEND' if finding.remedy else 'ok':5}{finding.what}: {finding.result}"
+        )
         if finding.remedy:
             bad += 1
             click.echo(f"     {finding.remedy}")

@@ -31,7 +31,11 @@ def command(
     """
 
     def decorate(function: Callable) -> Callable:
-        group.add_command(make_command(name, function, kinds, arguments, help or function.__doc__))
+        group.add_command(
+            make_command(
+                name, function, kinds, arguments, help or function.__doc__
+            )
+        )
         return function
 
     return decorate
@@ -48,7 +52,9 @@ def make_command(
     """A command whose options are the fields of `kinds`; `notes` replaces the help of some."""
 
     def call(**values: Any) -> Any:
-        by_name = {argument.name: values.pop(argument.name) for argument in arguments}
+        by_name = {
+            argument.name: values.pop(argument.name) for argument in arguments
+        }
         options = []
         for kind in kinds:
             names = [field.name for field in dataclasses.fields(kind)]
@@ -63,7 +69,9 @@ def make_command(
     return click.Command(name, callback=call, params=params, help=help)
 
 
-def click_option(kind: type, field: dataclasses.Field, notes: dict[str, str]) -> click.Option:
+def click_option(
+    kind: type, field: dataclasses.Field, notes: dict[str, str]
+) -> click.Option:
     """The option of the command line for a field."""
     details = field.metadata
     hint = get_type_hints(kind)[field.name]
@@ -74,7 +82,12 @@ def click_option(kind: type, field: dataclasses.Field, notes: dict[str, str]) ->
     help = notes.get(field.name, details["help"])
     if shown_default:
         help += f"  [default: {shown_default}]"
-    has_own_default = shown_default or is_required or field.default in (None, ()) or hint is bool
+    has_own_default = (
+        shown_default
+        or is_required
+        or field.default in (None, ())
+        or hint is bool
+    )
     settings: dict[str, Any] = {
         "help": help,
         "required": is_required,
@@ -83,10 +96,16 @@ def click_option(kind: type, field: dataclasses.Field, notes: dict[str, str]) ->
     }
 
     if hint is bool:
-        return click.Option([flag(field.name), field.name], is_flag=True, **settings)
+        return click.Option(
+            [flag(field.name), field.name], is_flag=True, **settings
+        )
     if not is_required:
         settings["default"] = field.default
-    return click.Option([flag(field.name), field.name], type=click_type(hint, details), **settings)
+    return click.Option(
+        [flag(field.name), field.name],
+        type=click_type(hint, details),
+        **settings,
+    )
 
 
 def click_type(hint: Any, details: Any) -> Any:
@@ -98,7 +117,9 @@ def click_type(hint: Any, details: Any) -> Any:
 
     # An option that may be None, or be repeated, has the type of its values.
     if isinstance(hint, UnionType) or get_origin(hint) is tuple:
-        hint = next(part for part in get_args(hint) if part not in (type(None), ...))
+        hint = next(
+            part for part in get_args(hint) if part not in (type(None), ...)
+        )
 
     low = details["low"]
     high = details["high"]
@@ -135,5 +156,7 @@ class TaskGroup(click.Group):
 
         return [*METHODS]
 
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+    def get_command(
+        self, context: click.Context, name: str
+    ) -> click.Command | None:
         return self.make(name) if name in self.list_commands(context) else None

@@ -53,7 +53,11 @@ class ToolkitError(Exception):
         self.status = status
 
     def __reduce__(self) -> tuple:
-        return type(self), (self.reason, self.remedy, self.status)  # pickled from worker processes
+        return type(self), (
+            self.reason,
+            self.remedy,
+            self.status,
+        )  # pickled from worker processes
 
 
 def name_keywords(text: str) -> str:
@@ -108,7 +112,9 @@ def data_errors() -> Iterator[None]:
         yield
     except OSError as error:
         reason = f"{error.filename} cannot be read: {error.strerror}."
-        raise ToolkitError(reason, "Check --data and its permissions.", 5) from error
+        raise ToolkitError(
+            reason, "Check --data and its permissions.", 5
+        ) from error
     except ToolkitError as error:
         status = 5 if error.status == 1 else error.status
         raise ToolkitError(error.reason, error.remedy, status) from error
@@ -274,10 +280,12 @@ class Task:
     look_at: str
     builtin: str
     method: str = "deep"
-    find_inputs: Callable[[Path], Iterable[InputFile]] = lambda path: [InputFile(path)]
-    conclude: Callable[[Callable[[], Iterable[dict[str, Any]]], Path], list[str]] = (
-        lambda records, folder: []
-    )
+    find_inputs: Callable[[Path], Iterable[InputFile]] = lambda path: [
+        InputFile(path)
+    ]
+    conclude: Callable[
+        [Callable[[], Iterable[dict[str, Any]]], Path], list[str]
+    ] = lambda records, folder: []
     run_files: tuple[str, ...] = ()
     show_seed: int = 7
     size_label: str = "megapixels"

@@ -31,7 +31,10 @@ PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 BMP = b"BM"
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # whose headers Pillow reads
-REDUCED = {2: 16, 4: 32}  # OpenCV's flags for shrinking an image while it is decoded
+REDUCED = {
+    2: 16,
+    4: 32,
+}  # OpenCV's flags for shrinking an image while it is decoded
 REMEDY = "Copy it again, or save it anew as PNG or TIFF."
 
 
@@ -39,13 +42,17 @@ class Kind(Enum):
     """What to return of an image file, with OpenCV's flag for it."""
 
     COLOUR = cv2.IMREAD_COLOR_RGB  # uint8 (H, W, 3)
-    GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH  # (H, W), in the type that is stored
+    GREY = (
+        cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+    )  # (H, W), in the type that is stored
     STORED = cv2.IMREAD_UNCHANGED  # (H, W) or (H, W, channels), as stored
 
 
 def damage_error(name: str, why: str = "") -> ToolkitError:
     """The error for a file that cannot be decoded to its last pixel."""
-    return ToolkitError(f"{name} is damaged or cut short{f': {why}' if why else ''}.", REMEDY)
+    return ToolkitError(
+        f"{name} is damaged or cut short{f': {why}' if why else ''}.", REMEDY
+    )
 
 
 def is_webp(data: bytes) -> bool:
@@ -53,7 +60,9 @@ def is_webp(data: bytes) -> bool:
     return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
 
 
-def pillow_header(data: bytes, name: str, max_pixels: int) -> Image.Image | None:
+def pillow_header(
+    data: bytes, name: str, max_pixels: int
+) -> Image.Image | None:
     """The header of an image file, its pixels not decoded; None when Pillow cannot read it.
 
     Raises ToolkitError when the image is too large, or has several frames.
@@ -62,7 +71,9 @@ def pillow_header(data: bytes, name: str, max_pixels: int) -> Image.Image | None
         with warnings.catch_warnings(action="ignore"), any_size():
             header = Image.open(io.BytesIO(data), formats=FORMATS)
             # In MPO, a camera's JPEG, the further frames are previews.
-            frames = 1 if header.format == "MPO" else getattr(header, "n_frames", 1)
+            frames = (
+                1 if header.format == "MPO" else getattr(header, "n_frames", 1)
+            )
     except Exception:  # Pillow's errors share no base class
         return None
 
@@ -78,7 +89,9 @@ def check_size(pixels: int, name: str, max_pixels: int) -> None:
     """Raise ToolkitError for an image with more pixels than allowed."""
     if pixels > max_pixels:
         remedy = "Make it smaller, or allow more by --max-pixels."
-        raise ToolkitError(f"{name} has more than {max_pixels:,} pixels.", remedy)
+        raise ToolkitError(
+            f"{name} has more than {max_pixels:,} pixels.", remedy
+        )
 
 
 def decode_with_opencv(
@@ -105,7 +118,9 @@ def decode_with_opencv(
 # --- JPEG
 
 
-def read_jpeg(data: bytes, name: str, kind: Kind, shrink: int = 1) -> np.ndarray:
+def read_jpeg(
+    data: bytes, name: str, kind: Kind, shrink: int = 1
+) -> np.ndarray:
     """Pixels of a JPEG as they are stored; its orientation is not applied.
 
     With `shrink` 2, 4 or 8, squares of that side are averaged while they are decoded.
@@ -113,8 +128,13 @@ def read_jpeg(data: bytes, name: str, kind: Kind, shrink: int = 1) -> np.ndarray
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
         least = {}
-        if shrink > 1:  # simplejpeg shrinks as far as the picture stays at least this large
-            least = {"min_height": -(-height // shrink), "min_width": -(-width // shrink)}
+        if (
+            shrink > 1
+        ):  # simplejpeg shrinks as far as the picture stays at least this large
+            least = {
+                "min_height": -(-height // shrink),
+                "min_width": -(-width // shrink),
+            }
 
         if space == "CMYK":
             colour = rgb_of_cmyk(simplejpeg.decode_jpeg(data, "CMYK", **least))
@@ -129,7 +149,11 @@ def read_jpeg(data: bytes, name: str, kind: Kind, shrink: int = 1) -> np.ndarray
 
     try:
         check_scans(data, name)
-    except (ValueError, IndexError, KeyError) as error:  # a segment is cut short
+    except (
+        ValueError,
+        IndexError,
+        KeyError,
+    ) as error:  # a segment is cut short
         raise damage_error(name, "its scans cannot be followed") from error
 
     return image
@@ -148,7 +172,21 @@ def grey_of_rgb(image: np.ndarray) -> np.ndarray:
     return ((image @ weights + 8192) >> 14).astype(image.dtype)
 
 
-FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
+FRAMES = {
+    0xC0,
+    0xC1,
+    0xC2,
+    0xC3,
+    0xC5,
+    0xC6,
+    0xC7,
+    0xC9,
+    0xCA,
+    0xCB,
+    0xCD,
+    0xCE,
+    0xCF,
+}
 PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 SCAN = 0xDA
 END = 0xD9
@@ -185,12 +223,16 @@ def check_scans(data: bytes, name: str) -> None:
     """
     is_progressive = False
     is_ended = False
-    left: dict[int, np.ndarray] = {}  # by component: how many bits of each coefficient are missing
+    left: dict[
+        int, np.ndarray
+    ] = {}  # by component: how many bits of each coefficient are missing
 
     for marker, content in segments(data):
         if marker in FRAMES:
             is_progressive = marker in PROGRESSIVE
-            left = {content[6 + 3 * k]: np.full(64, 99) for k in range(content[5])}
+            left = {
+                content[6 + 3 * k]: np.full(64, 99) for k in range(content[5])
+            }
 
         elif marker == SCAN:
             count = content[0]
@@ -232,13 +274,17 @@ def orientation(header: Image.Image) -> int | None:
 
 def apply_orientation(image: np.ndarray, orientation: int | None) -> np.ndarray:
     """Turn or mirror an image as its EXIF orientation says."""
-    return EXIF_TURNS[orientation](image) if orientation in EXIF_TURNS else image
+    return (
+        EXIF_TURNS[orientation](image) if orientation in EXIF_TURNS else image
+    )
 
 
 # --- PNG, BMP, WebP
 
 
-def read_png(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) -> np.ndarray:
+def read_png(
+    data: bytes, name: str, kind: Kind, shrink: int, upright: bool
+) -> np.ndarray:
     """Pixels of a PNG."""
     check_chunks(data, name)
     return decode_with_opencv(data, name, kind, shrink, upright)
@@ -258,14 +304,19 @@ def check_chunks(data: bytes, name: str) -> None:
 
         if kind != b"IDAT":
             checksum = data[end - 4 : end]
-            if zlib.crc32(data[place + 4 : end - 4]).to_bytes(4, "big") != checksum:
+            if (
+                zlib.crc32(data[place + 4 : end - 4]).to_bytes(4, "big")
+                != checksum
+            ):
                 raise damage_error(name, f"the checksum of {kind!r} is wrong")
         place = end
 
     raise damage_error(name, "its end is missing")
 
 
-def read_bitmap(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) -> np.ndarray:
+def read_bitmap(
+    data: bytes, name: str, kind: Kind, shrink: int, upright: bool
+) -> np.ndarray:
     """Pixels of a BMP.
 
     BMP has no checksum and many dialects: unless it is the plainest one, OpenCV and Pillow must
@@ -274,12 +325,18 @@ def read_bitmap(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) 
     if not is_plain_bitmap(data):
         try:
             with any_size():
-                theirs = np.asarray(Image.open(io.BytesIO(data), formats=("BMP",)).convert("RGB"))
+                theirs = np.asarray(
+                    Image.open(io.BytesIO(data), formats=("BMP",)).convert(
+                        "RGB"
+                    )
+                )
         except Exception as error:  # Pillow's errors share no base class
             raise damage_error(name, str(error)) from error
 
         ours = decode_with_opencv(data, name, Kind.COLOUR)
-        most = 8 if data[28:30] == b"\x10\0" else 0  # 5 bits may be spread over 8 in several ways
+        most = (
+            8 if data[28:30] == b"\x10\0" else 0
+        )  # 5 bits may be spread over 8 in several ways
         if theirs.shape != ours.shape or cv2.absdiff(theirs, ours).max() > most:
             raise damage_error(name, "decoders disagree on it")
 
@@ -290,13 +347,17 @@ def is_plain_bitmap(data: bytes) -> bool:
     """Whether a BMP has a header of 54 bytes and 24 bits a pixel, all of which are there."""
     if len(data) < 54:
         return False
-    offset, size, width, height, planes, bits, packing = struct.unpack_from("<10xIIiiHHI", data)
+    offset, size, width, height, planes, bits, packing = struct.unpack_from(
+        "<10xIIiiHHI", data
+    )
     length = abs(height) * (-(-3 * width // 4) * 4)
     is_plain = (offset, size, planes, bits, packing) == (54, 40, 1, 24, 0)
     return is_plain and len(data) >= offset + length
 
 
-def read_webp(data: bytes, name: str, kind: Kind, shrink: int, upright: bool) -> np.ndarray:
+def read_webp(
+    data: bytes, name: str, kind: Kind, shrink: int, upright: bool
+) -> np.ndarray:
     """Pixels of a WebP, which must be as long as it says."""
     if len(data) < 8 + int.from_bytes(data[4:8], "little"):
         raise damage_error(name)

@@ -28,8 +28,17 @@ PACKAGES = (
     "tifffile",
     "imagecodecs",
 )
-OTHER_OPENCV = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
-EXTRAS = {"train": "torch", "prepare": "shapely", "mri": "nibabel", "report": "typst"}
+OTHER_OPENCV = (
+    "opencv-python",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+EXTRAS = {
+    "train": "torch",
+    "prepare": "shapely",
+    "mri": "nibabel",
+    "report": "typst",
+}
 AGAIN = "Install the toolkit again: pip install --force-reinstall ."
 
 
@@ -43,7 +52,9 @@ class Finding(NamedTuple):
 
 def findings() -> Iterator[Finding]:
     """Check everything, one thing after the other."""
-    yield Finding("python", f"{platform.python_version()}, {platform.platform()}")
+    yield Finding(
+        "python", f"{platform.python_version()}, {platform.platform()}"
+    )
 
     for name in PACKAGES:
         installed = installed_version(name)
@@ -58,7 +69,10 @@ def findings() -> Iterator[Finding]:
 
     for extra, name in EXTRAS.items():
         missing = f"not installed: pip install '.[{extra}]' when needed"
-        yield Finding(f"extra [{extra}]", "installed" if installed_version(name) else missing)
+        yield Finding(
+            f"extra [{extra}]",
+            "installed" if installed_version(name) else missing,
+        )
 
     yield processor()
     yield writable(Path(tempfile.gettempdir()))
@@ -88,11 +102,16 @@ def processor() -> Finding:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     busy = ", busy with other work" if load > cores else ""
 
-    names = {f"{pool['internal_api']} {pool['num_threads']}" for pool in threadpool_info()}
+    names = {
+        f"{pool['internal_api']} {pool['num_threads']}"
+        for pool in threadpool_info()
+    }
     otherwise = f" ({', '.join(sorted(names))} otherwise)" if names else ""
     threads = f"answers take one thread each{otherwise}"
 
-    return Finding("processor", f"{cores} cores, load {load:.1f}{busy}; {threads}")
+    return Finding(
+        "processor", f"{cores} cores, load {load:.1f}{busy}; {threads}"
+    )
 
 
 def writable(folder: Path) -> Finding:
@@ -112,22 +131,37 @@ def lockable(folder: Path) -> Finding:
     try:
         from hvd.toolkit.locking import lock_output
 
-        with tempfile.TemporaryDirectory(dir=folder) as out, lock_output(Path(out), None):
+        with (
+            tempfile.TemporaryDirectory(dir=folder) as out,
+            lock_output(Path(out), None),
+        ):
             return Finding("locks", f"work in {folder}")
     except Exception as error:  # any error is the answer
-        return Finding("locks", f"{type(error).__name__}: {error}", "Set TMPDIR to a local disk.")
+        return Finding(
+            "locks",
+            f"{type(error).__name__}: {error}",
+            "Set TMPDIR to a local disk.",
+        )
 
 
 def telemetry() -> Finding:
     """Whether onnxruntime sends nothing to its maker."""
     try:
-        from hvd.toolkit.network import TELEMETRY, import_onnxruntime, telemetry_is_off
+        from hvd.toolkit.network import (
+            TELEMETRY,
+            import_onnxruntime,
+            telemetry_is_off,
+        )
 
         if not telemetry_is_off():
             return Finding("telemetry of onnxruntime", "may be on", TELEMETRY)
         import_onnxruntime()
     except Exception as error:  # any error is the answer
-        return Finding("telemetry of onnxruntime", f"{type(error).__name__}: {error}", AGAIN)
+        return Finding(
+            "telemetry of onnxruntime",
+            f"{type(error).__name__}: {error}",
+            AGAIN,
+        )
 
     return Finding("telemetry of onnxruntime", "off")
 
@@ -137,10 +171,14 @@ def strict_decoders() -> Finding:
     try:
         accepted = [kind for kind, data in cut_pictures() if is_decoded(data)]
     except Exception as error:  # any error is the answer
-        return Finding("damaged pictures", f"{type(error).__name__}: {error}", AGAIN)
+        return Finding(
+            "damaged pictures", f"{type(error).__name__}: {error}", AGAIN
+        )
 
     if accepted:
-        return Finding("damaged pictures", f"answered: {', '.join(accepted)}", AGAIN)
+        return Finding(
+            "damaged pictures", f"answered: {', '.join(accepted)}", AGAIN
+        )
     return Finding("damaged pictures", "refused: JPEG, PNG, TIFF")
 
 
@@ -195,7 +233,9 @@ def sample_answers(name: str) -> Finding:
     """Whether the default method of a task answers a built-in sample, and how well."""
     try:
         task = registry.task(name)
-        sample = next(iter(registry.samples(name, "builtin", task.options(), 1, 7)))
+        sample = next(
+            iter(registry.samples(name, "builtin", task.options(), 1, 7))
+        )
 
         start = time.perf_counter()
         prediction = registry.method(name, task.method).predict(sample.inputs)
@@ -203,6 +243,9 @@ def sample_answers(name: str) -> Finding:
 
         metric = next(metric for metric in task.metrics if not metric.pool)
         score = float(metric.score(sample.target, prediction))
-        return Finding(name, f"answered in {milliseconds:.0f} ms, {metric.name} {score:.3f}")
+        return Finding(
+            name,
+            f"answered in {milliseconds:.0f} ms, {metric.name} {score:.3f}",
+        )
     except Exception as error:  # any error is the answer
         return Finding(name, f"{type(error).__name__}: {error}", AGAIN)

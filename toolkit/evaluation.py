@@ -10,11 +10,20 @@ import numpy as np
 
 from hvd.toolkit import registry
 from hvd.toolkit.asking import ask, check_answer
-from hvd.toolkit.core import Method, Metric, Sample, Task, ToolkitError, data_errors
+from hvd.toolkit.core import (
+    Method,
+    Metric,
+    Sample,
+    Task,
+    ToolkitError,
+    data_errors,
+)
 from hvd.toolkit.settings import one_thread
 
 RESAMPLES = 2000  # of the bootstrap
-Progress = Callable[..., Iterable[Any]]  # called as progress(iterable, total=count)
+Progress = Callable[
+    ..., Iterable[Any]
+]  # called as progress(iterable, total=count)
 
 
 def score(
@@ -51,11 +60,17 @@ def score(
         if leave_out:
             first = next(samples, None)
             if first is None:
-                raise ToolkitError(f"{data} holds no sample.", "Give other --data.")
+                raise ToolkitError(
+                    f"{data} holds no sample.", "Give other --data."
+                )
             methods, refusals = split_by_ability(methods, first.inputs)
             samples = chain([first], samples)
 
-        records = list(progress(evaluate(task, methods, samples), total=count * len(methods)))
+        records = list(
+            progress(
+                evaluate(task, methods, samples), total=count * len(methods)
+            )
+        )
 
     return {
         "task": task_name,
@@ -85,12 +100,18 @@ def evaluate(
         for k, sample in enumerate(samples):
             for name, method in list(methods.items()):
                 try:
-                    yield score_sample(task, name, method, sample, warm_up=k == 0)
+                    yield score_sample(
+                        task, name, method, sample, warm_up=k == 0
+                    )
                 except Exception as error:
                     if failures is None:
                         raise
                     is_ours = isinstance(error, ToolkitError)
-                    failures[name] = str(error) if is_ours else f"{type(error).__name__}: {error}"
+                    failures[name] = (
+                        str(error)
+                        if is_ours
+                        else f"{type(error).__name__}: {error}"
+                    )
                     del methods[name]
 
 
@@ -112,7 +133,9 @@ def score_sample(
     check_answer(task, method, prediction, sample.inputs)
     metrics = {}
     for metric in task.metrics:
-        metrics[metric.name] = np.asarray(metric.score(sample.target, prediction)).tolist()
+        metrics[metric.name] = np.asarray(
+            metric.score(sample.target, prediction)
+        ).tolist()
 
     return {
         "sample": sample.id,
@@ -168,12 +191,16 @@ def interval(
         mean = values[0] if pool is None else pool(values[0])
         return {"mean": float(mean), "low": None, "high": None}
 
-    chosen = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    chosen = np.random.default_rng(seed).integers(
+        0, len(values), (RESAMPLES, len(values))
+    )
     if pool is None:
         mean = values.mean()
         resampled = values[chosen].mean(1)
     else:
-        times = np.stack([np.bincount(row, minlength=len(values)) for row in chosen])
+        times = np.stack(
+            [np.bincount(row, minlength=len(values)) for row in chosen]
+        )
         mean = pool(values.sum(0))
         resampled = [pool(total) for total in np.tensordot(times, values, 1)]
 
@@ -181,7 +208,9 @@ def interval(
     return {"mean": float(mean), "low": float(low), "high": float(high)}
 
 
-def summary(records: Iterable[dict[str, Any]], metrics: tuple[Metric, ...]) -> dict[str, Any]:
+def summary(
+    records: Iterable[dict[str, Any]], metrics: tuple[Metric, ...]
+) -> dict[str, Any]:
     """For each method: mean and interval of every metric, and its time in milliseconds.
 
     The time is the median and the 95th percentile over the records.
@@ -192,23 +221,31 @@ def summary(records: Iterable[dict[str, Any]], metrics: tuple[Metric, ...]) -> d
 
     scores = {}
     for name, group in by_method.items():
-        median, p95 = np.percentile([record["milliseconds"] for record in group], [50, 95])
+        median, p95 = np.percentile(
+            [record["milliseconds"] for record in group], [50, 95]
+        )
         scores[name] = {
-            "metrics": {metric.name: mean_of(group, metric) for metric in metrics},
+            "metrics": {
+                metric.name: mean_of(group, metric) for metric in metrics
+            },
             "milliseconds": {"median": float(median), "p95": float(p95)},
         }
 
     return scores
 
 
-def mean_of(records: list[dict[str, Any]], metric: Metric) -> dict[str, float | None] | None:
+def mean_of(
+    records: list[dict[str, Any]], metric: Metric
+) -> dict[str, float | None] | None:
     """Mean and interval of a metric over records.
 
     None when a record is older than the metric.
     """
     if any(metric.name not in record["metrics"] for record in records):
         return None
-    return interval([record["metrics"][metric.name] for record in records], metric.pool)
+    return interval(
+        [record["metrics"][metric.name] for record in records], metric.pool
+    )
 
 
 def difference(
@@ -217,12 +254,21 @@ def difference(
     """Score of `method` minus score of `other`, paired by sample, with its interval."""
     scores = {}
     for record in records:
-        scores[record["method"], record["sample"]] = np.array(record["metrics"][metric.name])
+        scores[record["method"], record["sample"]] = np.array(
+            record["metrics"][metric.name]
+        )
 
     samples = dict.fromkeys(record["sample"] for record in records)
     pool = metric.pool
     if pool is None:
-        return interval([scores[method, sample] - scores[other, sample] for sample in samples])
+        return interval(
+            [
+                scores[method, sample] - scores[other, sample]
+                for sample in samples
+            ]
+        )
 
-    both = np.array([(scores[method, sample], scores[other, sample]) for sample in samples])
+    both = np.array(
+        [(scores[method, sample], scores[other, sample]) for sample in samples]
+    )
     return interval(both, lambda total: pool(total[0]) - pool(total[1]))

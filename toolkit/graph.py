@@ -15,7 +15,11 @@ FOUR_BYTES = 5
 LARGEST_KEY = (1 << 32) - 1
 
 # For each message, the numbers of its known fields and the wire types that they may have.
-MODEL = {1: (NUMBER,), 5: (NUMBER,), **dict.fromkeys((2, 3, 4, 6, 7, 8, 14), (BYTES,))}
+MODEL = {
+    1: (NUMBER,),
+    5: (NUMBER,),
+    **dict.fromkeys((2, 3, 4, 6, 7, 8, 14), (BYTES,)),
+}
 GRAPH = dict.fromkeys((1, 2, 5, 10, 11, 12, 13, 14, 16), (BYTES,))
 NODE = dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), (BYTES,))
 ATTRIBUTE = {
@@ -149,7 +153,9 @@ def fields(
         number = key >> 3
         kind = key & 7
         if key > LARGEST_KEY or kind not in known.get(number, ()):
-            raise ValueError(f"it has a field {number} of kind {kind}, which is not known")
+            raise ValueError(
+                f"it has a field {number} of kind {kind}, which is not known"
+            )
         if number in once and number in seen:
             raise ValueError(f"it has its field {number} twice")
         seen.add(number)
@@ -164,7 +170,10 @@ def fields(
 
         if place + length > len(data):
             raise ValueError("it is cut short")
-        yield number, data[place : place + length] if kind == BYTES else data[:0]
+        yield (
+            number,
+            data[place : place + length] if kind == BYTES else data[:0],
+        )
         place += length
 
 
@@ -182,7 +191,9 @@ def varint(data: memoryview, place: int) -> tuple[int, int]:
         value |= (byte & 127) << shift
         if byte < 128:
             if value >= 1 << 64 or (byte == 0 and shift > 0):
-                raise ValueError("a number is written in more bytes than it needs")
+                raise ValueError(
+                    "a number is written in more bytes than it needs"
+                )
             return value, place
 
     raise ValueError("it is cut short")

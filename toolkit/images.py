@@ -53,17 +53,28 @@ ENTRY_START = 4 << 20  # bytes that are unpacked to see what it is
 MOST_BYTES = 8  # in a pixel: four channels of 16 bits
 TIFF_RATIO = 100
 
-ZIP_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others unpack to any size at once
-PASSED_OVER = {"__macosx", "thumbs.db", "desktop.ini"}  # left in folders by operating systems
+ZIP_METHODS = {
+    zipfile.ZIP_STORED,
+    zipfile.ZIP_DEFLATED,
+}  # others unpack to any size at once
+PASSED_OVER = {
+    "__macosx",
+    "thumbs.db",
+    "desktop.ini",
+}  # left in folders by operating systems
 
 
 def read_bytes(path: Path) -> bytes:
     """The content of a file; raises ToolkitError when it cannot be read or is too large."""
     try:
         if not (path.is_file() or path.is_dir()) and path.exists():
-            raise ToolkitError(f"{path} is no plain file.", "Give a file, or leave it out.")
+            raise ToolkitError(
+                f"{path} is no plain file.", "Give a file, or leave it out."
+            )
         if path.stat().st_size > LARGEST_FILE:
-            raise ToolkitError(f"{path} is larger than 1 GiB.", "Split it into smaller files.")
+            raise ToolkitError(
+                f"{path} is larger than 1 GiB.", "Split it into smaller files."
+            )
         return path.read_bytes()
     except OSError as error:
         raise unreadable(path, error) from error
@@ -152,7 +163,10 @@ def file_states(path: Path) -> tuple:
     """The state of a file, or of a folder and every file below it."""
     files = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
     states = [(str(file), state_of(file, path)) for file in files]
-    return tuple((name, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in states)
+    return tuple(
+        (name, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+        for name, s in states
+    )
 
 
 class Header(NamedTuple):
@@ -180,15 +194,21 @@ def read_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Header:
     if is_tiff(data):
         return Header(*tiff_header(data, name, max_pixels))
 
-    if not data.startswith(tuple(READERS)) or (data.startswith(RIFF) and not is_webp(data)):
+    if not data.startswith(tuple(READERS)) or (
+        data.startswith(RIFF) and not is_webp(data)
+    ):
         remedy = "Give JPEG, PNG, TIFF, BMP or WebP files, or leave it out."
-        raise ToolkitError(f"{name} is not an image: it begins with {data[:8]!r}.", remedy)
+        raise ToolkitError(
+            f"{name} is not an image: it begins with {data[:8]!r}.", remedy
+        )
 
     header = pillow_header(data, name, max_pixels)
     if header is None:
         bits = jpeg_bits(data) if data.startswith(JPEG) else None
         if bits not in (8, None):
-            reason = f"{name} is a JPEG of {bits} bits a channel, which is not read."
+            reason = (
+                f"{name} is a JPEG of {bits} bits a channel, which is not read."
+            )
             raise ToolkitError(reason, "Save it as PNG or TIFF.")
 
         # Without a header, its size would only show once all pixels are in memory.
@@ -225,9 +245,13 @@ def decode(
     header = read_header(data, name, max_pixels)
     if data.startswith(JPEG):
         image = read_jpeg(data, name, kind, shrink)
-        return apply_orientation(image, header.orientation) if upright else image
+        return (
+            apply_orientation(image, header.orientation) if upright else image
+        )
 
-    reader = next(read for begins, read in READERS.items() if data.startswith(begins))
+    reader = next(
+        read for begins, read in READERS.items() if data.startswith(begins)
+    )
     return reader(data, name, kind, shrink, upright)
 
 
@@ -235,7 +259,9 @@ RIFF = b"RIFF"
 READERS = {JPEG: read_jpeg, PNG: read_png, BMP: read_bitmap, RIFF: read_webp}
 
 
-def decode_grey(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_grey(
+    data: bytes, name: str, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
     """Grey values uint8 or uint16 (H, W) of an image file."""
     return grey_levels(decode(data, name, Kind.GREY, max_pixels), name)
 
@@ -253,7 +279,9 @@ def grey_levels(image: np.ndarray, name: str) -> np.ndarray:
 
     image = image.astype(np.float64)
     spread = image.max() - image.min()
-    return np.rint((image - image.min()) * (65535 / spread if spread else 0)).astype(np.uint16)
+    return np.rint(
+        (image - image.min()) * (65535 / spread if spread else 0)
+    ).astype(np.uint16)
 
 
 def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -266,7 +294,9 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return decode(read_bytes(path), str(path), max_pixels=max_pixels)
 
 
-def folder_images(folder: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[str, np.ndarray]]:
+def folder_images(
+    folder: Path, max_pixels: int = MAX_PIXELS
+) -> Iterator[tuple[str, np.ndarray]]:
     """Yield name and pixels of every image in a folder, in the order of their names.
 
     Subfolders and hidden files are passed over; any other file that is no image is refused.
@@ -303,7 +333,10 @@ def image_files(path: Path) -> Iterator[InputFile]:
 
         with entries:
             for entry in entries:
-                if entry.name.startswith(".") or entry.name.lower() in PASSED_OVER:
+                if (
+                    entry.name.startswith(".")
+                    or entry.name.lower() in PASSED_OVER
+                ):
                     continue
                 if entry.is_dir() and not entry.is_symlink():
                     subfolders.append(Path(entry.path))
@@ -320,11 +353,15 @@ def reason_to_skip(entry: os.DirEntry) -> str:
     if not entry.is_file():
         return "It is no plain file."
     if Path(entry.name).suffix.lower() not in SUFFIXES:
-        return f"It is no image by its name: those end in {', '.join(SUFFIXES)}."
+        return (
+            f"It is no image by its name: those end in {', '.join(SUFFIXES)}."
+        )
     return ""
 
 
-def images_in_zip(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[str, np.ndarray]]:
+def images_in_zip(
+    path: Path, max_pixels: int = MAX_PIXELS
+) -> Iterator[tuple[str, np.ndarray]]:
     """As `folder_images`, for a .zip and the folders in it; nothing is unpacked to disk."""
     try:
         with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
@@ -334,19 +371,27 @@ def images_in_zip(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[st
                 if entry.is_dir() or not is_image_name(entry.filename, place):
                     continue
                 check_entry(archive, entry, place, max_pixels)
-                yield entry.filename, decode(archive.read(entry), place, max_pixels=max_pixels)
+                yield (
+                    entry.filename,
+                    decode(archive.read(entry), place, max_pixels=max_pixels),
+                )
     except ToolkitError:
         raise
     except Exception as error:  # a garbled archive fails in a dozen ways
         reason = f"{path} is not a readable .zip: {error}."
-        raise ToolkitError(reason, "Pack it again, without a password.") from error
+        raise ToolkitError(
+            reason, "Pack it again, without a password."
+        ) from error
 
 
 def check_archive(entries: list[zipfile.ZipInfo], path: Path) -> None:
     """Raise ToolkitError when an archive has too many files, or one twice, or unpacks to too much."""
     unpacked = sum(entry.file_size for entry in entries)
     packed = sum(entry.compress_size for entry in entries)
-    is_bomb = unpacked > LARGEST_ARCHIVE or unpacked > LARGEST_RATIO * packed + (1 << 20)
+    is_bomb = (
+        unpacked > LARGEST_ARCHIVE
+        or unpacked > LARGEST_RATIO * packed + (1 << 20)
+    )
     has_huge_file = any(entry.file_size > LARGEST_FILE for entry in entries)
 
     if len(entries) > MOST_ENTRIES or is_bomb or has_huge_file:
@@ -361,13 +406,20 @@ def check_archive(entries: list[zipfile.ZipInfo], path: Path) -> None:
         reason = f"{path} is not a readable .zip: it is packed by another method than Deflate."
         raise ToolkitError(reason, "Pack it anew, by Deflate.")
 
-    for name, count in Counter(entry.filename for entry in entries).most_common(1):
+    for name, count in Counter(entry.filename for entry in entries).most_common(
+        1
+    ):
         if count > 1:
-            raise ToolkitError(f"{path} holds {name} {count} times.", "Pack each file once.")
+            raise ToolkitError(
+                f"{path} holds {name} {count} times.", "Pack each file once."
+            )
 
 
 def check_entry(
-    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: str, max_pixels: int
+    archive: zipfile.ZipFile,
+    entry: zipfile.ZipInfo,
+    place: str,
+    max_pixels: int,
 ) -> None:
     """Raise ToolkitError when an image in an archive unpacks to more than its pixels can need.
 
@@ -392,7 +444,9 @@ def check_entry(
 def is_image_name(name: str, place: str) -> bool:
     """Whether a file is an image by its name, rather than hidden; ToolkitError for any other."""
     parts = [part for part in Path(name).parts if part != ".."]
-    if any(part.startswith(".") or part.lower() in PASSED_OVER for part in parts):
+    if any(
+        part.startswith(".") or part.lower() in PASSED_OVER for part in parts
+    ):
         return False
 
     if Path(name).suffix.lower() not in SUFFIXES:
@@ -415,7 +469,9 @@ def read_array(path: Path) -> np.ndarray:
     except ToolkitError:
         raise
     except Exception as error:  # a garbled header fails in a dozen ways
-        raise ToolkitError(f"{path} is no .npy of numbers: {error}.", remedy) from error
+        raise ToolkitError(
+            f"{path} is no .npy of numbers: {error}.", remedy
+        ) from error
 
 
 def check_array_size(data: bytes, path: Path) -> None:
@@ -440,7 +496,9 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 def png_bytes(image: np.ndarray) -> bytes:
     """The bytes of a PNG of an image, RGB uint8 (H, W, 3), or uint8 or uint16 (H, W)."""
-    stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    stored = (
+        cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    )
     is_done, encoded = cv2.imencode(".png", stored)
     if is_done:
         return encoded.tobytes()
@@ -451,7 +509,9 @@ def png_bytes(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write_indexed_png(path: Path, indices: np.ndarray, palette: np.ndarray) -> None:
+def write_indexed_png(
+    path: Path, indices: np.ndarray, palette: np.ndarray
+) -> None:
     """Write indices uint8 (H, W) to a PNG that shows each in its colour of `palette`.
 
     The palette is uint8 (256, 3). Reading the file gives the indices back.

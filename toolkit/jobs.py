@@ -18,7 +18,8 @@ from hvd.toolkit.outputs import RUN
 ENDINGS = set()
 for suffix in SUFFIXES:
     ENDINGS |= {
-        "".join(letters) for letters in itertools.product(*({c, c.upper()} for c in suffix))
+        "".join(letters)
+        for letters in itertools.product(*({c, c.upper()} for c in suffix))
     }
 
 
@@ -39,16 +40,22 @@ def places(inputs: tuple[Path, ...], out: Path, task: Task) -> list[Path]:
     """
     resolved = [path.resolve() for path in inputs]
     check_distinct(resolved)
-    stems = Counter(path.name if is_folder(path) else path.stem for path in resolved)
+    stems = Counter(
+        path.name if is_folder(path) else path.stem for path in resolved
+    )
     tops = []
     for path in resolved:
-        name = path.name if is_folder(path) or stems[path.stem] > 1 else path.stem
+        name = (
+            path.name if is_folder(path) or stems[path.stem] > 1 else path.stem
+        )
         tops.append(Path(free_name(name, path, task)))
 
     for top, count in Counter(tops).items():
         if count > 1:
             reason = f"Two inputs would be answered in {out / top}."
-            raise ToolkitError(reason, "Predict them into different folders.", status=2)
+            raise ToolkitError(
+                reason, "Predict them into different folders.", status=2
+            )
 
     target = out.resolve()
     for path, top in zip(resolved, tops, strict=True):
@@ -56,7 +63,9 @@ def places(inputs: tuple[Path, ...], out: Path, task: Task) -> list[Path]:
     return tops
 
 
-def check_apart(path: Path, target: Path, top: Path, is_single: bool, task: Task) -> None:
+def check_apart(
+    path: Path, target: Path, top: Path, is_single: bool, task: Task
+) -> None:
     """Raise ToolkitError with status 2 when the results of an input could overwrite it."""
     folder = target / top
 
@@ -83,7 +92,9 @@ def check_distinct(resolved: list[Path]) -> None:
     for path in resolved:
         state = state_of(path)
         identity = (state.st_dev, state.st_ino) if state else None
-        other = path_of_file.get(identity) or next((p for p in path.parents if p in paths), None)
+        other = path_of_file.get(identity) or next(
+            (p for p in path.parents if p in paths), None
+        )
         if other:
             reason = f"The inputs {path} and {other} are one, or one lies in the other."
             raise ToolkitError(reason, "Give each file once.", status=2)
@@ -127,14 +138,20 @@ def is_taken(name: str, task: Task) -> bool:
     return is_run_file or is_shard or name.startswith((LOCK, UNFINISHED))
 
 
-def jobs(task: Task, inputs: tuple[Path, ...], tops: list[Path]) -> Iterator[Job]:
+def jobs(
+    task: Task, inputs: tuple[Path, ...], tops: list[Path]
+) -> Iterator[Job]:
     """Yield the inputs as they are found, one after the other."""
     for path, top in zip(inputs, tops, strict=True):
         for file in task.find_inputs(path):
             if file.path == path:
                 folder = top
             elif len(inputs) > 1:
-                folder = top / file.path.relative_to(path).parent / result_name(file.path)
+                folder = (
+                    top
+                    / file.path.relative_to(path).parent
+                    / result_name(file.path)
+                )
             else:
                 folder = folder_in_output(path, file.path, task)
             yield Job(file.path, folder, file.skipped)
@@ -162,14 +179,20 @@ def result_name(path: Path) -> str:
     The suffix stays when another image or a folder beside the file has the same name without it,
     or may have.
     """
-    if path.stem.lower().endswith(SUFFIXES) or is_folder(path.with_name(path.stem)):
+    if path.stem.lower().endswith(SUFFIXES) or is_folder(
+        path.with_name(path.stem)
+    ):
         return path.name
-    others = (path.with_name(path.stem + ending) for ending in ENDINGS - {path.suffix})
+    others = (
+        path.with_name(path.stem + ending) for ending in ENDINGS - {path.suffix}
+    )
     # os.path.exists is False for names that are too long, and in folders that are closed.
     return path.name if any(map(os.path.exists, others)) else path.stem
 
 
 def falls_to(job: Job, shard: tuple[int, int]) -> bool:
     """Whether a job belongs to the i-th of n shards; the place of its results alone decides."""
-    place = hashlib.sha256(str(job.folder).encode(errors="surrogateescape")).digest()
+    place = hashlib.sha256(
+        str(job.folder).encode(errors="surrogateescape")
+    ).digest()
     return int.from_bytes(place[:8], "big") % shard[1] == shard[0] - 1

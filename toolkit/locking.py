@@ -67,10 +67,14 @@ def remove_unfinished(folder: Path) -> None:
     """Remove the unfinished files of a killed run; ToolkitError with status 4 when not ours."""
     if not os.path.lexists(folder):
         return
-    is_empty = folder.is_dir() and not any(folder.iterdir())  # the run was killed at once
+    is_empty = folder.is_dir() and not any(
+        folder.iterdir()
+    )  # the run was killed at once
     if folder.is_symlink() or not (is_empty or (folder / OWNER).is_file()):
         reason = f"{folder} was not left by a run."
-        raise ToolkitError(reason, "Move it, or choose another --out.", status=4)
+        raise ToolkitError(
+            reason, "Move it, or choose another --out.", status=4
+        )
     clear(folder)
 
 
@@ -93,14 +97,18 @@ def hold_lock(stack: ExitStack, path: Path, shared: bool) -> None:
         try:
             if path.is_symlink():
                 reason = f"{path} is a link, not the lock of a run."
-                raise ToolkitError(reason, "Remove it, or choose another --out.", status=4)
+                raise ToolkitError(
+                    reason, "Remove it, or choose another --out.", status=4
+                )
             file = open_lock(path)
             stack.callback(file.close)
             is_free = try_lock(file, shared)
             check_holder(file, path, is_free)
 
             # Otherwise the previous run removed the file together with its lock: try again.
-            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            if path.exists() and os.path.samestat(
+                os.fstat(file.fileno()), path.stat()
+            ):
                 break
         except FileNotFoundError as error:
             if not path.parent.is_dir():
@@ -122,16 +130,22 @@ def check_holder(file: IO[str], path: Path, is_free: bool) -> None:
     if not is_free:
         name = holder[2] if holder else "of another process"
         reason = f"Another run, {name}, writes to {path.parent}."
-        raise ToolkitError(reason, "Wait for it, or choose another --out.", status=4)
+        raise ToolkitError(
+            reason, "Wait for it, or choose another --out.", status=4
+        )
 
     if holder is None:
         reason = f"{path} is not the lock of a run."
-        raise ToolkitError(reason, "Remove it, or choose another --out.", status=4)
+        raise ToolkitError(
+            reason, "Remove it, or choose another --out.", status=4
+        )
 
 
 def holder_text() -> str:
     """The text in a lock of this process, always of the same length: no lock is without a holder."""
-    return f"{OWNER} {os.getpid()} on {socket.gethostname()}".ljust(LENGTH)[:LENGTH]
+    return f"{OWNER} {os.getpid()} on {socket.gethostname()}".ljust(LENGTH)[
+        :LENGTH
+    ]
 
 
 def open_lock(path: Path) -> IO[str]:
@@ -144,7 +158,9 @@ def open_lock(path: Path) -> IO[str]:
         beside = path.with_name(f"{path.name}-{os.getpid()}")
         with suppress(FileNotFoundError):
             beside.unlink()
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | no_links, 0o600)
+        handle = os.open(
+            beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | no_links, 0o600
+        )
         with os.fdopen(handle, "w") as file:
             file.write(holder_text())
 
@@ -168,12 +184,17 @@ def try_lock(file: IO[str], shared: bool) -> bool:
         import msvcrt
 
         try:
-            return shared or msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1) is None
+            return (
+                shared
+                or msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1) is None
+            )
         except OSError:
             return False
 
     try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        fcntl.flock(
+            file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
+        )
     except OSError:
         return False
 

@@ -17,7 +17,9 @@ from hvd.toolkit.outputs import default_mode, to_json, unwritable
 MANIFEST = "manifest.jsonl"
 SHARD_MANIFEST = re.compile(r"manifest-([1-9]\d{0,5})-of-([1-9]\d{0,5})\.jsonl")
 STATUSES = ("ok", "failed", "skipped")
-MOST_HELD = 1000  # records in memory before they are written to a temporary file
+MOST_HELD = (
+    1000  # records in memory before they are written to a temporary file
+)
 MOST_PARTS = 100  # temporary files that are open at once
 
 Shard = tuple[int, int] | None
@@ -50,7 +52,11 @@ class ShardHeader:
 
 def shard_name(shard: Shard) -> str:
     """The file name for the records of a run, or of the i-th of n shards of it."""
-    return MANIFEST if shard is None else f"manifest-{shard[0]}-of-{shard[1]}.jsonl"
+    return (
+        MANIFEST
+        if shard is None
+        else f"manifest-{shard[0]}-of-{shard[1]}.jsonl"
+    )
 
 
 def shard_manifests(out: Path) -> list[Path]:
@@ -60,19 +66,25 @@ def shard_manifests(out: Path) -> list[Path]:
     for path in out.glob("manifest-*-of-*.jsonl"):
         match = SHARD_MANIFEST.fullmatch(path.name)
         if match is None or not path.is_file() or path.is_symlink():
-            raise ToolkitError(f"{path} is the manifest of no shard.", remedy, status=5)
+            raise ToolkitError(
+                f"{path} is the manifest of no shard.", remedy, status=5
+            )
         shards[int(match[1]), int(match[2])] = path
 
     counts = {count for _, count in shards}
     if len(counts) != 1:
         several = "shards of several runs" if counts else "no shards of a run"
         if not counts and (out / MANIFEST).exists():
-            several = f"no shards, but a {MANIFEST}: they were put together already"
+            several = (
+                f"no shards, but a {MANIFEST}: they were put together already"
+            )
         raise ToolkitError(f"{out} holds {several}.", remedy, status=5)
 
     (count,) = counts
     if count != len(shards):
-        missing = next(k for k in range(1, count + 1) if (k, count) not in shards)
+        missing = next(
+            k for k in range(1, count + 1) if (k, count) not in shards
+        )
         reason = f"{out} lacks {shard_name((missing, count))}."
         raise ToolkitError(reason, "Run the other shards first.", status=5)
 
@@ -84,7 +96,9 @@ class Manifest:
 
     def __init__(self, work: Path):
         self.work = work
-        self.held: list[tuple[str, str]] = []  # input and line of each record in memory
+        self.held: list[
+            tuple[str, str]
+        ] = []  # input and line of each record in memory
         self.parts: list[Path] = []
         self.files_written = 0
 
@@ -163,13 +177,20 @@ def read_manifest(path: Path, after: int = 0) -> Iterator[dict[str, Any]]:
                 continue
             try:
                 record = json.loads(line)
-                if not all(isinstance(record[name], str) for name in ("task", "input", "status")):
+                if not all(
+                    isinstance(record[name], str)
+                    for name in ("task", "input", "status")
+                ):
                     raise TypeError("no text")
-                if record["status"] not in STATUSES or not isinstance(record["outputs"], list):
+                if record["status"] not in STATUSES or not isinstance(
+                    record["outputs"], list
+                ):
                     raise ValueError("no record")
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 reason = f"Line {number} of {path} is damaged."
-                raise ToolkitError(reason, "Run that shard again.", status=5) from error
+                raise ToolkitError(
+                    reason, "Run that shard again.", status=5
+                ) from error
 
             yield record
 

@@ -34,7 +34,9 @@ from hvd.toolkit.images import read_bytes, signature
 Answer = tuple[str, tuple[int, ...]]  # type and shape of an output
 
 LARGEST = 256 << 20  # bytes of a checkpoint
-LARGE_INPUT = 4 << 20  # bytes: a tile of a micrograph has more, a heap of fragments less
+LARGE_INPUT = (
+    4 << 20
+)  # bytes: a tile of a micrograph has more, a heap of fragments less
 
 # Protocol buffer: metadata_props (14), key "sha256", a value of 64 characters.
 SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"
@@ -65,7 +67,11 @@ def import_onnxruntime() -> ModuleType:
 def telemetry_is_off() -> bool:
     """Whether onnxruntime sends nothing: we are first to import it, or its user switched that off."""
     by_us = onnxruntime_without_telemetry.cache_info().currsize > 0
-    return by_us or "onnxruntime" not in sys.modules or os.environ.get(NO_TELEMETRY) == "1"
+    return (
+        by_us
+        or "onnxruntime" not in sys.modules
+        or os.environ.get(NO_TELEMETRY) == "1"
+    )
 
 
 @cache
@@ -96,7 +102,9 @@ class Checkpoint:
     sha256 : of its bytes.
     """
 
-    def __init__(self, data: bytes, name: str, task: str, is_shipped: bool = False):
+    def __init__(
+        self, data: bytes, name: str, task: str, is_shipped: bool = False
+    ):
         self.is_shipped = is_shipped
         self.name = name
         self.data = data
@@ -126,7 +134,9 @@ class Checkpoint:
         try:
             outputs = run_interruptibly(self.session, inputs, shrink=is_large)
         except ToolkitError as error:
-            raise ToolkitError(f"{self.name} {error.reason}", error.remedy) from error
+            raise ToolkitError(
+                f"{self.name} {error.reason}", error.remedy
+            ) from error
         except Exception as error:  # onnxruntime's errors share no base class
             self.refuse(error, inputs)
 
@@ -134,14 +144,18 @@ class Checkpoint:
             self.check(output, answer)
         return outputs
 
-    def refuse(self, error: Exception, inputs: dict[str, np.ndarray]) -> NoReturn:
+    def refuse(
+        self, error: Exception, inputs: dict[str, np.ndarray]
+    ) -> NoReturn:
         """Turn what onnxruntime raised into a ToolkitError."""
         names = {entry.name for entry in self.session.get_inputs()}
         fits = names == inputs.keys() and "INVALID_ARGUMENT" not in str(error)
         message = str(error).splitlines()[0][:200]
         if fits:
             remedy = "Give a smaller input, or more memory."
-            raise ToolkitError(f"{self.name} could not answer: {message}", remedy) from error
+            raise ToolkitError(
+                f"{self.name} could not answer: {message}", remedy
+            ) from error
 
         reason = f"{self.name} does not take what {self.card['task']} asks: {message}"
         raise ToolkitError(reason, "Export it again.", 3) from error
@@ -149,15 +163,26 @@ class Checkpoint:
     def check(self, output: Any, answer: Answer) -> None:
         """Raise ToolkitError unless an output has the right type and shape, and is finite."""
         kind, shape = answer
-        if not isinstance(output, np.ndarray) or (output.dtype, output.shape) != (kind, shape):
+        if not isinstance(output, np.ndarray) or (
+            output.dtype,
+            output.shape,
+        ) != (kind, shape):
             got = f"{getattr(output, 'dtype', type(output).__name__)} {np.shape(output)}"
-            reason = f"{self.name} answers {got}, where {kind} {shape} is needed."
+            reason = (
+                f"{self.name} answers {got}, where {kind} {shape} is needed."
+            )
             raise ToolkitError(reason, "Export it again.", 3)
 
-        if output.dtype.kind == "f" and not math.isfinite(output.sum(dtype=np.float64)):
-            status = 1 if self.is_shipped else 3  # with a shipped network, blame the input
+        if output.dtype.kind == "f" and not math.isfinite(
+            output.sum(dtype=np.float64)
+        ):
+            status = (
+                1 if self.is_shipped else 3
+            )  # with a shipped network, blame the input
             reason = f"{self.name} answers NaN or infinite numbers."
-            raise ToolkitError(reason, "Give another network, or another input.", status)
+            raise ToolkitError(
+                reason, "Give another network, or another input.", status
+            )
 
 
 def check_seal(data: bytes, name: str) -> None:
@@ -165,7 +190,11 @@ def check_seal(data: bytes, name: str) -> None:
     body = data[: -64 - len(SEAL)]
     seal = data[-64 - len(SEAL) :]
     if len(data) > LARGEST or not seal.startswith(SEAL):
-        raise ToolkitError(f"{name} is not a checkpoint of this toolkit.", FROM_EXPORT, status=3)
+        raise ToolkitError(
+            f"{name} is not a checkpoint of this toolkit.",
+            FROM_EXPORT,
+            status=3,
+        )
 
     if seal[len(SEAL) :] != hashlib.sha256(body).hexdigest().encode():
         reason = f"{name} is damaged: its bytes do not match its seal."
@@ -174,7 +203,9 @@ def check_seal(data: bytes, name: str) -> None:
     try:
         strange = strange_operators(body)
     except ValueError as error:
-        raise ToolkitError(f"{name} is no network: {error}.", FROM_EXPORT, status=3) from error
+        raise ToolkitError(
+            f"{name} is no network: {error}.", FROM_EXPORT, status=3
+        ) from error
     if strange:
         reason = f"{name} holds what no network here needs: {', '.join(sorted(strange))}."
         raise ToolkitError(reason, FROM_EXPORT, status=3)
@@ -191,7 +222,9 @@ def load_session(data: bytes, name: str) -> Any:
     options.log_severity_level = 4
 
     def load() -> Any:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            data, options, providers=["CPUExecutionProvider"]
+        )
 
     try:
         return in_thread(load, LOADING)
@@ -199,7 +232,9 @@ def load_session(data: bytes, name: str) -> Any:
         reason = f"{name} takes more than {LOADING:.0f} seconds to load."
         raise ToolkitError(reason, FROM_EXPORT, status=3) from error
     except Exception as error:  # onnxruntime's errors share no base class
-        raise ToolkitError(f"{name} cannot be loaded: {error}", FROM_EXPORT, status=3) from error
+        raise ToolkitError(
+            f"{name} cannot be loaded: {error}", FROM_EXPORT, status=3
+        ) from error
 
 
 def read_card(session: Any, name: str, task: str) -> dict[str, Any]:
@@ -207,10 +242,14 @@ def read_card(session: Any, name: str, task: str) -> dict[str, Any]:
     try:
         card = json.loads(session.get_modelmeta().custom_metadata_map["card"])
     except Exception as error:  # onnxruntime's errors share no base class
-        raise ToolkitError(f"{name} cannot be loaded: {error}", FROM_EXPORT, status=3) from error
+        raise ToolkitError(
+            f"{name} cannot be loaded: {error}", FROM_EXPORT, status=3
+        ) from error
 
     if not isinstance(card, dict):
-        raise ToolkitError(f"{name} holds no card that describes it.", FROM_EXPORT, status=3)
+        raise ToolkitError(
+            f"{name} holds no card that describes it.", FROM_EXPORT, status=3
+        )
     if card.get("task") != task:
         reason = f"{name} is a network for {card.get('task')}, not {task}."
         raise ToolkitError(reason, f"Give a checkpoint of {task}.", status=3)
@@ -222,7 +261,9 @@ def read_card(session: Any, name: str, task: str) -> dict[str, Any]:
 LOADING = 30.0  # seconds that a network may take to load
 PATIENCE = 5.0  # seconds to wait for a network that was told to stop
 ABANDONED: list[threading.Thread] = []  # threads that did not stop when told
-DEADLINE: ContextVar[float] = ContextVar("when the answer must be there", default=math.inf)
+DEADLINE: ContextVar[float] = ContextVar(
+    "when the answer must be there", default=math.inf
+)
 
 
 @contextmanager
@@ -245,21 +286,29 @@ def run_interruptibly(
     """
     options = import_onnxruntime().RunOptions()
     if shrink:
-        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        options.add_run_config_entry(
+            "memory.enable_memory_arena_shrinkage", "cpu:0"
+        )
 
     def terminate() -> None:
         options.terminate = True
 
     seconds_left = DEADLINE.get() - time.monotonic()
     try:
-        return in_thread(lambda: session.run(None, inputs, options), seconds_left, terminate)
+        return in_thread(
+            lambda: session.run(None, inputs, options), seconds_left, terminate
+        )
     except TimeoutError as error:
         remedy = "Give a smaller input, or a longer --time-limit."
-        raise ToolkitError("did not answer within the time limit.", remedy) from error
+        raise ToolkitError(
+            "did not answer within the time limit.", remedy
+        ) from error
 
 
 def in_thread(
-    work: Callable[[], Any], seconds: float, terminate: Callable[[], None] = lambda: None
+    work: Callable[[], Any],
+    seconds: float,
+    terminate: Callable[[], None] = lambda: None,
 ) -> Any:
     """Call `work()` in a thread of its own, so that this one heeds Ctrl-C.
 
@@ -277,7 +326,9 @@ def in_thread(
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        return outcome.result(timeout=max(0.0, seconds) if math.isfinite(seconds) else None)
+        return outcome.result(
+            timeout=max(0.0, seconds) if math.isfinite(seconds) else None
+        )
     finally:
         if not outcome.done():
             terminate()
@@ -294,14 +345,18 @@ def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
     """
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.graph_optimization_level = (
+        onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    )
     options.enable_profiling = True
     options.log_severity_level = 4
 
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "run")
         providers = ["CPUExecutionProvider"]
-        session = onnxruntime.InferenceSession(network.data, options, providers=providers)
+        session = onnxruntime.InferenceSession(
+            network.data, options, providers=providers
+        )
         session.run(None, inputs)
         events = json.loads(Path(session.end_profiling()).read_text())
 
@@ -312,11 +367,15 @@ def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
         if kind not in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
             continue
 
-        shapes = [next(iter(shape.values())) for shape in node["input_type_shape"]]
+        shapes = [
+            next(iter(shape.values())) for shape in node["input_type_shape"]
+        ]
         output = next(iter(node["output_type_shape"][0].values()))
         if kind == "Conv":  # weights: out, in / groups, height, width
             total += 2 * math.prod(output) * math.prod(shapes[1][1:])
-        elif kind == "ConvTranspose":  # weights: in, out / groups, height, width
+        elif (
+            kind == "ConvTranspose"
+        ):  # weights: in, out / groups, height, width
             total += 2 * math.prod(shapes[0]) * math.prod(shapes[1][1:])
         else:
             total += 2 * math.prod(output) * shapes[0][-1]
@@ -324,7 +383,9 @@ def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
     return total
 
 
-def checkpoint(task: str, path: str | None = None, name: str | None = None) -> Checkpoint:
+def checkpoint(
+    task: str, path: str | None = None, name: str | None = None
+) -> Checkpoint:
     """The network at `path`, or else the shipped one of that file name (TASK.onnx by default).
 
     Raises ToolkitError with status 3 when it is missing, damaged or not ours.
@@ -332,13 +393,17 @@ def checkpoint(task: str, path: str | None = None, name: str | None = None) -> C
     if path is None:
         return shipped_checkpoint(name or f"{task}.onnx", task)
     if not Path(path).is_file():
-        raise ToolkitError(f"There is no checkpoint {path}.", "Check the path.", status=3)
+        raise ToolkitError(
+            f"There is no checkpoint {path}.", "Check the path.", status=3
+        )
 
     try:
         return read_checkpoint(task, path, signature(Path(path)))
     except OSError as error:
         reason = f"{path} cannot be read: {error.strerror}."
-        raise ToolkitError(reason, "Check its permissions.", status=3) from error
+        raise ToolkitError(
+            reason, "Check its permissions.", status=3
+        ) from error
 
 
 @lru_cache(maxsize=4)
@@ -385,12 +450,16 @@ def shipped_checkpoint(name: str, task: str) -> Checkpoint:
     file = folder.joinpath(name)
     if entry is None or not file.is_file():
         reason = f"No checkpoint for {task} is installed."
-        raise ToolkitError(reason, "Install the toolkit again or give --checkpoint.", status=3)
+        raise ToolkitError(
+            reason, "Install the toolkit again or give --checkpoint.", status=3
+        )
     return read_shipped(name, task, entry["sha256"], signature(Path(str(file))))
 
 
 @lru_cache(maxsize=4)
-def read_shipped(name: str, task: str, sha256: str, signature: tuple) -> Checkpoint:
+def read_shipped(
+    name: str, task: str, sha256: str, signature: tuple
+) -> Checkpoint:
     """Read the shipped network of that file name; its bytes must have the SHA-256 of the index."""
     data = files("hvd.checkpoints").joinpath(name).read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:

@@ -79,7 +79,10 @@ class Options:
         hints = get_type_hints(type(self))
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if Path in (hints[field.name], *get_args(hints[field.name])) and isinstance(value, str):
+            if Path in (
+                hints[field.name],
+                *get_args(hints[field.name]),
+            ) and isinstance(value, str):
                 value = Path(value)
                 object.__setattr__(self, field.name, value)
             if not field.metadata["any_type"]:
@@ -91,8 +94,12 @@ def check_type(name: str, value: Any, hint: Any) -> None:
     """Raise ToolkitError with status 2 for a value of the wrong type."""
     kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if not any(is_of_type(value, kind) for kind in kinds):
-        names = " or ".join(TYPE_NAMES.get(kind, "several of them") for kind in kinds)
-        raise ToolkitError(f"{name} is {value!r}.", f"Give {flag(name)} as {names}.", status=2)
+        names = " or ".join(
+            TYPE_NAMES.get(kind, "several of them") for kind in kinds
+        )
+        raise ToolkitError(
+            f"{name} is {value!r}.", f"Give {flag(name)} as {names}.", status=2
+        )
 
 
 TYPE_NAMES = {
@@ -126,7 +133,9 @@ def check_value(name: str, value: Any, details: Any) -> None:
 
     choices = details["choices"]
     if choices and value not in choices:
-        remedy = f"Give {flag(name)} as {', '.join(choices[:-1])} or {choices[-1]}."
+        remedy = (
+            f"Give {flag(name)} as {', '.join(choices[:-1])} or {choices[-1]}."
+        )
         raise ToolkitError(f"{name} is {value!r}.", remedy, status=2)
 
     low = details["low"]
@@ -135,7 +144,9 @@ def check_value(name: str, value: Any, details: Any) -> None:
     too_high = high is not None and not value <= high
     if too_low or too_high:
         limits = f"from {low:,}" + (f" to {high:,}" if high is not None else "")
-        raise ToolkitError(f"{name} is {value!r}.", f"Give {flag(name)} {limits}.", status=2)
+        raise ToolkitError(
+            f"{name} is {value!r}.", f"Give {flag(name)} {limits}.", status=2
+        )
 
 
 @dataclass(frozen=True)
@@ -155,7 +166,10 @@ class ImageOptions(Options):
 
         Answers do not depend on the limit on the size of images, so it is left out.
         """
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+        }
         del values["max_pixels"]
         return {name: plain_value(value) for name, value in values.items()}
 
@@ -176,7 +190,9 @@ def two_numbers(text: str, between: str) -> tuple[int, int]:
     ((320, 240), (256, 256))
     """
     parts = text.split(between)
-    are_numbers = all(part.isdecimal() and 0 < int(part) <= 8192 for part in parts)
+    are_numbers = all(
+        part.isdecimal() and 0 < int(part) <= 8192 for part in parts
+    )
     if len(parts) > 2 or not are_numbers:
         reason = f"{text!r} is not two numbers, 1 to 8192, with {between!r} between them."
         raise ToolkitError(reason, f"Write 1{between}4, say.", 2)
@@ -187,7 +203,11 @@ def parse_shard(text: str) -> tuple[int, int]:
     """I and N of `--shard I/N`."""
     index, count = two_numbers(text, "/")
     if "/" not in text or index > count:
-        raise ToolkitError(f"There is no shard {text}.", "Give --shard I/N with I from 1 to N.", 2)
+        raise ToolkitError(
+            f"There is no shard {text}.",
+            "Give --shard I/N with I from 1 to N.",
+            2,
+        )
     return index, count
 
 
@@ -199,7 +219,9 @@ class CheckpointOptions(Options):
     """Which network answers."""
 
     checkpoint: str | None = option(
-        None, "ONNX file of a network to use instead of the shipped one.", kw_only=True
+        None,
+        "ONNX file of a network to use instead of the shipped one.",
+        kw_only=True,
     )
 
     def __post_init__(self) -> None:
@@ -225,7 +247,9 @@ class PredictOptions(CheckpointOptions):
     """How a run over many inputs goes."""
 
     out: Path = option(
-        dataclasses.MISSING, "Folder for the results, a subfolder for each input.", kw_only=True
+        dataclasses.MISSING,
+        "Folder for the results, a subfolder for each input.",
+        kw_only=True,
     )
     method: str | None = option(
         None,
@@ -234,7 +258,11 @@ class PredictOptions(CheckpointOptions):
         kw_only=True,
     )
     workers: int = option(
-        1, "Number of processes, each on one thread.", low=1, high=MOST_WORKERS, kw_only=True
+        1,
+        "Number of processes, each on one thread.",
+        low=1,
+        high=MOST_WORKERS,
+        kw_only=True,
     )
     shard: tuple[int, int] | None = option(
         None,
@@ -250,10 +278,14 @@ class PredictOptions(CheckpointOptions):
         kw_only=True,
     )
     resume: bool = option(
-        False, "Keep answers that an earlier run gave to the same inputs.", kw_only=True
+        False,
+        "Keep answers that an earlier run gave to the same inputs.",
+        kw_only=True,
     )
     json: bool = option(
-        False, "Print JSON records instead of a table, on a terminal too.", kw_only=True
+        False,
+        "Print JSON records instead of a table, on a terminal too.",
+        kw_only=True,
     )
 
 
@@ -262,7 +294,9 @@ class SampleOptions(Options):
     """Which samples, and how many."""
 
     data: str = option("builtin", "Where samples come from.", kw_only=True)
-    samples: int = option(20, "Number of samples, at most.", low=1, high=1_000_000, kw_only=True)
+    samples: int = option(
+        20, "Number of samples, at most.", low=1, high=1_000_000, kw_only=True
+    )
     seed: int = option(
         7,
         "Random seed: the same seed gives the same samples.",
@@ -276,7 +310,9 @@ class SampleOptions(Options):
 class EvaluateOptions(MethodsOptions, CheckpointOptions, SampleOptions):
     """How methods are scored."""
 
-    json: bool = option(False, "Print one JSON object instead of a table.", kw_only=True)
+    json: bool = option(
+        False, "Print one JSON object instead of a table.", kw_only=True
+    )
 
 
 @dataclass(frozen=True)
@@ -292,4 +328,6 @@ class ShowOptions(MethodsOptions, CheckpointOptions):
         shown_default="one that shows a typical answer of the network",
         kw_only=True,
     )
-    out: Path | None = option(None, "PNG file to write.", shown_default="TASK.png", kw_only=True)
+    out: Path | None = option(
+        None, "PNG file to write.", shown_default="TASK.png", kw_only=True
+    )

@@ -33,7 +33,9 @@ def write_bytes(path: Path, data: bytes, work: Path | None = None) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=work or path.parent, prefix=".unfinished-")
+        handle, temporary = tempfile.mkstemp(
+            dir=work or path.parent, prefix=".unfinished-"
+        )
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -49,13 +51,17 @@ def write_bytes(path: Path, data: bytes, work: Path | None = None) -> None:
         raise unwritable(path, error) from error
 
 
-def to_json(value: Any, indent: int | None = None, sort_keys: bool = False) -> str:
+def to_json(
+    value: Any, indent: int | None = None, sort_keys: bool = False
+) -> str:
     """Strict JSON, in which null stands for NaN and infinite numbers.
 
     >>> to_json({"mean": math.nan})
     '{"mean": null}'
     """
-    return json.dumps(finite(value), indent=indent, sort_keys=sort_keys, allow_nan=False)
+    return json.dumps(
+        finite(value), indent=indent, sort_keys=sort_keys, allow_nan=False
+    )
 
 
 def finite(value: Any) -> Any:
@@ -77,7 +83,9 @@ def cell(value: Any) -> Any:
     >>> cell("=1+1")
     "'=1+1"
     """
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+    if isinstance(value, str) and value.startswith(
+        ("=", "+", "-", "@", "\t", "\r")
+    ):
         return f"'{value}"
     return value
 
@@ -109,7 +117,9 @@ def whole_folder(
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=work or path.parent, prefix=".unfinished-"))
+        temporary = Path(
+            tempfile.mkdtemp(dir=work or path.parent, prefix=".unfinished-")
+        )
     except OSError as error:
         raise unwritable(path, error) from error
 
@@ -131,17 +141,29 @@ def whole_folder(
         shutil.rmtree(old, ignore_errors=True)
 
 
-def strange_files(path: Path, replaces: Mapping[str, str | None]) -> ToolkitError:
+def strange_files(
+    path: Path, replaces: Mapping[str, str | None]
+) -> ToolkitError:
     """The error for a folder that holds somebody else's files, or files that were changed."""
     reason = f"{path} holds files that no earlier result accounts for"
-    files = sorted(path.iterdir()) if path.is_dir() and not path.is_symlink() else []
+    files = (
+        sorted(path.iterdir())
+        if path.is_dir() and not path.is_symlink()
+        else []
+    )
     for file in files:
         if not is_as_written(file, replaces.get(file.name, "")):
-            changed = "was changed since it was written" if file.name in replaces else "is not ours"
+            changed = (
+                "was changed since it was written"
+                if file.name in replaces
+                else "is not ours"
+            )
             reason += f": {file.name} {changed}"
             break
 
-    return ToolkitError(f"{reason}.", "Move it, or choose another --out.", status=4)
+    return ToolkitError(
+        f"{reason}.", "Move it, or choose another --out.", status=4
+    )
 
 
 def holds_only(folder: Path, files: Mapping[str, str | None]) -> bool:
@@ -158,7 +180,10 @@ def is_as_written(path: Path, sha256: str | None) -> bool:
     """Whether a path is a plain file with that SHA-256; None means any content."""
     if path.is_symlink() or not path.is_file():
         return False
-    return sha256 is None or hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    return (
+        sha256 is None
+        or hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    )
 
 
 # --- files of an entire run; a later run may replace only those that an earlier one wrote
@@ -180,7 +205,10 @@ def recorded_files(folder: Path) -> dict[str, list[str]] | None:
     """
     try:
         files = json.loads(read_plain(folder / RUN))["files"]
-        return {str(name): [str(sha256) for sha256 in hashes] for name, hashes in files.items()}
+        return {
+            str(name): [str(sha256) for sha256 in hashes]
+            for name, hashes in files.items()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -192,21 +220,29 @@ def check_replaceable(folder: Path, names: Iterable[str]) -> None:
         return
 
     recorded = recorded_files(folder)
-    strange = [name for name in names if not is_replaceable(folder / name, recorded or {})]
+    strange = [
+        name
+        for name in names
+        if not is_replaceable(folder / name, recorded or {})
+    ]
     if recorded is None and os.path.lexists(folder / RUN):
         strange.append(RUN)
 
     if strange:
         files = ", ".join(strange)
         reason = f"{folder} holds {files}, which a run would replace, but did not write as it is."
-        raise ToolkitError(reason, "Move it, or choose another --out.", status=4)
+        raise ToolkitError(
+            reason, "Move it, or choose another --out.", status=4
+        )
 
 
 def is_replaceable(path: Path, recorded: dict[str, list[str]]) -> bool:
     """Whether a file is absent, or still as an earlier run wrote it."""
     if not os.path.lexists(path):
         return True
-    return any(is_as_written(path, sha256) for sha256 in recorded.get(path.name, ()))
+    return any(
+        is_as_written(path, sha256) for sha256 in recorded.get(path.name, ())
+    )
 
 
 def replace_files(folder: Path, contents: dict[str, bytes], work: Path) -> None:
@@ -219,10 +255,15 @@ def replace_files(folder: Path, contents: dict[str, bytes], work: Path) -> None:
         return
     check_replaceable(folder, contents)
     old = recorded or {}
-    new = {name: [hashlib.sha256(data).hexdigest()] for name, data in contents.items()}
+    new = {
+        name: [hashlib.sha256(data).hexdigest()]
+        for name, data in contents.items()
+    }
 
     # Should we be killed between here and the end, both versions of a file are ours.
-    both = {name: old.get(name, []) + new.get(name, []) for name in {**old, **new}}
+    both = {
+        name: old.get(name, []) + new.get(name, []) for name in {**old, **new}
+    }
     write_record(folder, both, work)
 
     for name, data in contents.items():
@@ -237,7 +278,9 @@ def replace_files(folder: Path, contents: dict[str, bytes], work: Path) -> None:
 def write_record(folder: Path, files: dict[str, list[str]], work: Path) -> None:
     """Record which files a run wrote; without any, the record is removed."""
     if files:
-        write_bytes(folder / RUN, to_json({"files": files}, indent=1).encode(), work)
+        write_bytes(
+            folder / RUN, to_json({"files": files}, indent=1).encode(), work
+        )
     else:
         (folder / RUN).unlink(missing_ok=True)
 
@@ -251,6 +294,8 @@ def unwritable(path: Path, error: OSError) -> ToolkitError:
         reason = f"{path} cannot be written: {error.strerror}."
         return ToolkitError(reason, "Give the input a shorter name.")
 
-    why = error.strerror or error  # NumPy raises errors of its own when a disk is full
+    why = (
+        error.strerror or error
+    )  # NumPy raises errors of its own when a disk is full
     remedy = "Check that --out is a folder, its permissions and the free space."
     return ToolkitError(f"{path} cannot be written: {why}.", remedy, status=4)

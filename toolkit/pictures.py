@@ -12,7 +12,10 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 GAP = 6  # between the images of a gallery
 TITLE = 36  # height of a panel's title, and of a line of the caption
 MARGIN = 24  # around panels
-CELL = 330, 700  # height and width of a panel: holds ten photographs of 64 pixels twice as large
+CELL = (
+    330,
+    700,
+)  # height and width of a panel: holds ten photographs of 64 pixels twice as large
 
 
 def gallery(images: list[np.ndarray], columns: int = 5) -> np.ndarray:
@@ -20,7 +23,9 @@ def gallery(images: list[np.ndarray], columns: int = 5) -> np.ndarray:
     height = max(image.shape[0] for image in images) + GAP
     width = max(image.shape[1] for image in images) + GAP
     rows = -(-len(images) // columns)
-    canvas = np.full((rows * height - GAP, columns * width - GAP, 3), PAPER, np.uint8)
+    canvas = np.full(
+        (rows * height - GAP, columns * width - GAP, 3), PAPER, np.uint8
+    )
 
     for k, image in enumerate(images):
         row, column = divmod(k, columns)
@@ -43,14 +48,18 @@ def panels(
     columns : panels beside each other; four panels of three columns are drawn in two.
     cell : height and width that each picture is enlarged or shrunk to.
     """
-    columns = 2 if len(parts) == 4 and columns == 3 else min(columns, len(parts))
+    columns = (
+        2 if len(parts) == 4 and columns == 3 else min(columns, len(parts))
+    )
     rows = -(-len(parts) // columns)
     height = cell[0] + TITLE + MARGIN
     width = cell[1] + MARGIN
 
     lines = wrap_text(caption, columns * width - MARGIN)
     foot = TITLE * len(lines) + MARGIN
-    sheet = np.full((rows * height + foot, columns * width + MARGIN, 3), PAPER, np.uint8)
+    sheet = np.full(
+        (rows * height + foot, columns * width + MARGIN, 3), PAPER, np.uint8
+    )
 
     for k, (title, image) in enumerate(parts):
         top = k // columns * height + MARGIN
@@ -96,7 +105,11 @@ def fit_to_cell(image: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def put_text(image: np.ndarray, text: str, place: tuple[int, int], size: float = 0.7) -> None:
+def put_text(
+    image: np.ndarray, text: str, place: tuple[int, int], size: float = 0.7
+) -> None:
     """Write text into an image, in place; its baseline starts at (x, y)."""
-    text = text.encode(errors="backslashreplace").decode()  # OpenCV crashes on invalid UTF-8
+    text = text.encode(
+        errors="backslashreplace"
+    ).decode()  # OpenCV crashes on invalid UTF-8
     cv2.putText(image, text, place, FONT, size, (INK, INK, INK), 1, cv2.LINE_AA)

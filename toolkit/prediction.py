@@ -93,7 +93,9 @@ class Run:
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
         if is_file(self.method_name):
-            del state["method"]  # workers cannot import its class: they load it from the file
+            del state[
+                "method"
+            ]  # workers cannot import its class: they load it from the file
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -109,7 +111,9 @@ def is_file(method_name: str) -> bool:
 
 
 @lru_cache(maxsize=2)
-def load_method(key: str, task: str, name: str, checkpoint: str | None) -> Method:
+def load_method(
+    key: str, task: str, name: str, checkpoint: str | None
+) -> Method:
     """Load a user's own method, once in every process; `key` changes with its code."""
     return registry.method(task, name, checkpoint)
 
@@ -154,11 +158,15 @@ def predict(
     """
     names = ", ".join(map(str, inputs))
     if not any(os.path.lexists(path) for path in inputs):
-        raise ToolkitError(f"No input exists: {names}.", "Check the paths.", status=2)
+        raise ToolkitError(
+            f"No input exists: {names}.", "Check the paths.", status=2
+        )
 
     tops = places(inputs, out, task)
     if all(job.skipped for job in jobs(task, inputs, tops)):
-        raise ToolkitError(f"There is no input in {names}.", "Check the paths.", status=2)
+        raise ToolkitError(
+            f"There is no input in {names}.", "Check the paths.", status=2
+        )
 
     with lock_output(out, shard) as work:
         check_manifest(out / shard_name(shard), shard)
@@ -167,7 +175,9 @@ def predict(
             task_name=task.name,
             method_name=name,
             method=method,
-            checkpoint=method.checkpoint if isinstance(method, NetworkMethod) else None,
+            checkpoint=method.checkpoint
+            if isinstance(method, NetworkMethod)
+            else None,
             options=options,
             work=work,
             resume=resume,
@@ -181,7 +191,9 @@ def predict(
         manifest = Manifest(work)
         with closing(answers(run, out, todo, workers)) as records:
             for record in records:
-                manifest.add({k: value for k, value in record.items() if k != "seconds"})
+                manifest.add(
+                    {k: value for k, value in record.items() if k != "seconds"}
+                )
                 yield record
 
         manifest.finish(out / shard_name(shard), census.header(run))
@@ -203,7 +215,9 @@ class Census:
 
     def count_job(self, job: Job) -> bool:
         """Count an input; returns whether it belongs to this shard."""
-        name = f"{job.folder}\0{job.skipped}\0{size_of(job.path)}".encode(errors="surrogateescape")
+        name = f"{job.folder}\0{job.skipped}\0{size_of(job.path)}".encode(
+            errors="surrogateescape"
+        )
         self.total += int.from_bytes(hashlib.sha256(name).digest(), "big")
         self.count += 1
         return self.shard is None or falls_to(job, self.shard)
@@ -233,7 +247,11 @@ def size_of(path: Path) -> int | None:
 def option_files(options: Any) -> list[Path]:
     """The files that options name, such as a mask."""
     values = options.as_dict().values()
-    return [Path(value) for value in values if isinstance(value, str) and os.path.isfile(value)]
+    return [
+        Path(value)
+        for value in values
+        if isinstance(value, str) and os.path.isfile(value)
+    ]
 
 
 def check_manifest(path: Path, shard: Shard = None) -> None:
@@ -244,7 +262,9 @@ def check_manifest(path: Path, shard: Shard = None) -> None:
     is_ours = path.is_file() and not path.is_symlink()
     if is_ours:
         try:
-            records = read_manifest(path) if shard is None else read_shard(path)[1]
+            records = (
+                read_manifest(path) if shard is None else read_shard(path)[1]
+            )
             next(records, None)
         except (ToolkitError, OSError):
             is_ours = False
@@ -259,7 +279,9 @@ def conclude(task: Task, out: Path, work: Path) -> None:
     folder = work / "run"
     folder.mkdir()
     names = task.conclude(lambda: read_manifest(out / MANIFEST), folder)
-    replace_files(out, {name: (folder / name).read_bytes() for name in names}, work)
+    replace_files(
+        out, {name: (folder / name).read_bytes() for name in names}, work
+    )
 
 
 def circumstances(task: str, name: str, method: Method, options: Any) -> str:
@@ -273,16 +295,29 @@ def circumstances(task: str, name: str, method: Method, options: Any) -> str:
     files = {str(path): digest(path) for path in option_files(options)}
 
     version = hvd.__version__
-    depends = [version, FORMAT, task, name, parameters, options.as_dict(), files, networks]
+    depends = [
+        version,
+        FORMAT,
+        task,
+        name,
+        parameters,
+        options.as_dict(),
+        files,
+        networks,
+    ]
 
     code = Path(sys.modules[type(method).__module__].__file__)
     if is_ours(method):
         # Handcrafted methods keep what they have learned beside their code.
-        depends.append({path.name: digest(path) for path in code.parent.glob("*.npz")})
+        depends.append(
+            {path.name: digest(path) for path in code.parent.glob("*.npz")}
+        )
     else:
         depends.append(digest(code))
 
-    return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(depends, sort_keys=True, default=str).encode()
+    ).hexdigest()
 
 
 def merge_shards(out: Path) -> Path:
@@ -315,7 +350,9 @@ def merge_shards(out: Path) -> Path:
             conclude(task, out, work)
         except (KeyError, TypeError, ValueError) as error:
             reason = f"Records in {out} lack fields that {task.name} summarises: {error!r}."
-            raise ToolkitError(reason, "Run the shards again.", status=5) from error
+            raise ToolkitError(
+                reason, "Run the shards again.", status=5
+            ) from error
 
         for part in parts:
             part.unlink()
@@ -334,28 +371,43 @@ def check_headers(parts: list[Path]) -> ShardHeader:
             raise ToolkitError(reason, "Run that shard again.", status=5)
 
         names = f"{parts[0].name} and {part.name}"
-        if (header.task, header.run, header.limits) != (first.task, first.run, first.limits):
+        if (header.task, header.run, header.limits) != (
+            first.task,
+            first.run,
+            first.limits,
+        ):
             reason = f"{names} are shards of different runs."
             remedy = "Run all shards with one version, method and network, and the same options."
             raise ToolkitError(reason, remedy, status=5)
 
         if (header.inputs, header.count) != (first.inputs, first.count):
             reason = f"{names} are shards of different inputs."
-            raise ToolkitError(reason, "Run all shards over the same files.", status=5)
+            raise ToolkitError(
+                reason, "Run all shards over the same files.", status=5
+            )
 
     if first.task not in registry.TASKS:
-        raise ToolkitError(f"{parts[0]} is of an unknown task.", "Run it again.", status=5)
+        raise ToolkitError(
+            f"{parts[0]} is of an unknown task.", "Run it again.", status=5
+        )
     return first
 
 
-def check_record(record: dict[str, Any], header: ShardHeader, part: Path) -> None:
+def check_record(
+    record: dict[str, Any], header: ShardHeader, part: Path
+) -> None:
     """Raise ToolkitError with status 5 for a record that belongs to another run than its shard."""
-    if (record["task"], record.get("run", header.run)) != (header.task, header.run):
+    if (record["task"], record.get("run", header.run)) != (
+        header.task,
+        header.run,
+    ):
         reason = f"{part} holds a record of another run, of {record['input']}."
         raise ToolkitError(reason, "Run that shard again.", status=5)
 
 
-def answers(run: Run, out: Path, todo: Iterator[Job], workers: int) -> Iterator[dict[str, Any]]:
+def answers(
+    run: Run, out: Path, todo: Iterator[Job], workers: int
+) -> Iterator[dict[str, Any]]:
     """Yield the record of every job, in their order.
 
     When a process is killed, the inputs that were in progress are answered again, each in a
@@ -375,7 +427,10 @@ def answers(run: Run, out: Path, todo: Iterator[Job], workers: int) -> Iterator[
             try:
                 if job is not None:
                     in_progress.append((job, None))
-                    in_progress[-1] = job, processes.submit(answer_input, run, job, out)
+                    in_progress[-1] = (
+                        job,
+                        processes.submit(answer_input, run, job, out),
+                    )
                     if len(in_progress) < AHEAD * workers:
                         continue
 
@@ -395,7 +450,10 @@ def answers(run: Run, out: Path, todo: Iterator[Job], workers: int) -> Iterator[
             else:
                 yield record
 
-    except (KeyboardInterrupt, GeneratorExit):  # Ctrl-C may reach whoever asks for records
+    except (
+        KeyboardInterrupt,
+        GeneratorExit,
+    ):  # Ctrl-C may reach whoever asks for records
         stop(processes)
         raise
     finally:
@@ -408,7 +466,9 @@ def answer_alone(run: Run, job: Job, out: Path) -> dict[str, Any]:
         try:
             return process.submit(answer_input, run, job, out).result()
         except BrokenProcessPool:
-            return failed_record(run, job, out / job.folder, KILLED, "Give it in smaller parts.")
+            return failed_record(
+                run, job, out / job.folder, KILLED, "Give it in smaller parts."
+            )
 
 
 def answer_input(run: Run, job: Job, out: Path) -> dict[str, Any]:
@@ -425,7 +485,9 @@ def check_inside(out: Path, folder: Path) -> None:
     for parent in folder.parents[:-1]:
         if (out / parent).is_symlink():
             reason = f"{out / parent} is a link."
-            raise ToolkitError(reason, "Remove it, or choose another --out.", status=4)
+            raise ToolkitError(
+                reason, "Remove it, or choose another --out.", status=4
+            )
 
 
 def remove_renamed(job: Job, folder: Path) -> None:
@@ -434,7 +496,9 @@ def remove_renamed(job: Job, folder: Path) -> None:
     Whether the name has the suffix depends on the files beside the input, so it may change.
     """
     for name in {job.path.stem, job.path.name} - {folder.name}:
-        record = read_record(folder.with_name(name)) if name.strip(".") else None
+        record = (
+            read_record(folder.with_name(name)) if name.strip(".") else None
+        )
         if record and record.get("input") == str(job.path):
             remove_answer(folder.with_name(name))
 
@@ -460,32 +524,44 @@ def record_of_job(run: Run, job: Job, folder: Path) -> dict[str, Any]:
             raise
         return failed_record(run, job, folder, error.reason, error.remedy)
     except OSError as error:
-        reason = f"{error.filename or job.path} cannot be read: {error.strerror}."
+        reason = (
+            f"{error.filename or job.path} cannot be read: {error.strerror}."
+        )
         return failed_record(run, job, folder, reason, "Check its permissions.")
     except MemoryError:
         reason = f"{job.path} needs more memory than there is."
-        return failed_record(run, job, folder, reason, "Give it in smaller parts.")
+        return failed_record(
+            run, job, folder, reason, "Give it in smaller parts."
+        )
     except Exception as error:  # one input must not end the run
         if debugging():
             raise
-        return failed_record(run, job, folder, f"{type(error).__name__}: {error}.", FAULT)
+        return failed_record(
+            run, job, folder, f"{type(error).__name__}: {error}.", FAULT
+        )
 
 
 def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
     """Answer one input into `folder`, unless an earlier answer is kept; returns its record."""
     before = snapshot(job.path)
-    if run.resume and (record := reusable_record(folder, run, job, before.sha256)):
+    if run.resume and (
+        record := reusable_record(folder, run, job, before.sha256)
+    ):
         return record
 
     inputs = run.task.read(job.path, run.options)
 
-    with whole_folder(folder, files_of_earlier_run(folder), run.work) as unfinished:
+    with whole_folder(
+        folder, files_of_earlier_run(folder), run.work
+    ) as unfinished:
         network = network_of(run, inputs)
         # What a method prints is no record.
         with redirect_stdout(sys.stderr), end_after(run.time_limit):
             result = answer(run.task, run.method, inputs)
         with one_thread():
-            names = run.task.write(result.prediction, inputs, result.measured, unfinished)
+            names = run.task.write(
+                result.prediction, inputs, result.measured, unfinished
+            )
 
         record = {
             "task": run.task_name,
@@ -505,7 +581,9 @@ def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
         for seen in (before, *run.files):
             if not seen.is_unchanged():
                 remedy = "Predict it again when it is complete."
-                raise ToolkitError(f"{seen.path} changed while it was read.", remedy)
+                raise ToolkitError(
+                    f"{seen.path} changed while it was read.", remedy
+                )
         if network_of(run, inputs) != network:
             reason = f"The network changed while {job.path} was answered."
             raise ToolkitError(reason, "Predict it again.")
@@ -527,7 +605,9 @@ def network_of(run: Run, inputs: Any) -> dict[str, str]:
     return {"checkpoint": run.method.sha256(inputs)}
 
 
-def failed_record(run: Run, job: Job, folder: Path, reason: str, remedy: str) -> dict[str, Any]:
+def failed_record(
+    run: Run, job: Job, folder: Path, reason: str, remedy: str
+) -> dict[str, Any]:
     """The record of an input that failed; an earlier answer to it is removed."""
     remove_answer(folder)
     return {
@@ -563,21 +643,31 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
-def reusable_record(folder: Path, run: Run, job: Job, sha256: str) -> dict[str, Any] | None:
+def reusable_record(
+    folder: Path, run: Run, job: Job, sha256: str
+) -> dict[str, Any] | None:
     """The record of an earlier answer to the same content under the same conditions.
 
     None when there is none, or when its files are not all there as they were written. When the
     input had another path, the record is changed to the present one.
     """
     record = read_record(folder)
-    if record is None or (record.get("run"), record.get("sha256")) != (run.key, sha256):
+    if record is None or (record.get("run"), record.get("sha256")) != (
+        run.key,
+        sha256,
+    ):
         return None
 
     files = files_of_record(record)
-    if not files or not all(is_as_written(folder / name, its) for name, its in files.items()):
+    if not files or not all(
+        is_as_written(folder / name, its) for name, its in files.items()
+    ):
         return None
 
-    here = {"input": str(job.path), "outputs": [str(folder / name) for name in files]}
+    here = {
+        "input": str(job.path),
+        "outputs": [str(folder / name) for name in files],
+    }
     if record | here != record:
         record |= here
         write_record(record, folder)

@@ -89,11 +89,15 @@ def make_options(kind: type, values: dict[str, Any]) -> Any:
     strange = [name for name in values if name not in known]
     if strange:
         reason = f"There is no option {', '.join(strange)}."
-        raise ToolkitError(reason, f"Choose among: {', '.join(known)}.", status=2)
+        raise ToolkitError(
+            reason, f"Choose among: {', '.join(known)}.", status=2
+        )
     return kind(**values)
 
 
-def samples(task: str, data: str, options: Any, count: int, seed: int) -> Iterable[Any]:
+def samples(
+    task: str, data: str, options: Any, count: int, seed: int
+) -> Iterable[Any]:
     """At most `count` samples of a task, from "builtin" or from a path."""
     check_task(task)
     return load(SAMPLERS[task])(data, options, count, seed)
@@ -114,22 +118,37 @@ def method(task: str, name: str, checkpoint: str | None = None) -> Method:
         raise ToolkitError(f"{task} has no method {name!r}.", remedy, status=2)
 
     try:
-        return kind(checkpoint=checkpoint) if checkpoint and has_network(kind) else kind()
+        return (
+            kind(checkpoint=checkpoint)
+            if checkpoint and has_network(kind)
+            else kind()
+        )
     except TypeError as error:
         remedy = "Give each of its fields a default."
-        raise ToolkitError(f"{name} cannot be made: {error}.", remedy, status=2) from error
+        raise ToolkitError(
+            f"{name} cannot be made: {error}.", remedy, status=2
+        ) from error
 
 
-def methods(task: str, names: Iterable[str], checkpoint: str | None = None) -> dict[str, Method]:
+def methods(
+    task: str, names: Iterable[str], checkpoint: str | None = None
+) -> dict[str, Method]:
     """Methods by name; all of the task's when no name is given.
 
     Raises ToolkitError with status 2 when there is a checkpoint but no method that takes it.
     """
     check_task(task)
-    chosen = {name: method(task, name, checkpoint) for name in tuple(names) or METHODS[task]}
-    if checkpoint is not None and not any(has_network(type(one)) for one in chosen.values()):
+    chosen = {
+        name: method(task, name, checkpoint)
+        for name in tuple(names) or METHODS[task]
+    }
+    if checkpoint is not None and not any(
+        has_network(type(one)) for one in chosen.values()
+    ):
         reason = f"No method of {', '.join(chosen)} has a network."
-        raise ToolkitError(reason, "Leave --checkpoint out, or add deep.", status=2)
+        raise ToolkitError(
+            reason, "Leave --checkpoint out, or add deep.", status=2
+        )
     return chosen
 
 
@@ -144,7 +163,11 @@ def own_method(name: str) -> type:
     """Load the class of a user's own method, at `module:Class` or `FILE.py:Class`."""
     place, _, class_name = name.rpartition(":")
     try:
-        module = load_file(Path(place)) if place.endswith(".py") else import_module(place)
+        module = (
+            load_file(Path(place))
+            if place.endswith(".py")
+            else import_module(place)
+        )
     except ToolkitError:
         raise
     except (Exception, SystemExit) as error:  # whatever a user's file raises
@@ -157,9 +180,15 @@ def own_method(name: str) -> type:
         raise ToolkitError(reason, remedy, status=2) from error
 
     kind = getattr(module, class_name, None)
-    if not isinstance(kind, type) or not callable(getattr(kind, "predict", None)):
+    if not isinstance(kind, type) or not callable(
+        getattr(kind, "predict", None)
+    ):
         reason = f"{place} has no class {class_name!r} with a method predict(inputs)."
-        classes = [name for name, its in vars(module).items() if hasattr(its, "predict")]
+        classes = [
+            name
+            for name, its in vars(module).items()
+            if hasattr(its, "predict")
+        ]
         remedy = f"It has: {', '.join(classes)}." if classes else "Write one."
         raise ToolkitError(reason, remedy, status=2)
 
@@ -169,9 +198,13 @@ def own_method(name: str) -> type:
 def load_file(path: Path) -> Any:
     """Load a file as a module; its folder is not put on the import path."""
     if not path.is_file():
-        raise ToolkitError(f"There is no {path}.", "Give FILE.py:Class.", status=2)
+        raise ToolkitError(
+            f"There is no {path}.", "Give FILE.py:Class.", status=2
+        )
 
-    content = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()
+    content = hashlib.sha256(
+        str(path.resolve()).encode() + path.read_bytes()
+    ).hexdigest()
     name = f"hvd_own_method_{content[:16]}"
 
     if name not in sys.modules:

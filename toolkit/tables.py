@@ -15,7 +15,9 @@ MOST_ROWS = 50  # of a run; the manifest holds all
 MOST_NAMED = 3  # inputs that failed, named in the closing sentence
 
 
-def draw_table(header: list[str], rows: list[list[str]], is_text: list[bool]) -> str:
+def draw_table(
+    header: list[str], rows: list[list[str]], is_text: list[bool]
+) -> str:
     """A table without frames; columns of text are aligned to the left, all others to the right."""
     table = Table(box=None, pad_edge=False)
     for title, left in zip(header, is_text, strict=True):
@@ -23,7 +25,13 @@ def draw_table(header: list[str], rows: list[list[str]], is_text: list[bool]) ->
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
 
-    console = Console(file=io.StringIO(), width=200, markup=False, emoji=False, highlight=False)
+    console = Console(
+        file=io.StringIO(),
+        width=200,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
     console.print(table)
 
     return console.file.getvalue()
@@ -51,7 +59,11 @@ def scores_table(result: dict[str, Any]) -> str:
     for name, value in result["options"].items():
         shown = "default" if value is None else value
         options += f", {name} {shown}"
-    kind = "means [95 % interval]" if result["samples"] > 1 else "one sample, which has no interval"
+    kind = (
+        "means [95 % interval]"
+        if result["samples"] > 1
+        else "one sample, which has no interval"
+    )
     note = f"{kind}, samples {result['samples']}, seed {result['seed']}, one thread{options}"
 
     return f"{table}\n{result['task']}, {result['data']}: {note}"
@@ -88,7 +100,9 @@ class RunTable:
             cells = [column.cell(record) for column in self.task.columns]
             self.notes.update(record["notes"])
             ending = self.task.look_at
-            pictures = [path for path in record["outputs"] if path.endswith(ending)]
+            pictures = [
+                path for path in record["outputs"] if path.endswith(ending)
+            ]
             self.pictures = sorted(self.pictures + pictures)[:1]
 
         self.rows.append((name, [name, status, *cells]))
@@ -98,8 +112,16 @@ class RunTable:
     def text(self) -> str:
         """The table in the order of names, then the notes and the closing sentence."""
         rows = [row for _, row in sorted(self.rows)][:MOST_ROWS]
-        header = ["input", "status", *(column.title for column in self.task.columns)]
-        is_text = [True, True, *(column.is_text for column in self.task.columns)]
+        header = [
+            "input",
+            "status",
+            *(column.title for column in self.task.columns),
+        ]
+        is_text = [
+            True,
+            True,
+            *(column.is_text for column in self.task.columns),
+        ]
         lines = [draw_table(header, rows, is_text)]
 
         answered = self.counts["ok"]
@@ -119,7 +141,11 @@ class RunTable:
         if self.counts["skipped"]:
             sentence += f", skipped {self.counts['skipped']}"
         if self.failed:
-            more = " and others" if self.counts["failed"] > len(self.failed) else ""
+            more = (
+                " and others"
+                if self.counts["failed"] > len(self.failed)
+                else ""
+            )
             sentence += f"; failed: {', '.join(self.failed)}{more}"
 
         sentence += f". All records: {self.out / 'manifest.jsonl'}."

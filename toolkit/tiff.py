@@ -33,7 +33,9 @@ MAGIC = b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"  # the last two: BigTIFF
 MOST_PAGES = 64  # a pyramid with its thumbnails has fewer
 LARGEST_PADDING = 1024  # rows below the image in its last strip
 MOST_SAMPLES = 5  # numbers in a pixel: CMYK and transparency
-LARGEST_TILE = 1 << 24  # pixels; the tiles of a smaller image may reach beyond it
+LARGEST_TILE = (
+    1 << 24
+)  # pixels; the tiles of a smaller image may reach beyond it
 REDUCED = 1  # bit of NewSubfileType: a smaller copy of another page
 
 # Compressions that tifffile decodes to a fixed number of bytes.
@@ -62,8 +64,31 @@ ALLOWED = {266: (1, 2), 274: range(1, 9), 284: (1, 2), 317: (1, 2, 3)}
 ONE_NUMBER = {254, 256, 257, 259, 262, 266, 274, 277, 278, 284, 317, 322, 323}
 
 # Tags on which the pixels depend.
-DECISIVE = {*range(254, 260), 262, 266, 273, 274, *range(277, 280), 284, 292, 293, 317, 320}
-DECISIVE |= {*range(322, 326), 330, 338, 339, 347, *range(512, 522), 529, 530, 531, 532}
+DECISIVE = {
+    *range(254, 260),
+    262,
+    266,
+    273,
+    274,
+    *range(277, 280),
+    284,
+    292,
+    293,
+    317,
+    320,
+}
+DECISIVE |= {
+    *range(322, 326),
+    330,
+    338,
+    339,
+    347,
+    *range(512, 522),
+    529,
+    530,
+    531,
+    532,
+}
 
 # Tags from here on are private to vendors, who may garble them. A page in which any other tag
 # cannot be read is damaged.
@@ -99,11 +124,17 @@ def open_page(data: bytes, name: str) -> Iterator[tifffile.TiffPage]:
                 yield only_page(file, name)
         except (ToolkitError, MemoryError):
             raise
-        except Exception as error:  # tifffile, imagecodecs: their errors share no base class
-            raise damage_error(name, f"{type(error).__name__}: {error}"[:200]) from error
+        except (
+            Exception
+        ) as error:  # tifffile, imagecodecs: their errors share no base class
+            raise damage_error(
+                name, f"{type(error).__name__}: {error}"[:200]
+            ) from error
 
 
-def tiff_header(data: bytes, name: str, max_pixels: int) -> tuple[int, int, int]:
+def tiff_header(
+    data: bytes, name: str, max_pixels: int
+) -> tuple[int, int, int]:
     """Width, height and orientation of a TIFF.
 
     Raises ToolkitError when it is too large, or of a kind that we do not read.
@@ -122,11 +153,19 @@ def orientation_of(page: tifffile.TiffPage) -> int:
 def is_as_stored(data: bytes) -> bool:
     """Whether a TIFF is shown as it is stored: upright, and 0 is black."""
     with open_page(data, "the image") as page:
-        return page.photometric != PHOTOMETRIC.MINISWHITE and orientation_of(page) == 1
+        return (
+            page.photometric != PHOTOMETRIC.MINISWHITE
+            and orientation_of(page) == 1
+        )
 
 
 def read_tiff(
-    data: bytes, name: str, kind: Kind, max_pixels: int, shrink: int, upright: bool
+    data: bytes,
+    name: str,
+    kind: Kind,
+    max_pixels: int,
+    shrink: int,
+    upright: bool,
 ) -> np.ndarray:
     """Pixels of a TIFF; see `hvd.toolkit.images.decode`."""
     with open_page(data, name) as page:
@@ -154,7 +193,11 @@ def pixels_of(page: tifffile.TiffPage) -> np.ndarray:
         return page.asarray(maxworkers=1, squeeze=False)
     except Exception:
         padded = -(-height // max(1, rows)) * rows
-        if page.is_tiled or padded == height or padded > 2 * height + LARGEST_PADDING:
+        if (
+            page.is_tiled
+            or padded == height
+            or padded > 2 * height + LARGEST_PADDING
+        ):
             raise
 
     # tifffile caches these, computed for the true height.
@@ -207,13 +250,17 @@ def page_at(file: tifffile.TiffFile, number: int) -> tifffile.TiffPage | None:
     return page if isinstance(page, tifffile.TiffPage) else page.aspage()
 
 
-def check_page(page: tifffile.TiffPage, data: bytes, name: str, max_pixels: int) -> None:
+def check_page(
+    page: tifffile.TiffPage, data: bytes, name: str, max_pixels: int
+) -> None:
     """Raise ToolkitError for a page that is too large, damaged, or of a kind that we do not read."""
     check_size(page.imagewidth * page.imagelength, name, max_pixels)
     unread = raw_tags(data, page, name) - {tag.code for tag in page.tags}
     if any(code < PRIVATE for code in unread):
         raise damage_error(name, f"its tags {sorted(unread)} cannot be read")
-    if "PhotometricInterpretation" not in page.tags or not are_tags_plausible(page):
+    if "PhotometricInterpretation" not in page.tags or not are_tags_plausible(
+        page
+    ):
         raise damage_error(name, "its tags contradict each other")
 
     samples = page.samplesperpixel
@@ -226,8 +273,13 @@ def check_page(page: tifffile.TiffPage, data: bytes, name: str, max_pixels: int)
     # Tiles that reach far beyond the image would fill the memory.
     if page.is_tiled:
         area = page.tilewidth * page.tilelength * math.prod(page.chunked)
-        if area > LARGEST_TILE + 4 * page.imagewidth * page.imagelength * samples:
-            raise damage_error(name, f"its tiles are {page.tilewidth} x {page.tilelength}")
+        if (
+            area
+            > LARGEST_TILE + 4 * page.imagewidth * page.imagelength * samples
+        ):
+            raise damage_error(
+                name, f"its tiles are {page.tilewidth} x {page.tilelength}"
+            )
 
 
 def are_tags_plausible(page: tifffile.TiffPage) -> bool:
@@ -253,7 +305,10 @@ def raw_tags(data: bytes, page: tifffile.TiffPage, name: str) -> set[int]:
     count = struct.unpack_from(tiff.tagnoformat, data, page.offset)[0]
     start = page.offset + tiff.tagnosize
     places = range(start, start + count * tiff.tagsize, tiff.tagsize)
-    codes = [struct.unpack_from(f"{tiff.byteorder}H", data, place)[0] for place in places]
+    codes = [
+        struct.unpack_from(f"{tiff.byteorder}H", data, place)[0]
+        for place in places
+    ]
 
     if len(set(codes) & DECISIVE) < sum(code in DECISIVE for code in codes):
         raise damage_error(name, "a tag is there twice")
@@ -266,7 +321,9 @@ def check_parts(page: tifffile.TiffPage, data: bytes, name: str) -> None:
     sizes = page.databytecounts
     expected = math.prod(page.chunked)
     if not len(places) == len(sizes) == expected:
-        raise damage_error(name, f"it has {len(places)} strips or tiles of {expected}")
+        raise damage_error(
+            name, f"it has {len(places)} strips or tiles of {expected}"
+        )
 
     for place, size in zip(places, sizes, strict=True):
         if not (place > 0 and size > 0 and place + size <= len(data)):
@@ -280,20 +337,28 @@ def check_parts(page: tifffile.TiffPage, data: bytes, name: str) -> None:
         names = {kind.value: kind.name for kind in COMPRESSION}
         method = names.get(page.compression, page.compression)
         remedy = "Save it uncompressed, or with LZW or Deflate."
-        raise ToolkitError(f"{name} is compressed as {method}, which is not read.", remedy)
+        raise ToolkitError(
+            f"{name} is compressed as {method}, which is not read.", remedy
+        )
 
     for place, size in zip(places, sizes, strict=True):
         check(data[place : place + size], page, name)
 
 
-def check_part(shape: tuple[int, ...], dtype: Any, page: tifffile.TiffPage, name: str) -> None:
+def check_part(
+    shape: tuple[int, ...], dtype: Any, page: tifffile.TiffPage, name: str
+) -> None:
     """Raise ToolkitError for a strip or tile whose picture is not what the page announces."""
-    height, width = page.chunks[:2] if page.planarconfig == 1 else page.chunks[1:3]
+    height, width = (
+        page.chunks[:2] if page.planarconfig == 1 else page.chunks[1:3]
+    )
     samples = page.samplesperpixel if page.planarconfig == 1 else 1
     if shape[0] > height or shape[1] > width:
         raise damage_error(name, f"a strip or tile is {shape[1]} x {shape[0]}")
     if (*shape, 1)[2] != samples or dtype != page.dtype:
-        raise damage_error(name, f"a strip or tile holds {(*shape, 1)[2]} channels of {dtype}")
+        raise damage_error(
+            name, f"a strip or tile holds {(*shape, 1)[2]} channels of {dtype}"
+        )
 
 
 def check_jpeg(part: bytes, page: tifffile.TiffPage, name: str) -> None:
@@ -333,9 +398,13 @@ CODED: dict[int, Callable[[bytes, tifffile.TiffPage, str], None]] = {
 # --- from the numbers of a page to colours
 
 
-def colours_of(pixels: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind) -> np.ndarray:
+def colours_of(
+    pixels: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind
+) -> np.ndarray:
     """Grey values or colours of a page, by its photometric interpretation."""
-    image = pixels.reshape(-1, page.imagelength, page.imagewidth, pixels.shape[-1])
+    image = pixels.reshape(
+        -1, page.imagelength, page.imagewidth, pixels.shape[-1]
+    )
 
     # Channels may lie in planes of their own.
     image = image[0] if len(image) == 1 else np.moveaxis(image[..., 0], 0, -1)
@@ -352,7 +421,9 @@ def colours_of(pixels: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kin
     return colour
 
 
-def grey_of_page(levels: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind) -> np.ndarray:
+def grey_of_page(
+    levels: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind
+) -> np.ndarray:
     """Levels (H, W) of a grey page; three equal channels when colour is asked for."""
     levels = spread_bits(levels, page.bitspersample)
     if page.photometric == PHOTOMETRIC.MINISWHITE:
@@ -365,7 +436,9 @@ def grey_of_page(levels: np.ndarray, page: tifffile.TiffPage, name: str, kind: K
     return cv2.merge([eight_bits(levels, name)] * 3)
 
 
-def rgb_of_page(image: np.ndarray, page: tifffile.TiffPage, name: str) -> np.ndarray:
+def rgb_of_page(
+    image: np.ndarray, page: tifffile.TiffPage, name: str
+) -> np.ndarray:
     """RGB (H, W, 3) of a page in colour."""
     photometric = page.photometric
     channels = image.shape[-1]
@@ -379,12 +452,18 @@ def rgb_of_page(image: np.ndarray, page: tifffile.TiffPage, name: str) -> np.nda
             raise ToolkitError(f"{name} is stored as YCbCr.", "Save it as RGB.")
         return np.ascontiguousarray(image[..., :3])
 
-    if photometric == PHOTOMETRIC.SEPARATED and channels >= 4 and image.dtype == np.uint8:
+    if (
+        photometric == PHOTOMETRIC.SEPARATED
+        and channels >= 4
+        and image.dtype == np.uint8
+    ):
         light = 255 - image.astype(np.int32)
         return (light[..., :3] * light[..., 3:4] // 255).astype(np.uint8)
 
     kind = getattr(photometric, "name", photometric)
-    raise ToolkitError(f"{name} holds colours of the kind {kind}.", "Save it as RGB.")
+    raise ToolkitError(
+        f"{name} holds colours of the kind {kind}.", "Save it as RGB."
+    )
 
 
 def spread_bits(levels: np.ndarray, bits: int) -> np.ndarray:
@@ -399,7 +478,9 @@ def spread_bits(levels: np.ndarray, bits: int) -> np.ndarray:
 def invert_levels(levels: np.ndarray, name: str) -> np.ndarray:
     """Grey levels of a page that stores white as 0, with 0 for black."""
     if levels.dtype.kind != "u":
-        raise ToolkitError(f"{name} is to be shown inverted.", "Save it with 0 for black.")
+        raise ToolkitError(
+            f"{name} is to be shown inverted.", "Save it with 0 for black."
+        )
     return np.iinfo(levels.dtype).max - levels
 
 

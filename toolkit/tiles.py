@@ -23,7 +23,9 @@ def tiles(
             yield core, wide, inner
 
 
-def window(start: int, length: int, tile: int, margin: int) -> tuple[slice, slice, slice]:
+def window(
+    start: int, length: int, tile: int, margin: int
+) -> tuple[slice, slice, slice]:
     """As `tiles`, along one axis of an image of that length."""
     core = slice(start, min(start + tile, length))
     wide = slice(max(0, core.start - margin), min(core.stop + margin, length))
@@ -31,7 +33,9 @@ def window(start: int, length: int, tile: int, margin: int) -> tuple[slice, slic
     return core, wide, inner
 
 
-def overlapping_parts(length: int, largest: int, overlap: int) -> list[tuple[int, int]]:
+def overlapping_parts(
+    length: int, largest: int, overlap: int
+) -> list[tuple[int, int]]:
     """Start and end of the parts of a side: one part when it is not too long, else overlapping ones.
 
     >>> overlapping_parts(2000, 1024, 256)
@@ -45,7 +49,9 @@ def overlapping_parts(length: int, largest: int, overlap: int) -> list[tuple[int
 
 def ramp(length: int) -> np.ndarray:
     """Weights float32 (length,) from 0 to 1: of the later one where two parts overlap."""
-    return ((np.arange(length, dtype=np.float32) + 0.5) / max(1, length)).astype(np.float32)
+    return (
+        (np.arange(length, dtype=np.float32) + 0.5) / max(1, length)
+    ).astype(np.float32)
 
 
 def repeat_to_square(array: np.ndarray, side: int, axis: int) -> np.ndarray:

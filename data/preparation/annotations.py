@@ -11,15 +11,25 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from hvd.data.preparation.formats import Unusable, cityscapes, coco, cvat, labelme, voc
-from hvd.data.preparation.instances import Annotated, Annotations, Instance, Problem
+from hvd.data.preparation.formats import (
+    Unusable,
+    cityscapes,
+    coco,
+    cvat,
+    labelme,
+    voc,
+)
+from hvd.data.preparation.instances import (
+    Annotated,
+    Annotations,
+    Instance,
+    Problem,
+)
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import read_bytes
 from hvd.toolkit.tasks.objects.dataset import without_repeated_keys
 
-FORMATS = (
-    "COCO JSON, Pascal VOC XML, CVAT 1.1 XML, Cityscapes *_gtFine_polygons.json, or LabelMe JSON"
-)
+FORMATS = "COCO JSON, Pascal VOC XML, CVAT 1.1 XML, Cityscapes *_gtFine_polygons.json, or LabelMe JSON"
 
 # Keys that a JSON document must have, by the reader of its format.
 JSON_FORMATS = (
@@ -38,11 +48,15 @@ def read(path: Path) -> Annotations:
     """
     files = [path]
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in (".json", ".xml"))
+        files = sorted(
+            p for p in path.rglob("*") if p.suffix.lower() in (".json", ".xml")
+        )
 
     if not path.exists() or not files:
         remedy = "Give a .json or .xml file, or a folder of them."
-        raise ToolkitError(f"There are no annotations at {path}.", remedy, status=5)
+        raise ToolkitError(
+            f"There are no annotations at {path}.", remedy, status=5
+        )
 
     annotations = Annotations()
     total = hashlib.sha256()
@@ -115,11 +129,16 @@ def merge_images(annotations: Annotations) -> list[Annotated]:
             by_name[image.name] = image
             continue
 
-        if None not in (image.size, earlier.size) and image.size != earlier.size:
+        if (
+            None not in (image.size, earlier.size)
+            and image.size != earlier.size
+        ):
             sizes = f"as {earlier.size} and {image.size}"
             reason = f"annotated twice, {sizes}: instances of {image.file} are dropped"
             for instance in image.instances:
-                annotations.add_problem(image.file, "dropped", reason, image.name, instance)
+                annotations.add_problem(
+                    image.file, "dropped", reason, image.name, instance
+                )
             continue
 
         reason = "the image is annotated twice: joined"
@@ -129,29 +148,44 @@ def merge_images(annotations: Annotations) -> list[Annotated]:
     return list(by_name.values())
 
 
-def merge_two(earlier: Annotated, image: Annotated, annotations: Annotations) -> Annotated:
+def merge_two(
+    earlier: Annotated, image: Annotated, annotations: Annotations
+) -> Annotated:
     """One image of two of the same name; an annotation that both hold counts once.
 
     The instances of the later one lie in front.
     """
     rearmost = min((instance.rank for instance in image.instances), default=0)
-    start = max((instance.rank for instance in earlier.instances), default=-1) + 1
+    start = (
+        max((instance.rank for instance in earlier.instances), default=-1) + 1
+    )
     known = {content_key(instance) for instance in earlier.instances}
 
     added = []
     for instance in image.instances:
         if content_key(instance) in known:
             reason = "the same annotation is there twice"
-            annotations.add_problem(image.file, "dropped", reason, image.name, instance)
+            annotations.add_problem(
+                image.file, "dropped", reason, image.name, instance
+            )
         else:
             rank = instance.rank - rearmost + start
             added.append(replace(instance, rank=rank, file=image.file))
 
     size = earlier.size or image.size
-    return Annotated(earlier.file, image.name, size, (*earlier.instances, *added))
+    return Annotated(
+        earlier.file, image.name, size, (*earlier.instances, *added)
+    )
 
 
 def content_key(instance: Instance) -> tuple:
     """Equal for two instances that are the same annotation."""
     outlines = tuple(outline.tobytes() for outline in instance.outlines)
-    return instance.id, instance.category, outlines, instance.runs, instance.box, instance.crowd
+    return (
+        instance.id,
+        instance.category,
+        outlines,
+        instance.runs,
+        instance.box,
+        instance.crowd,
+    )

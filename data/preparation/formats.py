@@ -16,7 +16,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from hvd.data.preparation.instances import Annotated, Annotations, Instance, Runs
+from hvd.data.preparation.instances import (
+    Annotated,
+    Annotations,
+    Instance,
+    Runs,
+)
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.decoding import Kind
 from hvd.toolkit.images import decode
@@ -47,7 +52,9 @@ def coco(document: dict[str, Any], file: str, annotations: Annotations) -> None:
     images = coco_images(document, file, annotations)
     instances = coco_instances(document, file, annotations, names, images)
 
-    crowds = [instance.crowd for members in instances.values() for instance in members]
+    crowds = [
+        instance.crowd for members in instances.values() for instance in members
+    ]
     if crowds and all(crowds):
         reason = "every annotation is a crowd, so that masks hold 255 alone: is that meant?"
         annotations.add_problem(file, "noted", reason)
@@ -55,7 +62,9 @@ def coco(document: dict[str, Any], file: str, annotations: Annotations) -> None:
     for identity, image in images.items():
         size = size_of(image.get("width"), image.get("height"))
         members = tuple(instances[identity])
-        annotations.images.append(Annotated(file, image["file_name"], size, members))
+        annotations.images.append(
+            Annotated(file, image["file_name"], size, members)
+        )
 
 
 def check_kind_of_coco(document: dict[str, Any]) -> None:
@@ -74,7 +83,9 @@ def coco_categories(
 ) -> dict[Any, str]:
     """The names of a file's categories by their ids."""
     names: dict[Any, str] = {}
-    for category in sorted(entries(document, "categories"), key=lambda c: number(c.get("id"))):
+    for category in sorted(
+        entries(document, "categories"), key=lambda c: number(c.get("id"))
+    ):
         identity = id_key(category.get("id"))
         name = category.get("name")
         if identity is None or not is_name(name, LONGEST_CATEGORY):
@@ -147,7 +158,9 @@ def coco_instances(
             reason = "the same annotation is there twice"
         if reason:
             label = identity or f"#{rank}"
-            annotations.add_problem(file, "dropped", reason, name, label, category)
+            annotations.add_problem(
+                file, "dropped", reason, name, label, category
+            )
             continue
 
         # Different annotations with the same id get a number behind it.
@@ -160,16 +173,22 @@ def coco_instances(
             reason = "another annotation has its id" + (
                 f": it is called {label}" if is_again else ""
             )
-            annotations.add_problem(file, "noted", reason, name, label, category)
+            annotations.add_problem(
+                file, "noted", reason, name, label, category
+            )
         if identity:
             seen[identity] = annotation
 
-        instances[owner].append(coco_instance(annotation, label, category, rank))
+        instances[owner].append(
+            coco_instance(annotation, label, category, rank)
+        )
 
     return instances
 
 
-def coco_instance(annotation: dict[str, Any], label: str, category: str, rank: int) -> Instance:
+def coco_instance(
+    annotation: dict[str, Any], label: str, category: str, rank: int
+) -> Instance:
     """The instance of a COCO annotation."""
     segmentation = annotation.get("segmentation")
     outlines = ()
@@ -229,14 +248,21 @@ def voc(root: ElementTree.Element, file: str, annotations: Annotations) -> None:
         is_deleted = (entry.findtext("deleted") or "").strip() == "1"
         if not category or is_deleted:
             reason = "it is marked as deleted" if category else "it has no name"
-            annotations.add_problem(file, "dropped", reason, name, str(rank), category)
+            annotations.add_problem(
+                file, "dropped", reason, name, str(rank), category
+            )
             continue
 
         outlines = []
         for polygon in entry.findall("polygon"):
-            corners = [(p.findtext("x"), p.findtext("y")) for p in polygon.findall("pt")]
+            corners = [
+                (p.findtext("x"), p.findtext("y"))
+                for p in polygon.findall("pt")
+            ]
             if not corners:
-                corners = numbered_corners({part.tag: part.text for part in polygon})
+                corners = numbered_corners(
+                    {part.tag: part.text for part in polygon}
+                )
             if corners:
                 outlines.append(points(corners))
 
@@ -247,30 +273,42 @@ def voc(root: ElementTree.Element, file: str, annotations: Annotations) -> None:
             top = number(bounds.findtext("ymin"))
             right = number(bounds.findtext("xmax"))
             bottom = number(bounds.findtext("ymax"))
-            box = box_of([left - 1, top - 1, right - left + 1, bottom - top + 1])
+            box = box_of(
+                [left - 1, top - 1, right - left + 1, bottom - top + 1]
+            )
 
         annotations.categories.setdefault(category)
-        instances.append(Instance(str(rank), category, tuple(outlines), None, box, rank=rank))
+        instances.append(
+            Instance(str(rank), category, tuple(outlines), None, box, rank=rank)
+        )
 
     size = size_of(root.findtext("size/width"), root.findtext("size/height"))
     annotations.images.append(Annotated(file, name, size, tuple(instances)))
 
 
-def numbered_corners(coordinates: dict[str, str | None]) -> list[tuple[str | None, str | None]]:
+def numbered_corners(
+    coordinates: dict[str, str | None],
+) -> list[tuple[str | None, str | None]]:
     """The corners x1, y1, x2 ... of a polygon, None for a missing coordinate.
 
     There are as many corners as numbers, however high the highest: when some numbers are missing,
     one of the corners is None.
     """
-    numbers = {int(tag[1:]) for tag in coordinates if re.fullmatch(r"[xy]\d{1,6}", tag)}
+    numbers = {
+        int(tag[1:]) for tag in coordinates if re.fullmatch(r"[xy]\d{1,6}", tag)
+    }
     places = range(1, len(numbers) + 1)
-    return [(coordinates.get(f"x{k}"), coordinates.get(f"y{k}")) for k in places]
+    return [
+        (coordinates.get(f"x{k}"), coordinates.get(f"y{k}")) for k in places
+    ]
 
 
 # --- CVAT
 
 
-def cvat(root: ElementTree.Element, file: str, annotations: Annotations) -> None:
+def cvat(
+    root: ElementTree.Element, file: str, annotations: Annotations
+) -> None:
     """CVAT 1.1 for images: polygons, masks, ellipses, boxes; `z_order` is their rank."""
     annotations.formats.add("CVAT 1.1")
     name_counts = Counter(image.get("name") for image in root.findall("image"))
@@ -292,7 +330,9 @@ def cvat(root: ElementTree.Element, file: str, annotations: Annotations) -> None
             instance = cvat_instance(entry, identity)
             if isinstance(instance, str):
                 category = entry.get("label", "")
-                annotations.add_problem(file, "dropped", instance, name, identity, category)
+                annotations.add_problem(
+                    file, "dropped", instance, name, identity, category
+                )
                 continue
             annotations.categories.setdefault(instance.category)
             instances.append(instance)
@@ -301,14 +341,18 @@ def cvat(root: ElementTree.Element, file: str, annotations: Annotations) -> None
         annotations.images.append(Annotated(file, name, size, tuple(instances)))
 
 
-def drop_nameless_image(image: ElementTree.Element, file: str, annotations: Annotations) -> None:
+def drop_nameless_image(
+    image: ElementTree.Element, file: str, annotations: Annotations
+) -> None:
     """Record that an image without a name is skipped, and its instances with it."""
     annotations.add_problem(file, "skipped", "an image without name")
     annotations.instance_count += len(image)
     for place, entry in enumerate(image):
         identity = f"{image.get('id', '')}:{place}"
         label = entry.get("label", "")
-        annotations.add_problem(file, "dropped", "its image has no name", "", identity, label)
+        annotations.add_problem(
+            file, "dropped", "its image has no name", "", identity, label
+        )
 
 
 def cvat_instance(entry: ElementTree.Element, identity: str) -> Instance | str:
@@ -319,9 +363,15 @@ def cvat_instance(entry: ElementTree.Element, identity: str) -> Instance | str:
     is_upright = number(entry.get("rotation", "0")) == 0
 
     if entry.tag == "polygon":
-        outlines = (points([pair.split(",") for pair in entry.get("points", "").split(";")]),)
+        outlines = (
+            points(
+                [pair.split(",") for pair in entry.get("points", "").split(";")]
+            ),
+        )
     elif entry.tag == "mask":
-        left, top, width, height = attributes(entry, "left", "top", "width", "height")
+        left, top, width, height = attributes(
+            entry, "left", "top", "width", "height"
+        )
         counts = tuple(numbers(entry.get("rle", "").split(",")).tolist())
         if all(math.isfinite(value) for value in (left, top, width, height)):
             shape = int(height), int(width)
@@ -353,7 +403,9 @@ def attributes(entry: ElementTree.Element, *names: str) -> list[float]:
 # --- Cityscapes
 
 
-def cityscapes(document: dict[str, Any], file: str, annotations: Annotations) -> None:
+def cityscapes(
+    document: dict[str, Any], file: str, annotations: Annotations
+) -> None:
     """Cityscapes: polygons from the rearmost to the foremost.
 
     A label that ends in `group` is a crowd of the class before it.
@@ -367,7 +419,9 @@ def cityscapes(document: dict[str, Any], file: str, annotations: Annotations) ->
         label = entry.get("label")
         is_label = isinstance(label, str) and label
         if not is_label or entry.get("deleted") == 1:
-            reason = "it is marked as deleted" if is_label else "it has no label"
+            reason = (
+                "it is marked as deleted" if is_label else "it has no label"
+            )
             annotations.add_problem(file, "dropped", reason, name, str(rank))
             continue
 
@@ -375,7 +429,9 @@ def cityscapes(document: dict[str, Any], file: str, annotations: Annotations) ->
         category = label.removesuffix("group") if is_crowd else label
         annotations.categories.setdefault(category)
         outline = points(entry.get("polygon"))
-        instances.append(Instance(str(rank), category, (outline,), crowd=is_crowd, rank=rank))
+        instances.append(
+            Instance(str(rank), category, (outline,), crowd=is_crowd, rank=rank)
+        )
 
     size = size_of(document.get("imgWidth"), document["imgHeight"])
     annotations.images.append(Annotated(file, name, size, tuple(instances)))
@@ -384,7 +440,9 @@ def cityscapes(document: dict[str, Any], file: str, annotations: Annotations) ->
 # --- LabelMe
 
 
-def labelme(document: dict[str, Any], file: str, annotations: Annotations) -> None:
+def labelme(
+    document: dict[str, Any], file: str, annotations: Annotations
+) -> None:
     """LabelMe: polygons, circles, masks, and rectangles, which are boxes."""
     annotations.formats.add("LabelMe")
     name = labelme_image(document.get("imagePath"), file)
@@ -396,7 +454,9 @@ def labelme(document: dict[str, Any], file: str, annotations: Annotations) -> No
         annotations.instance_count += 1
         category = entry.get("label")
         if not isinstance(category, str) or not category:
-            annotations.add_problem(file, "dropped", "it has no label", name, str(rank))
+            annotations.add_problem(
+                file, "dropped", "it has no label", name, str(rank)
+            )
             continue
 
         kind = entry.get("shape_type", "polygon")
@@ -406,10 +466,15 @@ def labelme(document: dict[str, Any], file: str, annotations: Annotations) -> No
         box = None
         if kind in ("polygon", None, ""):
             outlines = (values,)
-        elif kind == "circle" and len(values) == 4:  # the centre, and a point on the circle
+        elif (
+            kind == "circle" and len(values) == 4
+        ):  # the centre, and a point on the circle
             radius = float(np.hypot(*(values[2:] - values[:2])))
             outlines = (ellipse(tuple(values[:2]), (radius, radius)),)
-        elif kind == "rectangle" and len(values) in (4, 8):  # two opposite corners, or all four
+        elif kind == "rectangle" and len(values) in (
+            4,
+            8,
+        ):  # two opposite corners, or all four
             corners = values.reshape(-1, 2)
             low = corners.min(0)
             box = box_of([*low, *(corners.max(0) - low)])
@@ -417,18 +482,26 @@ def labelme(document: dict[str, Any], file: str, annotations: Annotations) -> No
             runs = labelme_mask(entry.get("mask"), values, largest)
         else:
             reason = f"a {kind} of LabelMe is not read"
-            annotations.add_problem(file, "dropped", reason, name, str(rank), category)
+            annotations.add_problem(
+                file, "dropped", reason, name, str(rank), category
+            )
             continue
 
         annotations.categories.setdefault(category)
-        instances.append(Instance(str(rank), category, outlines, runs, box, rank=rank))
+        instances.append(
+            Instance(str(rank), category, outlines, runs, box, rank=rank)
+        )
 
     annotations.images.append(Annotated(file, name, size, tuple(instances)))
 
 
 def labelme_image(path: Any, file: str) -> str:
     """The name of the image that a LabelMe file belongs to, relative to the annotations."""
-    name = path.replace("\\", "/") if isinstance(path, str) and path else Path(file).stem
+    name = (
+        path.replace("\\", "/")
+        if isinstance(path, str) and path
+        else Path(file).stem
+    )
     is_outside = name.startswith("/") or ".." in name.split("/") or ":" in name
     if is_outside:
         return name.rsplit("/", 1)[-1]
@@ -458,10 +531,14 @@ def labelme_mask(encoded: Any, corners: np.ndarray, largest: int) -> Runs:
 # --- values
 
 
-def ellipse(centre: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:
+def ellipse(
+    centre: tuple[float, float], radii: tuple[float, float]
+) -> np.ndarray:
     """The outline float64 (n,) of an upright ellipse."""
     angle = 2 * np.pi * np.arange(CIRCLE) / CIRCLE
-    return (np.array(centre) + np.stack([np.cos(angle), np.sin(angle)], 1) * radii).ravel()
+    return (
+        np.array(centre) + np.stack([np.cos(angle), np.sin(angle)], 1) * radii
+    ).ravel()
 
 
 def number(value: Any) -> float:
@@ -497,7 +574,9 @@ def points(values: Any) -> np.ndarray:
 def size_of(width: Any, height: Any) -> tuple[int, int] | None:
     """Width and height; None unless they are whole numbers of pixels."""
     sides = number(width), number(height)
-    if not all(1 <= side <= LARGEST_SIDE and side == int(side) for side in sides):
+    if not all(
+        1 <= side <= LARGEST_SIDE and side == int(side) for side in sides
+    ):
         return None
     return int(sides[0]), int(sides[1])
 

@@ -22,8 +22,14 @@ from hvd.toolkit.tiff import is_tiff
 
 MOST_INSTANCES = 65535  # in a mask of 16 bits
 QUALITY = 95  # of JPEG, with colours at full resolution
-SURROUND = 104, 116, 124  # BGR, around a picture in a letterbox: the mean of photographs
-SMALL = 8  # pixels of a mask: an object that covers more shows in several of them
+SURROUND = (
+    104,
+    116,
+    124,
+)  # BGR, around a picture in a letterbox: the mean of photographs
+SMALL = (
+    8  # pixels of a mask: an object that covers more shows in several of them
+)
 OUTSIDE = "it lies outside of what is cut from the image"
 
 Remark = Callable[..., None]  # called as remark(action, reason, instance)
@@ -86,16 +92,26 @@ def image_sha256(path: Path) -> str | None:
         return None
 
 
-def prepare_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, bytes]]:
+def prepare_image(
+    plan: Plan, item: Item
+) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Prepare one image; returns its record, and its files by name, none when it is skipped."""
     annotated = item.annotated
     remarks: list[Problem] = []
 
-    def remark(action: str, reason: str, instance: Instance | None = None) -> None:
+    def remark(
+        action: str, reason: str, instance: Instance | None = None
+    ) -> None:
         subject = annotated.file, "", ""
         if instance:
-            subject = instance.file or annotated.file, instance.id, instance.category
-        remarks.append(Problem(subject[0], action, reason, item.source, *subject[1:]))
+            subject = (
+                instance.file or annotated.file,
+                instance.id,
+                instance.category,
+            )
+        remarks.append(
+            Problem(subject[0], action, reason, item.source, *subject[1:])
+        )
 
     record = {
         "name": item.name,
@@ -117,10 +133,17 @@ def prepare_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, byt
         }, {}
 
     painted = paint_instances(plan, annotated, shape, remark)
-    labels, numbers, order = rasters.label_map(painted, shape, plan.indices, plan.options.priority)
+    labels, numbers, order = rasters.label_map(
+        painted, shape, plan.indices, plan.options.priority
+    )
     for one in painted:
-        if one.instance.crowd and not (labels[one.where][one.pixels] == IGNORE).any():
-            remark("noted", "a crowd that lies entirely under others", one.instance)
+        if (
+            one.instance.crowd
+            and not (labels[one.where][one.pixels] == IGNORE).any()
+        ):
+            remark(
+                "noted", "a crowd that lies entirely under others", one.instance
+            )
 
     written = fit_to_size(image, labels, numbers, plan.options)
     outside = account_for_instances(plan, order, numbers, written, remark)
@@ -132,13 +155,21 @@ def prepare_image(plan: Plan, item: Item) -> tuple[dict[str, Any], dict[str, byt
     for one in painted:
         if id(one) not in outside:
             instance = one.instance
-            kept.append((instance.file or annotated.file, instance.id, instance.category))
+            kept.append(
+                (
+                    instance.file or annotated.file,
+                    instance.id,
+                    instance.category,
+                )
+            )
 
     covered = sum(np.count_nonzero(one.pixels) for one in painted)
     record |= {
         "sha256": sha256,
         "size": list(shape[::-1]),
-        "pixels": {int(value): int(counts[value]) for value in np.flatnonzero(counts)},
+        "pixels": {
+            int(value): int(counts[value]) for value in np.flatnonzero(counts)
+        },
         "hash": f"{difference_hash(image):016x}",
         "overlap": int(covered - np.count_nonzero(labels)),
         "kept": kept,
@@ -156,7 +187,9 @@ def paint_instances(
         if instance.category not in plan.indices:
             remark("dropped", "its class is not taken", instance)
             continue
-        one, remarks = rasters.paint_instance(instance, shape, plan.options.boxes)
+        one, remarks = rasters.paint_instance(
+            instance, shape, plan.options.boxes
+        )
         for entry in remarks:
             remark(entry.action, entry.reason, instance)
         if one:
@@ -165,7 +198,11 @@ def paint_instances(
 
 
 def account_for_instances(
-    plan: Plan, order: list[Painted], numbers: np.ndarray, written: Written, remark: Remark
+    plan: Plan,
+    order: list[Painted],
+    numbers: np.ndarray,
+    written: Written,
+    remark: Remark,
 ) -> set[int]:
     """Make sure that every instance shows in the mask, or remark why it does not.
 
@@ -196,7 +233,9 @@ def account_for_instances(
             remark("noted", "it lies entirely under others", one.instance)
             continue
 
-        note = ensure_visible(one, visible, mask, values[k], written.place, occupied)
+        note = ensure_visible(
+            one, visible, mask, values[k], written.place, occupied
+        )
         if note == OUTSIDE:
             outside.add(id(one))
             remark("dropped", note, one.instance)
@@ -206,7 +245,9 @@ def account_for_instances(
     return outside
 
 
-def final_mask(plan: Plan, order: list[Painted], written: Written) -> np.ndarray:
+def final_mask(
+    plan: Plan, order: list[Painted], written: Written
+) -> np.ndarray:
     """The mask of classes, uint8 (H, W); it agrees with the mask of instances when there is one.
 
     Instances of a class that share a pixel may each cover less of it than their surroundings, but
@@ -221,14 +262,18 @@ def final_mask(plan: Plan, order: list[Painted], written: Written) -> np.ndarray
     return np.where(written.instances > 0, of_instances, elsewhere)
 
 
-def encoded_files(name: str, written: Written, mask: np.ndarray) -> dict[str, bytes]:
+def encoded_files(
+    name: str, written: Written, mask: np.ndarray
+) -> dict[str, bytes]:
     """The files of an image by their names."""
     files = {
         f"images/{name}.jpg": encode(".jpg", written.picture),
         f"masks/{name}.png": encode(".png", mask),
     }
     if written.instances is not None:
-        numbers = np.minimum(written.instances.astype(int), MOST_INSTANCES).astype(np.uint16)
+        numbers = np.minimum(
+            written.instances.astype(int), MOST_INSTANCES
+        ).astype(np.uint16)
         files[f"instances/{name}.png"] = encode(".png", numbers)
     return files
 
@@ -279,23 +324,37 @@ def read_oriented(
 
     size = shown if is_applied else stored
     scale = decoding_scale(size, options)
-    image = decode(data, "it", max_pixels=options.max_pixels, shrink=scale, upright=is_applied)
+    image = decode(
+        data,
+        "it",
+        max_pixels=options.max_pixels,
+        shrink=scale,
+        upright=is_applied,
+    )
     check_decoded_size(image, size, scale)
     image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return image, size[::-1], hashlib.sha256(data).hexdigest()
 
 
-def check_decoded_size(image: np.ndarray, size: tuple[int, int], scale: int) -> None:
+def check_decoded_size(
+    image: np.ndarray, size: tuple[int, int], scale: int
+) -> None:
     """Raise ToolkitError unless a decoder returned the size (width, height), shrunk by `scale`."""
     height, width = image.shape[:2]
-    difference = max(abs(scale * width - size[0]), abs(scale * height - size[1]))
+    difference = max(
+        abs(scale * width - size[0]), abs(scale * height - size[1])
+    )
     if difference >= scale:
-        raise ToolkitError(f"it was read as {width} x {height}, not {size[0]} x {size[1]}", "")
+        raise ToolkitError(
+            f"it was read as {width} x {height}, not {size[0]} x {size[1]}", ""
+        )
 
 
 def decoding_scale(size: tuple[int, int], options: PrepareOptions) -> int:
     """How much smaller an image (width, height) may be decoded, and still be shrunk further."""
-    ratios = [have / want for have, want in zip(size, options.size, strict=True)]
+    ratios = [
+        have / want for have, want in zip(size, options.size, strict=True)
+    ]
     least = max(ratios) if options.fit == "letterbox" else min(ratios)
     if least >= 4:
         return 4
@@ -306,14 +365,19 @@ def decoding_scale(size: tuple[int, int], options: PrepareOptions) -> int:
 
 
 def fit_to_size(
-    image: np.ndarray, labels: np.ndarray, numbers: np.ndarray, options: PrepareOptions
+    image: np.ndarray,
+    labels: np.ndarray,
+    numbers: np.ndarray,
+    options: PrepareOptions,
 ) -> Written:
     """Bring an image and its masks, (H, W) each, to the size that is written."""
     width, height = options.size
     left = 0
     top = 0
     if options.fit == "crop":
-        image, labels, numbers, left, top = crop_centre(image, labels, numbers, options)
+        image, labels, numbers, left, top = crop_centre(
+            image, labels, numbers, options
+        )
     rows, columns = labels.shape
 
     size = width, height
@@ -323,16 +387,24 @@ def fit_to_size(
 
     picture = resize_image(image, size)
     mask = rasters.resize_labels(labels, size)
-    instances = rasters.resize_labels(numbers, size) if options.mode == "instances" else None
+    instances = (
+        rasters.resize_labels(numbers, size)
+        if options.mode == "instances"
+        else None
+    )
 
     # The letterbox surrounds the picture with a border.
     x = (width - size[0]) // 2
     y = (height - size[1]) // 2
     borders = y, height - y - size[1], x, width - x - size[0]
-    picture = cv2.copyMakeBorder(picture, *borders, cv2.BORDER_CONSTANT, value=SURROUND)
+    picture = cv2.copyMakeBorder(
+        picture, *borders, cv2.BORDER_CONSTANT, value=SURROUND
+    )
     mask = cv2.copyMakeBorder(mask, *borders, cv2.BORDER_CONSTANT, value=IGNORE)
     if instances is not None:
-        instances = cv2.copyMakeBorder(instances, *borders, cv2.BORDER_CONSTANT, value=0)
+        instances = cv2.copyMakeBorder(
+            instances, *borders, cv2.BORDER_CONSTANT, value=0
+        )
 
     across = size[0] / columns
     down = size[1] / rows
@@ -341,7 +413,10 @@ def fit_to_size(
 
 
 def crop_centre(
-    image: np.ndarray, labels: np.ndarray, numbers: np.ndarray, options: PrepareOptions
+    image: np.ndarray,
+    labels: np.ndarray,
+    numbers: np.ndarray,
+    options: PrepareOptions,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
     """Cut the middle of the aspect ratio that is written; returns its left and top as well."""
     width, height = options.size
@@ -360,7 +435,13 @@ def crop_centre(
     bottom = max(round((top + high) / smaller), y + 1)
 
     rectangle = np.s_[top : top + high, left : left + wide]
-    return image[y:bottom, x:right], labels[rectangle], numbers[rectangle], left, top
+    return (
+        image[y:bottom, x:right],
+        labels[rectangle],
+        numbers[rectangle],
+        left,
+        top,
+    )
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -401,13 +482,17 @@ def is_clearly_visible(
     rows = np.arange(lattice.shape[0]) * row_step
     columns = np.arange(lattice.shape[1]) * column_step
     rows = np.floor((rows + 0.5) * place.down + place.y_offset).astype(int)
-    columns = np.floor((columns + 0.5) * place.across + place.x_offset).astype(int)
+    columns = np.floor((columns + 0.5) * place.across + place.x_offset).astype(
+        int
+    )
     row_inside = (rows >= 0) & (rows < mask.shape[0])
     column_inside = (columns >= 0) & (columns < mask.shape[1])
     lattice = lattice[row_inside][:, column_inside]
     shown = mask[rows[row_inside]][:, columns[column_inside]]
 
-    expected = np.array([-1, *values])  # -1: where there is no instance, nothing is expected
+    expected = np.array(
+        [-1, *values]
+    )  # -1: where there is no instance, nothing is expected
     visible = lattice[expected.take(lattice) == shown]
     return np.bincount(visible, minlength=len(expected))[1:] >= SMALL
 
@@ -438,7 +523,9 @@ def ensure_visible(
         return OUTSIDE
 
     # The pixel that it covers most, of those that are free.
-    pixels, counts = np.unique(rows * mask.shape[1] + columns, return_counts=True)
+    pixels, counts = np.unique(
+        rows * mask.shape[1] + columns, return_counts=True
+    )
     is_free = np.array([int(pixel) not in occupied for pixel in pixels])
     if not is_free.any():
         return "so small that others take all of its pixels"
@@ -455,14 +542,24 @@ def pixels_in_mask(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns in a mask (H, W) of the visible pixels of an instance, those inside."""
     rows, columns = np.nonzero(visible)
-    rows = np.floor((rows + one.top + 0.5) * place.down + place.y_offset).astype(int)
-    columns = np.floor((columns + one.left + 0.5) * place.across + place.x_offset).astype(int)
-    inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+    rows = np.floor(
+        (rows + one.top + 0.5) * place.down + place.y_offset
+    ).astype(int)
+    columns = np.floor(
+        (columns + one.left + 0.5) * place.across + place.x_offset
+    ).astype(int)
+    inside = (
+        (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+    )
     return rows[inside], columns[inside]
 
 
 def only_pixels(
-    order: list[Painted], numbers: np.ndarray, mask: np.ndarray, values: list[int], place: Place
+    order: list[Painted],
+    numbers: np.ndarray,
+    mask: np.ndarray,
+    values: list[int],
+    place: Place,
 ) -> set[int]:
     """Numbers of the pixels of a mask that are the only ones to show an instance.
 
@@ -473,7 +570,9 @@ def only_pixels(
         area = np.count_nonzero(one.pixels) * place.down * place.across
         if area > SMALL:
             continue
-        rows, columns = pixels_in_mask(one, numbers[one.where] == k + 1, mask.shape, place)
+        rows, columns = pixels_in_mask(
+            one, numbers[one.where] == k + 1, mask.shape, place
+        )
         is_shown = mask[rows, columns] == values[k]
         shown = np.unique((rows * mask.shape[1] + columns)[is_shown])
         if len(shown) == 1:
@@ -485,16 +584,22 @@ def only_pixels(
 # --- writing
 
 
-def check_prepared(picture: np.ndarray, mask: np.ndarray, counts: np.ndarray, plan: Plan) -> None:
+def check_prepared(
+    picture: np.ndarray, mask: np.ndarray, counts: np.ndarray, plan: Plan
+) -> None:
     """Raise AssertionError rather than write what a training could not use.
 
     `counts` are the pixels of each value in the mask.
     """
     width, height = plan.options.size
-    is_picture = picture.shape == (height, width, 3) and picture.dtype == np.uint8
+    is_picture = (
+        picture.shape == (height, width, 3) and picture.dtype == np.uint8
+    )
     is_mask = mask.shape == (height, width) and mask.dtype == np.uint8
     if not is_picture or not is_mask or counts[plan.count : IGNORE].any():
-        raise AssertionError(f"{picture.shape} {mask.shape} {np.flatnonzero(counts)}")
+        raise AssertionError(
+            f"{picture.shape} {mask.shape} {np.flatnonzero(counts)}"
+        )
 
 
 def encode(suffix: str, image: np.ndarray) -> bytes:

@@ -123,4 +123,6 @@ class Annotations:
         if isinstance(instance, Instance):
             category = instance.category
             instance = instance.id
-        self.problems.append(Problem(file, action, reason, image, instance, category))
+        self.problems.append(
+            Problem(file, action, reason, image, instance, category)
+        )

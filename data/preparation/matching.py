@@ -32,7 +32,9 @@ class ImageFiles:
     exact: set[str]
 
 
-def match_files(annotations: Annotations, folder: Path) -> tuple[list[Item], list[Problem]]:
+def match_files(
+    annotations: Annotations, folder: Path
+) -> tuple[list[Item], list[Problem]]:
     """Find the files of annotated images; images and files without a partner become problems.
 
     The path must be the same, else the name in another folder, else the name without suffix.
@@ -56,7 +58,9 @@ def match_files(annotations: Annotations, folder: Path) -> tuple[list[Item], lis
 
     for file in files.paths:
         if file not in taken:
-            problems.append(Problem("", "skipped", "the image has no annotations", file))
+            problems.append(
+                Problem("", "skipped", "the image has no annotations", file)
+            )
 
     return name_items(pairs), problems
 
@@ -65,7 +69,9 @@ def image_files(annotations: Annotations, folder: Path) -> ImageFiles:
     """The images in a folder and its subfolders; hidden ones are left out."""
     paths = []
     for base, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".")
+        )
         for name in names:
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 paths.append(Path(base, name).relative_to(folder).as_posix())
@@ -76,13 +82,19 @@ def image_files(annotations: Annotations, folder: Path) -> ImageFiles:
     for path in paths:
         file = PurePosixPath(path)
         by_name[file.name].append(path)
-        by_stem[file.stem.removesuffix("_leftImg8bit")].append(path)  # of Cityscapes
+        by_stem[file.stem.removesuffix("_leftImg8bit")].append(
+            path
+        )  # of Cityscapes
 
-    exact = {annotated.name.replace("\\", "/") for annotated in annotations.images}
+    exact = {
+        annotated.name.replace("\\", "/") for annotated in annotations.images
+    }
     return ImageFiles(folder, paths, by_name, by_stem, exact & set(paths))
 
 
-def candidates_of(annotated: Annotated, files: ImageFiles) -> tuple[list[str], str]:
+def candidates_of(
+    annotated: Annotated, files: ImageFiles
+) -> tuple[list[str], str]:
     """The files that an annotated image may be, and the reason unless there is exactly one."""
     name = annotated.name.replace("\\", "/")
     path = PurePosixPath(name)
@@ -106,7 +118,10 @@ def candidates_of(annotated: Annotated, files: ImageFiles) -> tuple[list[str], s
             candidates.append(file)
 
     if candidates:
-        return candidates, f"several images have this name: {', '.join(candidates[:3])}"
+        return (
+            candidates,
+            f"several images have this name: {', '.join(candidates[:3])}",
+        )
     if os.path.isfile(files.folder / name):
         return [], "its file is of no kind that can be read"
     return [], "there is no such image"
@@ -124,7 +139,11 @@ def problems_of(annotated: Annotated, reason: str) -> list[Problem]:
     problems = [Problem(annotated.file, "skipped", reason, annotated.name)]
     for instance in annotated.instances:
         identity = instance.id, instance.category
-        problems.append(Problem(annotated.file, "dropped", reason, annotated.name, *identity))
+        problems.append(
+            Problem(
+                annotated.file, "dropped", reason, annotated.name, *identity
+            )
+        )
     return problems
 
 

@@ -31,8 +31,12 @@ def names(text: str) -> tuple[str, ...]:
 class PrepareOptions(ImageOptions):
     """How a data set is prepared; `rasters.label_map` says more about `priority`."""
 
-    annotations: Path = option(REQUIRED, "A .json or .xml file, or a folder of them.")
-    images: Path = option(REQUIRED, "Folder with the images, in subfolders or not.")
+    annotations: Path = option(
+        REQUIRED, "A .json or .xml file, or a folder of them."
+    )
+    images: Path = option(
+        REQUIRED, "Folder with the images, in subfolders or not."
+    )
     classes: tuple[str, ...] = option(
         (),
         "Names of the classes to take, separated by commas.",
@@ -62,9 +66,14 @@ class PrepareOptions(ImageOptions):
         "file); or the one whose class is named later.",
         choices=("area", "order", "classes"),
     )
-    boxes: bool = option(False, "Draw objects that have a box but no outline as rectangles.")
+    boxes: bool = option(
+        False, "Draw objects that have a box but no outline as rectangles."
+    )
     seed: int = option(
-        0, "Random seed of the split into train, val and test.", low=0, high=LARGEST_SEED
+        0,
+        "Random seed of the split into train, val and test.",
+        low=0,
+        high=LARGEST_SEED,
     )
 
 
@@ -72,14 +81,18 @@ class PrepareOptions(ImageOptions):
 class WorkerOptions(Options):
     """How many processes work."""
 
-    workers: int = option(2, "Number of processes.", low=1, high=MOST_WORKERS, kw_only=True)
+    workers: int = option(
+        2, "Number of processes.", low=1, high=MOST_WORKERS, kw_only=True
+    )
 
 
 @dataclass(frozen=True)
 class PrepareRunOptions(WorkerOptions):
     """How a run of `prepare objects` goes."""
 
-    out: Path = option(REQUIRED, "Folder for train, val, test, the manifest and the report.")
+    out: Path = option(
+        REQUIRED, "Folder for train, val, test, the manifest and the report."
+    )
     shard: tuple[int, int] | None = option(
         None,
         "I/N: prepare only the I-th of N shards; then run once without it, with --resume.",
@@ -93,7 +106,9 @@ class GenerateOptions(WorkerOptions):
     """How samples are generated, and where to."""
 
     out: Path = option(REQUIRED, "Folder to write.")
-    seed: int = option(0, "Random seed.", low=0, high=LARGEST_SEED, kw_only=True)
+    seed: int = option(
+        0, "Random seed.", low=0, high=LARGEST_SEED, kw_only=True
+    )
 
 
 @dataclass(frozen=True)
@@ -107,4 +122,6 @@ class SceneOptions(GenerateOptions):
 class HeadOptions(GenerateOptions):
     """Generated heads: a folder with train.npy, val.npy, missing.npy and a contact sheet."""
 
-    images: int = option(15000, "Number of heads for training.", low=1, high=10_000_000)
+    images: int = option(
+        15000, "Number of heads for training.", low=1, high=10_000_000
+    )

@@ -43,7 +43,9 @@ class Painted:
     def where(self) -> tuple[slice, slice]:
         """Its rectangle in the image."""
         height, width = self.pixels.shape
-        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+        return slice(self.top, self.top + height), slice(
+            self.left, self.left + width
+        )
 
 
 def paint_instance(
@@ -64,9 +66,15 @@ def paint_instance(
         except ValueError as error:
             return dropped(str(error))
         if instance.runs.corner and leaves_image(instance.runs, shape):
-            remarks.append(Remark(instance, "clipped", "its mask leaves the image"))
+            remarks.append(
+                Remark(instance, "clipped", "its mask leaves the image")
+            )
         painted = crop(instance, mask)
-        return (painted, remarks) if painted else dropped("its runs cover no pixel")
+        return (
+            (painted, remarks)
+            if painted
+            else dropped("its runs cover no pixel")
+        )
 
     if instance.outlines:
         rings, any_usable = usable_outlines(instance, shape, remarks)
@@ -81,7 +89,11 @@ def paint_instance(
         return dropped("it has no outline")
 
     painted = crop(instance, *rasterise(rings, shape)) if rings else None
-    return (painted, remarks) if painted else dropped("it covers no pixel of the image")
+    return (
+        (painted, remarks)
+        if painted
+        else dropped("it covers no pixel of the image")
+    )
 
 
 def box_outline(box: tuple[float, float, float, float]) -> np.ndarray:
@@ -115,7 +127,9 @@ def usable_outlines(
         part = f"outline {k}: " if len(instance.outlines) > 1 else ""
         wrong = flaw(flat)
         if wrong:
-            remarks.append(Remark(instance, "noted", f"{part}{wrong}: left out"))
+            remarks.append(
+                Remark(instance, "noted", f"{part}{wrong}: left out")
+            )
             continue
 
         any_sound = True
@@ -138,7 +152,9 @@ def usable_outlines(
             reason = f"{part}it cannot be mended: {error}: left out"
             remarks.append(Remark(instance, "noted", reason))
             continue
-        remarks += [Remark(instance, action, part + reason) for action, reason in steps]
+        remarks += [
+            Remark(instance, action, part + reason) for action, reason in steps
+        ]
         rings += rings_of(polygon, (width, height))
 
     return rings, any_sound
@@ -191,9 +207,13 @@ def mend_and_clip(
     """
     steps = []
     if not polygon.is_valid:
-        mended = shapely.make_valid(polygon, method="structure", keep_collapsed=False)
+        mended = shapely.make_valid(
+            polygon, method="structure", keep_collapsed=False
+        )
         why = shapely.is_valid_reason(polygon).split("[")[0].strip().lower()
-        steps.append(("repaired", f"{why}: area {polygon.area:.1f} -> {mended.area:.1f}"))
+        steps.append(
+            ("repaired", f"{why}: area {polygon.area:.1f} -> {mended.area:.1f}")
+        )
         polygon = mended
 
     if is_outside:
@@ -205,7 +225,9 @@ def mend_and_clip(
     return polygon, steps
 
 
-def rasterise(rings: list[Ring], shape: tuple[int, int]) -> tuple[np.ndarray, int, int]:
+def rasterise(
+    rings: list[Ring], shape: tuple[int, int]
+) -> tuple[np.ndarray, int, int]:
     """The pixels within outlines and outside their holes, drawn as COCO's own code does.
 
     Returns a mask bool of the rectangle that they span in an image (height, width), and its top
@@ -213,7 +235,9 @@ def rasterise(rings: list[Ring], shape: tuple[int, int]) -> tuple[np.ndarray, in
     """
     points = np.concatenate([ring for ring, _ in rings])
     left, top = np.maximum(np.floor(points.min(0)).astype(int) - 1, 0)
-    right, bottom = np.minimum(np.ceil(points.max(0)).astype(int) + 1, shape[::-1])
+    right, bottom = np.minimum(
+        np.ceil(points.max(0)).astype(int) + 1, shape[::-1]
+    )
     height = max(1, int(bottom - top))
     width = max(1, int(right - left))
     corner = np.array([left, top])
@@ -242,9 +266,13 @@ def mask_of_runs(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
     height, width = runs.shape
     size = f"{width} x {height} pixels"
     if runs.corner is None and runs.shape != shape:
-        raise ValueError(f"its runs are of {size}, the image has {shape[1]} x {shape[0]}")
+        raise ValueError(
+            f"its runs are of {size}, the image has {shape[1]} x {shape[0]}"
+        )
 
-    is_too_large = height > MOST_TIMES * shape[0] or width > MOST_TIMES * shape[1]
+    is_too_large = (
+        height > MOST_TIMES * shape[0] or width > MOST_TIMES * shape[1]
+    )
     if min(runs.shape) < 1 or height * width > MOST_PIXELS or is_too_large:
         raise ValueError(f"its runs are of {size}")
 
@@ -253,27 +281,43 @@ def mask_of_runs(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
     else:
         counts = np.array(runs.counts, np.float64)
     is_finite = len(counts) > 0 and np.isfinite(counts).all()
-    if not is_finite or (counts < 0).any() or (counts != np.floor(counts)).any():
+    if (
+        not is_finite
+        or (counts < 0).any()
+        or (counts != np.floor(counts)).any()
+    ):
         raise ValueError("its runs are no lengths")
     if counts.sum() != height * width:
-        raise ValueError(f"its runs are of {counts.sum():.0f} pixels, not {height * width}")
+        raise ValueError(
+            f"its runs are of {counts.sum():.0f} pixels, not {height * width}"
+        )
 
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts.astype(np.int64))
     mask = flat.reshape((height, width), order="F" if runs.by_columns else "C")
     return mask if runs.corner is None else place_mask(mask, runs.corner, shape)
 
 
-def place_mask(mask: np.ndarray, corner: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
+def place_mask(
+    mask: np.ndarray, corner: tuple[int, int], shape: tuple[int, int]
+) -> np.ndarray:
     """The mask of an image (height, width) that holds a smaller one at (top, left)."""
     height, width = mask.shape
     top, left = corner
     result = np.zeros(shape, bool)
-    if top >= shape[0] or left >= shape[1] or top + height <= 0 or left + width <= 0:
+    if (
+        top >= shape[0]
+        or left >= shape[1]
+        or top + height <= 0
+        or left + width <= 0
+    ):
         return result
 
     rows = slice(max(0, top), min(shape[0], top + height))
     columns = slice(max(0, left), min(shape[1], left + width))
-    inside = mask[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    inside = mask[
+        rows.start - top : rows.stop - top,
+        columns.start - left : columns.stop - left,
+    ]
     result[rows, columns] = inside
     return result
 
@@ -282,7 +326,12 @@ def leaves_image(runs: Runs, shape: tuple[int, int]) -> bool:
     """Whether the rectangle of run lengths lies partly outside an image (height, width)."""
     top, left = runs.corner
     height, width = runs.shape
-    return top < 0 or left < 0 or top + height > shape[0] or left + width > shape[1]
+    return (
+        top < 0
+        or left < 0
+        or top + height > shape[0]
+        or left + width > shape[1]
+    )
 
 
 def unpack_runs(text: str | bytes) -> np.ndarray:
@@ -315,16 +364,25 @@ def unpack_runs(text: str | bytes) -> np.ndarray:
 # --- masks
 
 
-def crop(instance: Instance, mask: np.ndarray, top: int = 0, left: int = 0) -> Painted | None:
+def crop(
+    instance: Instance, mask: np.ndarray, top: int = 0, left: int = 0
+) -> Painted | None:
     """Cut a mask to the rectangle that it covers; None when it covers nothing."""
-    x, y, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
+    x, y, width, height = cv2.boundingRect(
+        np.ascontiguousarray(mask).view(np.uint8)
+    )
     if not width:
         return None
-    return Painted(instance, top + y, left + x, mask[y : y + height, x : x + width])
+    return Painted(
+        instance, top + y, left + x, mask[y : y + height, x : x + width]
+    )
 
 
 def label_map(
-    instances: Sequence[Painted], shape: tuple[int, int], classes: dict[str, int], priority: str
+    instances: Sequence[Painted],
+    shape: tuple[int, int],
+    classes: dict[str, int],
+    priority: str,
 ) -> tuple[np.ndarray, np.ndarray, list[Painted]]:
     """Paint instances into an image (height, width), one over another.
 
@@ -340,9 +398,14 @@ def label_map(
     keys = {
         "area": lambda one: (-np.count_nonzero(one.pixels), one.instance.rank),
         "order": lambda one: one.instance.rank,
-        "classes": lambda one: (classes[one.instance.category], one.instance.rank),
+        "classes": lambda one: (
+            classes[one.instance.category],
+            one.instance.rank,
+        ),
     }
-    order = sorted((one for one in instances if not one.instance.crowd), key=keys[priority])
+    order = sorted(
+        (one for one in instances if not one.instance.crowd), key=keys[priority]
+    )
     mask = np.zeros(shape, np.uint8)
     numbers = np.zeros(shape, np.min_scalar_type(len(order)))
 
@@ -351,7 +414,9 @@ def label_map(
             np.copyto(mask[one.where], IGNORE, where=one.pixels)
 
     for number, one in enumerate(order, 1):
-        np.copyto(mask[one.where], classes[one.instance.category], where=one.pixels)
+        np.copyto(
+            mask[one.where], classes[one.instance.category], where=one.pixels
+        )
         np.copyto(numbers[one.where], number, where=one.pixels)
 
     return mask, numbers, order
@@ -369,8 +434,12 @@ def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     # maximum do not know longer integers.
     window = np.ones((rows.shape[1], columns.shape[1]), np.uint8)
     plane = labels if labels.dtype.itemsize < 4 else labels.astype(np.float32)
-    least = cv2.erode(plane, window, anchor=(0, 0))[rows[:, 0]][:, columns[:, 0]]
-    most = cv2.dilate(plane, window, anchor=(0, 0))[rows[:, 0]][:, columns[:, 0]]
+    least = cv2.erode(plane, window, anchor=(0, 0))[rows[:, 0]][
+        :, columns[:, 0]
+    ]
+    most = cv2.dilate(plane, window, anchor=(0, 0))[rows[:, 0]][
+        :, columns[:, 0]
+    ]
     result = least.astype(labels.dtype)
     row, column = np.divmod(np.flatnonzero(least != most), size[0])
 
@@ -388,9 +457,14 @@ def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         i = row[k : k + step]
         j = column[k : k + step]
         covered = flat.take(starts[i][:, :, None] + columns[j][:, None])
-        choices = position.take(covered) + len(values) * np.arange(len(i))[:, None, None]
+        choices = (
+            position.take(covered)
+            + len(values) * np.arange(len(i))[:, None, None]
+        )
         areas = heights[i][:, :, None] * widths[j][:, None]
-        votes = np.bincount(choices.ravel(), areas.ravel(), len(i) * len(values))
+        votes = np.bincount(
+            choices.ravel(), areas.ravel(), len(i) * len(values)
+        )
         result[i, j] = values[votes.reshape(len(i), -1).argmax(1)]
 
     return result
@@ -403,7 +477,9 @@ def pixels_of_values(labels: np.ndarray) -> np.ndarray:
     """
     flat = labels.ravel()
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    return np.bincount(flat[starts], np.diff(starts, append=flat.size)).astype(int)
+    return np.bincount(flat[starts], np.diff(starts, append=flat.size)).astype(
+        int
+    )
 
 
 def overlaps(have: int, want: int) -> tuple[np.ndarray, np.ndarray]:

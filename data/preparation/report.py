@@ -64,7 +64,10 @@ def account_of(
             "annotated": len(annotations.images),
             "written": len(manifest),
             "skipped": len(skipped),
-            "parts": {part: sum(line["part"] == part for line in manifest) for part in PARTS},
+            "parts": {
+                part: sum(line["part"] == part for line in manifest)
+                for part in PARTS
+            },
         },
         "instances": instances,
         "overlaps": {
@@ -88,11 +91,15 @@ def plain_options(options: PrepareOptions) -> dict[str, Any]:
     return values
 
 
-def balance_of(manifest: list[dict[str, Any]], classes: tuple[str, ...]) -> dict[str, Any]:
+def balance_of(
+    manifest: list[dict[str, Any]], classes: tuple[str, ...]
+) -> dict[str, Any]:
     """For each part and class, the images that show it and its pixels."""
     balance = {}
     for part in PARTS:
-        balance[part] = {name: {"images": 0, "pixels": 0} for name in (*classes, IGNORED)}
+        balance[part] = {
+            name: {"images": 0, "pixels": 0} for name in (*classes, IGNORED)
+        }
 
     for line in manifest:
         for name, pixels in line["pixels"].items():
@@ -102,24 +109,41 @@ def balance_of(manifest: list[dict[str, Any]], classes: tuple[str, ...]) -> dict
     return balance
 
 
-def html_page(account: dict[str, Any], folder: Path, manifest: list[dict[str, Any]]) -> str:
+def html_page(
+    account: dict[str, Any], folder: Path, manifest: list[dict[str, Any]]
+) -> str:
     """The report as HTML, with pictures of the data set in `folder` that show its masks."""
     classes = tuple(account["classes"])
 
     # Problems of one kind stand together, the worst and most frequent first.
     groups = defaultdict(list)
     for problem in account["problems"]:
-        groups[problem["action"], kind_of_reason(problem["reason"])].append(problem)
-    ordered = sorted(groups.items(), key=lambda g: (ORDER.index(g[0][0]), -len(g[1]), g[0]))
+        groups[problem["action"], kind_of_reason(problem["reason"])].append(
+            problem
+        )
+    ordered = sorted(
+        groups.items(), key=lambda g: (ORDER.index(g[0][0]), -len(g[1]), g[0])
+    )
 
-    order = np.random.default_rng(account["options"]["seed"]).permutation(len(manifest))
+    order = np.random.default_rng(account["options"]["seed"]).permutation(
+        len(manifest)
+    )
     gallery = []
     for k in sorted(order[:SHOWN]):
         line = manifest[k]
-        gallery.append((f"{line['part']}: {line['source']}", overlay(folder, line, classes)))
+        gallery.append(
+            (
+                f"{line['part']}: {line['source']}",
+                overlay(folder, line, classes),
+            )
+        )
 
     colours = palette()
-    legend = [(colours[k].tolist(), name) for k, name in enumerate(classes) if name != "background"]
+    legend = [
+        (colours[k].tolist(), name)
+        for k, name in enumerate(classes)
+        if name != "background"
+    ]
 
     source = files("hvd.data.preparation").joinpath("report.html").read_text()
     template = Environment(autoescape=True).from_string(source)
@@ -140,10 +164,16 @@ def kind_of_reason(reason: str) -> str:
     'self-intersection'
     """
     words = reason.split(": ")
-    return words[1] if words[0].startswith("outline ") and len(words) > 1 else words[0]
+    return (
+        words[1]
+        if words[0].startswith("outline ") and len(words) > 1
+        else words[0]
+    )
 
 
-def overlay(folder: Path, line: dict[str, Any], classes: tuple[str, ...]) -> str:
+def overlay(
+    folder: Path, line: dict[str, Any], classes: tuple[str, ...]
+) -> str:
     """A picture with its mask over it, as JPEG in base 64."""
     place = folder / line["part"]
     # Read by Python: OpenCV cannot open every file name.
@@ -153,4 +183,6 @@ def overlay(folder: Path, line: dict[str, Any], classes: tuple[str, ...]) -> str
 
     shown = class_overlay(image, mask, classes)
     settings = [cv2.IMWRITE_JPEG_QUALITY, 80]
-    return base64.b64encode(cv2.imencode(".jpg", shown[..., ::-1], settings)[1]).decode()
+    return base64.b64encode(
+        cv2.imencode(".jpg", shown[..., ::-1], settings)[1]
+    ).decode()

@@ -25,10 +25,20 @@ from hvd.data.preparation.images import Item, Plan, image_sha256, prepare_image
 from hvd.data.preparation.instances import Annotations, Problem
 from hvd.data.preparation.matching import match_files
 from hvd.data.preparation.options import PrepareOptions
-from hvd.data.preparation.split import PARTS, assign_parts, near_duplicate_groups
+from hvd.data.preparation.split import (
+    PARTS,
+    assign_parts,
+    near_duplicate_groups,
+)
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.locking import LOCK, hold_lock
-from hvd.toolkit.outputs import is_as_written, make_folder, to_json, unwritable, write_bytes
+from hvd.toolkit.outputs import (
+    is_as_written,
+    make_folder,
+    to_json,
+    unwritable,
+    write_bytes,
+)
 from hvd.toolkit.processes import keep_memory, pool
 from hvd.toolkit.tasks.objects.options import SMALLEST
 from hvd.toolkit.tasks.objects.types import BACKGROUND, IGNORE
@@ -40,7 +50,11 @@ KINDS = ("images", ".jpg"), ("masks", ".png"), ("instances", ".png")
 
 
 def prepare_data_set(
-    options: PrepareOptions, out: Path, workers: int, shard: tuple[int, int] | None, resume: bool
+    options: PrepareOptions,
+    out: Path,
+    workers: int,
+    shard: tuple[int, int] | None,
+    resume: bool,
 ) -> Iterator[tuple[int, int]]:
     """Prepare a data set in `out`, which appears once all is done.
 
@@ -74,11 +88,19 @@ def prepare_data_set(
 
     with ExitStack() as stack:
         hold_lock(stack, make_folder(work) / LOCK, shared=shard is not None)
-        begin(work, options, annotations.sha256, items, resume or shard is not None)
+        begin(
+            work,
+            options,
+            annotations.sha256,
+            items,
+            resume or shard is not None,
+        )
         forget_changed(work, options.images, chunks)
         yield from prepare_chunks(work, plan, chunks, workers, shard)
         if shard is None:
-            conclude(work, out, options, classes, annotations, problems, len(chunks))
+            conclude(
+                work, out, options, classes, annotations, problems, len(chunks)
+            )
 
 
 def check_places(options: PrepareOptions, out: Path) -> None:
@@ -94,7 +116,9 @@ def check_places(options: PrepareOptions, out: Path) -> None:
 
     if not options.images.is_dir():
         remedy = "Give --images the folder that holds the images."
-        raise ToolkitError(f"There is no folder {options.images}.", remedy, status=5)
+        raise ToolkitError(
+            f"There is no folder {options.images}.", remedy, status=5
+        )
 
     for folder in (options.images, options.annotations):
         if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
@@ -107,7 +131,9 @@ def choose_classes(
 ) -> tuple[tuple[str, ...], dict[str, int]]:
     """The classes of masks, a background first, and the index in masks of each chosen category."""
     categories = annotations.categories
-    chosen = options.classes or tuple(name for name in categories if name != BACKGROUND)
+    chosen = options.classes or tuple(
+        name for name in categories if name != BACKGROUND
+    )
 
     unknown = [name for name in chosen if name not in categories]
     if unknown:
@@ -130,7 +156,9 @@ def choose_classes(
 
     if not chosen or len(chosen) > MOST_CLASSES:
         remedy = f"Name 1 to {MOST_CLASSES} with --classes."
-        raise ToolkitError(f"There are {len(chosen)} classes.", remedy, status=5)
+        raise ToolkitError(
+            f"There are {len(chosen)} classes.", remedy, status=5
+        )
 
     return (BACKGROUND, *chosen), {name: k + 1 for k, name in enumerate(chosen)}
 
@@ -143,27 +171,39 @@ def check_work(work: Path) -> None:
     if not os.path.lexists(work):
         return
     names = {path.name for path in work.iterdir()} if work.is_dir() else {""}
-    has_link = any(path.is_symlink() for path in (work, *(work / name for name in names)))
+    has_link = any(
+        path.is_symlink() for path in (work, *(work / name for name in names))
+    )
 
     # With a lock alone, a run was killed at once, or another one is just beginning.
     is_ours = BEGUN in names or names <= {LOCK}
     if has_link or not is_ours:
         reason = f"{work} holds files of no run."
-        raise ToolkitError(reason, "Move it, or choose another --out.", status=4)
+        raise ToolkitError(
+            reason, "Move it, or choose another --out.", status=4
+        )
 
 
 def begin(
-    work: Path, options: PrepareOptions, sha256: str, items: list[Item], resume: bool
+    work: Path,
+    options: PrepareOptions,
+    sha256: str,
+    items: list[Item],
+    resume: bool,
 ) -> None:
     """Make the folder of an unfinished run, or check that it was begun in the same way.
 
     It records the options, and hashes of the annotations and of the list of images.
     """
-    image_list = [(item.source, item.name, item.annotated.name) for item in items]
+    image_list = [
+        (item.source, item.name, item.annotated.name) for item in items
+    ]
     now = asdict(options) | {
         "annotations": sha256,
         "images": str(options.images),
-        "image_list": hashlib.sha256(json.dumps(image_list).encode()).hexdigest(),
+        "image_list": hashlib.sha256(
+            json.dumps(image_list).encode()
+        ).hexdigest(),
         "image_count": len(items),
     }
 
@@ -171,7 +211,9 @@ def begin(
     if path.exists():
         if not resume:
             remedy = "Give --resume to go on with it, or remove that folder."
-            raise ToolkitError(f"An unfinished run lies in {work}.", remedy, status=2)
+            raise ToolkitError(
+                f"An unfinished run lies in {work}.", remedy, status=2
+            )
         check_same_run(read_options(path), json.loads(json.dumps(now)), work)
     else:
         write_bytes(path, json.dumps(now, indent=2).encode())
@@ -180,16 +222,22 @@ def begin(
         make_folder(work / name)
 
 
-def check_same_run(earlier: dict[str, Any], now: dict[str, Any], work: Path) -> None:
+def check_same_run(
+    earlier: dict[str, Any], now: dict[str, Any], work: Path
+) -> None:
     """Raise ToolkitError with status 2 when a run was begun with other images or options."""
     if earlier.get("image_list") != now["image_list"]:
         counts = f"{earlier.get('image_count')}, now {now['image_count']}"
         reason = f"The images are others than when the run in {work} was begun: {counts}."
-        raise ToolkitError(reason, "Remove that folder, and begin anew.", status=2)
+        raise ToolkitError(
+            reason, "Remove that folder, and begin anew.", status=2
+        )
 
     if earlier != now:
         reason = f"The run in {work} was begun with other options."
-        raise ToolkitError(reason, "Resume it as it was begun, or remove it.", 2)
+        raise ToolkitError(
+            reason, "Resume it as it was begun, or remove it.", 2
+        )
 
 
 def read_options(path: Path) -> dict[str, Any]:
@@ -200,7 +248,9 @@ def read_options(path: Path) -> dict[str, Any]:
             raise ValueError("it is no object")
     except (OSError, ValueError, RecursionError) as error:
         reason = f"{path} does not say what was begun: {error}."
-        raise ToolkitError(reason, f"Remove {path.parent}, and begin anew.", status=5) from error
+        raise ToolkitError(
+            reason, f"Remove {path.parent}, and begin anew.", status=5
+        ) from error
 
     return options
 
@@ -217,8 +267,12 @@ def forget_changed(work: Path, images: Path, chunks: list[list[Item]]) -> None:
 
         records = read_chunk(path) or []
         before = [(record["source"], record["sha256"]) for record in records]
-        now = [(item.source, image_sha256(images / item.source)) for item in items]
-        if before != now or not all(is_written(work, record) for record in records):
+        now = [
+            (item.source, image_sha256(images / item.source)) for item in items
+        ]
+        if before != now or not all(
+            is_written(work, record) for record in records
+        ):
             path.unlink()
 
 
@@ -238,13 +292,21 @@ def is_written(work: Path, record: dict[str, Any]) -> bool:
 
 
 def prepare_chunks(
-    work: Path, plan: Plan, chunks: list[list[Item]], workers: int, shard: tuple[int, int] | None
+    work: Path,
+    plan: Plan,
+    chunks: list[list[Item]],
+    workers: int,
+    shard: tuple[int, int] | None,
 ) -> Iterator[tuple[int, int]]:
     """Prepare the chunks of a shard that have no list yet.
 
     Yields how many images are done, and how many there are.
     """
-    mine = range(len(chunks)) if shard is None else range(shard[0] - 1, len(chunks), shard[1])
+    mine = (
+        range(len(chunks))
+        if shard is None
+        else range(shard[0] - 1, len(chunks), shard[1])
+    )
     missing = [k for k in mine if not chunk_list(work, k).exists()]
     total = sum(len(chunks[k]) for k in mine)
     done = total - sum(len(chunks[k]) for k in missing)
@@ -252,13 +314,18 @@ def prepare_chunks(
 
     processes = pool(min(workers, max(1, len(missing))))
     try:
-        futures = [processes.submit(prepare_chunk, plan, work, k, chunks[k]) for k in missing]
+        futures = [
+            processes.submit(prepare_chunk, plan, work, k, chunks[k])
+            for k in missing
+        ]
         for future in as_completed(futures):
             done += future.result()
             yield done, total
     except BrokenProcessPool as error:
         reason = "A process that prepared images was killed."
-        raise ToolkitError(reason, "Go on with --resume, with fewer --workers.") from error
+        raise ToolkitError(
+            reason, "Go on with --resume, with fewer --workers."
+        ) from error
     finally:
         processes.shutdown(cancel_futures=True)
 
@@ -269,7 +336,10 @@ def prepare_chunk(plan: Plan, work: Path, k: int, items: list[Item]) -> int:
     lines = []
     for item in items:
         record, files = prepare_image(plan, item)
-        record["files"] = {part: hashlib.sha256(data).hexdigest() for part, data in files.items()}
+        record["files"] = {
+            part: hashlib.sha256(data).hexdigest()
+            for part, data in files.items()
+        }
         for part, data in files.items():
             write_plain(work / part, data)
         lines.append(f"{to_json(record)}\n".encode())
@@ -286,7 +356,10 @@ def chunk_list(work: Path, k: int) -> Path:
 
 def chunk_seal(lines: bytes) -> bytes:
     """The last line of the list of a chunk, which shows whether the others were changed."""
-    return json.dumps({"sha256": hashlib.sha256(lines).hexdigest()}).encode() + b"\n"
+    return (
+        json.dumps({"sha256": hashlib.sha256(lines).hexdigest()}).encode()
+        + b"\n"
+    )
 
 
 def read_chunk(path: Path) -> list[dict[str, Any]] | None:
@@ -323,10 +396,14 @@ def conclude(
     records = records_of_chunks(work, count)
     remove_hidden(work)
     good = [record for record in records if record["status"] == "ok"]
-    groups = list(near_duplicate_groups([int(record["hash"], 16) for record in good]))
+    groups = list(
+        near_duplicate_groups([int(record["hash"], 16) for record in good])
+    )
     parts = assign_parts(good, groups, options.seed)
 
-    all_problems = [asdict(problem) for problem in (*annotations.problems, *problems)]
+    all_problems = [
+        asdict(problem) for problem in (*annotations.problems, *problems)
+    ]
     for record in records:
         all_problems += record["remarks"]
 
@@ -346,8 +423,12 @@ def conclude(
     lines = [json.dumps(line) + "\n" for line in manifest]
     write_bytes(work / "manifest.jsonl", "".join(lines).encode())
 
-    account = report.account_of(options, classes, annotations, records, manifest, all_problems)
-    duplicates = [[good[k]["source"] for k in group] for group in groups if len(group) > 1]
+    account = report.account_of(
+        options, classes, annotations, records, manifest, all_problems
+    )
+    duplicates = [
+        [good[k]["source"] for k in group] for group in groups if len(group) > 1
+    ]
     account["near_duplicates"] = duplicates
     write_bytes(work / "report.json", json.dumps(account, indent=1).encode())
     page = report.html_page(account, work, manifest)
@@ -369,7 +450,9 @@ def records_of_chunks(work: Path, count: int) -> list[dict[str, Any]]:
         path = chunk_list(work, k)
         chunk = read_chunk(path)
         if chunk is None:
-            raise ToolkitError(f"{path} is damaged.", "Run it again with --resume.", status=5)
+            raise ToolkitError(
+                f"{path} is damaged.", "Run it again with --resume.", status=5
+            )
         records += chunk
     return records
 
@@ -393,7 +476,9 @@ def refuse_empty(problems: list[dict[str, Any]]) -> None:
         if problem["action"] in ("dropped", "skipped"):
             reasons[problem["reason"]] += 1
 
-    frequent = [f"{reason} ({times} times)" for reason, times in reasons.most_common(3)]
+    frequent = [
+        f"{reason} ({times} times)" for reason, times in reasons.most_common(3)
+    ]
     reason = f"No image could be prepared: {'; '.join(frequent)}."
     raise ToolkitError(reason, "Check --images and --annotations.", status=5)
 
@@ -407,21 +492,28 @@ def leave_out(record: dict[str, Any]) -> list[dict[str, Any]]:
 
     reason = "its image, which shows no object, was left out of train"
     for instance_file, *identity in record["kept"]:
-        problems.append(asdict(Problem(instance_file, "dropped", reason, image, *identity)))
+        problems.append(
+            asdict(Problem(instance_file, "dropped", reason, image, *identity))
+        )
     record["kept"] = []
     return problems
 
 
 def write_class_files(work: Path, classes: tuple[str, ...]) -> None:
     """Write classes.json into the data set and each of its parts."""
-    content = json.dumps({"classes": list(classes), "ignore": IGNORE}, indent=1).encode()
+    content = json.dumps(
+        {"classes": list(classes), "ignore": IGNORE}, indent=1
+    ).encode()
     for part in (".", *PARTS):
         if (work / part).exists():
             write_bytes(work / part / "classes.json", content)
 
 
 def move_files(
-    work: Path, records: list[dict[str, Any]], parts: dict[str, str], classes: tuple[str, ...]
+    work: Path,
+    records: list[dict[str, Any]],
+    parts: dict[str, str],
+    classes: tuple[str, ...],
 ) -> list[dict[str, Any]]:
     """Move the files of images to their parts; returns the lines of the manifest."""
     for part in sorted({parts[record["name"]] for record in records}):
@@ -442,8 +534,13 @@ def move_files(
         pixels = {}
         for value, count in record["pixels"].items():
             index = int(value)
-            pixels[report.IGNORED if index == IGNORE else classes[index]] = count
-        line = {key: record[key] for key in ("name", "source", "sha256", "size", "hash")}
+            pixels[report.IGNORED if index == IGNORE else classes[index]] = (
+                count
+            )
+        line = {
+            key: record[key]
+            for key in ("name", "source", "sha256", "size", "hash")
+        }
         manifest.append(line | {"part": part, "pixels": pixels})
 
     return manifest

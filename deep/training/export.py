@@ -24,7 +24,12 @@ from hvd.deep.training.recipe import Recipe
 from hvd.deep.training.run import RUN, read_run, recipe
 from hvd.deep.training.state import BEGIN_ANEW, read_tensors
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.network import Checkpoint, append_seal, import_onnxruntime, shipped_checkpoint
+from hvd.toolkit.network import (
+    Checkpoint,
+    append_seal,
+    import_onnxruntime,
+    shipped_checkpoint,
+)
 from hvd.toolkit.outputs import is_as_written, to_json, write_bytes
 
 import_onnxruntime()  # first, without its telemetry
@@ -61,15 +66,24 @@ def export_task(task: str, run: Path, out: Path) -> Path:
     onnx.helper.set_model_props(model, {"card": to_json(card)})
     onnx.checker.check_model(model)
     data = append_seal(model.SerializeToString())
-    check_agreement(graph, Checkpoint(data, f"{task}.onnx", chosen.task), examples)
+    check_agreement(
+        graph, Checkpoint(data, f"{task}.onnx", chosen.task), examples
+    )
 
-    entry = {"task": chosen.task, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    entry = {
+        "task": chosen.task,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+    }
     if "classes" in card:
         entry["classes"] = card["classes"]
     index[f"{task}.onnx"] = entry
     write_bytes(out / f"{task}.safetensors", save(network.state_dict()))
     write_bytes(out / f"{task}.onnx", data)
-    write_bytes(out / "index.json", (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
+    write_bytes(
+        out / "index.json",
+        (json.dumps(index, indent=2, sort_keys=True) + "\n").encode(),
+    )
     return out / f"{task}.onnx"
 
 
@@ -92,7 +106,10 @@ def onnx_model(
 
 
 def card_of(
-    recipe: Recipe, network: torch.nn.Module, record: dict[str, Any], best: dict[str, Any]
+    recipe: Recipe,
+    network: torch.nn.Module,
+    record: dict[str, Any],
+    best: dict[str, Any],
 ) -> dict[str, Any]:
     """The card of a network: what it answers, what it was trained on and how, how well it does.
 
@@ -100,37 +117,60 @@ def card_of(
     """
     export = recipe.export
     unknown = "a data set of one's own: licence not known here"
-    scores = {name: round(best[name], 4) for name in ("score", *recipe.reported) if name in best}
-    training = {"best_step": best["step"], "hours": round(best["seconds"] / 3600, 2)}
+    scores = {
+        name: round(best[name], 4)
+        for name in ("score", *recipe.reported)
+        if name in best
+    }
+    training = {
+        "best_step": best["step"],
+        "hours": round(best["seconds"] / 3600, 2),
+    }
     return {
         "task": recipe.task,
         **export.card,
         **record.get("arguments", {}),
-        "data": export.sources.get(record["data"].get(recipe.files[0]), unknown),
+        "data": export.sources.get(
+            record["data"].get(recipe.files[0]), unknown
+        ),
         "parameters": sum(p.numel() for p in network.parameters()),
         "training": record | training,
         "validation": scores,
-        "exported_with": {name: version(name) for name in ("torch", "onnx", "onnxscript")},
+        "exported_with": {
+            name: version(name) for name in ("torch", "onnx", "onnxscript")
+        },
     }
 
 
 def check_agreement(
-    graph: torch.nn.Module, checkpoint: Checkpoint, examples: list[dict[str, np.ndarray]]
+    graph: torch.nn.Module,
+    checkpoint: Checkpoint,
+    examples: list[dict[str, np.ndarray]],
 ) -> None:
     """Raise ToolkitError with status 3 unless torch and ONNX agree on every example."""
-    worst = np.max([difference(graph, checkpoint, example) for example in examples])
-    click.echo(f"largest difference between torch and ONNX: {worst:.2g}", err=True)
+    worst = np.max(
+        [difference(graph, checkpoint, example) for example in examples]
+    )
+    click.echo(
+        f"largest difference between torch and ONNX: {worst:.2g}", err=True
+    )
     if not worst <= TOLERANCE:  # NaN as well
         reason = f"torch and ONNX differ by {worst:.2g}."
-        raise ToolkitError(reason, f"The export must agree to {TOLERANCE}.", status=3)
+        raise ToolkitError(
+            reason, f"The export must agree to {TOLERANCE}.", status=3
+        )
 
 
 def difference(
-    graph: torch.nn.Module, checkpoint: Checkpoint, example: dict[str, np.ndarray]
+    graph: torch.nn.Module,
+    checkpoint: Checkpoint,
+    example: dict[str, np.ndarray],
 ) -> float:
     """Largest absolute difference of any output; NaN when an output is NaN."""
     with torch.inference_mode():
-        expected = graph(*(torch.from_numpy(array) for array in example.values()))
+        expected = graph(
+            *(torch.from_numpy(array) for array in example.values())
+        )
     outputs = checkpoint.run(**example)
 
     differences = []
@@ -174,7 +214,9 @@ def read_index(path: Path) -> dict[str, Any]:
             raise ValueError("it is no object")
     except (OSError, ValueError, RecursionError) as error:
         reason = f"{path} cannot be read: {error}."
-        raise ToolkitError(reason, "Remove it, or give another --out.", status=5) from error
+        raise ToolkitError(
+            reason, "Remove it, or give another --out.", status=5
+        ) from error
 
     return index
 
@@ -189,8 +231,12 @@ def check_replaceable(out: Path, task: str, index: dict[str, Any]) -> None:
 
     for path in (network, weights):
         if os.path.lexists(path) and not is_ours:
-            reason = f"{path} was not written by an export, or was changed since."
-            raise ToolkitError(reason, "Move it, or give another --out.", status=4)
+            reason = (
+                f"{path} was not written by an export, or was changed since."
+            )
+            raise ToolkitError(
+                reason, "Move it, or give another --out.", status=4
+            )
 
 
 @contextmanager
@@ -212,7 +258,11 @@ def torch_runner(name: str) -> Callable[..., None]:
     """A function that runs the shipped network NAME.onnx in torch, on one thread, to be timed."""
     stem = Path(name).stem
     chosen = recipe(stem)
-    arguments = shipped_checkpoint(name, chosen.task).card["training"].get("arguments", {})
+    arguments = (
+        shipped_checkpoint(name, chosen.task)
+        .card["training"]
+        .get("arguments", {})
+    )
     network = chosen.network(**arguments)
     weights = files("hvd.checkpoints").joinpath(f"{stem}.safetensors")
     network.load_state_dict(load_file(str(weights)))
@@ -248,9 +298,15 @@ def quantise(network: Checkpoint, inputs: list[dict[str, np.ndarray]]) -> bytes:
         kinds = ["Conv", "MatMul", "Gemm"]
         with silence_advice():
             quantize_static(
-                model, path, Inputs(inputs), per_channel=True, op_types_to_quantize=kinds
+                model,
+                path,
+                Inputs(inputs),
+                per_channel=True,
+                op_types_to_quantize=kinds,
             )
         quantised_model = onnx.load(path)
 
-    onnx.helper.set_model_props(quantised_model, {"card": json.dumps(network.card)})
+    onnx.helper.set_model_props(
+        quantised_model, {"card": json.dumps(network.card)}
+    )
     return append_seal(quantised_model.SerializeToString())

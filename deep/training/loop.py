@@ -23,7 +23,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hvd.deep.training.recipe import Recipe
-from hvd.deep.training.state import BEGIN_ANEW, Progress, load_state, save_state, save_tensors
+from hvd.deep.training.state import (
+    BEGIN_ANEW,
+    Progress,
+    load_state,
+    save_state,
+    save_tensors,
+)
 from hvd.toolkit.core import ToolkitError, data_errors
 from hvd.toolkit.outputs import to_json, write_bytes
 
@@ -85,13 +91,17 @@ def train(
     # Weights may have some steps of a recipe in stages behind them. Processes take turns.
     behind = recipe.taught if weights else 0
     first = (behind + progress.step) * machine.processes + machine.rank
-    numbers = range(first, (behind + steps) * machine.processes, machine.processes)
+    numbers = range(
+        first, (behind + steps) * machine.processes, machine.processes
+    )
     workers = threads if machine.device.type == "cuda" else 0
     made = batches(Batches(recipe.batch, examples, seed), numbers, workers)
 
     highest = recipe.learning_rate * (FINE_TUNING if weights else 1)
     warm_up = min(recipe.warm_up, steps // 5)
-    journal = Journal(recipe, folder, progress.step) if machine.rank == 0 else None
+    journal = (
+        Journal(recipe, folder, progress.step) if machine.rank == 0 else None
+    )
 
     with journal or nullcontext():
         for step in range(progress.step, steps):
@@ -101,19 +111,29 @@ def train(
             seconds = progress.seconds + time.perf_counter() - start
             progress = replace(progress, step=step + 1, seconds=seconds)
 
-            is_due = progress.step % recipe.validate_every == 0 or progress.step == steps
+            is_due = (
+                progress.step % recipe.validate_every == 0
+                or progress.step == steps
+            )
             if journal:
                 journal.log(scalars, progress.step)
                 if is_due:
-                    progress, scalars = journal.validate(learner, validation, progress, scalars)
+                    progress, scalars = journal.validate(
+                        learner, validation, progress, scalars
+                    )
                 report(progress.step, scalars)
 
             if is_due:
-                progress = replace(progress, since=machine.broadcast(progress.since))
+                progress = replace(
+                    progress, since=machine.broadcast(progress.since)
+                )
             if recipe.patience and progress.since >= recipe.patience:
                 if journal:
                     reason = f"No better score in {progress.since} validations"
-                    click.echo(f"{reason}: ended at step {step + 1} of {steps}.", err=True)
+                    click.echo(
+                        f"{reason}: ended at step {step + 1} of {steps}.",
+                        err=True,
+                    )
                 break
 
     if machine.processes > 1:
@@ -179,13 +199,17 @@ def join_processes() -> Machine:
 class Learner:
     """A network that learns, with its optimiser and the running average of its weights."""
 
-    def __init__(self, recipe: Recipe, data: Path, weights: Path | None, machine: Machine):
+    def __init__(
+        self, recipe: Recipe, data: Path, weights: Path | None, machine: Machine
+    ):
         self.recipe = recipe
         self.machine = machine
 
         # Channels last is a fifth faster on processors.
         network = recipe.network(**recipe.arguments(data))
-        self.network = network.to(machine.device, memory_format=torch.channels_last)
+        self.network = network.to(
+            machine.device, memory_format=torch.channels_last
+        )
         if weights:
             load_weights(self.network, weights, recipe)
         self.model: nn.Module = self.network
@@ -200,7 +224,11 @@ class Learner:
         matrices = [p for p in parameters if p.numel() > FEW]
         scalars = [p for p in parameters if p.numel() <= FEW]
         groups = [
-            {"params": matrices, "speed": 1, "weight_decay": recipe.weight_decay},
+            {
+                "params": matrices,
+                "speed": 1,
+                "weight_decay": recipe.weight_decay,
+            },
             {"params": scalars, "speed": 10, "weight_decay": 0},
         ]
         self.optimizer = torch.optim.AdamW(groups)
@@ -211,21 +239,30 @@ class Learner:
 
     def save(self, folder: Path, progress: Progress) -> None:
         """Save everything that `load` needs."""
-        save_state(folder, self.network, self.averaged, self.optimizer, progress)
+        save_state(
+            folder, self.network, self.averaged, self.optimizer, progress
+        )
 
     def distribute(self) -> None:
         """Average gradients with the other processes from now on."""
         if self.machine.processes > 1:
             self.model = nn.parallel.DistributedDataParallel(self.network)
 
-    def learn(self, batch: list[Any], rate: float, step: int) -> dict[str, float]:
+    def learn(
+        self, batch: list[Any], rate: float, step: int
+    ) -> dict[str, float]:
         """Take one optimiser step; returns numbers to watch."""
         device = self.machine.device
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["speed"]
 
-        batch = [part.to(device) if isinstance(part, Tensor) else part for part in batch]
-        half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.machine.half)
+        batch = [
+            part.to(device) if isinstance(part, Tensor) else part
+            for part in batch
+        ]
+        half = torch.autocast(
+            device.type, dtype=torch.bfloat16, enabled=self.machine.half
+        )
         with device, half:
             loss, scalars = self.recipe.loss(self.model, batch)
         self.optimizer.zero_grad()
@@ -235,7 +272,9 @@ class Learner:
         if not torch.isfinite(norm):
             reason = f"The gradient of step {step} is not finite"
             reason += "; the state of the last validation is kept."
-            raise ToolkitError(reason, "Lower the recipe's learning rate and resume.")
+            raise ToolkitError(
+                reason, "Lower the recipe's learning rate and resume."
+            )
         self.optimizer.step()
         self.averaged.update_parameters(self.network)
 
@@ -250,7 +289,9 @@ class Learner:
 def load_weights(network: nn.Module, path: Path, recipe: Recipe) -> None:
     """Load trained weights into a network; ToolkitError with status 2 when they do not fit."""
     try:
-        network.load_state_dict(fitting_weights(load_file(path), network, recipe.last))
+        network.load_state_dict(
+            fitting_weights(load_file(path), network, recipe.last)
+        )
     except (OSError, RuntimeError, SafetensorError) as error:
         message = " ".join(str(error).split())[:300]
         reason = f"{path} holds no weights of this network: {message}"
@@ -258,7 +299,9 @@ def load_weights(network: nn.Module, path: Path, recipe: Recipe) -> None:
         raise ToolkitError(reason, remedy, status=2) from error
 
 
-def fitting_weights(weights: dict[str, Tensor], network: nn.Module, last: str) -> dict[str, Tensor]:
+def fitting_weights(
+    weights: dict[str, Tensor], network: nn.Module, last: str
+) -> dict[str, Tensor]:
     """Trained weights, with those of the last layer as they are in the network if sizes differ."""
     fresh = {}
     for name, value in network.state_dict().items():
@@ -267,11 +310,16 @@ def fitting_weights(weights: dict[str, Tensor], network: nn.Module, last: str) -
             fresh[name] = value
 
     if fresh:
-        click.echo(f"The weights are of more or fewer classes: {last} begins anew.", err=True)
+        click.echo(
+            f"The weights are of more or fewer classes: {last} begins anew.",
+            err=True,
+        )
     return weights | fresh
 
 
-def average(highest: float, averages: list[Tensor], current: list[Tensor], count: int) -> None:
+def average(
+    highest: float, averages: list[Tensor], current: list[Tensor], count: int
+) -> None:
     """Move averages towards the current values, in place: faster at first, when these change fast."""
     decay = min(highest, (1 + count) / (10 + count))
     torch.optim.swa_utils.get_ema_multi_avg_fn(decay)(averages, current, count)
@@ -305,7 +353,9 @@ def batches(source: Batches, steps: range, workers: int) -> Iterator[Any]:
 
     Workers are forked, and OpenCV's threads do not survive that: it must compute on one thread.
     """
-    loader = DataLoader(source, None, sampler=steps, num_workers=workers, collate_fn=list)
+    loader = DataLoader(
+        source, None, sampler=steps, num_workers=workers, collate_fn=list
+    )
     return iter(loader)
 
 
@@ -338,7 +388,11 @@ class Journal:
                 self.events.add_scalar(f"train/{name}", value, step)
 
     def validate(
-        self, learner: Learner, validation: Any, progress: Progress, scalars: dict[str, float]
+        self,
+        learner: Learner,
+        validation: Any,
+        progress: Progress,
+        scalars: dict[str, float],
     ) -> tuple[Progress, dict[str, float]]:
         """Score the averaged weights, keep the best, and save the state.
 
@@ -350,13 +404,20 @@ class Journal:
         for name, value in scores.items():
             self.events.add_scalar(f"validation/{name}", value, step)
 
-        record = {"step": step, "seconds": round(progress.seconds, 1), **scalars, **scores}
+        record = {
+            "step": step,
+            "seconds": round(progress.seconds, 1),
+            **scalars,
+            **scores,
+        }
         self.history.write(to_json(record) + "\n")
         self.history.flush()
         draw_curves(self.folder)
         if self.recipe.picture:
             picture = self.recipe.picture(candidate, validation)
-            self.events.add_image("validation/samples", picture, step, dataformats="HWC")
+            self.events.add_image(
+                "validation/samples", picture, step, dataformats="HWC"
+            )
 
         progress = replace(progress, since=progress.since + 1)
         if scores["score"] > progress.best:
@@ -371,9 +432,17 @@ class Journal:
 
 def forget_later_steps(history: Path, step: int) -> None:
     """Remove from a history the steps that will be taken again, and a last line cut short."""
-    lines = history.read_bytes().splitlines(keepends=True) if history.exists() else []
+    lines = (
+        history.read_bytes().splitlines(keepends=True)
+        if history.exists()
+        else []
+    )
     try:
-        earlier = [line for line in lines if line.endswith(b"\n") and step_of(line) <= step]
+        earlier = [
+            line
+            for line in lines
+            if line.endswith(b"\n") and step_of(line) <= step
+        ]
     except (ValueError, TypeError, KeyError) as error:
         reason = f"{history} holds a line that is no record of a run."
         remedy = "Remove that line, or train to another folder."
@@ -396,13 +465,18 @@ def draw_curves(folder: Path) -> None:
     """Draw `curves.png`: the loss and the validation's score against steps."""
     from matplotlib.figure import Figure
 
-    records = [json.loads(line) for line in (folder / HISTORY).read_text().splitlines()]
+    records = [
+        json.loads(line) for line in (folder / HISTORY).read_text().splitlines()
+    ]
     steps = [record["step"] for record in records]
     figure = Figure(figsize=(10, 4), layout="constrained")
     titles = ("loss", "training loss"), ("score", "validation score")
 
     for axes, (name, title) in zip(figure.subplots(1, 2), titles, strict=True):
-        values = [math.nan if record[name] is None else record[name] for record in records]
+        values = [
+            math.nan if record[name] is None else record[name]
+            for record in records
+        ]
         axes.plot(steps, values, ".-")
         axes.set(xlabel="optimiser steps", title=title)
         axes.grid(alpha=0.3)

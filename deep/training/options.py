@@ -4,7 +4,13 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvd.toolkit.options import LARGEST_SEED, MOST_STEPS, MOST_WORKERS, Options, option
+from hvd.toolkit.options import (
+    LARGEST_SEED,
+    MOST_STEPS,
+    MOST_WORKERS,
+    Options,
+    option,
+)
 
 REQUIRED = dataclasses.MISSING
 
@@ -13,10 +19,18 @@ REQUIRED = dataclasses.MISSING
 class TrainOptions(Options):
     """How a network is trained."""
 
-    data: Path = option(REQUIRED, "Folder with the task's training and validation parts.")
-    out: Path = option(REQUIRED, "Folder of the run: weights, history, TensorBoard events.")
+    data: Path = option(
+        REQUIRED, "Folder with the task's training and validation parts."
+    )
+    out: Path = option(
+        REQUIRED, "Folder of the run: weights, history, TensorBoard events."
+    )
     steps: int | None = option(
-        None, "Number of optimiser steps.", low=1, high=MOST_STEPS, shown_default="the recipe's"
+        None,
+        "Number of optimiser steps.",
+        low=1,
+        high=MOST_STEPS,
+        shown_default="the recipe's",
     )
     epochs: int | None = option(
         None,
@@ -24,7 +38,9 @@ class TrainOptions(Options):
         low=1,
         high=MOST_STEPS,
     )
-    seed: int = option(0, "Random seed of weights and batches.", low=0, high=LARGEST_SEED)
+    seed: int = option(
+        0, "Random seed of weights and batches.", low=0, high=LARGEST_SEED
+    )
     threads: int = option(
         2,
         "Processor threads; with a graphics processor, processes that make its batches.",
@@ -44,4 +60,6 @@ class ExportOptions(Options):
     """Which run is exported, and where to."""
 
     run: Path = option(REQUIRED, "Folder that `toolkit train` wrote.")
-    out: Path = option(Path("checkpoints"), "Folder for TASK.onnx, weights and index.")
+    out: Path = option(
+        Path("checkpoints"), "Folder for TASK.onnx, weights and index."
+    )

@@ -32,15 +32,23 @@ RECIPES = (
     "objects-scenes",
 )
 RUN = "run.json"
-RECORDED = ("torch", "numpy", "opencv-python-headless")  # packages whose versions are recorded
+RECORDED = (
+    "torch",
+    "numpy",
+    "opencv-python-headless",
+)  # packages whose versions are recorded
 
 
 def recipe(task: str) -> Recipe:
     """The recipe of that name."""
     if task not in RECIPES:
         remedy = f"Choose one of: {', '.join(RECIPES)}."
-        raise ToolkitError(f"There is no recipe for {task!r}.", remedy, status=2)
-    return import_module(f"hvd.deep.training.recipes.{task.replace('-', '_')}").RECIPE
+        raise ToolkitError(
+            f"There is no recipe for {task!r}.", remedy, status=2
+        )
+    return import_module(
+        f"hvd.deep.training.recipes.{task.replace('-', '_')}"
+    ).RECIPE
 
 
 def train_task(task: str, options: TrainOptions) -> Path:
@@ -65,7 +73,9 @@ def train_task(task: str, options: TrainOptions) -> Path:
         "versions": {name: version(name) for name in RECORDED},
     }
     record = options.out / RUN
-    is_first = os.environ.get("RANK", "0") == "0"  # among the processes that torchrun started
+    is_first = (
+        os.environ.get("RANK", "0") == "0"
+    )  # among the processes that torchrun started
     if is_first:
         begin_run(record, now, options)
 
@@ -75,7 +85,10 @@ def train_task(task: str, options: TrainOptions) -> Path:
         def report(step: int, scalars: dict[str, float]) -> None:
             bar.update(step - bar.pos)
             if "score" in scalars:
-                click.echo("  ".join(f"{k} {v:.4g}" for k, v in scalars.items()), err=True)
+                click.echo(
+                    "  ".join(f"{k} {v:.4g}" for k, v in scalars.items()),
+                    err=True,
+                )
 
         try:
             with one_opencv_thread():
@@ -102,7 +115,9 @@ def check_options(task: str, recipe: Recipe, options: TrainOptions) -> None:
     for name in recipe.files:
         if not (options.data / name).exists():
             remedy = f"--data needs {', '.join(recipe.files)}."
-            raise ToolkitError(f"There is no {options.data / name}.", remedy, status=5)
+            raise ToolkitError(
+                f"There is no {options.data / name}.", remedy, status=5
+            )
 
     if options.weights and not options.weights.is_file():
         remedy = "Give --weights a .safetensors file."
@@ -115,14 +130,18 @@ def check_options(task: str, recipe: Recipe, options: TrainOptions) -> None:
 
 def count_epochs(recipe: Recipe, options: TrainOptions) -> tuple[Recipe, int]:
     """The number of steps for some epochs, and the recipe with at least one validation in each."""
-    processes = int(os.environ.get("WORLD_SIZE", 1))  # of torchrun; each takes a batch
+    processes = int(
+        os.environ.get("WORLD_SIZE", 1)
+    )  # of torchrun; each takes a batch
     epoch = math.ceil(recipe.epoch(options.data) / processes)
     every = min(recipe.validate_every, epoch)
 
     patience = recipe.patience
     if patience:  # the same number of steps as before
         patience = math.ceil(patience * recipe.validate_every / every)
-    return replace(recipe, validate_every=every, patience=patience), options.epochs * epoch
+    return replace(
+        recipe, validate_every=every, patience=patience
+    ), options.epochs * epoch
 
 
 def begin_run(record: Path, now: dict[str, Any], options: TrainOptions) -> None:
@@ -130,7 +149,9 @@ def begin_run(record: Path, now: dict[str, Any], options: TrainOptions) -> None:
     out = options.out
     if not record.exists():
         if out.exists() and not out.is_dir():
-            raise ToolkitError(f"{out} is no folder.", "Choose another --out.", status=4)
+            raise ToolkitError(
+                f"{out} is no folder.", "Choose another --out.", status=4
+            )
         if out.exists() and any(out.iterdir()):
             reason = f"{out} holds files, but no {RUN}: it is not the folder of a run."
             raise ToolkitError(reason, "Choose another --out.", status=4)
@@ -153,10 +174,14 @@ def read_run(path: Path) -> dict[str, Any]:
     """The record of a run; raises ToolkitError with status 5 when it describes none."""
     try:
         record = json.loads(path.read_bytes())
-        if not isinstance(record["data"], dict) or not isinstance(record["task"], str):
+        if not isinstance(record["data"], dict) or not isinstance(
+            record["task"], str
+        ):
             raise TypeError("task and data are missing")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = f"{path} does not describe a run: {type(error).__name__}: {error}."
+        reason = (
+            f"{path} does not describe a run: {type(error).__name__}: {error}."
+        )
         raise ToolkitError(reason, BEGIN_ANEW, status=5) from error
 
     return record

@@ -37,7 +37,9 @@ class Progress:
     seconds: float
 
 
-def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+def save_tensors(
+    tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]
+) -> None:
     """Write tensors to a safetensors file that is complete or absent."""
     temporary = path.with_name(f"{path.name}.tmp")
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -64,11 +66,16 @@ def save_state(
 
     # Copies: the average may still share its tensors with the network.
     tensors = {name: value.clone() for name, value in tensors.items()}
-    save_tensors(tensors, folder / STATE, {"progress": json.dumps(asdict(progress))})
+    save_tensors(
+        tensors, folder / STATE, {"progress": json.dumps(asdict(progress))}
+    )
 
 
 def load_state(
-    folder: Path, network: nn.Module, averaged: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path,
+    network: nn.Module,
+    averaged: nn.Module,
+    optimizer: torch.optim.Optimizer,
 ) -> Progress | None:
     """Load what `save_state` saved; None when a run had no validation yet.
 
@@ -119,9 +126,13 @@ def part(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
     return result
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
+) -> None:
     """Load the state of an optimiser."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = [
+        p for group in optimizer.param_groups for p in group["params"]
+    ]
     states: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():
         number, _, key = name.partition(".")

@@ -23,7 +23,9 @@ from hvd.toolkit.tasks.fragments.task import TASK
 
 @pytest.fixture(scope="module")
 def pixels():
-    return lab(np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8))
+    return lab(
+        np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+    )
 
 
 def gallagher(left, right):
@@ -37,15 +39,21 @@ def gallagher(left, right):
 
 @pytest.mark.parametrize("turn", range(4))
 @pytest.mark.parametrize("side", range(4))
-def test_dissimilarity_is_gallaghers_for_every_side_and_turn(pixels, side, turn):
+def test_dissimilarity_is_gallaghers_for_every_side_and_turn(
+    pixels, side, turn
+):
     found = side_dissimilarity(pixels)[side, turn, 1, 3]
     left = np.rot90(pixels[1], side - 1)  # side to the right
-    right = np.rot90(pixels[3], (side + 2 + turn) - 3)  # touching side to the left
+    right = np.rot90(
+        pixels[3], (side + 2 + turn) - 3
+    )  # touching side to the left
     expected = gallagher(left, right) + gallagher(right[:, ::-1], left[:, ::-1])
     assert found == pytest.approx(expected, rel=1e-3)
 
 
-def test_the_ratio_is_to_the_geometric_mean_of_both_second_bests_and_symmetric(pixels):
+def test_the_ratio_is_to_the_geometric_mean_of_both_second_bests_and_symmetric(
+    pixels,
+):
     ratio = mutual_ratio(side_dissimilarity(pixels))
     side = np.arange(4)
     for a in side:
@@ -56,7 +64,8 @@ def test_the_ratio_is_to_the_geometric_mean_of_both_second_bests_and_symmetric(p
     second = np.sort(rows)[..., 1]
     a, i, j = 2, 0, 4  # upright: side 2 of 0 against side 0 of 4
     assert ratio[a, 0, i, j] == pytest.approx(
-        side_dissimilarity(pixels)[a, 0, i, j] / np.sqrt(second[2, 0] * second[0, 4])
+        side_dissimilarity(pixels)[a, 0, i, j]
+        / np.sqrt(second[2, 0] * second[0, 4])
     )
 
 
@@ -72,7 +81,9 @@ def test_colour_similarity_is_one_for_the_same_colours_and_zero_for_others():
 def test_a_walk_stays_within_groups_that_nothing_joins():
     affinity = np.kron(np.eye(2), np.ones((3, 3))) - np.eye(6)
     reached = walk_probability(affinity, 64)
-    np.testing.assert_allclose(reached, np.kron(np.eye(2), np.full((3, 3), 2)), atol=1e-6)
+    np.testing.assert_allclose(
+        reached, np.kron(np.eye(2), np.full((3, 3), 2)), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("rotate", [False, True])
@@ -97,5 +108,12 @@ def test_the_chances_of_a_side_s_partners_and_of_none_add_to_one():
 
 
 def test_the_baseline_groups_bundled_photographs():
-    records = evaluate(TASK, {"baseline": Gradient()}, samples("builtin", Conditions(), 4, seed=11))
-    assert summary(records, TASK.metrics)["baseline"]["metrics"]["ari"]["mean"] > 0.9
+    records = evaluate(
+        TASK,
+        {"baseline": Gradient()},
+        samples("builtin", Conditions(), 4, seed=11),
+    )
+    assert (
+        summary(records, TASK.metrics)["baseline"]["metrics"]["ari"]["mean"]
+        > 0.9
+    )

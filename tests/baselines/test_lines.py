@@ -8,7 +8,12 @@ from hvd.toolkit.tasks.lines.filling import fill_by_mask
 from hvd.toolkit.tasks.lines.masks import TASK_MASK, random_lines, stripes
 from hvd.toolkit.tasks.lines.types import Scans
 
-SMOOTH = baselines.Linear(), baselines.Cubic(), baselines.Biharmonic(), baselines.Kriging()
+SMOOTH = (
+    baselines.Linear(),
+    baselines.Cubic(),
+    baselines.Biharmonic(),
+    baselines.Kriging(),
+)
 
 
 def asked(images, mask):
@@ -21,7 +26,9 @@ def test_the_biharmonic_surface_is_that_of_scikit_image(heads):
     for image, found in zip(
         scans.images, baselines.Biharmonic().predict(scans).images, strict=True
     ):
-        known = image[~TASK_MASK]  # scikit-image keeps to the range of what is known
+        known = image[
+            ~TASK_MASK
+        ]  # scikit-image keeps to the range of what is known
         np.testing.assert_allclose(
             np.clip(found, known.min(), known.max()),
             inpaint_biharmonic(image, TASK_MASK),
@@ -39,22 +46,31 @@ def test_the_biharmonic_surface_is_that_of_scikit_image(heads):
     ],
 )
 def test_an_even_scan_is_filled_evenly(method, mask):
-    filled = method.predict(asked(np.full((1, 40, 50), 0.4, np.float32), mask)).images
+    filled = method.predict(
+        asked(np.full((1, 40, 50), 0.4, np.float32), mask)
+    ).images
     np.testing.assert_allclose(filled, 0.4, atol=1e-3)
 
 
 @pytest.mark.parametrize("method", SMOOTH[:2], ids=lambda m: type(m).__name__)
 def test_a_slope_between_lines_is_kept(method):
-    slope = np.broadcast_to(np.linspace(0.1, 0.9, 41, dtype=np.float32), (1, 20, 41))
+    slope = np.broadcast_to(
+        np.linspace(0.1, 0.9, 41, dtype=np.float32), (1, 20, 41)
+    )
     filled = method.predict(asked(slope, stripes((20, 41), 1, 2, 90, 1))).images
     np.testing.assert_allclose(filled, slope, atol=1e-5)
 
 
 def test_lines_are_bridged_across_not_along():
     waves = np.broadcast_to(
-        (0.5 + 0.4 * np.sin(np.arange(60)))[:, None].astype(np.float32), (1, 60, 40)
+        (0.5 + 0.4 * np.sin(np.arange(60)))[:, None].astype(np.float32),
+        (1, 60, 40),
     )
-    filled = baselines.Linear().predict(asked(waves, stripes((60, 40), 2, 4, 90))).images
+    filled = (
+        baselines.Linear()
+        .predict(asked(waves, stripes((60, 40), 2, 4, 90)))
+        .images
+    )
     np.testing.assert_allclose(filled, waves, atol=1e-6)
 
 
@@ -65,7 +81,9 @@ def test_better_methods_score_better(heads):
         return np.square(method.predict(scans).images - heads).mean()
 
     assert (
-        error(baselines.Biharmonic()) < error(baselines.Linear()) < error(baselines.Telea()) * 1.5
+        error(baselines.Biharmonic())
+        < error(baselines.Linear())
+        < error(baselines.Telea()) * 1.5
     )
     assert error(baselines.Kriging()) < error(baselines.Linear())
 
@@ -78,27 +96,37 @@ def test_lmmse_knows_its_own_size_alone():
 
 
 def test_what_lmmse_learns_predicts_heads_better_than_their_mean(heads):
-    known = baselines.covariance_of(np.repeat(np.rint(heads * 255).astype(np.uint8), 18, axis=0))
+    known = baselines.covariance_of(
+        np.repeat(np.rint(heads * 255).astype(np.uint8), 18, axis=0)
+    )
     assert known["components"].shape == (baselines.COMPONENTS, 4096) and known[
         "together"
     ].shape == (25, 49)
-    np.testing.assert_allclose(known["mean"], heads.reshape(len(heads), -1).mean(0), atol=1e-2)
+    np.testing.assert_allclose(
+        known["mean"], heads.reshape(len(heads), -1).mean(0), atol=1e-2
+    )
     assert known["together"][0, 2 * baselines.REACH] == pytest.approx(1)
 
 
 def test_scans_are_filled_group_by_group_of_their_masks(heads):
     masks = np.stack([TASK_MASK, stripes((64, 64), 1, 2, 0), TASK_MASK])
-    together = fill_by_mask(np.where(masks, 0, heads[:3]), masks, baselines.biharmonic_surface)
+    together = fill_by_mask(
+        np.where(masks, 0, heads[:3]), masks, baselines.biharmonic_surface
+    )
     for k in range(3):
         alone = fill_by_mask(
-            np.where(masks, 0, heads[:3])[k : k + 1], masks[k : k + 1], baselines.biharmonic_surface
+            np.where(masks, 0, heads[:3])[k : k + 1],
+            masks[k : k + 1],
+            baselines.biharmonic_surface,
         )
         np.testing.assert_allclose(together[k], alone[0], atol=1e-6)
 
 
 def test_large_scans_are_filled_in_tiles_that_leave_no_trace():
     rows, columns = np.mgrid[:520, :530] / 40
-    image = (0.5 + 0.2 * np.sin(rows) + 0.2 * np.cos(columns)).astype(np.float32)[None]
+    image = (0.5 + 0.2 * np.sin(rows) + 0.2 * np.cos(columns)).astype(
+        np.float32
+    )[None]
     mask = stripes((520, 530), 2, 4, 80)[None]
     asked_for = np.where(mask, 0, image)
     tiled = fill_by_mask(asked_for, mask, baselines.biharmonic_surface)
@@ -110,5 +138,7 @@ def test_a_tile_without_a_measured_pixel_takes_the_mean_of_the_scan():
     image = np.full((1, 600, 600), 0.25, np.float32)
     mask = np.zeros((1, 600, 600), bool)
     mask[:, :560] = True
-    filled = fill_by_mask(np.where(mask, 0, image), mask, baselines.biharmonic_surface)
+    filled = fill_by_mask(
+        np.where(mask, 0, image), mask, baselines.biharmonic_surface
+    )
     np.testing.assert_allclose(filled, 0.25, atol=1e-3)

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from hvd.benchmarks import conditions, dependencies, machine, render, run, scores, tables
+from hvd.benchmarks import (
+    conditions,
+    dependencies,
+    machine,
+    render,
+    run,
+    scores,
+    tables,
+)
 from hvd.benchmarks.options import BenchmarkOptions
 from hvd.toolkit import registry
 from hvd.toolkit.core import Metric, ToolkitError
@@ -27,7 +35,9 @@ def tiny(monkeypatch):
     """Two small conditions, a sweep of two points and two sizes; memory is not measured."""
     condition = conditions.Condition
     monkeypatch.setattr(
-        machine, "peak_megabytes", lambda task, methods, source: dict.fromkeys(methods, 1.0)
+        machine,
+        "peak_megabytes",
+        lambda task, methods, source: dict.fromkeys(methods, 1.0),
     )
     fixed = tuple(condition(name, SMALL, 2, 2) for name in ("first", "second"))
     monkeypatch.setitem(conditions.CONDITIONS, "fragments", fixed)
@@ -37,7 +47,15 @@ def tiny(monkeypatch):
         conditions.sweep("noise", "noise", (0.0, 20.0), 2, 2, **SMALL),
     )
     sizes = (
-        condition(f"{n}", {"images": n, "grid": 2}, 1, 1, conditions.SIZE, 4 * n, conditions.MAIN)
+        condition(
+            f"{n}",
+            {"images": n, "grid": 2},
+            1,
+            1,
+            conditions.SIZE,
+            4 * n,
+            conditions.MAIN,
+        )
         for n in (2, 4)
     )
     monkeypatch.setitem(conditions.SIZES, "fragments", tuple(sizes))
@@ -57,7 +75,9 @@ def asked(monkeypatch):
 
 
 def measured(folder, quick=True):
-    return run.run_benchmark(("fragments",), BenchmarkOptions(quick=quick, out=folder), quiet)
+    return run.run_benchmark(
+        ("fragments",), BenchmarkOptions(quick=quick, out=folder), quiet
+    )
 
 
 def test_results_hold_a_record_for_each_sample_and_method(tiny, tmp_path):
@@ -74,7 +94,9 @@ def test_results_read_back_draw_the_same_tables(tiny, tmp_path):
     found = measured(tmp_path)
     again = json.loads((tmp_path / "builtin-quick.json").read_text())
     assert again == found
-    assert tables.short([scores.Results(again)]) == tables.short([scores.Results(found)])
+    assert tables.short([scores.Results(again)]) == tables.short(
+        [scores.Results(found)]
+    )
 
 
 def test_only_what_was_deleted_is_measured_again(tiny, tmp_path, asked):
@@ -82,13 +104,17 @@ def test_only_what_was_deleted_is_measured_again(tiny, tmp_path, asked):
     asked.clear()
     measured(tmp_path)
     assert asked == []
-    (tmp_path / "cells/builtin-quick/fragments/fixed/second/colour.json").unlink()
+    (
+        tmp_path / "cells/builtin-quick/fragments/fixed/second/colour.json"
+    ).unlink()
     again = measured(tmp_path)
     assert asked == [["colour"]]
-    before, after = (found["tasks"]["fragments"]["conditions"] for found in (first, again))
-    assert before[0] == after[0] and [r["sample"] for r in before[1]["records"]] == [
-        r["sample"] for r in after[1]["records"]
-    ]
+    before, after = (
+        found["tasks"]["fragments"]["conditions"] for found in (first, again)
+    )
+    assert before[0] == after[0] and [
+        r["sample"] for r in before[1]["records"]
+    ] == [r["sample"] for r in after[1]["records"]]
 
 
 @pytest.mark.parametrize("task", registry.TASKS)
@@ -99,10 +125,14 @@ def test_every_condition_has_a_place_of_its_own(task):
     )
 
 
-def test_what_other_code_answered_is_measured_again(tiny, tmp_path, asked, monkeypatch):
+def test_what_other_code_answered_is_measured_again(
+    tiny, tmp_path, asked, monkeypatch
+):
     measured(tmp_path)
     asked.clear()
-    monkeypatch.setattr(run.dependencies, "fingerprint", lambda *places: "another")
+    monkeypatch.setattr(
+        run.dependencies, "fingerprint", lambda *places: "another"
+    )
     measured(tmp_path)
     assert asked == [list(METHODS["fragments"])] * 2
 
@@ -118,28 +148,47 @@ def test_a_method_that_fails_is_a_row_that_says_so_and_the_others_still_run(
     monkeypatch.setattr(
         registry,
         "methods",
-        lambda *of: {m: Broken() if m == "colour" else its for m, its in whole(*of).items()},
+        lambda *of: {
+            m: Broken() if m == "colour" else its
+            for m, its in whole(*of).items()
+        },
     )
     found = measured(tmp_path)
-    failure = "fragments, first, colour: Broken failed: ValueError: no colours today."
+    failure = (
+        "fragments, first, colour: Broken failed: ValueError: no colours today."
+    )
     assert run.failures(found)[0].startswith(failure)
     lines = tables.report([scores.Results(found)]).splitlines()
-    assert any(line.startswith("| colour | failed: Broken failed: ValueError") for line in lines)
     assert any(
-        line.startswith("| deep | 1.000") or line.startswith("| deep | 0.") for line in lines
+        line.startswith("| colour | failed: Broken failed: ValueError")
+        for line in lines
     )
-    assert tables.short([scores.Results(found)]).count("| colour | failed | failed |") == 1
+    assert any(
+        line.startswith("| deep | 1.000") or line.startswith("| deep | 0.")
+        for line in lines
+    )
+    assert (
+        tables.short([scores.Results(found)]).count(
+            "| colour | failed | failed |"
+        )
+        == 1
+    )
 
 
-def test_costs_that_cannot_be_measured_are_told_and_the_rest_is_there(tiny, tmp_path, monkeypatch):
+def test_costs_that_cannot_be_measured_are_told_and_the_rest_is_there(
+    tiny, tmp_path, monkeypatch
+):
     def broken(*of):
         raise ValueError("no network today")
 
     monkeypatch.setattr(run.networks, "measured", broken)
     found = measured(tmp_path, quick=False)
-    assert run.failures(found) == ["fragments, network: ValueError: no network today"]
-    assert "| network | failed: ValueError: no network today |" in tables.report(
-        [scores.Results(found)]
+    assert run.failures(found) == [
+        "fragments, network: ValueError: no network today"
+    ]
+    assert (
+        "| network | failed: ValueError: no network today |"
+        in tables.report([scores.Results(found)])
     )
     assert found["tasks"]["fragments"]["pictures"]
 
@@ -151,7 +200,10 @@ def test_results_of_other_tasks_stay_when_one_is_measured_again(tiny, tmp_path):
     )
     measured(tmp_path)
     together = run.read(tmp_path / "builtin-quick.json")["tasks"]
-    assert list(together) == ["fragments", "grains"] and together["grains"] == other
+    assert (
+        list(together) == ["fragments", "grains"]
+        and together["grains"] == other
+    )
 
 
 def test_the_short_table_has_a_row_for_every_method_and_a_column_for_every_condition(
@@ -166,11 +218,20 @@ def test_the_short_table_has_a_row_for_every_method_and_a_column_for_every_condi
 
 @pytest.mark.parametrize(
     ("low", "high", "is_bold"),
-    [(0.0004, 1, True), (-0.2, -0.1, True), (-0.1, 0.1, False), (0.0, 1, False)],
+    [
+        (0.0004, 1, True),
+        (-0.2, -0.1, True),
+        (-0.1, 0.1, False),
+        (0.0, 1, False),
+    ],
 )
-def test_a_difference_is_bold_only_when_its_interval_excludes_zero(low, high, is_bold):
+def test_a_difference_is_bold_only_when_its_interval_excludes_zero(
+    low, high, is_bold
+):
     assert (
-        tables.bold({"mean": (low + high) / 2, "low": low, "high": high}).startswith("**")
+        tables.bold(
+            {"mean": (low + high) / 2, "low": low, "high": high}
+        ).startswith("**")
         == is_bold
     )
 
@@ -178,7 +239,12 @@ def test_a_difference_is_bold_only_when_its_interval_excludes_zero(low, high, is
 def test_data_of_one_s_own_are_not_called_by_another_s_name():
     found = scores.TaskResults(
         "fragments",
-        {"sha256": "0" * 64, "data": "my/photographs.zip", "methods": {}, "conditions": []},
+        {
+            "sha256": "0" * 64,
+            "data": "my/photographs.zip",
+            "methods": {},
+            "conditions": [],
+        },
     )
     assert "my/photographs.zip" in found.origin
 
@@ -197,7 +263,13 @@ def test_time_in_proportion_to_size_has_the_slope_one():
             }
         )
     found = scores.TaskResults(
-        "fragments", {"data": "builtin", "sha256": None, "methods": {}, "conditions": points}
+        "fragments",
+        {
+            "data": "builtin",
+            "sha256": None,
+            "methods": {},
+            "conditions": points,
+        },
     )
     ((method, sizes, times, slope),) = found.growth()
     assert (
@@ -218,14 +290,18 @@ def project(tmp_path_factory):
             shutil.copytree(
                 place,
                 folder / name,
-                ignore=shutil.ignore_patterns("cells", "__pycache__", "*.safetensors"),
+                ignore=shutil.ignore_patterns(
+                    "cells", "__pycache__", "*.safetensors"
+                ),
             )
         else:
             shutil.copy(place, folder / name)
     return folder
 
 
-def test_a_number_changed_by_hand_is_found_and_left_as_it_is(project, monkeypatch):
+def test_a_number_changed_by_hand_is_found_and_left_as_it_is(
+    project, monkeypatch
+):
     pytest.importorskip("typst", reason="drawing needs the extra [report]")
     monkeypatch.chdir(project)
 
@@ -235,12 +311,17 @@ def test_a_number_changed_by_hand_is_found_and_left_as_it_is(project, monkeypatc
     monkeypatch.setattr(socket.socket, "__init__", refused)
     render.write_documents()
     assert render.write_documents(check=True) == []
-    documents = (Path("benchmarks", name) for name in ("index.html", "report.pdf", "slides.pdf"))
+    documents = (
+        Path("benchmarks", name)
+        for name in ("index.html", "report.pdf", "slides.pdf")
+    )
     drawn = {path: path.read_bytes() for path in documents}
     monkeypatch.setattr(render, "documents", lambda results: drawn)
     for name in ("README.md", "benchmarks/REPORT.md", "benchmarks/index.html"):
         whole = Path(name).read_text()
-        changed = re.sub(r"0\.9(\d\d)", lambda found: f"0.8{found[1]}", whole, count=1)
+        changed = re.sub(
+            r"0\.9(\d\d)", lambda found: f"0.8{found[1]}", whole, count=1
+        )
         assert changed != whole
         Path(name).write_text(changed)
         with pytest.raises(ToolkitError, match=f"Stale: {name}"):
@@ -258,7 +339,8 @@ def test_the_page_asks_nothing_of_any_other_place(project):
 
 def test_the_report_has_at_most_three_pages(project):
     pages = re.findall(
-        rb"/Type\s*/Page(?![a-zA-Z])", (project / "benchmarks/report.pdf").read_bytes()
+        rb"/Type\s*/Page(?![a-zA-Z])",
+        (project / "benchmarks/report.pdf").read_bytes(),
     )
     assert 1 <= len(pages) <= 3
 
@@ -279,12 +361,17 @@ def test_what_another_run_wrote_meanwhile_stays(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run, "task_results", slow)
     measured(tmp_path)
-    assert set(run.read(tmp_path / "builtin-quick.json")["tasks"]) == {"fragments", "grains"}
+    assert set(run.read(tmp_path / "builtin-quick.json")["tasks"]) == {
+        "fragments",
+        "grains",
+    }
 
 
 def test_an_unknown_task_has_no_benchmark():
     with pytest.raises(ToolkitError, match="fragments"):
-        run.run_benchmark(("magic",), BenchmarkOptions(quick=True, out=Path("nowhere")), quiet)
+        run.run_benchmark(
+            ("magic",), BenchmarkOptions(quick=True, out=Path("nowhere")), quiet
+        )
 
 
 def test_damaged_results_are_told(tmp_path):
@@ -307,18 +394,27 @@ def new_metric(monkeypatch):
     return lambda: monkeypatch.setattr(registry, "task", lambda name: changed)
 
 
-def test_a_new_metric_leaves_a_gap_and_the_command_that_fills_it(tiny, tmp_path, asked, new_metric):
+def test_a_new_metric_leaves_a_gap_and_the_command_that_fills_it(
+    tiny, tmp_path, asked, new_metric
+):
     measured(tmp_path)
     old = scores.Results(run.read(tmp_path / "builtin-quick.json"))
     new_metric()
     shown = scores.Results(run.read(tmp_path / "builtin-quick.json"))
     report = tables.report([shown])
     lines = report.splitlines()
-    first = next(k for k, line in enumerate(lines) if line.startswith("| method | ari"))
-    header, row = lines[first], next(line for line in lines[first:] if line.startswith("| deep | "))
+    first = next(
+        k for k, line in enumerate(lines) if line.startswith("| method | ari")
+    )
+    header, row = (
+        lines[first],
+        next(line for line in lines[first:] if line.startswith("| deep | ")),
+    )
     column = header.split(" | ").index("groups")
     assert row.split(" | ")[column] == "-"
-    assert "groups was not measured yet: `toolkit benchmark fragments`" in report
+    assert (
+        "groups was not measured yet: `toolkit benchmark fragments`" in report
+    )
     assert tables.short([shown]) == tables.short([old])
     asked.clear()
     again = scores.Results(measured(tmp_path))
@@ -336,7 +432,9 @@ def sources(tmp_path, monkeypatch):
     def place_of(module):
         path = tmp_path.joinpath(*module.split(".")[1:])
         return str(
-            path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
+            path.with_suffix(".py")
+            if path.with_suffix(".py").exists()
+            else path / "__init__.py"
         )
 
     monkeypatch.setattr(dependencies, "place_of", place_of)
@@ -369,7 +467,11 @@ def changed_by(sources, place, old, new):
 
 def test_a_method_or_a_line_added_makes_no_other_result_stale(sources):
     added = "\n\n@dataclass(frozen=True)\nclass Added:\n    def predict(self, inputs):\n        return 1\n"
-    for place in ("baselines/lines.py", "deep/grains.py", "baselines/fragments.py"):
+    for place in (
+        "baselines/lines.py",
+        "deep/grains.py",
+        "baselines/fragments.py",
+    ):
         end = (sources / place).read_text()[-40:]
         assert changed_by(sources, place, end, end + added) == set()
 
@@ -391,7 +493,12 @@ def test_a_change_makes_stale_what_it_concerns_and_nothing_else(sources):
             "window: float = 70.0",
             {("grains", "baseline")},
         ),
-        ("toolkit/tasks/grains/files.py", "KINDS = ", "OTHER = 1\nKINDS = ", set()),
+        (
+            "toolkit/tasks/grains/files.py",
+            "KINDS = ",
+            "OTHER = 1\nKINDS = ",
+            set(),
+        ),
     ):
         assert changed_by(sources, place, old, new) == concerned, place
 
@@ -400,7 +507,10 @@ def test_what_a_module_does_without_binding_a_name_counts(sources):
     old = "\n\n# --- linear minimum"
     new = f"\nnp.seterr(all='ignore')\n{old}"
     concerned = changed_by(sources, "baselines/lines.py", old, new)
-    assert ("lines", "linear") in concerned and ("grains", "baseline") not in concerned
+    assert ("lines", "linear") in concerned and (
+        "grains",
+        "baseline",
+    ) not in concerned
 
 
 @pytest.mark.parametrize(
@@ -410,7 +520,9 @@ def test_what_a_module_does_without_binding_a_name_counts(sources):
         "import hvd.baselines.lines\nclass Mine(hvd.baselines.lines.Linear): pass\n",
     ],
 )
-def test_what_one_s_own_method_takes_from_ours_counts(tmp_path, monkeypatch, base):
+def test_what_one_s_own_method_takes_from_ours_counts(
+    tmp_path, monkeypatch, base
+):
     monkeypatch.syspath_prepend(tmp_path)
     name = f"own_{len(base)}"
     (tmp_path / f"{name}.py").write_text(base)
@@ -427,17 +539,24 @@ def test_a_name_that_is_not_there_has_no_fingerprint():
 def test_what_enlarges_samples_has_a_fingerprint(task):
     enlarge = registry.task(task).enlarge
     if enlarge:
-        assert dependencies.fingerprint(f"{enlarge.__module__}:{enlarge.__name__}")
+        assert dependencies.fingerprint(
+            f"{enlarge.__module__}:{enlarge.__name__}"
+        )
 
 
 def test_learned_files_count_as_code(sources):
     before = fingerprints()
     (sources / "baselines/lmmse.npz").write_bytes(b"other")
-    assert {key for key, its in fingerprints().items() if its != before[key]} == {
-        ("lines", "lmmse")
-    }
+    assert {
+        key for key, its in fingerprints().items() if its != before[key]
+    } == {("lines", "lmmse")}
 
 
 def test_docstrings_and_comments_do_not_count(sources):
     old = '"""Scans (N, H, W) with'
-    assert changed_by(sources, "baselines/lines.py", old, '"""Stacks (N, H, W) with') == set()
+    assert (
+        changed_by(
+            sources, "baselines/lines.py", old, '"""Stacks (N, H, W) with'
+        )
+        == set()
+    )

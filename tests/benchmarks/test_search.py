@@ -20,9 +20,13 @@ def test_drawn_parameters_keep_to_their_ranges_and_kinds(near):
     assert method.pen == Watershed().pen
 
 
-def test_the_best_found_is_no_worse_than_what_the_search_began_with(monkeypatch, capsys):
+def test_the_best_found_is_no_worse_than_what_the_search_began_with(
+    monkeypatch, capsys
+):
     monkeypatch.setattr(search, "TRIES", 3)
     monkeypatch.setattr(search, "SAMPLES", 2)
     best = search.search_parameters("grains", "baseline", ["builtin"])
-    scores = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines()]
+    scores = [
+        float(line.split()[1]) for line in capsys.readouterr().out.splitlines()
+    ]
     assert isinstance(best, Watershed) and scores == sorted(scores)

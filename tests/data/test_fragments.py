@@ -19,14 +19,18 @@ from hvd.toolkit.tasks.fragments.options import Conditions
 
 @pytest.mark.parametrize("rotate", [False, True])
 @pytest.mark.parametrize(("grid", "fragment"), [(4, 16), (8, 8), (2, 32)])
-def test_laying_the_target_out_gives_the_photographs_back(photographs, grid, fragment, rotate):
+def test_laying_the_target_out_gives_the_photographs_back(
+    photographs, grid, fragment, rotate
+):
     sample = heap(
         photographs,
         Conditions(images=6, grid=grid, fragment=fragment, rotate=rotate),
         np.random.default_rng(0),
     )
     for k, original in enumerate(photographs):
-        np.testing.assert_array_equal(photograph(sample.inputs, sample.target, k), original)
+        np.testing.assert_array_equal(
+            photograph(sample.inputs, sample.target, k), original
+        )
 
 
 def test_a_sample_depends_on_seed_and_number_alone(photographs):
@@ -40,14 +44,22 @@ def test_a_sample_depends_on_seed_and_number_alone(photographs):
 
 
 def test_wear_takes_pixels_from_every_side(photographs):
-    whole = heap(photographs[:2], Conditions(images=2), np.random.default_rng(0))
-    worn = heap(photographs[:2], Conditions(images=2, worn=2), np.random.default_rng(0))
-    np.testing.assert_array_equal(worn.inputs.fragments, whole.inputs.fragments[:, 2:-2, 2:-2])
+    whole = heap(
+        photographs[:2], Conditions(images=2), np.random.default_rng(0)
+    )
+    worn = heap(
+        photographs[:2], Conditions(images=2, worn=2), np.random.default_rng(0)
+    )
+    np.testing.assert_array_equal(
+        worn.inputs.fragments, whole.inputs.fragments[:, 2:-2, 2:-2]
+    )
 
 
 def test_noise_has_the_standard_deviation_asked_for():
     grey = np.full((2, 64, 64, 3), 128, np.uint8)
-    noisy = heap(grey, Conditions(images=2, noise=20), np.random.default_rng(0)).inputs.fragments
+    noisy = heap(
+        grey, Conditions(images=2, noise=20), np.random.default_rng(0)
+    ).inputs.fragments
     assert noisy.std() == pytest.approx(20, abs=0.3)
     assert noisy.mean() == pytest.approx(128, abs=0.6)
 
@@ -72,7 +84,9 @@ def test_a_method_is_told_what_known_says(photographs):
     }
 
 
-def test_the_augmentation_of_a_photograph_keeps_its_shape_and_changes_it(photographs):
+def test_the_augmentation_of_a_photograph_keeps_its_shape_and_changes_it(
+    photographs,
+):
     changed = augment(photographs[0], np.random.default_rng(0))
     assert changed.shape == (64, 64, 3) and changed.dtype == np.uint8
     assert not np.array_equal(changed, photographs[0])
@@ -84,7 +98,8 @@ def test_builtin_heaps_take_ten_different_bundled_photographs():
     source = {crop.tobytes(): k for k in range(10) for crop in crops[k]}
     for sample in samples("builtin", Conditions(), 3, 0):
         assert {
-            source[photograph(sample.inputs, sample.target, k).tobytes()] for k in range(10)
+            source[photograph(sample.inputs, sample.target, k).tobytes()]
+            for k in range(10)
         } == set(range(10))
 
 
@@ -102,14 +117,20 @@ def test_folder_zip_and_array_give_the_same_photographs(photographs, tmp_path):
             archive.write(folder / f"{k}.png", f"in/{k}.png")
     np.save(tmp_path / "some.npy", photographs)
     for place in (folder, tmp_path / "some.zip", tmp_path / "some.npy"):
-        np.testing.assert_array_equal(photographs_at(str(place), 64), photographs)
+        np.testing.assert_array_equal(
+            photographs_at(str(place), 64), photographs
+        )
 
 
 def test_the_centre_square_is_averaged_over_areas(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (128, 200, 3), np.uint8)
     write_png(tmp_path / "wide.png", image)
-    expected = cv2.resize(image[:, 36:164], (64, 64), interpolation=cv2.INTER_AREA)
-    np.testing.assert_array_equal(photographs_at(str(tmp_path), 64)[0], expected)
+    expected = cv2.resize(
+        image[:, 36:164], (64, 64), interpolation=cv2.INTER_AREA
+    )
+    np.testing.assert_array_equal(
+        photographs_at(str(tmp_path), 64)[0], expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,17 +160,29 @@ def test_more_images_than_photographs_are_refused(photographs):
 
 
 @pytest.mark.parametrize("missing", [0.1, 0.5, 0.9])
-def test_a_share_of_all_fragments_is_left_out_but_two_of_each_photograph_stay(photographs, missing):
-    whole = heap(photographs, Conditions(images=6, known="count"), np.random.default_rng(1))
+def test_a_share_of_all_fragments_is_left_out_but_two_of_each_photograph_stay(
+    photographs, missing
+):
+    whole = heap(
+        photographs,
+        Conditions(images=6, known="count"),
+        np.random.default_rng(1),
+    )
     found = heap(
-        photographs, Conditions(images=6, known="count", missing=missing), np.random.default_rng(1)
+        photographs,
+        Conditions(images=6, known="count", missing=missing),
+        np.random.default_rng(1),
     )
     assert (
-        len(found.inputs.fragments) == len(found.target.group) == max(12, 96 - round(96 * missing))
+        len(found.inputs.fragments)
+        == len(found.target.group)
+        == max(12, 96 - round(96 * missing))
     )
     assert np.bincount(found.target.group, minlength=6).min() >= 2
     kept = {fragment.tobytes() for fragment in whole.inputs.fragments}
-    assert all(fragment.tobytes() in kept for fragment in found.inputs.fragments)
+    assert all(
+        fragment.tobytes() in kept for fragment in found.inputs.fragments
+    )
 
 
 def test_photographs_with_missing_fragments_are_not_told_as_equal():

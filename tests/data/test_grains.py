@@ -19,7 +19,10 @@ from hvd.toolkit.tasks.grains.options import Conditions
 
 
 def test_a_sample_depends_on_its_seed_and_number_alone():
-    first, again = list(polycrystal_samples(3, 5, 96)), list(polycrystal_samples(2, 5, 96))
+    first, again = (
+        list(polycrystal_samples(3, 5, 96)),
+        list(polycrystal_samples(2, 5, 96)),
+    )
     for a, b in zip(first, again, strict=False):
         np.testing.assert_array_equal(a.inputs.image, b.inputs.image)
         np.testing.assert_array_equal(a.target.labels, b.target.labels)
@@ -56,8 +59,12 @@ def test_etched_lines_are_where_the_boundaries_are():
 
 
 def test_light_changes_without_strength_change_nothing_but_clipping():
-    image = np.random.default_rng(0).uniform(0.1, 0.9, (64, 64)).astype(np.float32)
-    np.testing.assert_allclose(photograph(image, np.random.default_rng(3), 0.0), image, atol=0.05)
+    image = (
+        np.random.default_rng(0).uniform(0.1, 0.9, (64, 64)).astype(np.float32)
+    )
+    np.testing.assert_allclose(
+        photograph(image, np.random.default_rng(3), 0.0), image, atol=0.05
+    )
 
 
 @pytest.fixture
@@ -68,7 +75,8 @@ def folder(tmp_path):
     for k, sample in enumerate(polycrystal_samples(2, 1, 96)):
         cv2.imwrite(str(tmp_path / "images" / f"m{k}.tif"), sample.inputs.image)
         cv2.imwrite(
-            str(tmp_path / "boundaries" / f"m{k}.png"), sample.target.mask.astype(np.uint8) * 255
+            str(tmp_path / "boundaries" / f"m{k}.png"),
+            sample.target.mask.astype(np.uint8) * 255,
         )
     return tmp_path
 
@@ -78,11 +86,18 @@ def test_a_labelled_folder_gives_its_micrographs_in_order(folder):
     assert [s.id for s in found] == ["m0", "m1"]
     assert found[0].target.mask.shape == found[0].inputs.image.shape == (96, 96)
     assert found[0].target.tolerance >= 3
-    assert next(samples(str(folder), Conditions(tolerance=7), 1, 0)).target.tolerance == 7
+    assert (
+        next(
+            samples(str(folder), Conditions(tolerance=7), 1, 0)
+        ).target.tolerance
+        == 7
+    )
 
 
 def test_what_is_missing_in_a_labelled_folder_is_named(folder):
-    (folder / "boundaries" / "m1.png").rename(folder / "boundaries" / "other.png")
+    (folder / "boundaries" / "m1.png").rename(
+        folder / "boundaries" / "other.png"
+    )
     with pytest.raises(ToolkitError, match=r"m1\.png") as error:
         list(samples(str(folder), Conditions(), 10, 0))
     assert error.value.status == 5
@@ -91,36 +106,46 @@ def test_what_is_missing_in_a_labelled_folder_is_named(folder):
 
 
 def test_a_drawing_in_ones_instead_of_255_is_refused(folder):
-    cv2.imwrite(str(folder / "boundaries" / "m0.png"), np.eye(96, dtype=np.uint8))
+    cv2.imwrite(
+        str(folder / "boundaries" / "m0.png"), np.eye(96, dtype=np.uint8)
+    )
     with pytest.raises(ToolkitError, match="up to 1 only"):
         list(samples(str(folder), Conditions(), 10, 0))
 
 
 def test_a_drawing_of_another_size_is_refused(folder):
-    cv2.imwrite(str(folder / "boundaries" / "m0.png"), np.zeros((96, 95), np.uint8))
+    cv2.imwrite(
+        str(folder / "boundaries" / "m0.png"), np.zeros((96, 95), np.uint8)
+    )
     with pytest.raises(ToolkitError, match="differ in size"):
         list(samples(str(folder), Conditions(), 10, 0))
 
 
 def test_conditions_change_light_as_they_say():
-    image = np.random.default_rng(0).integers(40, 120, (64, 80)).astype(np.uint8)
+    image = (
+        np.random.default_rng(0).integers(40, 120, (64, 80)).astype(np.uint8)
+    )
     rng = np.random.default_rng(0)
     np.testing.assert_array_equal(change_image(image, Conditions(), rng), image)
     np.testing.assert_allclose(
         change_image(image, Conditions(brightness=2), rng), 2.0 * image, atol=1
     )
-    assert change_image(image, Conditions(contrast=0.5), rng).std() == pytest.approx(
-        image.std() / 2, rel=0.05
-    )
+    assert change_image(
+        image, Conditions(contrast=0.5), rng
+    ).std() == pytest.approx(image.std() / 2, rel=0.05)
     np.testing.assert_allclose(
-        change_image(image, Conditions(gamma=2), rng) / 255, (image / 255) ** 2, atol=0.003
+        change_image(image, Conditions(gamma=2), rng) / 255,
+        (image / 255) ** 2,
+        atol=0.003,
     )
     ramp = change_image(image, Conditions(gradient=0.5), rng)
     assert ramp[:, -1].mean() / ramp[:, 0].mean() == pytest.approx(3, rel=0.2)
     assert change_image(image, Conditions(blur=2), rng).std() < image.std() / 2
     noisy = change_image(image, Conditions(noise=10), rng).astype(float) - image
     assert noisy.std() == pytest.approx(10, rel=0.05)
-    wide = change_image(image.astype(np.uint16) * 257, Conditions(brightness=0.5), rng)
+    wide = change_image(
+        image.astype(np.uint16) * 257, Conditions(brightness=0.5), rng
+    )
     assert wide.dtype == np.uint16 and wide.mean() == pytest.approx(
         image.mean() * 257 / 2, rel=0.01
     )

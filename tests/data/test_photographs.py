@@ -14,11 +14,15 @@ from hvd.toolkit.tasks.fragments import Conditions
 def write(folder, tone):
     folder.mkdir(exist_ok=True)
     for k in range(2):
-        cv2.imwrite(str(folder / f"{k}.png"), np.full((64, 64, 3), tone, np.uint8))
+        cv2.imwrite(
+            str(folder / f"{k}.png"), np.full((64, 64, 3), tone, np.uint8)
+        )
 
 
 def brightness(path):
-    return next(samples(str(path), Conditions(images=2), 1, 0)).inputs.fragments.mean()
+    return next(
+        samples(str(path), Conditions(images=2), 1, 0)
+    ).inputs.fragments.mean()
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "npy"])

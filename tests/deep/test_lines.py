@@ -20,7 +20,9 @@ MASKS = {
 
 def asked(images, mask, uncertainty=False):
     mask = np.broadcast_to(mask, images.shape).copy()
-    return Scans(np.where(mask, 0, images).astype(np.float32), mask, uncertainty)
+    return Scans(
+        np.where(mask, 0, images).astype(np.float32), mask, uncertainty
+    )
 
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
@@ -43,22 +45,30 @@ def test_views_are_averaged_or_tell_how_far_apart_they_are(heads):
     )
     assert plain.uncertainty is None
     np.testing.assert_array_equal(plain.images, wished.images)
-    np.testing.assert_allclose(np.abs(mean.images - plain.images), wished.uncertainty, atol=1e-6)
+    np.testing.assert_allclose(
+        np.abs(mean.images - plain.images), wished.uncertainty, atol=1e-6
+    )
     np.testing.assert_array_equal(mean.uncertainty, wished.uncertainty)
     assert wished.uncertainty[:, TASK_MASK].mean() > 0
 
 
 def test_tiles_leave_no_trace(monkeypatch):
     rows, columns = np.mgrid[:256, :200] / 9
-    image = (0.5 + 0.2 * np.sin(rows) + 0.2 * np.cos(columns)).astype(np.float32)[None]
+    image = (0.5 + 0.2 * np.sin(rows) + 0.2 * np.cos(columns)).astype(
+        np.float32
+    )[None]
     scans = asked(image, stripes((256, 200), 2, 4, 80))
     whole = deep.Network().predict(scans).images
     monkeypatch.setattr(filling, "TILE", 64)
-    np.testing.assert_allclose(deep.Network().predict(scans).images, whole, atol=2e-3)
+    np.testing.assert_allclose(
+        deep.Network().predict(scans).images, whole, atol=2e-3
+    )
 
 
 def test_scans_are_filled_in_parts_when_there_are_many(monkeypatch, heads):
     scans = asked(heads, TASK_MASK)
     whole = deep.Network().predict(scans).images
     monkeypatch.setattr(deep, "AT_ONCE", 3 * 4096)
-    np.testing.assert_allclose(deep.Network().predict(scans).images, whole, atol=1e-6)
+    np.testing.assert_allclose(
+        deep.Network().predict(scans).images, whole, atol=1e-6
+    )

@@ -33,9 +33,17 @@ def toolkit(*arguments, cwd=None, limits=(), **others):
 
     command = [sys.executable, "-m", "hvd.toolkit", *map(os.fspath, arguments)]
     with subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=bound, **others
+        command,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=bound,
+        **others,
     ) as process:
-        out, err = (text.decode(errors="replace") for text in process.communicate(timeout=SECONDS))
+        out, err = (
+            text.decode(errors="replace")
+            for text in process.communicate(timeout=SECONDS)
+        )
     assert process.returncode >= 0, (process.returncode, err)
     assert "Traceback" not in err, err
     return Ended(process.returncode, out, err)

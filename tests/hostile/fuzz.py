@@ -69,7 +69,10 @@ def volume():
     import nibabel
 
     return nibabel.Nifti1Image(
-        np.where(np.arange(20)[:, None, None] % 2, 0, GREY[:20, :20, None] + 1.0) * np.ones(3),
+        np.where(
+            np.arange(20)[:, None, None] % 2, 0, GREY[:20, :20, None] + 1.0
+        )
+        * np.ones(3),
         np.eye(4),
     ).to_bytes()
 
@@ -95,7 +98,9 @@ def slice_of_a_scan():
     scan = pydicom.Dataset()
     scan.file_meta = pydicom.dataset.FileMetaDataset()
     scan.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    scan.SOPClassUID = scan.file_meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
+    scan.SOPClassUID = scan.file_meta.MediaStorageSOPClassUID = (
+        pydicom.uid.MRImageStorage
+    )
     scan.SOPInstanceUID = scan.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
     lines = np.where(np.arange(24)[:, None] % 2, 0, GREY.astype(np.uint16) + 1)
     scan.set_pixel_data(lines.astype(np.uint16), "MONOCHROME2", 16)
@@ -106,7 +111,12 @@ def slice_of_a_scan():
 
 def damaged_scans():
     file = io.BytesIO()
-    np.save(file, np.where(np.arange(24)[:, None] % 2, np.nan, GREY / 255).astype(np.float32)[None])
+    np.save(
+        file,
+        np.where(np.arange(24)[:, None] % 2, np.nan, GREY / 255).astype(
+            np.float32
+        )[None],
+    )
     return file.getvalue()
 
 
@@ -120,7 +130,9 @@ def by_pillow(data):
     picture = Image.open(io.BytesIO(data))
     picture.load()
     if picture.mode in ("L", "1", "I;16", "I;16B"):
-        return np.asarray(picture if picture.mode != "1" else picture.convert("L"))
+        return np.asarray(
+            picture if picture.mode != "1" else picture.convert("L")
+        )
     return np.asarray(picture.convert("RGB"))
 
 
@@ -133,7 +145,13 @@ def saved(kind, **options):
 
 def strips(compression, **options):
     """The picture as a TIFF of several strips."""
-    return tiff(PICTURE, photometric="rgb", compression=compression, rowsperstrip=8, **options)
+    return tiff(
+        PICTURE,
+        photometric="rgb",
+        compression=compression,
+        rowsperstrip=8,
+        **options,
+    )
 
 
 @dataclass(frozen=True)
@@ -157,19 +175,34 @@ class Format:
 
 COLOUR, GREYS = image(Kind.COLOUR), image(Kind.GREY)
 FORMATS = {
-    "png": Format(".png", partial(saved, "PNG"), COLOUR, imagecodecs.spng_decode),
+    "png": Format(
+        ".png", partial(saved, "PNG"), COLOUR, imagecodecs.spng_decode
+    ),
     "jpeg": Format(".jpg", partial(saved, "JPEG"), COLOUR, by_pillow, 2),
     "jpeg-progressive": Format(
         ".jpg", partial(saved, "JPEG", progressive=True), COLOUR, by_pillow, 2
     ),
     "bmp": Format(".bmp", partial(saved, "BMP"), COLOUR, by_pillow),
     "webp": Format(".webp", partial(saved, "WEBP"), COLOUR, by_pillow, 2),
-    "webp-lossless": Format(".webp", partial(saved, "WEBP", lossless=True), COLOUR, by_pillow),
+    "webp-lossless": Format(
+        ".webp", partial(saved, "WEBP", lossless=True), COLOUR, by_pillow
+    ),
     "tiff": Format(".tif", partial(strips, None), COLOUR, by_pillow),
-    "tiff-deflate": Format(".tif", partial(strips, "zlib", predictor=True), COLOUR, by_pillow),
-    "tiff-lzw": Format(".tif", partial(saved, "TIFF", compression="tiff_lzw"), COLOUR, by_pillow),
-    "tiff-packbits": Format(".tif", partial(tiff, GREY, compression="packbits"), GREYS, by_pillow),
-    "tiff-16": Format(".tif", partial(tiff, GREY16, compression="zlib"), GREYS, by_pillow),
+    "tiff-deflate": Format(
+        ".tif", partial(strips, "zlib", predictor=True), COLOUR, by_pillow
+    ),
+    "tiff-lzw": Format(
+        ".tif",
+        partial(saved, "TIFF", compression="tiff_lzw"),
+        COLOUR,
+        by_pillow,
+    ),
+    "tiff-packbits": Format(
+        ".tif", partial(tiff, GREY, compression="packbits"), GREYS, by_pillow
+    ),
+    "tiff-16": Format(
+        ".tif", partial(tiff, GREY16, compression="zlib"), GREYS, by_pillow
+    ),
     "tiff-jpeg": Format(
         ".tif",
         partial(tiff, PICTURE, photometric="ycbcr", compression="jpeg"),
@@ -178,28 +211,41 @@ FORMATS = {
         2,
     ),
     "tiff-tiles": Format(
-        ".tif", partial(tiff, PICTURE, photometric="rgb", tile=(16, 16)), COLOUR, by_pillow
+        ".tif",
+        partial(tiff, PICTURE, photometric="rgb", tile=(16, 16)),
+        COLOUR,
+        by_pillow,
     ),
     "npy": Format(".npy", array, read_array),
     "zip": Format(".zip", packed, lambda path: list(images_in_zip(path))),
     "onnx": Format(".onnx", shipped, network),
     "classes": Format(
         ".json",
-        lambda: json.dumps({"classes": ["background", "thing"], "ignore": 255}).encode(),
+        lambda: json.dumps(
+            {"classes": ["background", "thing"], "ignore": 255}
+        ).encode(),
         class_names,
     ),
     "coco": Format(".json", lambda: json.dumps(COCO).encode(), annotations),
     "voc": Format(".xml", VOC.encode, annotations),
-    "scans": Format(".npy", damaged_scans, lambda path: read_scans(path, None, None)),
+    "scans": Format(
+        ".npy", damaged_scans, lambda path: read_scans(path, None, None)
+    ),
     "nifti": Format(".nii", volume, lambda path: read_scans(path, None, None)),
-    "dicom": Format(".dcm", slice_of_a_scan, lambda path: read_scans(path, None, None)),
+    "dicom": Format(
+        ".dcm", slice_of_a_scan, lambda path: read_scans(path, None, None)
+    ),
 }
 
 
 def fuzzed(name, count):
     """Try `count` changed files; returns how many were read all the same."""
     form = FORMATS[name]
-    whole, rng, answered = form.make(), np.random.default_rng([SEED, *name.encode()]), 0
+    whole, rng, answered = (
+        form.make(),
+        np.random.default_rng([SEED, *name.encode()]),
+        0,
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"some{form.suffix}")
         for k in range(count):
@@ -224,8 +270,12 @@ def compare(found, data, form, place):
     try:
         theirs = form.reference(data)
     except Exception as error:
-        raise AssertionError(f"{place}: answered, and refused by another: {error}") from error
-    assert found.shape == theirs.shape, f"{place}: {found.shape}, {theirs.shape}"
+        raise AssertionError(
+            f"{place}: answered, and refused by another: {error}"
+        ) from error
+    assert found.shape == theirs.shape, (
+        f"{place}: {found.shape}, {theirs.shape}"
+    )
     most = np.abs(found.astype(int) - theirs).max()
     assert most <= form.tolerance, f"{place}: pixels differ by {most}"
 

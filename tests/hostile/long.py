@@ -41,7 +41,9 @@ def made(folder, count):
     data = coded(".png")
     for k in range(count):
         (folder / f"{k:05d}.png").write_bytes(
-            data if k % (COUNT // BAD) else data[:200] + bytes([k // 256 % 256, k % 256])
+            data
+            if k % (COUNT // BAD)
+            else data[:200] + bytes([k // 256 % 256, k % 256])
         )
 
 
@@ -50,7 +52,8 @@ def digest(folder):
     whole = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         whole.update(
-            f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest()
+            f"{path.relative_to(folder)}\0".encode()
+            + hashlib.sha256(path.read_bytes()).digest()
         )
     return whole.hexdigest()
 
@@ -60,7 +63,10 @@ def peak(folder):
     code = "import sys; from hvd.benchmarks.machine import own_peak_megabytes as peak; from hvd.toolkit.cli import cli;"
     code += "status = cli.main(sys.argv[1:], standalone_mode=False); print(peak(), file=sys.stderr); sys.exit(status)"
     found = subprocess.run(
-        [sys.executable, "-c", code, *COMMAND[3:-2]], cwd=folder, capture_output=True, text=True
+        [sys.executable, "-c", code, *COMMAND[3:-2]],
+        cwd=folder,
+        capture_output=True,
+        text=True,
     )
     return (
         found.returncode,
@@ -71,20 +77,29 @@ def peak(folder):
 
 def main():
     with tempfile.TemporaryDirectory() as place:
-        few, whole, killed = (Path(place, name) for name in ("few", "whole", "killed"))
+        few, whole, killed = (
+            Path(place, name) for name in ("few", "whole", "killed")
+        )
         made(few / "in", COUNT // 10)
         before = peak(few)[2]
         print(f"{COUNT // 10} pictures: peak memory {before:.0f} MB")
         made(whole / "in", COUNT)
         began = time.perf_counter()
         status, records, megabytes = peak(whole)
-        counts = {name: sum(r["status"] == name for r in records) for name in ("ok", "failed")}
+        counts = {
+            name: sum(r["status"] == name for r in records)
+            for name in ("ok", "failed")
+        }
         print(
             f"{COUNT} pictures: {counts}, status {status}, peak memory {megabytes:.0f} MB, {time.perf_counter() - began:.0f} s"
         )
         assert (status, counts) == (1, {"ok": COUNT - BAD, "failed": BAD})
         assert megabytes < before + GROWTH
-        assert all(r["reason"] and r["input"] for r in records if r["status"] == "failed")
+        assert all(
+            r["reason"] and r["input"]
+            for r in records
+            if r["status"] == "failed"
+        )
         killed.mkdir()
         (killed / "in").symlink_to(whole / "in")
         rng = np.random.default_rng(0)
@@ -100,7 +115,9 @@ def main():
             process.wait()
         subprocess.run([*COMMAND, "--resume"], cwd=killed, capture_output=True)
         same = digest(whole / "out") == digest(killed / "out")
-        print(f"killed {KILLS} times and resumed: {'the same bytes' if same else 'OTHER BYTES'}")
+        print(
+            f"killed {KILLS} times and resumed: {'the same bytes' if same else 'OTHER BYTES'}"
+        )
         assert same
 
 

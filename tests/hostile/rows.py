@@ -51,7 +51,10 @@ def document():
     for name in MODULES:
         importlib.import_module(name)
     return HEAD + "".join(
-        text for name in MODULES for (module, _), text in ROWS.items() if module == name
+        text
+        for name in MODULES
+        for (module, _), text in ROWS.items()
+        if module == name
     )
 
 

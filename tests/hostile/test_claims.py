@@ -56,7 +56,9 @@ def chain_of_pages(count):
     page = struct.pack("<HHHIIHHII", 2, 256, 3, 1, 16, 257, 3, 1, 16)
     for k in range(count):
         last = k == count - 1
-        data += page + struct.pack("<I", 0 if last else len(data) + len(page) + 4)
+        data += page + struct.pack(
+            "<I", 0 if last else len(data) + len(page) + 4
+        )
     return bytes(data)
 
 
@@ -68,7 +70,10 @@ def large_tile(compression):
     tags = tifffile.TiffFile(io.BytesIO(bytes(data))).pages[0].tags
     for code in (322, 323):
         struct.pack_into(
-            "<H" if tags[code].dtype == 3 else "<I", data, tags[code].offset + 8, 60_000
+            "<H" if tags[code].dtype == 3 else "<I",
+            data,
+            tags[code].offset + 8,
+            60_000,
         )
     return bytes(data)
 
@@ -78,9 +83,10 @@ def coded_tile(compression):
     import imagecodecs
 
     large = np.zeros((6000, 6000), np.uint8)
-    packed = {"png": imagecodecs.png_encode, "jpeg2000": imagecodecs.jpeg2k_encode}[compression](
-        large
-    )
+    packed = {
+        "png": imagecodecs.png_encode,
+        "jpeg2000": imagecodecs.jpeg2k_encode,
+    }[compression](large)
     small = tiff(GREY, tile=(16, 16), compression=compression)
     import tifffile
 
@@ -88,7 +94,9 @@ def coded_tile(compression):
     data = bytearray(small) + packed
     for code, value in ((324, len(small)), (325, len(packed))):
         tag = page.tags[code]
-        struct.pack_into("<H" if tag.dtype == 3 else "<I", data, tag.offset + 8, value)
+        struct.pack_into(
+            "<H" if tag.dtype == 3 else "<I", data, tag.offset + 8, value
+        )
     return bytes(data)
 
 
@@ -106,7 +114,9 @@ def deflated_scan(megabytes):
     import pydicom
 
     scan = pydicom.dcmread(io.BytesIO(slice_of_a_scan()))
-    scan.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    scan.file_meta.TransferSyntaxUID = (
+        pydicom.uid.DeflatedExplicitVRLittleEndian
+    )
     scan.add_new(0x7FE10010, "OB", bytes(megabytes << 20))
     file = io.BytesIO()
     scan.save_as(file, enforce_file_format=True)
@@ -118,7 +128,9 @@ def jpeg_2000_scan():
     import imagecodecs
     import pydicom
 
-    packed = imagecodecs.jpeg2k_encode(np.zeros((6000, 6000), np.uint16), codecformat="J2K")
+    packed = imagecodecs.jpeg2k_encode(
+        np.zeros((6000, 6000), np.uint16), codecformat="J2K"
+    )
     scan = pydicom.dcmread(io.BytesIO(slice_of_a_scan()))
     scan.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
     scan.PixelData = pydicom.encaps.encapsulate([packed])
@@ -131,7 +143,9 @@ def jpeg_2000_scan():
 def volume(behind):
     import nibabel
 
-    whole = nibabel.Nifti1Image(np.ones((64, 64, 4), np.int16), np.eye(4)).to_bytes()
+    whole = nibabel.Nifti1Image(
+        np.ones((64, 64, 4), np.int16), np.eye(4)
+    ).to_bytes()
     return gzip.compress(whole + bytes(behind))
 
 
@@ -152,8 +166,17 @@ def many_tiles():
         (325, 4, 300, start + 1200),
     ]
     directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
-    lists = struct.pack("<300I", *[start + 2400] * 300) + struct.pack("<300I", *[16] * 300)
-    return b"II*\0" + struct.pack("<IH", 8, 10) + directory + bytes(4) + lists + block
+    lists = struct.pack("<300I", *[start + 2400] * 300) + struct.pack(
+        "<300I", *[16] * 300
+    )
+    return (
+        b"II*\0"
+        + struct.pack("<IH", 8, 10)
+        + directory
+        + bytes(4)
+        + lists
+        + block
+    )
 
 
 def packed_otherwise():
@@ -166,21 +189,49 @@ def packed_otherwise():
 
 CLAIMS = {
     "TIFF of many tiles": ("t.tif", many_tiles, "tiles are"),
-    "zip of another method": ("z.zip", packed_otherwise, "|".join(("Deflate", "packed into"))),
+    "zip of another method": (
+        "z.zip",
+        packed_otherwise,
+        "|".join(("Deflate", "packed into")),
+    ),
     "TIFF of many tags": ("t.tif", lambda: many_tags(4000, 100_000), ""),
-    "TIFF of many pages": ("t.tif", lambda: chain_of_pages(40_000), "several pages"),
+    "TIFF of many pages": (
+        "t.tif",
+        lambda: chain_of_pages(40_000),
+        "several pages",
+    ),
     "TIFF of a large tile": ("t.tif", lambda: large_tile("zlib"), "tiles are"),
     "TIFF of a large PNG": ("t.tif", lambda: coded_tile("png"), "6000 x 6000"),
-    "TIFF of a large JPEG 2000": ("t.tif", lambda: coded_tile("jpeg2000"), "6000 x 6000"),
-    "PNG of many pixels": ("p.png", lambda: png_header(60_000, 60_000), "pixels"),
+    "TIFF of a large JPEG 2000": (
+        "t.tif",
+        lambda: coded_tile("jpeg2000"),
+        "6000 x 6000",
+    ),
+    "PNG of many pixels": (
+        "p.png",
+        lambda: png_header(60_000, 60_000),
+        "pixels",
+    ),
     "zip of zeros behind images": (
         "z.zip",
         lambda: zipped(coded(".png") + bytes(100 << 20)),
         "far more than its pixels",
     ),
-    "volume with zeros behind": ("v.nii.gz", lambda: volume(300 << 20), "in its header"),
-    "deflated scan": ("d.dcm", lambda: deflated_scan(200), "far more than the pixels"),
-    "scan of a large JPEG 2000": ("j.dcm", jpeg_2000_scan, "where its header says"),
+    "volume with zeros behind": (
+        "v.nii.gz",
+        lambda: volume(300 << 20),
+        "in its header",
+    ),
+    "deflated scan": (
+        "d.dcm",
+        lambda: deflated_scan(200),
+        "far more than the pixels",
+    ),
+    "scan of a large JPEG 2000": (
+        "j.dcm",
+        jpeg_2000_scan,
+        "where its header says",
+    ),
 }
 NEEDS = {"v.nii.gz": "nibabel", "d.dcm": "pydicom", "j.dcm": "pydicom"}
 
@@ -221,17 +272,26 @@ def test_what_a_file_claims_is_not_unpacked(name, tmp_path):
         pytest.importorskip(NEEDS[file])
     (tmp_path / file).write_bytes(make())
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, tmp_path / file], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", SCRIPT, tmp_path / file],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     said, numbers = done.stdout.splitlines()
     megabytes, seconds = map(float, numbers.split())
-    assert re.search(words, said) if words else said == "answered", (said, done.stderr)
+    assert re.search(words, said) if words else said == "answered", (
+        said,
+        done.stderr,
+    )
     assert megabytes < MEGABYTES and seconds < SECONDS, (megabytes, seconds)
 
 
 @row("archive with one name twice", "fails: names it")
 def test_an_archive_with_one_name_twice_is_refused(tmp_path):
-    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive, pytest.warns(UserWarning):
+    with (
+        zipfile.ZipFile(tmp_path / "z.zip", "w") as archive,
+        pytest.warns(UserWarning),
+    ):
         for _ in range(2):
             archive.writestr("a.png", coded(".png"))
     with pytest.raises(ToolkitError, match=r"a\.png 2 times"):
@@ -258,7 +318,9 @@ def test_polygons_of_a_corner_with_a_high_number_are_read_at_once(tmp_path):
     text = f"<annotation><filename>a.png</filename>{entries}</annotation>"
     found, seconds = prepared(tmp_path, "a.xml", text)
     outlines = [one.outlines[0] for one in found.images[0].instances]
-    assert len(outlines) == 100 and all(np.isnan(outline).any() for outline in outlines)
+    assert len(outlines) == 100 and all(
+        np.isnan(outline).any() for outline in outlines
+    )
     assert max(map(len, outlines)) <= 4 and seconds < SECONDS
 
 
@@ -271,7 +333,9 @@ def labelme(mask, **changes):
         "mask": base64.b64encode(mask).decode(),
     }
     size = {"imageWidth": 20, "imageHeight": 16}
-    return json.dumps({"shapes": [shape], "imagePath": "a.png", **size, **changes})
+    return json.dumps(
+        {"shapes": [shape], "imagePath": "a.png", **size, **changes}
+    )
 
 
 def test_a_mask_larger_than_its_picture_is_not_unpacked(tmp_path):
@@ -285,24 +349,38 @@ def test_a_mask_larger_than_its_picture_is_not_unpacked(tmp_path):
 
 
 @pytest.mark.parametrize("identity", ["9" * 5000, 10**250, "x" * 300])
-def test_an_id_of_many_digits_is_left_out_and_the_others_are_read(tmp_path, identity):
+def test_an_id_of_many_digits_is_left_out_and_the_others_are_read(
+    tmp_path, identity
+):
     document = {
         "images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 16}],
         "annotations": [
-            {"id": 1, "image_id": 1, "category_id": 2, "segmentation": [[1, 1, 9, 1, 9, 9]]}
+            {
+                "id": 1,
+                "image_id": 1,
+                "category_id": 2,
+                "segmentation": [[1, 1, 9, 1, 9, 9]],
+            }
         ],
-        "categories": [{"id": identity, "name": "long"}, {"id": 2, "name": "thing"}],
+        "categories": [
+            {"id": identity, "name": "long"},
+            {"id": 2, "name": "thing"},
+        ],
     }
     found, _ = prepared(tmp_path, "a.json", json.dumps(document))
     assert len(found.images[0].instances) == 1
-    assert any("without id or name" in problem.reason for problem in found.problems)
+    assert any(
+        "without id or name" in problem.reason for problem in found.problems
+    )
 
 
 def test_a_sound_deflated_scan_of_many_zeros_is_read(tmp_path):
     pydicom = pytest.importorskip("pydicom")
 
     scan = pydicom.dcmread(io.BytesIO(slice_of_a_scan()))
-    scan.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    scan.file_meta.TransferSyntaxUID = (
+        pydicom.uid.DeflatedExplicitVRLittleEndian
+    )
     scan.set_pixel_data(np.zeros((2000, 2000), np.uint16), "MONOCHROME2", 16)
     scan.save_as(tmp_path / "zeros.dcm", enforce_file_format=True)
     assert read_content(tmp_path / "zeros.dcm").values.shape == (1, 2000, 2000)
@@ -312,10 +390,15 @@ def test_a_frame_of_a_scan_that_is_cut_short_is_refused(tmp_path):
     pydicom = pytest.importorskip("pydicom")
 
     file = io.BytesIO()
-    picture = np.kron(np.random.default_rng(0).integers(0, 256, (8, 8)), np.ones((8, 8)))
+    picture = np.kron(
+        np.random.default_rng(0).integers(0, 256, (8, 8)), np.ones((8, 8))
+    )
     Image.fromarray(picture.astype(np.uint8)).save(file, "JPEG", quality=95)
     whole = file.getvalue()
-    for frame, right in ((whole, True), (whole[: len(whole) // 2] + whole[-2:], False)):
+    for frame, right in (
+        (whole, True),
+        (whole[: len(whole) // 2] + whole[-2:], False),
+    ):
         scan = pydicom.dcmread(io.BytesIO(slice_of_a_scan()))
         scan.file_meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
         scan.Rows = scan.Columns = 64
@@ -325,7 +408,11 @@ def test_a_frame_of_a_scan_that_is_cut_short_is_refused(tmp_path):
         scan["PixelData"].VR = "OB"
         scan.save_as(tmp_path / "slice.dcm", enforce_file_format=True)
         if right:
-            assert read_content(tmp_path / "slice.dcm").values.shape == (1, 64, 64)
+            assert read_content(tmp_path / "slice.dcm").values.shape == (
+                1,
+                64,
+                64,
+            )
         else:
             with pytest.raises(ToolkitError, match="damaged"):
                 read_content(tmp_path / "slice.dcm")
@@ -338,14 +425,19 @@ def test_outlines_that_cross_themselves_again_and_again_are_left_out(tmp_path):
     circle = np.stack([10 + 8 * np.cos(angles), 8 + 7 * np.sin(angles)], 1)
     assert rasters.crossings(circle) == 0
     began = time.process_time()
-    assert rasters.crossings(rng.uniform(1, 15, (1500, 2))) > rasters.MOST_CROSSINGS
+    assert (
+        rasters.crossings(rng.uniform(1, 15, (1500, 2)))
+        > rasters.MOST_CROSSINGS
+    )
     assert time.process_time() - began < SECONDS
 
 
 def test_a_category_with_a_long_name_is_left_out(tmp_path):
     document = {
         "images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 16}],
-        "annotations": [{"id": k, "image_id": 1, "category_id": 1} for k in range(1500)],
+        "annotations": [
+            {"id": k, "image_id": 1, "category_id": 1} for k in range(1500)
+        ],
         "categories": [{"id": 1, "name": "x" * 200_000}],
     }
     document["annotations"][0]["segmentation"] = [[1, 1, 9, 1, 9, 9]]
@@ -357,6 +449,9 @@ def test_lengths_of_runs_beyond_any_number_are_dropped():
     rasters = pytest.importorskip("hvd.data.preparation.rasters")
     from hvd.data.preparation.instances import Runs
 
-    for counts, shape in (((1e308, 1e308), (16, 20)), ((0, 320), (16_000, 20_000))):
+    for counts, shape in (
+        ((1e308, 1e308), (16, 20)),
+        ((0, 320), (16_000, 20_000)),
+    ):
         with pytest.raises(ValueError):
             rasters.mask_of_runs(Runs(counts, shape, (0, 0)), (16, 20))

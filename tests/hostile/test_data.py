@@ -18,16 +18,27 @@ SQUARE = [4, 4, 20, 4, 20, 20, 4, 20]
 def place(tmp_path):
     (tmp_path / "images").mkdir()
     for k in range(3):
-        (tmp_path / "images" / f"{k}.png").write_bytes(coded(".png", np.roll(PICTURE, 7 * k, 1)))
+        (tmp_path / "images" / f"{k}.png").write_bytes(
+            coded(".png", np.roll(PICTURE, 7 * k, 1))
+        )
     return tmp_path
 
 
 def coco(**changes):
     """A data set of three pictures with an object each."""
     found = {
-        "images": [{"id": k, "file_name": f"{k}.png", "width": 64, "height": 40} for k in range(3)],
+        "images": [
+            {"id": k, "file_name": f"{k}.png", "width": 64, "height": 40}
+            for k in range(3)
+        ],
         "annotations": [
-            {"id": k, "image_id": k, "category_id": 1, "segmentation": [SQUARE], "iscrowd": 0}
+            {
+                "id": k,
+                "image_id": k,
+                "category_id": 1,
+                "segmentation": [SQUARE],
+                "iscrowd": 0,
+            }
             for k in range(3)
         ],
         "categories": [{"id": 1, "name": "thing"}],
@@ -38,7 +49,9 @@ def coco(**changes):
 def prepared(place, text):
     """Prepare from annotations; returns how it ended, and the report when there is one."""
     pytest.importorskip("shapely", reason="preparing needs the extra [prepare]")
-    (place / "a.json").write_text(text if isinstance(text, str) else json.dumps(text))
+    (place / "a.json").write_text(
+        text if isinstance(text, str) else json.dumps(text)
+    )
     ended = toolkit(
         "prepare",
         "objects",
@@ -68,7 +81,8 @@ def test_file_names(place):
     document = coco()
     names = ["../../etc/x.png", "/etc/passwd", "C:\\x.png", "http://x/y.png"]
     document["images"] += [
-        {"id": 10 + k, "file_name": name, "width": 64, "height": 40} for k, name in enumerate(names)
+        {"id": 10 + k, "file_name": name, "width": 64, "height": 40}
+        for k, name in enumerate(names)
     ]
     ended, report = prepared(place, document)
     assert ended.status == 0 and "leaves the folder" in reasons(report)
@@ -85,7 +99,9 @@ def test_relations(place):
         document["annotations"][0],
         {**document["annotations"][1], "id": 7, "category_id": 99},
     ]
-    document["annotations"].append({**document["annotations"][1], "id": 8, "image_id": 77})
+    document["annotations"].append(
+        {**document["annotations"][1], "id": 8, "image_id": 77}
+    )
     ended, report = prepared(place, document)
     assert ended.status == 0 and len(report["problems"]) >= 3
 
@@ -109,7 +125,8 @@ def test_polygons(place):
     ]
     first = document["annotations"][0]
     document["annotations"] += [
-        {**first, "id": 20 + k, "segmentation": s} for k, s in enumerate(segmentations)
+        {**first, "id": 20 + k, "segmentation": s}
+        for k, s in enumerate(segmentations)
     ]
     ended, report = prepared(place, document)
     assert ended.status == 0 and len(report["problems"]) >= len(segmentations)
@@ -117,7 +134,10 @@ def test_polygons(place):
     assert counts["annotated"] == counts["kept"] + counts["dropped"]
 
 
-@row("annotated size that is not the file's; EXIF orientation", "skipped or turned, and listed")
+@row(
+    "annotated size that is not the file's; EXIF orientation",
+    "skipped or turned, and listed",
+)
 def test_sizes(place):
     document = coco()
     document["images"][0] |= {"width": 500, "height": 300}
@@ -132,14 +152,25 @@ def test_sizes(place):
     )
 
 
-@row("JSON with a key named twice, 100,000 brackets, no JSON at all", "status 5 in a sentence")
+@row(
+    "JSON with a key named twice, 100,000 brackets, no JSON at all",
+    "status 5 in a sentence",
+)
 def test_json(place):
-    for text in ('{"images": [], "images": []}', "[" * 100_000, '{"images":', "\0\0"):
+    for text in (
+        '{"images": [], "images": []}',
+        "[" * 100_000,
+        '{"images":',
+        "\0\0",
+    ):
         ended, _ = prepared(place, text)
         assert ended.status == 5 and "Error: " in ended.err
 
 
-@row("JSON with NaN, 1e999, a byte order mark", "read; what is no number is dropped and listed")
+@row(
+    "JSON with NaN, 1e999, a byte order mark",
+    "read; what is no number is dropped and listed",
+)
 def test_numbers(place):
     text = json.dumps(coco()).replace("[4, 4, 20,", "[NaN, 1e999, 20,", 1)
     ended, report = prepared(place, "\ufeff" + text)
@@ -154,10 +185,17 @@ def test_twins(place):
     document = coco()
     for k in range(3):
         (place / "images" / f"{k}.png").write_bytes(
-            coded(".png", np.clip(PICTURE.astype(int) + k, 0, 255).astype(np.uint8))
+            coded(
+                ".png",
+                np.clip(PICTURE.astype(int) + k, 0, 255).astype(np.uint8),
+            )
         )
     ended, report = prepared(place, document)
-    assert ended.status == 0 and sorted(report["images"]["parts"].values()) == [0, 0, 3]
+    assert ended.status == 0 and sorted(report["images"]["parts"].values()) == [
+        0,
+        0,
+        3,
+    ]
 
 
 @row(
@@ -166,13 +204,23 @@ def test_twins(place):
 )
 def test_masks_of_255(place):
     (place / "masks").mkdir()
-    (place / "classes.json").write_text(json.dumps({"classes": ["background", "thing"]}))
+    (place / "classes.json").write_text(
+        json.dumps({"classes": ["background", "thing"]})
+    )
     for k in range(3):
         (place / "masks" / f"{k}.png").write_bytes(
-            coded(".png", np.where(PICTURE[..., 0] > 100, 255, 0).astype(np.uint8))
+            coded(
+                ".png", np.where(PICTURE[..., 0] > 100, 255, 0).astype(np.uint8)
+            )
         )
-    ended = toolkit("evaluate", "objects", "--data", ".", "--method", "trivial", cwd=place)
-    assert ended.status == 5 and "masks/0.png" in ended.err and "0 and 255" in ended.err
+    ended = toolkit(
+        "evaluate", "objects", "--data", ".", "--method", "trivial", cwd=place
+    )
+    assert (
+        ended.status == 5
+        and "masks/0.png" in ended.err
+        and "0 and 255" in ended.err
+    )
 
 
 @row("heap of 0 or 1 fragments", "fails: 2 to 2,000 are asked for")
@@ -180,12 +228,25 @@ def test_masks_of_255(place):
 def test_small_heaps(tmp_path, count):
     np.save(tmp_path / "heap.npy", np.zeros((count, 16, 16, 3), np.uint8))
     ended = toolkit(
-        "predict", "fragments", "heap.npy", "--out", "out", "--known", "nothing", cwd=tmp_path
+        "predict",
+        "fragments",
+        "heap.npy",
+        "--out",
+        "out",
+        "--known",
+        "nothing",
+        cwd=tmp_path,
     )
-    assert ended.status == 1 and f"has {count} fragment" in ended.records[0]["reason"]
+    assert (
+        ended.status == 1
+        and f"has {count} fragment" in ended.records[0]["reason"]
+    )
 
 
-@row("fragments that are all black, or all alike", "answered: every method groups them somehow")
+@row(
+    "fragments that are all black, or all alike",
+    "answered: every method groups them somehow",
+)
 @pytest.mark.parametrize("method", ["baseline", "hdbscan", "loops", "deep"])
 def test_equal_fragments(tmp_path, method):
     np.save(tmp_path / "black.npy", np.zeros((12, 16, 16, 3), np.uint8))
@@ -208,7 +269,10 @@ def test_equal_fragments(tmp_path, method):
     assert toolkit(*call, cwd=tmp_path).status == 0
 
 
-@row("micrograph without a grain, with one grain, all boundary", "answered: a table without NaN")
+@row(
+    "micrograph without a grain, with one grain, all boundary",
+    "answered: a table without NaN",
+)
 @pytest.mark.parametrize("method", ["baseline", "deep"])
 def test_empty_micrographs(tmp_path, method):
     flat = np.full((80, 90), 128, np.uint8)
@@ -227,7 +291,10 @@ def test_empty_micrographs(tmp_path, method):
         method,
     )
     ended = toolkit(*call, cwd=tmp_path)
-    assert ended.status == 0 and "nan" not in (tmp_path / "out/summary.csv").read_text().lower()
+    assert (
+        ended.status == 0
+        and "nan" not in (tmp_path / "out/summary.csv").read_text().lower()
+    )
 
 
 @row("scale of 0, below 0, NaN, or no number", "status 2")
@@ -260,18 +327,36 @@ def test_scans(tmp_path):
         "whole": (rng.uniform(0.1, 1, (2, 33, 31)).astype(np.float32), "ok"),
         "gone": (np.full((2, 33, 31), np.nan, np.float32), "failed"),
         "complex": (rng.normal(size=(2, 33, 31)) + 1j, "failed"),
-        "constant": (np.where(mask, np.nan, np.full((2, 33, 31), 0.5)).astype(np.float32), "ok"),
-        "odd": (np.where(mask, np.nan, rng.uniform(0.1, 1, (2, 33, 31))).astype(np.float32), "ok"),
+        "constant": (
+            np.where(mask, np.nan, np.full((2, 33, 31), 0.5)).astype(
+                np.float32
+            ),
+            "ok",
+        ),
+        "odd": (
+            np.where(mask, np.nan, rng.uniform(0.1, 1, (2, 33, 31))).astype(
+                np.float32
+            ),
+            "ok",
+        ),
     }
     for name, (values, _) in scans.items():
         np.save(tmp_path / f"{name}.npy", values)
     ended = toolkit(
-        "predict", "lines", *(f"{name}.npy" for name in scans), "--out", "out", cwd=tmp_path
+        "predict",
+        "lines",
+        *(f"{name}.npy" for name in scans),
+        "--out",
+        "out",
+        cwd=tmp_path,
     )
     assert [record["status"] for record in ended.records] == [
         status for _, status in scans.values()
     ]
-    assert np.load(tmp_path / "out/whole/whole_nogaps.npy").tobytes() == scans["whole"][0].tobytes()
+    assert (
+        np.load(tmp_path / "out/whole/whole_nogaps.npy").tobytes()
+        == scans["whole"][0].tobytes()
+    )
 
 
 @row("TIFF whose directory is a loop", "fails; nothing hangs")
@@ -281,6 +366,13 @@ def test_looping_tiff(tmp_path):
         b"II*\0" + struct.pack("<I", 8) + entry + struct.pack("<I", 8)
     )
     ended = toolkit(
-        "predict", "grains", "loop.tif", "--out", "out", "--method", "baseline", cwd=tmp_path
+        "predict",
+        "grains",
+        "loop.tif",
+        "--out",
+        "out",
+        "--method",
+        "baseline",
+        cwd=tmp_path,
     )
     assert ended.status == 1 and ended.records[0]["status"] == "failed"

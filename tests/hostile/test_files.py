@@ -39,33 +39,58 @@ def statuses(ended):
     return {record["input"]: record["status"] for record in ended.records}
 
 
-@row("input named `-x.png`", "answered after `--`; a folder that holds it needs nothing")
+@row(
+    "input named `-x.png`",
+    "answered after `--`; a folder that holds it needs nothing",
+)
 def test_leading_dash(place):
     (place / "-x.png").write_bytes(coded(".png"))
     ended = toolkit(
-        "predict", "objects", "--out", "out", "--method", "trivial", "--", "-x.png", cwd=place
+        "predict",
+        "objects",
+        "--out",
+        "out",
+        "--method",
+        "trivial",
+        "--",
+        "-x.png",
+        cwd=place,
     )
     assert ended.status == 0 and statuses(ended) == {"-x.png": "ok"}
 
 
-@row("links: a loop, a dangling one, one out of the folder", "passed over, each with a record")
+@row(
+    "links: a loop, a dangling one, one out of the folder",
+    "passed over, each with a record",
+)
 def test_links(place):
-    for name, to in (("loop", "."), ("dangling.png", "nowhere"), ("out.png", "/etc/passwd")):
+    for name, to in (
+        ("loop", "."),
+        ("dangling.png", "nowhere"),
+        ("out.png", "/etc/passwd"),
+    ):
         (place / "in" / name).symlink_to(to)
     ended = toolkit(*PREDICT, cwd=place)
     assert (
-        ended.status == 0 and sum(status == "skipped" for status in statuses(ended).values()) == 3
+        ended.status == 0
+        and sum(status == "skipped" for status in statuses(ended).values()) == 3
     )
 
 
-@row("FIFO or socket in the folder", "passed over, with a record; nothing waits for it")
+@row(
+    "FIFO or socket in the folder",
+    "passed over, with a record; nothing waits for it",
+)
 def test_fifo(place):
     os.mkfifo(place / "in/pipe.png")
     ended = toolkit(*PREDICT, cwd=place)
     assert ended.status == 0 and statuses(ended)["in/pipe.png"] == "skipped"
 
 
-@row("40,000 names in a folder", "walked, not listed: memory of the walk stays below 8 MB")
+@row(
+    "40,000 names in a folder",
+    "walked, not listed: memory of the walk stays below 8 MB",
+)
 def test_many_names(tmp_path):
     for k in range(40_000):
         (tmp_path / f"{k:05d}.png").touch()
@@ -73,14 +98,21 @@ def test_many_names(tmp_path):
     count = sum(1 for _ in image_files(tmp_path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert count == 40_000 and peak < 8 << 20  # a list of the paths would take twice that
+    assert (
+        count == 40_000 and peak < 8 << 20
+    )  # a list of the paths would take twice that
 
 
-@row("two inputs of one stem", "answered in folders of their own, with their suffixes")
+@row(
+    "two inputs of one stem",
+    "answered in folders of their own, with their suffixes",
+)
 def test_stems(place):
     (place / "in/a.jpg").write_bytes(coded(".jpg"))
     ended = toolkit(*PREDICT, cwd=place)
-    assert ended.status == 0 and {p.name for p in (place / "out").iterdir()} == {
+    assert ended.status == 0 and {
+        p.name for p in (place / "out").iterdir()
+    } == {
         "a.jpg",
         "a.png",
         "b",
@@ -90,18 +122,40 @@ def test_stems(place):
     (place / "in/a.Jpg").write_bytes(coded(".jpg"))
     assert toolkit(*PREDICT, "--out", "again", cwd=place).status == 0
     found = {p.name for p in (place / "again").iterdir()}
-    assert found == {"a.jpg", "a.Jpg", "a.png", "a.png.jpg", "b", "manifest.jsonl"}
+    assert found == {
+        "a.jpg",
+        "a.Jpg",
+        "a.png",
+        "a.png.jpg",
+        "b",
+        "manifest.jsonl",
+    }
 
 
-@row("output within the input, or the input itself", "status 2, nothing is written")
+@row(
+    "output within the input, or the input itself",
+    "status 2, nothing is written",
+)
 def test_output_in_input(place):
     for out in ("in", "in/deeper", "."):
-        ended = toolkit("predict", "objects", "in", "--out", out, "--method", "trivial", cwd=place)
+        ended = toolkit(
+            "predict",
+            "objects",
+            "in",
+            "--out",
+            out,
+            "--method",
+            "trivial",
+            cwd=place,
+        )
         assert ended.status == 2 and "--out" in ended.err
     assert {p.name for p in place.rglob("*")} == {"in", "a.png", "b.png"}
 
 
-@row("disk full", "status 4, no half file; `--resume` goes on when there is space")
+@row(
+    "disk full",
+    "status 4, no half file; `--resume` goes on when there is space",
+)
 def test_disk_full(place):
     ended = toolkit(*PREDICT, cwd=place, limits=[(resource.RLIMIT_FSIZE, 300)])
     assert ended.status == 4 and "cannot be written" in ended.err
@@ -114,7 +168,14 @@ def test_read_only(place):
     for out in ("/proc/out", "in/a.png/out", "/dev/null"):
         assert (
             toolkit(
-                "predict", "objects", "in/b.png", "--out", out, "--method", "trivial", cwd=place
+                "predict",
+                "objects",
+                "in/b.png",
+                "--out",
+                out,
+                "--method",
+                "trivial",
+                cwd=place,
             ).status
             == 4
         )
@@ -142,7 +203,9 @@ def test_arrays(place):
     )
     first, second = ended.records
     assert (
-        ended.status == 1 and "objects.npy" in first["reason"] and "should hold" in second["reason"]
+        ended.status == 1
+        and "objects.npy" in first["reason"]
+        and "should hold" in second["reason"]
     )
 
 
@@ -150,7 +213,8 @@ def claimed(data):
     """An .npy whose header claims far more than it holds."""
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(
-        file, {"descr": "|u1", "fortran_order": False, "shape": (10**10, 8, 8, 3)}
+        file,
+        {"descr": "|u1", "fortran_order": False, "shape": (10**10, 8, 8, 3)},
     )
     return file.getvalue() + data[-100:]
 
@@ -161,14 +225,23 @@ def claimed(data):
 )
 def test_archives(place):
     with zipfile.ZipFile(place / "up.zip", "w") as archive:
-        for name in ("../../evil.png", "/tmp/evil.png", "fine.png", "C:\\evil.png"):
+        for name in (
+            "../../evil.png",
+            "/tmp/evil.png",
+            "fine.png",
+            "C:\\evil.png",
+        ):
             archive.writestr(name, coded(".png", np.zeros((8, 8, 3), np.uint8)))
     with tarfile.open(place / "packed.tar", "w") as archive:
         archive.add(place / "in")
     call = ("--out", "out", "--method", "colour", "--images", "1")
-    ended = toolkit("predict", "fragments", "up.zip", "packed.tar", *call, cwd=place)
+    ended = toolkit(
+        "predict", "fragments", "up.zip", "packed.tar", *call, cwd=place
+    )
     assert [record["status"] for record in ended.records] == ["ok", "failed"]
-    assert not (place.parent / "evil.png").exists() and {p.name for p in place.iterdir()} == {
+    assert not (place.parent / "evil.png").exists() and {
+        p.name for p in place.iterdir()
+    } == {
         "in",
         "out",
         "packed.tar",
@@ -181,7 +254,9 @@ def test_archives(place):
     "fails before it is unpacked",
 )
 def test_zip_bomb(place):
-    with zipfile.ZipFile(place / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(
+        place / "bomb.zip", "w", zipfile.ZIP_DEFLATED
+    ) as archive:
         archive.writestr("a.png", bytes(50 << 20))
     with zipfile.ZipFile(place / "many.zip", "w") as archive:
         for k in range(100_001):
@@ -197,12 +272,19 @@ def test_zip_bomb(place):
         "trivial",
         cwd=place,
     )
-    assert ended.status == 1 and all("packed into" in record["reason"] for record in ended.records)
+    assert ended.status == 1 and all(
+        "packed into" in record["reason"] for record in ended.records
+    )
 
 
 @row("no HOME, no TMPDIR, LANG=C, one processor", "works")
 def test_poor_surroundings(place):
-    poor = {"PATH": os.environ["PATH"], "LANG": "C", "LC_ALL": "C", "TMPDIR": "/nowhere"}
+    poor = {
+        "PATH": os.environ["PATH"],
+        "LANG": "C",
+        "LC_ALL": "C",
+        "TMPDIR": "/nowhere",
+    }
     one = {min(os.sched_getaffinity(0))}
     command = [sys.executable, "-m", "hvd.toolkit", *PREDICT]
     (place / "in/\N{SNOWMAN}.png").write_bytes(coded(".png"))
@@ -213,7 +295,9 @@ def test_poor_surroundings(place):
         capture_output=True,
         preexec_fn=lambda: os.sched_setaffinity(0, one),
     )
-    assert ended.returncode == 0 and ended.stdout.count(b'"ok"') == 3, ended.stderr
+    assert ended.returncode == 0 and ended.stdout.count(b'"ok"') == 3, (
+        ended.stderr
+    )
 
 
 @row("stdin closed, stdout a pipe that is closed", "ends without a word")
@@ -250,8 +334,13 @@ def without_rights():
         libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
-@row("folder that may be listed and not entered, file that may not be read", "fails alone")
-@pytest.mark.parametrize("inputs", [("in",), ("in/a.png", "in/b.png", "in/closed")])
+@row(
+    "folder that may be listed and not entered, file that may not be read",
+    "fails alone",
+)
+@pytest.mark.parametrize(
+    "inputs", [("in",), ("in/a.png", "in/b.png", "in/closed")]
+)
 def test_what_may_not_be_read_fails_alone(place, inputs):
     (place / "in/closed").mkdir()
     (place / "in/closed/c.png").write_bytes(coded(".png"))
@@ -285,16 +374,38 @@ def test_what_may_not_be_read_fails_alone(place, inputs):
     assert (place / "out/manifest.jsonl").exists()
 
 
-@row("input called like a file of a run", "answered in a folder of another name")
+@row(
+    "input called like a file of a run", "answered in a folder of another name"
+)
 def test_inputs_called_like_files_of_a_run_are_answered_elsewhere(place):
-    names = ("manifest.jsonl", "run.json", ".lock", "summary.csv", "manifest-1-of-2.jsonl")
+    names = (
+        "manifest.jsonl",
+        "run.json",
+        ".lock",
+        "summary.csv",
+        "manifest-1-of-2.jsonl",
+    )
     for name in names:
         (place / "in" / f"{name}.png").write_bytes(coded(".png"))
         (place / "in" / name.lstrip(".")).mkdir(exist_ok=True)
         (place / "in" / name.lstrip(".") / "c.png").write_bytes(coded(".png"))
-    ended = toolkit("predict", "grains", "in", "--out", "out", "--method", "trivial", cwd=place)
-    assert ended.status == 0 and len({tuple(r["outputs"]) for r in ended.records}) == 11
-    assert (place / "out/manifest.jsonl").is_file() and (place / "out/summary.csv").is_file()
+    ended = toolkit(
+        "predict",
+        "grains",
+        "in",
+        "--out",
+        "out",
+        "--method",
+        "trivial",
+        cwd=place,
+    )
+    assert (
+        ended.status == 0
+        and len({tuple(r["outputs"]) for r in ended.records}) == 11
+    )
+    assert (place / "out/manifest.jsonl").is_file() and (
+        place / "out/summary.csv"
+    ).is_file()
 
 
 @row("umask", "files and folders have the mode that it gives, nothing wider")
@@ -311,11 +422,18 @@ def test_modes_are_those_of_the_umask(place, mask):
 # --- what is somebody else's
 
 
-@row("`show` on a picture that it did not draw", "status 4, and the picture stays as it is")
+@row(
+    "`show` on a picture that it did not draw",
+    "status 4, and the picture stays as it is",
+)
 def test_show_draws_over_nothing_but_its_own(place):
     (place / "lines.png").write_bytes(coded(".png"))
-    ended = toolkit("show", "lines", "--mask", "lines.png", "--method", "linear", cwd=place)
-    assert ended.status == 4 and (place / "lines.png").read_bytes() == coded(".png")
+    ended = toolkit(
+        "show", "lines", "--mask", "lines.png", "--method", "linear", cwd=place
+    )
+    assert ended.status == 4 and (place / "lines.png").read_bytes() == coded(
+        ".png"
+    )
     (place / "link.png").symlink_to("lines.png")
     call = ("show", "lines", "--method", "linear", "--out")
     assert toolkit(*call, "link.png", cwd=place).status == 4
@@ -327,30 +445,49 @@ def test_generated_scenes_replace_nothing(place):
     pytest.importorskip("jinja2", reason="preparing needs the extra [prepare]")
     (place / "set/images").mkdir(parents=True)
     (place / "set/annotations.json").write_text("mine")
-    ended = toolkit("prepare", "scenes", "--out", "set", "--images", "2", cwd=place)
-    assert ended.status == 4 and (place / "set/annotations.json").read_text() == "mine"
+    ended = toolkit(
+        "prepare", "scenes", "--out", "set", "--images", "2", cwd=place
+    )
+    assert (
+        ended.status == 4
+        and (place / "set/annotations.json").read_text() == "mine"
+    )
 
 
 # --- terminals
 
 
-@row("control characters in a file name", "escaped wherever the name is printed")
+@row(
+    "control characters in a file name", "escaped wherever the name is printed"
+)
 def test_control_characters_are_escaped(place):
     name = "\x1b]0;pwned\a\x1b[2Jx\nError: all disks on fire\n\u202egnp.png"
     (place / "in" / name).write_bytes(coded(".png")[:100])
     ended = toolkit(*PREDICT, cwd=place)
     assert ended.status == 1 and len(ended.err.splitlines()) == 1
-    assert not any(c in ended.err for c in "\x1b\a\u202e") and "\\x1b]0;pwned" in ended.err
-    assert ended.records[-1]["input"].endswith("png") and all(r["input"] for r in ended.records)
+    assert (
+        not any(c in ended.err for c in "\x1b\a\u202e")
+        and "\\x1b]0;pwned" in ended.err
+    )
+    assert ended.records[-1]["input"].endswith("png") and all(
+        r["input"] for r in ended.records
+    )
 
 
 def test_a_table_escapes_names_and_shows_what_is_no_number():
     table = tables.RunTable(registry.task("objects"), Path("out"))
-    record = {"input": "a\x1b[2J.png", "status": "failed", "reason": "r", "remedy": "m"}
+    record = {
+        "input": "a\x1b[2J.png",
+        "status": "failed",
+        "reason": "r",
+        "remedy": "m",
+    }
     table.add(record)
     assert "\x1b" not in table.text() and "a\\x1b[2J.png" in table.text()
     scores = {
-        "metrics": {"iou": {"mean": math.nan, "low": math.nan, "high": math.nan}},
+        "metrics": {
+            "iou": {"mean": math.nan, "low": math.nan, "high": math.nan}
+        },
         "milliseconds": {"median": 1.0, "p95": 2.0},
     }
     result = {
@@ -388,7 +525,9 @@ def test_ctrl_c_while_the_command_is_being_loaded_ends_it_quietly(place):
         from hvd.toolkit.__main__ import main
         main()
     """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True
+    )
     assert done.returncode == 130 and "Traceback" not in done.stderr
 
 
@@ -399,21 +538,74 @@ def test_ctrl_c_while_the_command_is_being_loaded_ends_it_quietly(place):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("predict", "grains", "in", "--out", "out", "--micrometres-per-pixel", "1e-20"),
-        ("predict", "grains", "in", "--out", "out", "--micrometres-per-pixel", "1e300"),
-        ("predict", "grains", "in", "--out", "out", "--scale-bar-micrometres", "1e-300"),
-        ("predict", "grains", "in", "--out", "out", "--max-pixels", "99999999999999999999"),
+        (
+            "predict",
+            "grains",
+            "in",
+            "--out",
+            "out",
+            "--micrometres-per-pixel",
+            "1e-20",
+        ),
+        (
+            "predict",
+            "grains",
+            "in",
+            "--out",
+            "out",
+            "--micrometres-per-pixel",
+            "1e300",
+        ),
+        (
+            "predict",
+            "grains",
+            "in",
+            "--out",
+            "out",
+            "--scale-bar-micrometres",
+            "1e-300",
+        ),
+        (
+            "predict",
+            "grains",
+            "in",
+            "--out",
+            "out",
+            "--max-pixels",
+            "99999999999999999999",
+        ),
         ("predict", "grains", "in", "--out", "out", "--workers", "1000000"),
         ("predict", "grains", "in", "--out", "out", "--time-limit", "nan"),
         ("evaluate", "grains", "--seed", "99999999999999999999999"),
         ("evaluate", "grains", "--samples", "99999999999999999999999"),
-        ("train", "objects", "--data", "in", "--out", "r", "--seed", "99999999999999999999999"),
-        ("train", "objects", "--data", "in", "--out", "r", "--threads", "100000"),
+        (
+            "train",
+            "objects",
+            "--data",
+            "in",
+            "--out",
+            "r",
+            "--seed",
+            "99999999999999999999999",
+        ),
+        (
+            "train",
+            "objects",
+            "--data",
+            "in",
+            "--out",
+            "r",
+            "--threads",
+            "100000",
+        ),
     ],
 )
 def test_numbers_out_of_range_are_refused(place, arguments):
     ended = toolkit(*arguments, cwd=place)
-    assert ended.status == 2 and arguments[-2].strip("-").split("-")[0] in ended.err, ended.err
+    assert (
+        ended.status == 2
+        and arguments[-2].strip("-").split("-")[0] in ended.err
+    ), ended.err
     assert not (place / "out").exists()
 
 

@@ -8,7 +8,12 @@ import pytest
 from tests.hostile.fuzz import FORMATS
 from tests.hostile.rows import row
 
-NEEDS = {"nifti": "nibabel", "dicom": "pydicom", "coco": "shapely", "voc": "shapely"}
+NEEDS = {
+    "nifti": "nibabel",
+    "dicom": "pydicom",
+    "coco": "shapely",
+    "voc": "shapely",
+}
 
 
 @row(

@@ -30,23 +30,37 @@ def place(tmp_path):
 def asked(place, name, data, extra=()):
     """A picture answered with some bytes as the network."""
     (place / name).write_bytes(data)
-    call = ("predict", "objects", "a.png", "--out", "out", "--checkpoint", name, *extra)
+    call = (
+        "predict",
+        "objects",
+        "a.png",
+        "--out",
+        "out",
+        "--checkpoint",
+        name,
+        *extra,
+    )
     return toolkit(*call, cwd=place)
 
 
 @row(
-    "network that is empty, text, HTML, or cut short", "status 3: not a checkpoint of this toolkit"
+    "network that is empty, text, HTML, or cut short",
+    "status 3: not a checkpoint of this toolkit",
 )
 def test_no_network(place):
     whole = files("hvd.checkpoints").joinpath("objects.onnx").read_bytes()
     for data in (b"", b"weights", b"<html></html>", whole[: len(whole) // 2]):
         ended = asked(place, "some.onnx", data)
-        assert ended.status == 3 and "some.onnx is not a checkpoint" in ended.err
+        assert (
+            ended.status == 3 and "some.onnx is not a checkpoint" in ended.err
+        )
 
 
 @row("one byte changed", "status 3: its bytes do not match its seal")
 def test_changed(place):
-    whole = bytearray(files("hvd.checkpoints").joinpath("objects.onnx").read_bytes())
+    whole = bytearray(
+        files("hvd.checkpoints").joinpath("objects.onnx").read_bytes()
+    )
     whole[5000] ^= 1
     ended = asked(place, "some.onnx", bytes(whole))
     assert ended.status == 3 and "seal" in ended.err
@@ -58,29 +72,48 @@ def test_pickles(place):
         assert asked(place, name, pickle.dumps(Evil())).status == 3
     with zipfile.ZipFile(place / "torch.zip", "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps(Evil()))
-    assert asked(place, "some.pt", (place / "torch.zip").read_bytes()).status == 3
+    assert (
+        asked(place, "some.pt", (place / "torch.zip").read_bytes()).status == 3
+    )
     assert not (place / "pwned").exists()
 
 
 @row("network of another task", "status 3: names the task that it is for")
 def test_other_task(place):
-    ended = asked(place, "some.onnx", files("hvd.checkpoints").joinpath("lines.onnx").read_bytes())
+    ended = asked(
+        place,
+        "some.onnx",
+        files("hvd.checkpoints").joinpath("lines.onnx").read_bytes(),
+    )
     assert ended.status == 3 and "for lines, not objects" in ended.err
 
 
 def node(helper, operator, inputs, outputs, name=None, attributes=None):
     """A node of a graph."""
-    return helper.make_node(operator, inputs, outputs, name, **(attributes or {}))
+    return helper.make_node(
+        operator, inputs, outputs, name, **(attributes or {})
+    )
 
 
 def model(nodes, inputs=("image",), shape=("n",), weights=()):
     """A serialised model with the card of a network for objects."""
-    onnx = pytest.importorskip("onnx", reason="making a graph needs the extra [train]")
+    onnx = pytest.importorskip(
+        "onnx", reason="making a graph needs the extra [train]"
+    )
     helper, number = onnx.helper, onnx.TensorProto.FLOAT
-    given = [helper.make_tensor_value_info(name, number, list(shape)) for name in inputs]
+    given = [
+        helper.make_tensor_value_info(name, number, list(shape))
+        for name in inputs
+    ]
     found = helper.make_tensor_value_info("y", number, list(shape))
     made = helper.make_model(
-        helper.make_graph([node(helper, *n) for n in nodes], "one", given, [found], list(weights)),
+        helper.make_graph(
+            [node(helper, *n) for n in nodes],
+            "one",
+            given,
+            [found],
+            list(weights),
+        ),
         opset_imports=[helper.make_opsetid("", 17)],
     )
     made.ir_version = 8
@@ -89,7 +122,10 @@ def model(nodes, inputs=("image",), shape=("n",), weights=()):
     return made
 
 
-@row("network of other inputs or types, sealed", "status 3: it does not fit what is asked")
+@row(
+    "network of other inputs or types, sealed",
+    "status 3: it does not fit what is asked",
+)
 def test_wrong_inputs(place):
     for inputs in (("image",), ("picture",)):
         made = model([("Relu", [inputs[0]], ["y"])], inputs)
@@ -102,12 +138,17 @@ def test_wrong_inputs(place):
     "status 3: only its own bytes are read",
 )
 def test_external_data(place):
-    onnx = pytest.importorskip("onnx", reason="making a graph needs the extra [train]")
+    onnx = pytest.importorskip(
+        "onnx", reason="making a graph needs the extra [train]"
+    )
     (place / "secret").write_bytes(np.ones(4, np.float32).tobytes())
     os.link(place / "secret", place / "linked")
     for location in ("../secret", str(place / "secret"), "linked"):
         weights = onnx.TensorProto(
-            name="w", dims=[4], data_type=1, data_location=onnx.TensorProto.EXTERNAL
+            name="w",
+            dims=[4],
+            data_type=1,
+            data_location=onnx.TensorProto.EXTERNAL,
         )
         weights.external_data.add(key="location", value=location)
         made = model([("Add", ["image", "w"], ["y"])], weights=[weights])
@@ -155,36 +196,55 @@ UNUSUAL = {
 }
 
 
-@row("network whose bytes are no usual protocol buffer", "status 3 before it is loaded")
+@row(
+    "network whose bytes are no usual protocol buffer",
+    "status 3 before it is loaded",
+)
 @pytest.mark.parametrize("key", UNUSUAL.values(), ids=UNUSUAL)
 def test_operators_cannot_hide_behind_unusual_bytes(place, key):
     made = model([("RandomNormalLike", ["image"], ["y"])])
     ended = asked(place, "some.onnx", append_seal(hidden(made, key)))
     assert ended.status == 3 and "is no network" in ended.err, ended.err
-    usual = hidden(model([("RandomNormalLike", ["image"], ["y"])]), varint(GRAPH_KEY))
-    assert "RandomNormalLike" in asked(place, "some.onnx", append_seal(usual)).err
+    usual = hidden(
+        model([("RandomNormalLike", ["image"], ["y"])]), varint(GRAPH_KEY)
+    )
+    assert (
+        "RandomNormalLike" in asked(place, "some.onnx", append_seal(usual)).err
+    )
 
 
 def test_a_graph_or_an_operator_that_is_there_twice_is_refused():
     twice = model([("Relu", ["image"], ["y"])]).SerializeToString()
     graph = model([("Loop", ["image"], ["y"])]).graph.SerializeToString()
     with pytest.raises(ValueError, match="field 7 twice"):
-        strange_operators(twice + varint(GRAPH_KEY) + varint(len(graph)) + graph)
+        strange_operators(
+            twice + varint(GRAPH_KEY) + varint(len(graph)) + graph
+        )
 
 
-def answering(place, nodes, weights=(), classes=("background", "thing"), extra=()):
+def answering(
+    place, nodes, weights=(), classes=("background", "thing"), extra=()
+):
     """How a picture is answered by a network with a card of these classes."""
     made = model(nodes, weights=weights)
     made.graph.input[0].type.tensor_type.elem_type = 2  # uint8
     del made.graph.input[0].type.tensor_type.shape.dim[:]
     for length in ("n", "h", "w", 3):
         dimension = made.graph.input[0].type.tensor_type.shape.dim.add()
-        setattr(dimension, "dim_param" if isinstance(length, str) else "dim_value", length)
+        setattr(
+            dimension,
+            "dim_param" if isinstance(length, str) else "dim_value",
+            length,
+        )
     del made.graph.output[0].type.tensor_type.shape.dim[:]
     made.graph.output[0].type.tensor_type.ClearField("shape")
     helper = pytest.importorskip("onnx").helper
-    helper.set_model_props(made, {"card": json.dumps({"task": "objects", "classes": classes})})
-    return asked(place, "some.onnx", append_seal(made.SerializeToString()), extra)
+    helper.set_model_props(
+        made, {"card": json.dumps({"task": "objects", "classes": classes})}
+    )
+    return asked(
+        place, "some.onnx", append_seal(made.SerializeToString()), extra
+    )
 
 
 def of_channels(count, factor=1.0):
@@ -225,7 +285,9 @@ def test_a_network_that_fits_is_answered(place):
         (2, 1.0, float("nan"), "that differ"),
     ],
 )
-def test_a_network_that_does_not_fit_is_refused(place, count, factor, classes, words):
+def test_a_network_that_does_not_fit_is_refused(
+    place, count, factor, classes, words
+):
     ended = answering(place, *of_channels(count, factor), classes=classes)
     assert ended.status == 3 and words in ended.err, ended.err
 
@@ -236,22 +298,44 @@ def test_an_answer_of_another_shape_is_refused(place):
     for last in (
         ("Flatten", ["c"], ["y"]),
         ("ReduceMax", ["c"], ["y"], None, {"keepdims": 0}),
-        ("MaxPool", ["c"], ["y"], None, {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        (
+            "MaxPool",
+            ["c"],
+            ["y"],
+            None,
+            {"kernel_shape": [2, 2], "strides": [2, 2]},
+        ),
     ):
         ended = answering(place, [*nodes, last], weights)
         assert ended.status == 3 and "is needed" in ended.err, ended.err
 
 
-@row("network that takes longer than `--time-limit`, Ctrl-C while it works", "fails; status 130")
+@row(
+    "network that takes longer than `--time-limit`, Ctrl-C while it works",
+    "fails; status 130",
+)
 def test_a_network_that_works_on_and_on_can_be_ended(place):
-    onnx = pytest.importorskip("onnx", reason="making a graph needs the extra [train]")
-    weights = [onnx.numpy_helper.from_array(np.ones((1500, 1500), np.float32), "w")]
+    onnx = pytest.importorskip(
+        "onnx", reason="making a graph needs the extra [train]"
+    )
+    weights = [
+        onnx.numpy_helper.from_array(np.ones((1500, 1500), np.float32), "w")
+    ]
     nodes, first = of_channels(2)
-    chain = [("MatMul", ["w" if k == 0 else f"m{k - 1}", "w"], [f"m{k}"]) for k in range(600)]
+    chain = [
+        ("MatMul", ["w" if k == 0 else f"m{k - 1}", "w"], [f"m{k}"])
+        for k in range(600)
+    ]
     # of the picture, so that it cannot be worked out when the network is loaded
     chain[0] = ("MatMul", ["s", "w"], ["m0"])
-    start = [("ReduceMax", ["t"], ["r"], None, {"keepdims": 0}), ("Add", ["r", "w"], ["s"])]
-    end = [("ReduceMax", ["m599"], ["e"], None, {"keepdims": 0}), ("Add", ["c", "e"], ["y"])]
+    start = [
+        ("ReduceMax", ["t"], ["r"], None, {"keepdims": 0}),
+        ("Add", ["r", "w"], ["s"]),
+    ]
+    end = [
+        ("ReduceMax", ["m599"], ["e"], None, {"keepdims": 0}),
+        ("Add", ["c", "e"], ["y"]),
+    ]
     nodes[2] = ("Conv", ["t", "weights"], ["c"])
     made = [*nodes, *start, *chain, *end]
     ended = answering(place, made, first + weights, extra=("--time-limit", "2"))
@@ -260,7 +344,9 @@ def test_a_network_that_works_on_and_on_can_be_ended(place):
 
 @row("network that asks for 2^40 numbers", "status 1 or 3, in a sentence")
 def test_greedy(place):
-    onnx = pytest.importorskip("onnx", reason="making a graph needs the extra [train]")
+    onnx = pytest.importorskip(
+        "onnx", reason="making a graph needs the extra [train]"
+    )
     size = onnx.numpy_helper.from_array(np.array([1 << 40]), "size")
     made = model([("ConstantOfShape", ["size"], ["y"])], weights=[size])
     ended = asked(place, "some.onnx", append_seal(made.SerializeToString()))

@@ -9,8 +9,14 @@ import pytest
 
 import hvd
 
-MODULES = sorted(module.name for module in pkgutil.walk_packages(hvd.__path__, "hvd."))
-NEEDED = {"torch": "deep.training", "shapely": "data.preparation", "matplotlib": "benchmarks"}
+MODULES = sorted(
+    module.name for module in pkgutil.walk_packages(hvd.__path__, "hvd.")
+)
+NEEDED = {
+    "torch": "deep.training",
+    "shapely": "data.preparation",
+    "matplotlib": "benchmarks",
+}
 
 
 @pytest.mark.parametrize("name", ["hvd", *MODULES])

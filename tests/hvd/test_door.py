@@ -21,7 +21,9 @@ from hvd.toolkit.tasks.lines import Filled
 from hvd.toolkit.tasks.lines.masks import TASK_MASK
 from hvd.toolkit.tasks.objects import Labelled
 
-DAMAGED = np.where(np.arange(24)[:, None] % 4 == 1, np.nan, np.full((2, 24, 24), 0.5))
+DAMAGED = np.where(
+    np.arange(24)[:, None] % 4 == 1, np.nan, np.full((2, 24, 24), 0.5)
+)
 
 
 @pytest.fixture
@@ -31,14 +33,20 @@ def arrays(heap_sample, micrograph_sample, heads):
     picture = np.full((40, 56, 3), 120, np.uint8)
     return {
         "fragments": (heap_sample.inputs.fragments, {"images": 5}, Arrangement),
-        "grains": (micrograph_sample.inputs.image, {"micrometres_per_pixel": 0.5}, Boundaries),
+        "grains": (
+            micrograph_sample.inputs.image,
+            {"micrometres_per_pixel": 0.5},
+            Boundaries,
+        ),
         "lines": (damaged, {}, Filled),
         "objects": (picture, {"classes": "person"}, Labelled),
     }
 
 
 @pytest.mark.parametrize("task", hvd.tasks())
-def test_an_array_gives_one_typed_result_and_writes_nothing(task, arrays, tmp_path, monkeypatch):
+def test_an_array_gives_one_typed_result_and_writes_nothing(
+    task, arrays, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     array, options, kind = arrays[task]
     before = array.copy()
@@ -54,7 +62,9 @@ def test_a_result_can_be_sent_to_another_process(task, arrays):
     array, options, _ = arrays[task]
     result = hvd.predict(task, array, "baseline", **options)
     again = pickle.loads(pickle.dumps(copy.deepcopy(result)))
-    assert again.measured == result.measured and type(again.prediction) is type(result.prediction)
+    assert again.measured == result.measured and type(again.prediction) is type(
+        result.prediction
+    )
 
 
 @pytest.mark.parametrize("task", hvd.tasks())
@@ -66,11 +76,17 @@ def test_a_path_gives_what_the_command_line_records(task, arrays, tmp_path):
     else:
         cv2.imwrite(str(path), array)
     result = hvd.predict(task, path, **options)
-    flags = [part for k, v in options.items() for part in (f"--{k.replace('_', '-')}", str(v))]
+    flags = [
+        part
+        for k, v in options.items()
+        for part in (f"--{k.replace('_', '-')}", str(v))
+    ]
     call = ["predict", task, str(path), "--out", str(tmp_path / "out"), *flags]
     record = json.loads(CliRunner().invoke(cli, call).stdout)
     assert record["notes"] == result.notes
-    assert {k: record[k] for k in result.measured} == json.loads(json.dumps(result.measured))
+    assert {k: record[k] for k in result.measured} == json.loads(
+        json.dumps(result.measured)
+    )
 
 
 def test_lists_and_generators_give_results_in_order():
@@ -83,7 +99,10 @@ def test_lists_and_generators_give_results_in_order():
 
 
 def test_after_a_failure_an_iterator_goes_on():
-    pictures = [np.zeros((16, 16, 3), np.uint8), np.zeros((2, 2, 3), np.uint8)] * 2
+    pictures = [
+        np.zeros((16, 16, 3), np.uint8),
+        np.zeros((2, 2, 3), np.uint8),
+    ] * 2
     results = hvd.predict("objects", pictures, "trivial")
     next(results)
     with pytest.raises(ToolkitError, match="2 x 2"):
@@ -123,10 +142,17 @@ def test_what_a_sample_shows_is_an_input(micrograph_sample):
     ("call", "words"),
     [
         (
-            lambda: hvd.predict("fragments", np.zeros((4, 8, 8, 3), np.uint8), known="x"),
+            lambda: hvd.predict(
+                "fragments", np.zeros((4, 8, 8, 3), np.uint8), known="x"
+            ),
             "Give known",
         ),
-        (lambda: hvd.predict("grains", np.zeros((20, 20)), exclude_bottom=-1), "exclude_bottom"),
+        (
+            lambda: hvd.predict(
+                "grains", np.zeros((20, 20)), exclude_bottom=-1
+            ),
+            "exclude_bottom",
+        ),
         (lambda: hvd.predict("magic", "x"), "fragments"),
         (lambda: hvd.predict("lines", np.zeros((2, 2))), "Give"),
         (lambda: hvd.predict("lines", "nowhere.npy"), "nowhere.npy"),
@@ -136,17 +162,30 @@ def test_what_a_sample_shows_is_an_input(micrograph_sample):
         (lambda: hvd.predict("objects", "x", "magic"), "magic"),
         (lambda: hvd.predict("objects", "x", Grey), "Grey()"),
         (lambda: hvd.predict("objects", "x", 5), "no method"),
-        (lambda: hvd.predict("objects", "x", Grey(), checkpoint="y"), "checkpoint"),
-        (lambda: hvd.predict("lines", {"a": 1}), "dict"),
-        (lambda: hvd.predict("lines", next(hvd.samples("lines", samples=1))), "sample.inputs"),
         (
-            lambda: hvd.predict("lines", next(hvd.samples("lines", samples=1)).inputs, mask="task"),
+            lambda: hvd.predict("objects", "x", Grey(), checkpoint="y"),
+            "checkpoint",
+        ),
+        (lambda: hvd.predict("lines", {"a": 1}), "dict"),
+        (
+            lambda: hvd.predict("lines", next(hvd.samples("lines", samples=1))),
+            "sample.inputs",
+        ),
+        (
+            lambda: hvd.predict(
+                "lines",
+                next(hvd.samples("lines", samples=1)).inputs,
+                mask="task",
+            ),
             "option",
         ),
         (lambda: hvd.predict("fragments", "x", rotate="no"), "True or False"),
         (lambda: hvd.predict("fragments", "x", images=2.0), "a whole number"),
         (lambda: hvd.predict("fragments", "x", images=None), "a whole number"),
-        (lambda: hvd.predict("grains", "x", micrometres_per_pixel="0.5"), "a number"),
+        (
+            lambda: hvd.predict("grains", "x", micrometres_per_pixel="0.5"),
+            "a number",
+        ),
         (lambda: hvd.predict("objects", "x", classes=""), "classes"),
         (lambda: hvd.predict("objects", "x", classes=["person", 5]), "classes"),
         (lambda: hvd.evaluate("lines", samples=0), "samples"),
@@ -158,8 +197,14 @@ def test_what_a_sample_shows_is_an_input(micrograph_sample):
             "uncertainty",
         ),
         (lambda: hvd.evaluate("fragments", images=0), "Give images"),
-        (lambda: hvd.evaluate("fragments", samples=1, worn=9), "Give a larger fragment"),
-        (lambda: hvd.evaluate("fragments", method="colour", checkpoint="x"), "checkpoint"),
+        (
+            lambda: hvd.evaluate("fragments", samples=1, worn=9),
+            "Give a larger fragment",
+        ),
+        (
+            lambda: hvd.evaluate("fragments", method="colour", checkpoint="x"),
+            "checkpoint",
+        ),
         (lambda: next(hvd.samples("lines", "nowhere.npy")), "nowhere.npy"),
         (lambda: hvd.samples("lines", masks="task"), "mask"),
         (lambda: hvd.methods("magic"), "fragments"),
@@ -207,21 +252,36 @@ def test_a_method_of_one_s_own_is_compared():
     assert set(scores["methods"]) == {"grey", "other"} and seen == [4]
     assert hvd.evaluate("lines", method=Grey(), samples=1)["methods"]["Grey"]
     for mixed in (["linear", Grey()], {"linear": "linear", "Grey": Grey()}):
-        assert set(hvd.evaluate("lines", method=mixed, samples=1)["methods"]) == {"linear", "Grey"}
+        assert set(
+            hvd.evaluate("lines", method=mixed, samples=1)["methods"]
+        ) == {"linear", "Grey"}
 
 
-def test_numbers_of_numpy_and_paths_are_taken_as_they_are(tmp_path, heap_sample):
+def test_numbers_of_numpy_and_paths_are_taken_as_they_are(
+    tmp_path, heap_sample
+):
     heap = heap_sample.inputs.fragments
-    assert hvd.predict("fragments", heap, "colour", images=np.int64(5)).measured["photographs"] == 5
+    assert (
+        hvd.predict("fragments", heap, "colour", images=np.int64(5)).measured[
+            "photographs"
+        ]
+        == 5
+    )
     np.save(tmp_path / "mask.npy", np.eye(64, dtype=np.uint8))
-    result = hvd.predict("lines", np.full((2, 64, 64), 0.5), "linear", mask=tmp_path / "mask.npy")
+    result = hvd.predict(
+        "lines", np.full((2, 64, 64), 0.5), "linear", mask=tmp_path / "mask.npy"
+    )
     assert result.measured["mask"] == f"given: {tmp_path / 'mask.npy'}"
-    result = hvd.predict("objects", np.zeros((16, 16, 3), np.uint8), classes=("person",))
+    result = hvd.predict(
+        "objects", np.zeros((16, 16, 3), np.uint8), classes=("person",)
+    )
     assert result.prediction.classes == ("background", "person")
 
 
 def test_the_mask_of_a_masked_array_is_missing(heads):
-    scans = np.ma.masked_array(heads[:2], np.broadcast_to(TASK_MASK, (2, 64, 64)))
+    scans = np.ma.masked_array(
+        heads[:2], np.broadcast_to(TASK_MASK, (2, 64, 64))
+    )
     result = hvd.predict("lines", scans, "linear")
     np.testing.assert_array_equal(result.inputs.missing[0], TASK_MASK)
 
@@ -232,7 +292,9 @@ def test_notes_speak_of_keywords():
 
 
 def test_a_mask_given_as_an_array_is_named_in_the_scores():
-    scores = hvd.evaluate("lines", method="linear", samples=1, mask=np.eye(64, dtype=bool))
+    scores = hvd.evaluate(
+        "lines", method="linear", samples=1, mask=np.eye(64, dtype=bool)
+    )
     assert "array (64, 64)" in scores["options"]["mask"]
     json.dumps(scores)
 
@@ -256,16 +318,33 @@ def test_an_answer_that_does_not_fit_is_refused(wrong, heads):
 
 
 def test_one_sample_has_no_interval():
-    scores = hvd.evaluate("lines", method="linear", samples=1)["methods"]["linear"]["metrics"]
-    assert scores["psnr_db"]["low"] is None and scores["psnr_db"]["high"] is None
-    shown = CliRunner().invoke(cli, ["evaluate", "lines", "--samples", "1", "--method", "linear"])
-    assert "[" not in shown.stdout.partition("\n\n")[0] and "no interval" in shown.stdout
+    scores = hvd.evaluate("lines", method="linear", samples=1)["methods"][
+        "linear"
+    ]["metrics"]
+    assert (
+        scores["psnr_db"]["low"] is None and scores["psnr_db"]["high"] is None
+    )
+    shown = CliRunner().invoke(
+        cli, ["evaluate", "lines", "--samples", "1", "--method", "linear"]
+    )
+    assert (
+        "[" not in shown.stdout.partition("\n\n")[0]
+        and "no interval" in shown.stdout
+    )
 
 
 def test_methods_that_cannot_answer_are_left_out_and_named(tmp_path):
-    np.save(tmp_path / "scans.npy", np.random.default_rng(0).random((2, 40, 48), np.float32))
-    scores = hvd.evaluate("lines", tmp_path / "scans.npy", samples=1, mask="2/4@45")
-    assert "64 x 64" in scores["left_out"]["lmmse"] and "lmmse" not in scores["methods"]
+    np.save(
+        tmp_path / "scans.npy",
+        np.random.default_rng(0).random((2, 40, 48), np.float32),
+    )
+    scores = hvd.evaluate(
+        "lines", tmp_path / "scans.npy", samples=1, mask="2/4@45"
+    )
+    assert (
+        "64 x 64" in scores["left_out"]["lmmse"]
+        and "lmmse" not in scores["methods"]
+    )
 
 
 def test_importing_changes_nothing_in_the_process():
@@ -282,7 +361,9 @@ def test_importing_changes_nothing_in_the_process():
         hvd.evaluate("fragments", method="trivial", samples=1, images=2)
         assert state() == before, (before, state())
     """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -291,7 +372,9 @@ def test_import_of_the_door_loads_nothing():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-@pytest.mark.parametrize("name", [name for name in hvd.__all__ if name.islower()])
+@pytest.mark.parametrize(
+    "name", [name for name in hvd.__all__ if name.islower()]
+)
 def test_the_door_is_explained(name):
     text = inspect.getdoc(getattr(hvd, name))
     assert ">>>" in text and len(text.splitlines()) > 2

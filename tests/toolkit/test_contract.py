@@ -15,50 +15,79 @@ from hvd.toolkit.tasks.lines.types import Scans
 from hvd.toolkit.tasks.objects.types import Picture
 
 FRAGMENTS, GRAINS, LINES, OBJECTS = (
-    list(registry.METHODS[task]) for task in ("fragments", "grains", "lines", "objects")
+    list(registry.METHODS[task])
+    for task in ("fragments", "grains", "lines", "objects")
 )
 
 
 @pytest.mark.parametrize("name", FRAGMENTS)
-def test_an_answer_has_one_place_for_every_fragment_and_no_two_share_it(name, heap_sample):
+def test_an_answer_has_one_place_for_every_fragment_and_no_two_share_it(
+    name, heap_sample
+):
     answer = registry.method("fragments", name).predict(heap_sample.inputs)
     count = len(heap_sample.inputs.fragments)
     for part in (answer.group, answer.row, answer.column, answer.turn):
-        assert part.shape == (count,) and part.dtype == np.int32 and part.min() >= 0
+        assert (
+            part.shape == (count,)
+            and part.dtype == np.int32
+            and part.min() >= 0
+        )
     assert answer.confidence.shape == (count,)
     assert answer.confidence.min() >= 0 and answer.confidence.max() <= 1
     assert set(answer.group) == set(range(answer.group.max() + 1))
-    assert len(set(zip(answer.group, answer.row, answer.column, strict=True))) == count
+    assert (
+        len(set(zip(answer.group, answer.row, answer.column, strict=True)))
+        == count
+    )
 
 
 @pytest.mark.parametrize("name", FRAGMENTS)
-def test_the_same_question_gets_the_same_answer_and_stays_as_it_was(name, heap_sample):
+def test_the_same_question_gets_the_same_answer_and_stays_as_it_was(
+    name, heap_sample
+):
     method = registry.method("fragments", name)
     before = heap_sample.inputs.fragments.copy()
-    first, second = method.predict(heap_sample.inputs), method.predict(heap_sample.inputs)
+    first, second = (
+        method.predict(heap_sample.inputs),
+        method.predict(heap_sample.inputs),
+    )
     for part in ("group", "row", "column", "turn", "confidence"):
-        np.testing.assert_array_equal(getattr(first, part), getattr(second, part))
+        np.testing.assert_array_equal(
+            getattr(first, part), getattr(second, part)
+        )
     np.testing.assert_array_equal(heap_sample.inputs.fragments, before)
 
 
 @pytest.mark.parametrize("name", FRAGMENTS)
-def test_the_order_of_fragments_permutes_the_answer_and_nothing_else(name, heap_sample):
+def test_the_order_of_fragments_permutes_the_answer_and_nothing_else(
+    name, heap_sample
+):
     method = registry.method("fragments", name)
     heap = heap_sample.inputs
     order = np.random.default_rng(5).permutation(len(heap.fragments))
     first = method.predict(heap)
     second = method.predict(replace(heap, fragments=heap.fragments[order]))
     for part in ("group", "row", "column", "turn", "confidence"):
-        np.testing.assert_array_equal(getattr(first, part)[order], getattr(second, part))
+        np.testing.assert_array_equal(
+            getattr(first, part)[order], getattr(second, part)
+        )
 
 
 @pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize("known", [(None, False), (1, False), (2, True), (2, False)])
+@pytest.mark.parametrize(
+    "known", [(None, False), (1, False), (2, True), (2, False)]
+)
 @pytest.mark.parametrize("name", FRAGMENTS)
 def test_the_smallest_legal_heap_gets_an_answer(name, known, turned):
-    fragments = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
-    answer = registry.method("fragments", name).predict(Heap(fragments, turned, *known))
-    assert len(set(zip(answer.group, answer.row, answer.column, strict=True))) == 2
+    fragments = np.random.default_rng(0).integers(
+        0, 256, (2, 4, 4, 3), np.uint8
+    )
+    answer = registry.method("fragments", name).predict(
+        Heap(fragments, turned, *known)
+    )
+    assert (
+        len(set(zip(answer.group, answer.row, answer.column, strict=True))) == 2
+    )
     if name not in ("trivial", "hdbscan") and known[0]:
         assert len(np.unique(answer.group)) == known[0]
 
@@ -66,10 +95,15 @@ def test_the_smallest_legal_heap_gets_an_answer(name, known, turned):
 @pytest.mark.parametrize("name", FRAGMENTS)
 def test_fragments_of_a_single_colour_get_an_answer(name):
     fragments = np.full((12, 8, 8, 3), 128, np.uint8)
-    answer = registry.method("fragments", name).predict(Heap(fragments, False, 3, True))
+    answer = registry.method("fragments", name).predict(
+        Heap(fragments, False, 3, True)
+    )
     if name not in ("trivial", "hdbscan"):
         assert np.bincount(answer.group).tolist() == [4, 4, 4]
-    assert len(set(zip(answer.group, answer.row, answer.column, strict=True))) == 12
+    assert (
+        len(set(zip(answer.group, answer.row, answer.column, strict=True)))
+        == 12
+    )
 
 
 GOOD = np.zeros((4, 16, 16, 3), np.uint8)
@@ -121,20 +155,34 @@ def test_a_sample_cannot_be_changed(heap_sample):
 
 
 @pytest.mark.parametrize("name", GRAINS)
-def test_an_answer_is_a_mask_and_a_partition_of_the_micrograph(name, micrograph_sample):
+def test_an_answer_is_a_mask_and_a_partition_of_the_micrograph(
+    name, micrograph_sample
+):
     image = micrograph_sample.inputs.image
     answer = registry.method("grains", name).predict(micrograph_sample.inputs)
-    assert answer.mask.shape == answer.labels.shape == answer.lines.shape == image.shape
+    assert (
+        answer.mask.shape
+        == answer.labels.shape
+        == answer.lines.shape
+        == image.shape
+    )
     assert answer.mask.dtype == bool and answer.labels.dtype == np.int32
     numbers = np.unique(answer.labels)
-    assert numbers.tolist() == list(range(1, len(numbers) + 1)) or numbers.tolist() == [0]
+    assert numbers.tolist() == list(
+        range(1, len(numbers) + 1)
+    ) or numbers.tolist() == [0]
     if answer.labels.any():
         assert answer.mask[answer.lines].all()
 
 
 @pytest.mark.parametrize("name", GRAINS)
-def test_the_same_micrograph_gets_the_same_answer_and_stays_as_it_was(name, micrograph_sample):
-    method, before = registry.method("grains", name), micrograph_sample.inputs.image.copy()
+def test_the_same_micrograph_gets_the_same_answer_and_stays_as_it_was(
+    name, micrograph_sample
+):
+    method, before = (
+        registry.method("grains", name),
+        micrograph_sample.inputs.image.copy(),
+    )
     first, second = (
         method.predict(micrograph_sample.inputs),
         method.predict(micrograph_sample.inputs),
@@ -145,18 +193,27 @@ def test_the_same_micrograph_gets_the_same_answer_and_stays_as_it_was(name, micr
 
 
 @pytest.mark.parametrize("name", GRAINS)
-def test_a_micrograph_of_16_bits_gets_the_answer_of_the_same_one_of_8(name, micrograph_sample):
-    method, image = registry.method("grains", name), micrograph_sample.inputs.image
+def test_a_micrograph_of_16_bits_gets_the_answer_of_the_same_one_of_8(
+    name, micrograph_sample
+):
+    method, image = (
+        registry.method("grains", name),
+        micrograph_sample.inputs.image,
+    )
     for levels in (257, 16):  # 16 bits, and 12 bits in a file of 16
         wide = method.predict(Micrograph(image.astype(np.uint16) * levels))
-        np.testing.assert_array_equal(wide.labels, method.predict(Micrograph(image)).labels)
+        np.testing.assert_array_equal(
+            wide.labels, method.predict(Micrograph(image)).labels
+        )
 
 
 @pytest.mark.parametrize("tone", [0, 128, 255])
 @pytest.mark.parametrize("shape", [(16, 16), (16, 301), (77, 50)])
 @pytest.mark.parametrize("name", GRAINS)
 def test_a_flat_micrograph_of_any_size_gets_an_answer(name, shape, tone):
-    answer = registry.method("grains", name).predict(Micrograph(np.full(shape, tone, np.uint8)))
+    answer = registry.method("grains", name).predict(
+        Micrograph(np.full(shape, tone, np.uint8))
+    )
     assert answer.labels.shape == shape
     if name in ("trivial", "baseline", "deep"):
         assert (answer.labels == 1).all()
@@ -184,11 +241,18 @@ def asked(images, mask):
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_measured_pixels_come_back_to_the_last_bit_and_missing_ones_in_range(name, heads):
+def test_measured_pixels_come_back_to_the_last_bit_and_missing_ones_in_range(
+    name, heads
+):
     scans = asked(heads[:3], TASK_MASK)
     answer = registry.method("lines", name).predict(scans)
-    assert answer.images.shape == scans.images.shape and answer.images.dtype == np.float32
-    np.testing.assert_array_equal(answer.images[~scans.missing], scans.images[~scans.missing])
+    assert (
+        answer.images.shape == scans.images.shape
+        and answer.images.dtype == np.float32
+    )
+    np.testing.assert_array_equal(
+        answer.images[~scans.missing], scans.images[~scans.missing]
+    )
     assert answer.images.min() >= 0 and answer.images.max() <= 1
     if answer.uncertainty is not None:
         assert (
@@ -238,7 +302,9 @@ def test_no_method_can_be_shown_malformed_scans(malformed):
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_the_same_scans_get_the_same_answer_in_any_order_and_stay_as_they_were(name, heads):
+def test_the_same_scans_get_the_same_answer_in_any_order_and_stay_as_they_were(
+    name, heads
+):
     method, scans = registry.method("lines", name), asked(heads[:3], TASK_MASK)
     before = scans.images.copy()
     first, second = method.predict(scans), method.predict(scans)
@@ -273,7 +339,9 @@ def test_scans_without_a_missing_pixel_come_back(name, heads):
 
 
 @pytest.mark.parametrize("tone", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("name", [name for name in LINES if name not in ("trivial", "lmmse")])
+@pytest.mark.parametrize(
+    "name", [name for name in LINES if name not in ("trivial", "lmmse")]
+)
 def test_an_even_scan_is_filled_with_its_tone(name, tone):
     answer = registry.method("lines", name).predict(
         asked(np.full((1, 64, 64), tone, np.float32), TASK_MASK)
@@ -288,7 +356,10 @@ def test_an_answer_is_a_class_for_every_pixel_the_same_twice(name, classes):
     method, before = registry.method("objects", name), image.copy()
     first, second = (method.predict(Picture(image, classes)) for _ in range(2))
     assert first.mask.shape == image.shape[:2] and first.mask.dtype == np.uint8
-    assert first.mask.max() < len(first.classes) and classes in (None, first.classes)
+    assert first.mask.max() < len(first.classes) and classes in (
+        None,
+        first.classes,
+    )
     np.testing.assert_array_equal(first.mask, second.mask)
     np.testing.assert_array_equal(image, before)
 

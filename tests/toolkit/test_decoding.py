@@ -18,7 +18,9 @@ from hvd.toolkit.tasks.grains.scale import tiff_scale
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 40, 56
-COLOUR = cv2.GaussianBlur(RNG.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8), (0, 0), 2)
+COLOUR = cv2.GaussianBlur(
+    RNG.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8), (0, 0), 2
+)
 GREY = COLOUR[..., 0].copy()
 GREY16 = RNG.integers(0, 65536, (HEIGHT, WIDTH), np.uint16)
 COLOUR16 = RNG.integers(0, 65536, (HEIGHT, WIDTH, 3), np.uint16)
@@ -43,11 +45,17 @@ AS_OPENCV = {
     "big endian": tiff(GREY16, byteorder=">"),
     "colour": tiff(COLOUR, photometric="rgb"),
     "colour, 16 bits": tiff(COLOUR16, photometric="rgb"),
-    "planes": tiff(np.moveaxis(COLOUR, 2, 0).copy(), photometric="rgb", planarconfig="separate"),
+    "planes": tiff(
+        np.moveaxis(COLOUR, 2, 0).copy(),
+        photometric="rgb",
+        planarconfig="separate",
+    ),
     "white is zero": tiff(GREY, photometric="miniswhite"),
     "one bit": tiff(GREY > 127),
     "palette": tiff(
-        GREY, photometric="palette", colormap=RNG.integers(0, 65536, (3, 256), np.uint16)
+        GREY,
+        photometric="palette",
+        colormap=RNG.integers(0, 65536, (3, 256), np.uint16),
     ),
     "CMYK": tiff(ALPHA, photometric="separated"),
     "JPEG inside": tiff(COLOUR, photometric="ycbcr", compression="jpeg"),
@@ -65,17 +73,28 @@ def test_sound_tiffs_are_read_as_opencv_reads_them(name, kind):
     np.testing.assert_array_equal(decode(data, name, kind), theirs)
 
 
-@pytest.mark.parametrize("compression", ["zlib", "lzw", "packbits", "zstd", "lzma"])
-@pytest.mark.parametrize("options", [{"rowsperstrip": 8}, {"tile": (16, 16)}, {"predictor": True}])
-def test_compressed_tiffs_hold_the_pixels_that_were_written(compression, options):
+@pytest.mark.parametrize(
+    "compression", ["zlib", "lzw", "packbits", "zstd", "lzma"]
+)
+@pytest.mark.parametrize(
+    "options", [{"rowsperstrip": 8}, {"tile": (16, 16)}, {"predictor": True}]
+)
+def test_compressed_tiffs_hold_the_pixels_that_were_written(
+    compression, options
+):
     if compression == "packbits" and "predictor" in options:
         return
-    found = decode(tiff(COLOUR, photometric="rgb", compression=compression, **options), "it")
+    found = decode(
+        tiff(COLOUR, photometric="rgb", compression=compression, **options),
+        "it",
+    )
     np.testing.assert_array_equal(found, COLOUR)
 
 
 def test_a_bigtiff_and_one_of_small_tiles_are_read():
-    np.testing.assert_array_equal(decode(tiff(GREY, bigtiff=True), "it", Kind.GREY), GREY)
+    np.testing.assert_array_equal(
+        decode(tiff(GREY, bigtiff=True), "it", Kind.GREY), GREY
+    )
     data = tiff(GREY16, tile=(16, 16), compression="zlib")
     np.testing.assert_array_equal(decode(data, "it", Kind.GREY), GREY16)
 
@@ -97,22 +116,32 @@ def pages(*kinds):
     with tifffile.TiffWriter(file) as writer:
         for k, reduced in enumerate(kinds):
             shape = np.s_[::4, ::4] if reduced else np.s_[:, :]
-            writer.write(GREY[shape] + k, subfiletype=int(reduced), metadata=None)
+            writer.write(
+                GREY[shape] + k, subfiletype=int(reduced), metadata=None
+            )
     return file.getvalue()
 
 
-@pytest.mark.parametrize(("kinds", "whole"), [((False, True, True), 0), ((True, False), 1)])
+@pytest.mark.parametrize(
+    ("kinds", "whole"), [((False, True, True), 0), ((True, False), 1)]
+)
 def test_reduced_copies_of_an_image_are_passed_over(kinds, whole):
-    np.testing.assert_array_equal(decode(pages(*kinds), "it", Kind.GREY), GREY + whole)
+    np.testing.assert_array_equal(
+        decode(pages(*kinds), "it", Kind.GREY), GREY + whole
+    )
 
 
-@pytest.mark.parametrize("kinds", [(False, False), (False, True, False), (True, False, False)])
+@pytest.mark.parametrize(
+    "kinds", [(False, False), (False, True, False), (True, False, False)]
+)
 @pytest.mark.parametrize("kind", [np.uint8, np.float32, np.int16])
 def test_several_pages_are_refused_whatever_their_type(kinds, kind):
     file = io.BytesIO()
     with tifffile.TiffWriter(file) as writer:
         for reduced in kinds:
-            writer.write(GREY.astype(kind), subfiletype=int(reduced), metadata=None)
+            writer.write(
+                GREY.astype(kind), subfiletype=int(reduced), metadata=None
+            )
     with pytest.raises(ToolkitError, match="several pages"):
         decode(file.getvalue(), "it", Kind.GREY)
 
@@ -128,7 +157,9 @@ def without_block(data, page):
 @pytest.mark.parametrize("kind", list(Kind))
 def test_a_tiff_that_lost_a_block_is_refused(compression, kind):
     data = tiff(
-        COLOUR, photometric="ycbcr" if compression == "jpeg" else "rgb", compression=compression
+        COLOUR,
+        photometric="ycbcr" if compression == "jpeg" else "rgb",
+        compression=compression,
     )
     page = tifffile.TiffFile(io.BytesIO(data)).pages[0]
     with pytest.raises(ToolkitError, match="damaged"):
@@ -158,7 +189,11 @@ def changed_tag(data, code, value):
 )
 def test_a_tiff_whose_tags_are_changed_is_refused(code, value, words):
     data = tiff(GREY, compression="zlib", rowsperstrip=8)
-    data = tiff(COLOUR, photometric="rgb", compression="zlib") if code == 284 else data
+    data = (
+        tiff(COLOUR, photometric="rgb", compression="zlib")
+        if code == 284
+        else data
+    )
     with pytest.raises(ToolkitError, match=words):
         decode(changed_tag(data, code, value), "it", Kind.GREY)
 
@@ -166,7 +201,9 @@ def test_a_tiff_whose_tags_are_changed_is_refused(code, value, words):
 def test_a_strip_that_is_missing_is_not_made_up():
     data = bytearray(tiff(GREY, compression="zlib", rowsperstrip=8))
     counts = tifffile.TiffFile(io.BytesIO(bytes(data))).pages[0].tags[279]
-    struct.pack_into("<I" if counts.dtype == 4 else "<H", data, counts.valueoffset, 0)
+    struct.pack_into(
+        "<I" if counts.dtype == 4 else "<H", data, counts.valueoffset, 0
+    )
     with pytest.raises(ToolkitError, match="missing"):
         decode(bytes(data), "it", Kind.GREY)
 
@@ -182,7 +219,9 @@ def test_half_a_jpeg_with_an_end_behind_it_is_refused(progressive, kind):
 
 def jpeg(progressive=False, image=COLOUR, **options):
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", progressive=progressive, **options)
+    Image.fromarray(image).save(
+        file, "JPEG", progressive=progressive, **options
+    )
     return file.getvalue()
 
 
@@ -197,7 +236,9 @@ def test_a_progressive_jpeg_that_ends_after_some_of_its_scans_is_refused():
 
 
 @pytest.mark.parametrize("image", [COLOUR, GREY], ids=["colour", "grey"])
-@pytest.mark.parametrize("options", [{}, {"subsampling": 2}, {"progressive": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"subsampling": 2}, {"progressive": True}]
+)
 def test_jpegs_are_read_as_opencv_reads_them(image, options):
     data = jpeg(image=image, **options)
     for kind in Kind:
@@ -228,7 +269,11 @@ def test_jpegs_are_turned_as_opencv_turns_them(orientation):
 
 @pytest.mark.parametrize("shrink", [2, 4])
 def test_what_is_shrunk_while_it_is_read_has_the_size_of_its_part(shrink):
-    for data in (jpeg(), cv2.imencode(".png", COLOUR)[1].tobytes(), tiff(COLOUR)):
+    for data in (
+        jpeg(),
+        cv2.imencode(".png", COLOUR)[1].tobytes(),
+        tiff(COLOUR),
+    ):
         found = decode(data, "it", shrink=shrink)
         assert found.shape == (HEIGHT // shrink, WIDTH // shrink, 3)
 
@@ -238,12 +283,20 @@ def png(rows, **changes):
 
     def chunk(kind, content):
         checksum = zlib.crc32(kind + content)
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", checksum)
+        )
 
     head = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 0, 0, 0, 0)
     packed = changes.get("packed", zlib.compress(rows))
     return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", packed)
+        + chunk(b"IEND", b"")
     )
 
 
@@ -288,11 +341,15 @@ def test_a_bitmap_of_another_dialect_is_read_when_two_decoders_agree():
         )
 
 
-@pytest.mark.parametrize("resolution", [(12345, 0), (-12345 % (1 << 32), 1), (1, 1 << 30)])
+@pytest.mark.parametrize(
+    "resolution", [(12345, 0), (-12345 % (1 << 32), 1), (1, 1 << 30)]
+)
 def test_a_resolution_that_can_be_none_is_no_scale(resolution):
     data = tiff(GREY, resolution=(12345, 12345), resolutionunit="CENTIMETER")
     assert tiff_scale(data).micrometres_per_pixel
-    changed = data.replace(struct.pack("<II", 12345, 1), struct.pack("<II", *resolution))
+    changed = data.replace(
+        struct.pack("<II", 12345, 1), struct.pack("<II", *resolution)
+    )
     assert changed != data and tiff_scale(changed).micrometres_per_pixel is None
 
 
@@ -302,7 +359,10 @@ def with_strip(page, strip):
     data = bytearray(page) + strip
     for code, value in ((273, len(page)), (279, len(strip))):
         struct.pack_into(
-            "<H" if entry[code].dtype == 3 else "<I", data, entry[code].offset + 8, value
+            "<H" if entry[code].dtype == 3 else "<I",
+            data,
+            entry[code].offset + 8,
+            value,
         )
     return bytes(data)
 
@@ -322,7 +382,11 @@ STRIPS = {
     "PNG of three channels": ("png", GREY, imagecodecs.png_encode(COLOUR)),
     "PNG of 16 bits": ("png", GREY, imagecodecs.png_encode(GREY16)),
     "PNG of 8 bits": ("png", GREY16, imagecodecs.png_encode(GREY)),
-    "JPEG 2000 of 16 bits": ("jpeg2000", GREY, imagecodecs.jpeg2k_encode(GREY16)),
+    "JPEG 2000 of 16 bits": (
+        "jpeg2000",
+        GREY,
+        imagecodecs.jpeg2k_encode(GREY16),
+    ),
     "JPEG of three channels": ("jpeg", GREY, jpeg()),
     "JPEG of one channel": ("jpeg", COLOUR, jpeg(image=GREY)),
     "JPEG of some scans": ("jpeg", COLOUR, scan_of(jpeg(progressive=True), 2)),
@@ -348,13 +412,19 @@ def test_a_jpeg_that_ends_in_a_marker_is_refused(data):
 
 
 def test_the_shortest_bitmap_is_read():
-    head = struct.pack("<IHHI", 30, 0, 0, 26) + struct.pack("<IHHHH", 12, 1, 1, 1, 24)
+    head = struct.pack("<IHHI", 30, 0, 0, 26) + struct.pack(
+        "<IHHHH", 12, 1, 1, 1, 24
+    )
     data = b"BM" + head + bytes((10, 20, 30, 0))
     np.testing.assert_array_equal(decode(data, "it"), [[[30, 20, 10]]])
 
 
 def test_12_bits_of_16_are_as_bright_as_8():
-    data = tiff((GREY.astype(np.uint16) << 4), photometric="minisblack", bitspersample=12)
+    data = tiff(
+        (GREY.astype(np.uint16) << 4),
+        photometric="minisblack",
+        bitspersample=12,
+    )
     np.testing.assert_array_equal(decode(data, "it")[..., 0], GREY)
 
 
@@ -365,7 +435,9 @@ def test_a_last_strip_that_is_filled_up_is_read(compression, rows):
     below = -(-HEIGHT // rows) * rows
     whole = np.concatenate([GREY, np.zeros((below - HEIGHT, WIDTH), np.uint8)])
     data = tiff(whole, compression=compression, rowsperstrip=rows)
-    np.testing.assert_array_equal(decode(changed_tag(data, 257, HEIGHT), "it", Kind.GREY), GREY)
+    np.testing.assert_array_equal(
+        decode(changed_tag(data, 257, HEIGHT), "it", Kind.GREY), GREY
+    )
 
 
 def test_floating_point_colours_are_refused_for_what_they_are():
@@ -374,12 +446,19 @@ def test_floating_point_colours_are_refused_for_what_they_are():
             decode(tiff(GREY.astype(kind)), "it")
 
 
-@pytest.mark.parametrize("masks", [(0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F)])
+@pytest.mark.parametrize(
+    "masks", [(0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F)]
+)
 def test_bitmaps_of_16_bits_are_read(masks):
     pixels = np.arange(16 * 16, dtype=np.uint16) * 257
     head = struct.pack("<IiiHHIIiiII", 40, 16, 16, 1, 16, 3, 512, 0, 0, 0, 0)
     head += struct.pack("<III", *masks)
     start = 14 + len(head)
-    data = b"BM" + struct.pack("<IHHI", start + 512, 0, 0, start) + head + pixels.tobytes()
+    data = (
+        b"BM"
+        + struct.pack("<IHHI", start + 512, 0, 0, start)
+        + head
+        + pixels.tobytes()
+    )
     theirs = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     assert np.abs(decode(data, "it").astype(int) - theirs).max() <= 8

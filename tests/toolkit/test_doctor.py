@@ -28,20 +28,29 @@ def test_a_sound_installation_has_nothing_to_mend():
 def test_the_thread_pools_and_what_the_promises_rest_on_are_told():
     call = [sys.executable, "-m", "hvd.toolkit", "doctor"]
     text = subprocess.run(call, capture_output=True, text=True).stdout
-    assert re.search(r"one thread each \(\w+ \d+(, \w+ \d+)* otherwise\)", text), text
-    assert "ok   telemetry of onnxruntime: off" in text and "ok   locks: work in" in text
+    assert re.search(
+        r"one thread each \(\w+ \d+(, \w+ \d+)* otherwise\)", text
+    ), text
+    assert (
+        "ok   telemetry of onnxruntime: off" in text
+        and "ok   locks: work in" in text
+    )
     assert "ok   damaged pictures: refused: JPEG, PNG, TIFF" in text
 
 
 def test_decoders_that_answer_half_a_picture_are_told(monkeypatch):
-    monkeypatch.setattr(doctor, "is_decoded", lambda data: data.startswith(b"II"))
+    monkeypatch.setattr(
+        doctor, "is_decoded", lambda data: data.startswith(b"II")
+    )
     finding = doctor.strict_decoders()
     assert finding.result == "answered: TIFF" and finding.remedy
 
 
 def test_a_package_that_is_missing_and_one_too_many_are_told(monkeypatch):
     monkeypatch.setattr(
-        doctor, "installed_version", lambda name: "" if name == "hdbscan" else "5.0"
+        doctor,
+        "installed_version",
+        lambda name: "" if name == "hdbscan" else "5.0",
     )
     found = {finding.what: finding for finding in doctor.findings()}
     assert found["hdbscan"].result == "missing" and found["hdbscan"].remedy
@@ -50,9 +59,14 @@ def test_a_package_that_is_missing_and_one_too_many_are_told(monkeypatch):
 
 def test_a_network_that_fails_is_told_and_the_others_are_tried(monkeypatch):
     monkeypatch.setattr(doctor.registry, "method", lambda task, name: None)
-    found = [finding for finding in doctor.findings() if finding.what in doctor.registry.TASKS]
+    found = [
+        finding
+        for finding in doctor.findings()
+        if finding.what in doctor.registry.TASKS
+    ]
     assert len(found) == 4 and all(
-        "AttributeError" in finding.result and finding.remedy for finding in found
+        "AttributeError" in finding.result and finding.remedy
+        for finding in found
     )
 
 
@@ -73,14 +87,22 @@ def damaged(tmp_path, monkeypatch):
 
 def test_a_changed_byte_is_told(damaged):
     found = {finding.what: finding for finding in doctor.findings()}
-    assert "not the file that was shipped" in found["checkpoint lines.onnx"].result
+    assert (
+        "not the file that was shipped" in found["checkpoint lines.onnx"].result
+    )
     assert "sound" in found["checkpoint grains.onnx"].result
     assert run("models", "verify").exception.status == 3
 
 
 def test_models_are_listed_with_their_cards_and_hashes():
-    listed, verified = run("models", "list").stdout, run("models", "verify").stdout
+    listed, verified = (
+        run("models", "list").stdout,
+        run("models", "verify").stdout,
+    )
     for name, entry in network.index().items():
         assert name in listed and f"{entry['sha256']}  {name}" in verified
-        assert json.loads(run("models", "card", name).stdout)["task"] == entry["task"]
+        assert (
+            json.loads(run("models", "card", name).stdout)["task"]
+            == entry["task"]
+        )
     assert run("models", "card", "magic").exception.status == 2

@@ -14,7 +14,12 @@ POOLED = Metric("accuracy", None, "", pool=lambda total: total[0] / total[1])
 def records():
     scores = {"a": [0.9, 0.5, 0.7], "b": [0.8, 0.4, 0.6]}
     return [
-        {"sample": str(k), "method": m, "metrics": {"ari": v}, "milliseconds": 10.0 * (k + 1)}
+        {
+            "sample": str(k),
+            "method": m,
+            "metrics": {"ari": v},
+            "milliseconds": 10.0 * (k + 1),
+        }
         for m, values in scores.items()
         for k, v in enumerate(values)
     ]
@@ -23,7 +28,13 @@ def records():
 def test_the_summary_gives_mean_interval_median_and_p95():
     found = summary(records(), (ARI,))["a"]
     assert found["metrics"]["ari"]["mean"] == pytest.approx(0.7)
-    assert 0.5 <= found["metrics"]["ari"]["low"] <= 0.7 <= found["metrics"]["ari"]["high"] <= 0.9
+    assert (
+        0.5
+        <= found["metrics"]["ari"]["low"]
+        <= 0.7
+        <= found["metrics"]["ari"]["high"]
+        <= 0.9
+    )
     assert found["milliseconds"] == {"median": 20, "p95": pytest.approx(29)}
 
 
@@ -46,16 +57,25 @@ def test_the_interval_is_that_of_the_normal_approximation_when_samples_are_many(
 
 def test_evaluation_gives_a_record_for_each_sample_and_method(heap_sample):
     methods = {m: method("fragments", m) for m in ("trivial", "colour")}
-    found = list(evaluate(task("fragments"), methods, [heap_sample, heap_sample]))
+    found = list(
+        evaluate(task("fragments"), methods, [heap_sample, heap_sample])
+    )
     assert [r["method"] for r in found] == ["trivial", "colour"] * 2
     assert all(r["milliseconds"] > 0 for r in found)
-    assert [r["metrics"]["pair_recall"] for r in found if r["method"] == "trivial"] == [1, 1]
+    assert [
+        r["metrics"]["pair_recall"] for r in found if r["method"] == "trivial"
+    ] == [1, 1]
 
 
 def test_pooled_counts_are_summed_over_samples_before_they_are_a_score():
     counts = {"a": [[9, 10], [1, 100]], "b": [[8, 10], [2, 100]]}
     found = [
-        {"sample": str(k), "method": m, "metrics": {"accuracy": v}, "milliseconds": 1.0}
+        {
+            "sample": str(k),
+            "method": m,
+            "metrics": {"accuracy": v},
+            "milliseconds": 1.0,
+        }
         for m, values in counts.items()
         for k, v in enumerate(values)
     ]
@@ -78,10 +98,17 @@ def test_a_method_that_fails_is_told_and_the_others_go_on(heap_sample):
         def predict(self, inputs):
             raise MemoryError("too large")
 
-    methods, failures = {"failing": Failing(), "trivial": method("fragments", "trivial")}, {}
+    methods, failures = (
+        {"failing": Failing(), "trivial": method("fragments", "trivial")},
+        {},
+    )
     with pytest.raises(MemoryError):
         list(evaluate(task("fragments"), methods, [heap_sample]))
-    found = list(evaluate(task("fragments"), methods, [heap_sample, heap_sample], failures))
+    found = list(
+        evaluate(
+            task("fragments"), methods, [heap_sample, heap_sample], failures
+        )
+    )
     assert [r["method"] for r in found] == ["trivial"] * 2 and failures == {
         "failing": "MemoryError: too large"
     }

@@ -10,13 +10,22 @@ import pytest
 from PIL import Image
 
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.images import decode, folder_images, images_in_zip, read_image, square, write_png
+from hvd.toolkit.images import (
+    decode,
+    folder_images,
+    images_in_zip,
+    read_image,
+    square,
+    write_png,
+)
 
 
 @pytest.fixture
 def image():
     return cv2.GaussianBlur(
-        np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8), (0, 0), 2
+        np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8),
+        (0, 0),
+        2,
     )
 
 
@@ -25,7 +34,8 @@ def encoded(image, suffix):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "error"), [(".png", 0), (".bmp", 0), (".tif", 0), (".jpg", 12), (".webp", 12)]
+    ("suffix", "error"),
+    [(".png", 0), (".bmp", 0), (".tif", 0), (".jpg", 12), (".webp", 12)],
 )
 def test_five_formats_are_read_as_rgb(image, suffix, error):
     found = decode(encoded(image, suffix), "some")
@@ -35,17 +45,23 @@ def test_five_formats_are_read_as_rgb(image, suffix, error):
 
 def test_grey_and_16_bit_and_transparent_images_become_rgb(image):
     grey = cv2.imencode(".png", image[..., 0])[1].tobytes()
-    np.testing.assert_array_equal(decode(grey, "grey"), np.repeat(image[..., :1], 3, 2))
-    deep = cv2.imencode(".png", image[..., ::-1].astype(np.uint16) * 257)[1].tobytes()
+    np.testing.assert_array_equal(
+        decode(grey, "grey"), np.repeat(image[..., :1], 3, 2)
+    )
+    deep = cv2.imencode(".png", image[..., ::-1].astype(np.uint16) * 257)[
+        1
+    ].tobytes()
     np.testing.assert_array_equal(decode(deep, "deep"), image)
     alpha = cv2.imencode(
-        ".png", np.dstack([image[..., ::-1], np.full(image.shape[:2], 7, np.uint8)])
+        ".png",
+        np.dstack([image[..., ::-1], np.full(image.shape[:2], 7, np.uint8)]),
     )[1].tobytes()
     np.testing.assert_array_equal(decode(alpha, "alpha"), image)
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"some text, renamed .png", b"GIF89a" + bytes(50), b"%PDF-1.7"]
+    "data",
+    [b"", b"some text, renamed .png", b"GIF89a" + bytes(50), b"%PDF-1.7"],
 )
 def test_what_is_no_image_is_refused(data):
     with pytest.raises(ToolkitError, match=r"some\.png"):
@@ -66,7 +82,9 @@ def test_a_missing_file_is_refused(tmp_path):
 
 def test_what_is_written_is_read_back_and_leaves_nothing_else(image, tmp_path):
     write_png(tmp_path / "new" / "some.png", image)
-    np.testing.assert_array_equal(read_image(tmp_path / "new" / "some.png"), image)
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "new" / "some.png"), image
+    )
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["some.png"]
 
 
@@ -78,7 +96,10 @@ def test_a_square_is_cut_from_the_centre(image):
 def test_a_cameras_jpeg_with_previews_is_one_picture(image):
     file = io.BytesIO()
     Image.fromarray(image).save(
-        file, "MPO", save_all=True, append_images=[Image.fromarray(image[::2, ::2])]
+        file,
+        "MPO",
+        save_all=True,
+        append_images=[Image.fromarray(image[::2, ::2])],
     )
     assert decode(file.getvalue(), "DSC_0001.JPG").shape == image.shape
 
@@ -89,7 +110,9 @@ def test_a_pipe_among_images_is_refused_and_not_waited_for(tmp_path):
         list(folder_images(tmp_path))
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED]
+)
 def test_a_damaged_member_of_an_archive_is_told(image, method, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
         archive.writestr("a.png", encoded(image, ".png"))

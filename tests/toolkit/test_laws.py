@@ -25,7 +25,8 @@ NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=4)
     ),
     max_leaves=12,
 )
@@ -53,7 +54,14 @@ def test_a_shard_is_read_when_it_is_one_of_that_many(first, count):
 
 @given(st.binary(max_size=200))
 def test_bytes_are_read_or_refused(data):
-    for start in (b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"BM", b"RIFF....WEBP"):
+    for start in (
+        b"",
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff",
+        b"II*\0",
+        b"BM",
+        b"RIFF....WEBP",
+    ):
         with suppress(ToolkitError):
             decode(start + data, "some.png")
     with suppress(ValueError):
@@ -63,7 +71,10 @@ def test_bytes_are_read_or_refused(data):
         read_array(Path(folder, "a.npy"))
 
 
-@given(st.lists(st.integers(0, 5), max_size=3), st.sampled_from(["|u1", "<i4", "<f8"]))
+@given(
+    st.lists(st.integers(0, 5), max_size=3),
+    st.sampled_from(["|u1", "<i4", "<f8"]),
+)
 def test_an_array_comes_back_as_it_was_saved(shape, kind):
     array, file = np.zeros(shape, kind), io.BytesIO()
     np.save(file, array)
@@ -85,22 +96,46 @@ def test_any_json_tells_classes_or_is_refused(document):
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
 def test_no_cell_begins_a_formula(text):
-    assert not cell(text).startswith(("=", "+", "-", "@", "\t", "\r")) and cell(text).endswith(text)
+    assert not cell(text).startswith(("=", "+", "-", "@", "\t", "\r")) and cell(
+        text
+    ).endswith(text)
 
 
 @given(st.lists(NUMBERS, min_size=2, max_size=40), NUMBERS)
 def test_an_interval_lies_within_the_values_and_moves_with_them(values, shift):
-    found, moved = interval(np.array(values)), interval(np.array(values) + shift)
+    found, moved = (
+        interval(np.array(values)),
+        interval(np.array(values) + shift),
+    )
     slack = 1e-9 * (1 + max(map(abs, [*values, shift])))
-    assert min(values) - slack <= found["low"] <= found["high"] <= max(values) + slack
-    assert all(abs(found[name] + shift - moved[name]) <= 1e3 * slack for name in found)
+    assert (
+        min(values) - slack
+        <= found["low"]
+        <= found["high"]
+        <= max(values) + slack
+    )
+    assert all(
+        abs(found[name] + shift - moved[name]) <= 1e3 * slack for name in found
+    )
 
 
-@given(st.lists(st.tuples(st.floats(0.1, 1e3), st.integers(1, 5)), min_size=1, max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.floats(0.1, 1e3), st.integers(1, 5)),
+        min_size=1,
+        max_size=30,
+    )
+)
 def test_a_weight_is_as_good_as_a_repetition(pairs):
     values, weights = (np.array(column) for column in zip(*pairs, strict=True))
     shares = (0.1, 0.5, 0.9)
     found = percentiles(values, weights.astype(float), shares)
     repeated = np.repeat(values, weights)
-    np.testing.assert_allclose(found, percentiles(repeated, np.ones(len(repeated)), shares))
-    assert (np.diff(found) >= 0).all() and values.min() <= found[0] and found[-1] <= values.max()
+    np.testing.assert_allclose(
+        found, percentiles(repeated, np.ones(len(repeated)), shares)
+    )
+    assert (
+        (np.diff(found) >= 0).all()
+        and values.min() <= found[0]
+        and found[-1] <= values.max()
+    )

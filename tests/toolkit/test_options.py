@@ -49,21 +49,33 @@ def test_an_option_s_name_stands_once_in_the_source():
                 if isinstance(node, ast.ClassDef):
                     for name in said(node):
                         fields.setdefault((path, name), []).append(node.name)
-                if isinstance(node, ast.Call) and "option" in ast.unparse(node.func).lower():
+                if (
+                    isinstance(node, ast.Call)
+                    and "option" in ast.unparse(node.func).lower()
+                ):
                     first = node.args[0] if node.args else None
-                    if isinstance(first, ast.Constant) and str(first.value).startswith("--"):
-                        assert first.value == "--debug", f"{path} declares {first.value}"
+                    if isinstance(first, ast.Constant) and str(
+                        first.value
+                    ).startswith("--"):
+                        assert first.value == "--debug", (
+                            f"{path} declares {first.value}"
+                        )
     for kind in KINDS:
         for field in dataclasses.fields(kind):
             owners = [
-                its for its in kind.__mro__ if field.name in vars(its).get("__annotations__", {})
+                its
+                for its in kind.__mro__
+                if field.name in vars(its).get("__annotations__", {})
             ]
             places = [
-                fields.get((Path(inspect.getfile(its)).resolve(), field.name)) for its in owners
+                fields.get((Path(inspect.getfile(its)).resolve(), field.name))
+                for its in owners
             ]
             assert all(places), (kind, field.name)
     for (path, name), owners in fields.items():
-        assert len(set(owners)) == len(owners), f"{path} says {name} twice in {owners}"
+        assert len(set(owners)) == len(owners), (
+            f"{path} says {name} twice in {owners}"
+        )
 
 
 def said(node):
@@ -87,13 +99,18 @@ def test_every_option_of_a_command_is_a_field_with_its_help():
             if isinstance(param, click.Option) and param.name != "help":
                 help = param.help.partition("  [default: ")[0]
                 assert param.opts[0] in names, (path, param.opts)
-                assert (param.opts[0], help) in helps or param.opts[0] in replaced, (path, help)
+                assert (param.opts[0], help) in helps or param.opts[
+                    0
+                ] in replaced, (path, help)
 
 
 @pytest.mark.parametrize("task", hvd.tasks())
 def test_the_command_line_and_python_use_the_same_names(task):
     wing = registry.task_options(task)
-    for verb, kind in (("predict", wing.InputOptions), ("evaluate", wing.Conditions)):
+    for verb, kind in (
+        ("predict", wing.InputOptions),
+        ("evaluate", wing.Conditions),
+    ):
         command = dict(commands())[f"{verb} {task}"]
         names = {param.name for param in command.params}
         assert {field.name for field in dataclasses.fields(kind)} <= names
@@ -103,10 +120,18 @@ def test_the_command_line_and_python_use_the_same_names(task):
     ("kind", "values", "words"),
     [
         (options.EvaluateOptions, {"samples": 0}, "Give --samples from 1"),
-        (WINGS[0].InputOptions, {"known": "x"}, "Give --known as sizes, count or nothing"),
+        (
+            WINGS[0].InputOptions,
+            {"known": "x"},
+            "Give --known as sizes, count or nothing",
+        ),
         (WINGS[0].InputOptions, {"images": 0}, "Give --images from 1 to 2,000"),
         (WINGS[0].InputOptions, {"images": float("nan")}, "--images"),
-        (WINGS[1].InputOptions, {"micrometres_per_pixel": -1.0}, "--micrometres-per-pixel"),
+        (
+            WINGS[1].InputOptions,
+            {"micrometres_per_pixel": -1.0},
+            "--micrometres-per-pixel",
+        ),
         (WINGS[3].InputOptions, {"max_pixels": 0}, "--max-pixels"),
     ],
 )
@@ -119,14 +144,19 @@ def test_values_are_checked_when_options_are_made(kind, values, words):
 def test_the_reference_is_that_of_the_commands():
     from hvd.benchmarks.reference import reference
 
-    assert (ROOT / "docs/reference.md").read_text() == reference(), "run `toolkit report`"
+    assert (ROOT / "docs/reference.md").read_text() == reference(), (
+        "run `toolkit report`"
+    )
 
 
 @pytest.mark.parametrize("verb", ["predict", "evaluate", "show"])
 def test_the_help_of_a_group_says_what_each_command_does(verb):
     context = click.Context(cli)
     group = cli.get_command(context, verb)
-    helps = [group.get_command(context, task).get_short_help_str() for task in hvd.tasks()]
+    helps = [
+        group.get_command(context, task).get_short_help_str()
+        for task in hvd.tasks()
+    ]
     assert len(set(helps)) == len(helps) and all(helps)
 
 
@@ -134,5 +164,10 @@ def test_the_help_of_a_group_says_what_each_command_does(verb):
 def test_the_help_of_method_lists_their_names(task):
     for verb in ("predict", "evaluate", "show"):
         command = dict(commands())[f"{verb} {task}"]
-        help = next(param.help for param in command.params if param.name == "method")
-        assert all(name in help for name in hvd.methods(task)) and "FILE.py:Class" in help
+        help = next(
+            param.help for param in command.params if param.name == "method"
+        )
+        assert (
+            all(name in help for name in hvd.methods(task))
+            and "FILE.py:Class" in help
+        )

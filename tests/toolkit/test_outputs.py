@@ -15,7 +15,10 @@ def test_a_file_replaces_the_one_before(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_told_with_status_4(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    for write in (lambda p: write_bytes(p, b"1"), lambda p: whole_folder(p, {}).__enter__()):
+    for write in (
+        lambda p: write_bytes(p, b"1"),
+        lambda p: whole_folder(p, {}).__enter__(),
+    ):
         with pytest.raises(ToolkitError) as error:
             write(tmp_path / "file" / "a")
         assert error.value.status == 4
@@ -32,7 +35,10 @@ def test_a_folder_appears_when_all_is_in_it_and_not_before(tmp_path):
 def test_a_failure_leaves_the_folder_before_as_it_was(tmp_path):
     with whole_folder(tmp_path / "out", {"a": None}) as folder:
         (folder / "a").write_text("1")
-    with pytest.raises(RuntimeError), whole_folder(tmp_path / "out", {"a": None}) as folder:
+    with (
+        pytest.raises(RuntimeError),
+        whole_folder(tmp_path / "out", {"a": None}) as folder,
+    ):
         (folder / "a").write_text("2")
         raise RuntimeError
     assert (tmp_path / "out" / "a").read_text() == "1"
@@ -48,7 +54,10 @@ def test_a_folder_of_somebody_else_s_is_left_as_it_was(tmp_path, link):
     if link:
         path = tmp_path / "link"
         path.symlink_to(theirs)
-    with pytest.raises(ToolkitError) as error, whole_folder(path, {"record.json": None}):
+    with (
+        pytest.raises(ToolkitError) as error,
+        whole_folder(path, {"record.json": None}),
+    ):
         pass
     assert error.value.status == 4
     assert (theirs / "thesis.txt").read_text() == "years"

@@ -34,7 +34,9 @@ def images(folder, count=COUNT):
     for k in range(count):
         place = folder / ("deeper" if k % 3 == 0 else "")
         place.mkdir(parents=True, exist_ok=True)
-        data = cv2.imencode(".png", rng.integers(0, 256, (16, 20, 3), np.uint8))[1].tobytes()
+        data = cv2.imencode(
+            ".png", rng.integers(0, 256, (16, 20, 3), np.uint8)
+        )[1].tobytes()
         (place / f"{k:03d}.png").write_bytes(data if k != 5 else data[:60])
     return folder
 
@@ -96,7 +98,11 @@ def answer(place, *rest, **others):
 
 def tree(folder):
     """Every file below a folder with its bytes."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +117,16 @@ def whole(tmp_path_factory):
 
 
 def test_every_input_gets_one_record_and_the_manifest_holds_them_by_name(whole):
-    records = [json.loads(line) for line in whole["manifest.jsonl"].decode().splitlines()]
+    records = [
+        json.loads(line)
+        for line in whole["manifest.jsonl"].decode().splitlines()
+    ]
     assert len(records) == COUNT and [r["input"] for r in records] == sorted(
         r["input"] for r in records
     )
-    assert [r["input"] for r in records if r["status"] == "failed"] == ["in/005.png"]
+    assert [r["input"] for r in records if r["status"] == "failed"] == [
+        "in/005.png"
+    ]
     assert "deeper/000/mask.png" in whole and "001/mask.png" in whole
 
 
@@ -135,11 +146,17 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(place, whole):
     assert killed
     process = call(place, "--resume")
     out, err = process.communicate()
-    assert process.returncode == 1 and len(out.splitlines()) == COUNT and "Traceback" not in err
+    assert (
+        process.returncode == 1
+        and len(out.splitlines()) == COUNT
+        and "Traceback" not in err
+    )
     assert tree(place / "out") == whole
 
 
-def test_an_input_answered_before_is_left_as_it_is_unless_something_differs(place):
+def test_an_input_answered_before_is_left_as_it_is_unless_something_differs(
+    place,
+):
     answer(place)
     written = (place / "out/001/mask.png").stat().st_mtime_ns
     answer(place, resume=True)
@@ -158,7 +175,9 @@ def test_shares_put_together_are_one_run(place, whole):
         process = call(place, "--shard", share)
         process.communicate()
     merge = [sys.executable, "-m", "hvd.toolkit", "merge", place / "out"]
-    status = subprocess.run(merge, cwd=place / "in", capture_output=True).returncode
+    status = subprocess.run(
+        merge, cwd=place / "in", capture_output=True
+    ).returncode
     assert status == 0 and tree(place / "out") == whole
 
 
@@ -175,10 +194,22 @@ def test_shards_of_different_runs_are_not_put_together(place):
     task = registry.task("objects")
     other = registry.method("objects", "baseline")
     paths = (place / "in",)
-    list(predict(task, "baseline", other, paths, place / "out", InputOptions(), shard=(2, 2)))
+    list(
+        predict(
+            task,
+            "baseline",
+            other,
+            paths,
+            place / "out",
+            InputOptions(),
+            shard=(2, 2),
+        )
+    )
     with pytest.raises(ToolkitError, match="different runs") as error:
         merge_shards(place / "out")
-    assert error.value.status == 5 and not (place / "out/manifest.jsonl").exists()
+    assert (
+        error.value.status == 5 and not (place / "out/manifest.jsonl").exists()
+    )
 
 
 def test_several_processes_leave_the_bytes_of_one(place, whole):
@@ -194,7 +225,9 @@ class Deadly:
     def predict(self, inputs):
         if not inputs.image[0, 0].any():
             os.kill(os.getpid(), signal.SIGKILL)
-        return Labelled(np.zeros(inputs.image.shape[:2], np.uint8), ("background", "thing"))
+        return Labelled(
+            np.zeros(inputs.image.shape[:2], np.uint8), ("background", "thing")
+        )
 
 
 @row(
@@ -218,12 +251,19 @@ def test_an_input_that_kills_its_process_fails_alone(place):
     )
     assert len(records) == COUNT
     failed = {
-        r["input"].rpartition("/")[2]: r["reason"] for r in records if r["status"] == "failed"
+        r["input"].rpartition("/")[2]: r["reason"]
+        for r in records
+        if r["status"] == "failed"
     }
-    assert set(failed) == {"002.png", "005.png"} and "killed" in failed["002.png"]
+    assert (
+        set(failed) == {"002.png", "005.png"} and "killed" in failed["002.png"]
+    )
 
 
-@row("two runs on one output", "the second stops with status 4 and names the first")
+@row(
+    "two runs on one output",
+    "the second stops with status 4 and names the first",
+)
 def test_a_second_run_on_one_output_stops_with_status_4(place):
     with lock_output(place / "out", None):
         process = call(place)
@@ -268,13 +308,18 @@ def test_a_file_and_a_folder_of_the_same_name_get_results_of_their_own(place):
     ).is_file()
 
 
-@row("file that changes while it is read", "fails: predict it again when it is complete")
+@row(
+    "file that changes while it is read",
+    "fails: predict it again when it is complete",
+)
 def test_a_picture_that_changes_while_it_is_read_fails(place, monkeypatch):
     method = registry.method("objects", "trivial")
     whole = type(method).predict
 
     def slow(self, inputs):
-        (place / "in/001.png").write_bytes((place / "in/001.png").read_bytes() + b" ")
+        (place / "in/001.png").write_bytes(
+            (place / "in/001.png").read_bytes() + b" "
+        )
         return whole(self, inputs)
 
     monkeypatch.setattr(type(method), "predict", slow)
@@ -300,8 +345,13 @@ def test_names_of_any_kind_are_told_as_json_and_found_again(place):
     ]
     for name in names:
         (place / "in" / name).write_bytes((place / "in/001.png").read_bytes())
-    assert sum(r["status"] == "ok" for r in answer(place)) == COUNT - 1 + len(names)
-    told = {r["input"].rpartition("/")[2] for r in read_manifest(place / "out/manifest.jsonl")}
+    assert sum(r["status"] == "ok" for r in answer(place)) == COUNT - 1 + len(
+        names
+    )
+    told = {
+        r["input"].rpartition("/")[2]
+        for r in read_manifest(place / "out/manifest.jsonl")
+    }
     assert set(names) <= told
 
 
@@ -309,7 +359,14 @@ def test_records_beyond_what_is_held_in_memory_come_out_in_order(tmp_path):
     manifest = Manifest(tmp_path)
     order = np.random.default_rng(0).permutation(2 * MOST_HELD + 7)
     for k in order.tolist():
-        manifest.add({"task": "objects", "input": f"{k:06d}", "status": "ok", "outputs": []})
+        manifest.add(
+            {
+                "task": "objects",
+                "input": f"{k:06d}",
+                "status": "ok",
+                "outputs": [],
+            }
+        )
     manifest.finish(tmp_path / "all.jsonl")
     assert [r["input"] for r in read_manifest(tmp_path / "all.jsonl")] == [
         f"{k:06d}" for k in range(len(order))
@@ -323,14 +380,22 @@ def test_an_interrupted_run_tells_how_to_go_on(place):
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
-    assert process.returncode == 130 and "--resume" in err and "Traceback" not in err
+    assert (
+        process.returncode == 130
+        and "--resume" in err
+        and "Traceback" not in err
+    )
 
 
 def test_processes_end_with_the_one_that_started_them(place):
     images(place / "in", 300)
     process = call(place, "--workers", "2")
     process.stdout.readline()
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    children = (
+        Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        .read_text()
+        .split()
+    )
     assert children
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -343,20 +408,39 @@ def test_processes_end_with_the_one_that_started_them(place):
 def running(process):
     """Whether a process goes on: it is there, and no zombie."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return (
+            Path(f"/proc/{process}/stat")
+            .read_text()
+            .rpartition(")")[2]
+            .split()[0]
+            != "Z"
+        )
     except OSError:
         return False
 
 
-def test_a_file_and_a_folder_of_one_name_within_two_inputs_are_answered_apart(place):
+def test_a_file_and_a_folder_of_one_name_within_two_inputs_are_answered_apart(
+    place,
+):
     (place / "other").mkdir()
     (place / "other/000.png").write_bytes((place / "in/001.png").read_bytes())
     method = registry.method("objects", "trivial")
     given = place / "in/deeper", place / "other/000.png"
     records = list(
-        predict(registry.task("objects"), "trivial", method, given, place / "out", InputOptions())
+        predict(
+            registry.task("objects"),
+            "trivial",
+            method,
+            given,
+            place / "out",
+            InputOptions(),
+        )
     )
-    places = [Path(output).parent for record in records for output in record["outputs"][:1]]
+    places = [
+        Path(output).parent
+        for record in records
+        for output in record["outputs"][:1]
+    ]
     assert len(set(places)) == len(places) == len(records)
 
 
@@ -367,25 +451,43 @@ def test_another_mask_at_the_same_path_is_another_circumstance(tmp_path):
         np.save(mask, np.full((8, 8), value, np.uint8))
         keys.append(
             circumstances(
-                "lines", "linear", method, registry.task("lines").input_options(mask=str(mask))
+                "lines",
+                "linear",
+                method,
+                registry.task("lines").input_options(mask=str(mask)),
             )
         )
     assert keys[0] != keys[1]
 
 
 def test_a_text_too_long_to_name_a_file_is_none():
-    method, kind = registry.method("objects", "trivial"), registry.task("objects").input_options
-    names = [",".join(f"class number {k}" for k in range(80, last)) for last in (160, 161)]
-    keys = [circumstances("objects", "trivial", method, kind(classes=text)) for text in names]
+    method, kind = (
+        registry.method("objects", "trivial"),
+        registry.task("objects").input_options,
+    )
+    names = [
+        ",".join(f"class number {k}" for k in range(80, last))
+        for last in (160, 161)
+    ]
+    keys = [
+        circumstances("objects", "trivial", method, kind(classes=text))
+        for text in names
+    ]
     assert keys[0] != keys[1]
 
 
 def test_an_input_that_cannot_be_read_fails_alone(place, monkeypatch):
-    task, method = registry.task("fragments"), registry.method("fragments", "trivial")
+    task, method = (
+        registry.task("fragments"),
+        registry.method("fragments", "trivial"),
+    )
     for name in ("first", "second"):
         (place / name).mkdir()
         for k in range(4):
-            cv2.imwrite(str(place / name / f"{k}.png"), np.full((16, 16, 3), k, np.uint8))
+            cv2.imwrite(
+                str(place / name / f"{k}.png"),
+                np.full((16, 16, 3), k, np.uint8),
+            )
     whole = Path.iterdir
 
     def refused(path):
@@ -396,7 +498,14 @@ def test_an_input_that_cannot_be_read_fails_alone(place, monkeypatch):
     monkeypatch.setattr(Path, "iterdir", refused)
     given = place / "first", place / "second"
     records = list(
-        predict(task, "trivial", method, given, place / "out", task.input_options(known="nothing"))
+        predict(
+            task,
+            "trivial",
+            method,
+            given,
+            place / "out",
+            task.input_options(known="nothing"),
+        )
     )
     assert [record["status"] for record in records] == [
         "failed",
@@ -407,7 +516,9 @@ def test_an_input_that_cannot_be_read_fails_alone(place, monkeypatch):
 def test_a_manifest_that_no_run_left_is_not_replaced(place):
     (place / "out").mkdir()
     (place / "out/manifest.jsonl").write_text("mine\n")
-    with pytest.raises(ToolkitError, match="not the manifest of a run") as refusal:
+    with pytest.raises(
+        ToolkitError, match="not the manifest of a run"
+    ) as refusal:
         answer(place)
     assert refusal.value.status == 4
     assert (place / "out/manifest.jsonl").read_text() == "mine\n"
@@ -427,7 +538,9 @@ def grains(place, *folders):
     options = registry.task_options("grains").InputOptions()
     inputs = tuple(place / folder for folder in folders)
     task = registry.task("grains")
-    return list(predict(task, "baseline", method, inputs, place / "out", options))
+    return list(
+        predict(task, "baseline", method, inputs, place / "out", options)
+    )
 
 
 def test_a_file_of_one_s_own_in_the_place_of_a_run_s_is_kept(micrographs):
@@ -455,7 +568,9 @@ def test_what_a_run_wrote_is_replaced_and_taken_away(micrographs):
     grains(micrographs, "a")
     names = {path.name for path in (micrographs / "out").iterdir()}
     assert "summary.csv" in names and not names & {"batches.csv", "batches.png"}
-    assert set(json.loads((micrographs / "out/run.json").read_text())["files"]) == {"summary.csv"}
+    assert set(
+        json.loads((micrographs / "out/run.json").read_text())["files"]
+    ) == {"summary.csv"}
 
 
 def test_files_that_a_task_does_not_write_are_no_reason_to_refuse(place):
@@ -463,7 +578,10 @@ def test_files_that_a_task_does_not_write_are_no_reason_to_refuse(place):
     for name in ("summary.csv", "batches.csv", "run.json"):
         (place / "out" / name).write_text("mine")
     assert len(answer(place)) == COUNT
-    assert all((place / "out" / n).read_text() == "mine" for n in ("summary.csv", "run.json"))
+    assert all(
+        (place / "out" / n).read_text() == "mine"
+        for n in ("summary.csv", "run.json")
+    )
 
 
 def test_a_run_json_of_somebody_else_is_kept(micrographs):
@@ -474,7 +592,9 @@ def test_a_run_json_of_somebody_else_is_kept(micrographs):
     assert (micrographs / "out/run.json").read_text() == '{"task": "grains"}'
 
 
-def test_a_run_that_was_stopped_while_it_wrote_can_be_run_again(micrographs, monkeypatch):
+def test_a_run_that_was_stopped_while_it_wrote_can_be_run_again(
+    micrographs, monkeypatch
+):
     grains(micrographs, "a")
     whole = outputs.write_bytes
 
@@ -493,10 +613,15 @@ def test_a_run_that_was_stopped_while_it_wrote_can_be_run_again(micrographs, mon
 
 def test_runs_of_two_tasks_share_a_folder(micrographs):
     grains(micrographs, "a")
-    task, method = registry.task("objects"), registry.method("objects", "trivial")
+    task, method = (
+        registry.task("objects"),
+        registry.method("objects", "trivial"),
+    )
     inputs, out = (micrographs / "b",), micrographs / "out"
     list(predict(task, "trivial", method, inputs, out, InputOptions()))
-    assert not (out / "summary.csv").exists() and not (out / "run.json").exists()
+    assert (
+        not (out / "summary.csv").exists() and not (out / "run.json").exists()
+    )
     grains(micrographs, "a")
 
 
@@ -505,10 +630,17 @@ def test_records_of_an_earlier_format_are_answered_again(place, monkeypatch):
     answer(place)
     monkeypatch.undo()
     records = answer(place, resume=True)
-    assert all("notes" in record for record in records if record["status"] == "ok")
+    assert all(
+        "notes" in record for record in records if record["status"] == "ok"
+    )
     keys = {record["run"] for record in records if record["status"] == "ok"}
     assert keys == {
-        circumstances("objects", "trivial", registry.method("objects", "trivial"), InputOptions())
+        circumstances(
+            "objects",
+            "trivial",
+            registry.method("objects", "trivial"),
+            InputOptions(),
+        )
     }
 
 
@@ -521,19 +653,28 @@ def test_shards_of_different_inputs_are_not_put_together(place):
     answer(place, shard=(2, 2))
     with pytest.raises(ToolkitError, match="different inputs") as error:
         merge_shards(place / "out")
-    assert error.value.status == 5 and not (place / "out/manifest.jsonl").exists()
+    assert (
+        error.value.status == 5 and not (place / "out/manifest.jsonl").exists()
+    )
 
 
 def test_shards_are_not_put_in_the_place_of_somebodys_manifest(place):
     answer(place, shard=(1, 2))
     answer(place, shard=(2, 2))
     (place / "out/manifest.jsonl").write_text("mine")
-    with pytest.raises(ToolkitError, match="not the manifest of a run") as error:
+    with pytest.raises(
+        ToolkitError, match="not the manifest of a run"
+    ) as error:
         merge_shards(place / "out")
-    assert error.value.status == 4 and (place / "out/manifest.jsonl").read_text() == "mine"
+    assert (
+        error.value.status == 4
+        and (place / "out/manifest.jsonl").read_text() == "mine"
+    )
 
 
-@pytest.mark.parametrize("name", ["1-of-0", "1-of-20000000", "2-of-1", "x-of-y"])
+@pytest.mark.parametrize(
+    "name", ["1-of-0", "1-of-20000000", "2-of-1", "x-of-y"]
+)
 def test_a_file_that_only_looks_like_a_shard_is_refused(place, name):
     (place / "out").mkdir()
     (place / f"out/manifest-{name}.jsonl").write_text("")
@@ -555,23 +696,44 @@ def test_a_shard_whose_record_was_changed_is_refused(place):
 
 def predict_paths(place, *paths, **others):
     """The records of a run over some paths."""
-    method, task = registry.method("objects", "trivial"), registry.task("objects")
-    return list(predict(task, "trivial", method, paths, place / "out", InputOptions(), **others))
+    method, task = (
+        registry.method("objects", "trivial"),
+        registry.task("objects"),
+    )
+    return list(
+        predict(
+            task,
+            "trivial",
+            method,
+            paths,
+            place / "out",
+            InputOptions(),
+            **others,
+        )
+    )
 
 
 def test_a_record_names_the_path_that_was_given(place):
     for folder in ("A", "B"):
         (place / folder).mkdir()
-        (place / folder / "x.png").write_bytes((place / "in/001.png").read_bytes())
+        (place / folder / "x.png").write_bytes(
+            (place / "in/001.png").read_bytes()
+        )
     predict_paths(place, Path("A/x.png"))
     written = (place / "out/x/mask.png").stat().st_mtime_ns
     (record,) = predict_paths(place, Path("B/x.png"), resume=True)
     assert record["input"] == "B/x.png"
     assert (place / "out/x/mask.png").stat().st_mtime_ns == written
-    assert json.loads((place / "out/x/record.json").read_text())["input"] == "B/x.png"
+    assert (
+        json.loads((place / "out/x/record.json").read_text())["input"]
+        == "B/x.png"
+    )
 
 
-@row("two inputs that are one file, or lie in one another", "status 2, nothing is written")
+@row(
+    "two inputs that are one file, or lie in one another",
+    "status 2, nothing is written",
+)
 @pytest.mark.parametrize("second", ["in/001.png", "link.png", "hard.png"])
 def test_an_input_given_twice_is_refused(place, second):
     (place / "link.png").symlink_to("in/001.png")
@@ -582,13 +744,18 @@ def test_an_input_given_twice_is_refused(place, second):
     assert error.value.status == 2 and not (place / "out").exists()
 
 
-@row("output that was changed by hand", "`--resume` answers its input again, or refuses to")
+@row(
+    "output that was changed by hand",
+    "`--resume` answers its input again, or refuses to",
+)
 def test_an_output_that_was_changed_is_not_taken_as_done(place):
     answer(place)
     mask = place / "out/001/mask.png"
     whole = mask.read_bytes()
     mask.write_bytes(whole[:-1])
-    with pytest.raises(ToolkitError, match="no earlier result accounts for") as error:
+    with pytest.raises(
+        ToolkitError, match="no earlier result accounts for"
+    ) as error:
         answer(place, resume=True)
     assert error.value.status == 4 and mask.read_bytes() == whole[:-1]
     mask.unlink()
@@ -596,7 +763,10 @@ def test_an_output_that_was_changed_is_not_taken_as_done(place):
     assert mask.read_bytes() == whole
 
 
-@row("input that fails now and was answered before", "no old answer is left beside the failure")
+@row(
+    "input that fails now and was answered before",
+    "no old answer is left beside the failure",
+)
 def test_an_input_that_fails_now_leaves_no_old_answer(place):
     answer(place)
     assert (place / "out/001").is_dir()
@@ -618,7 +788,9 @@ def test_what_somebody_put_into_a_folder_of_results_stays(place):
 def scan(seed):
     """A scan as a PNG, every second line missing."""
     values = cv2.GaussianBlur(
-        np.random.default_rng(seed).random((64, 64)).astype(np.float32), (0, 0), 3
+        np.random.default_rng(seed).random((64, 64)).astype(np.float32),
+        (0, 0),
+        3,
     )
     values = (values / values.max() * 200 + 40).astype(np.uint8)
     values[::2] = 0
@@ -629,20 +801,26 @@ def fill(path, *options):
     """The record of an input of `lines`."""
     task, method = registry.task("lines"), registry.method("lines", "linear")
     out = path.with_name("out")
-    (record,) = predict(task, "linear", method, (path,), out, task.input_options(*options))
+    (record,) = predict(
+        task, "linear", method, (path,), out, task.input_options(*options)
+    )
     return record
 
 
 @row("folder or mask of which a file changes while it is read", "fails")
 @pytest.mark.parametrize("changed", ["stack/1.png", "mask.npy"])
-def test_a_change_inside_a_folder_and_of_a_mask_is_noticed(tmp_path, monkeypatch, changed):
+def test_a_change_inside_a_folder_and_of_a_mask_is_noticed(
+    tmp_path, monkeypatch, changed
+):
     (tmp_path / "stack").mkdir()
     for k in range(3):
         (tmp_path / f"stack/{k}.png").write_bytes(scan(k))
     mask = np.zeros((64, 64), np.uint8)
     mask[::2] = 1
     np.save(tmp_path / "mask.npy", mask)
-    assert fill(tmp_path / "stack", str(tmp_path / "mask.npy"))["status"] == "ok"
+    assert (
+        fill(tmp_path / "stack", str(tmp_path / "mask.npy"))["status"] == "ok"
+    )
 
     task = registry.task("lines")
     read = task.read
@@ -656,30 +834,51 @@ def test_a_change_inside_a_folder_and_of_a_mask_is_noticed(tmp_path, monkeypatch
         return inputs
 
     monkeypatch.setattr(
-        registry, "task", lambda name: dataclasses.replace(task, read=read_and_change)
+        registry,
+        "task",
+        lambda name: dataclasses.replace(task, read=read_and_change),
     )
     record = fill(tmp_path / "stack", str(tmp_path / "mask.npy"))
-    assert record["status"] == "failed" and "changed while it was read" in record["reason"]
+    assert (
+        record["status"] == "failed"
+        and "changed while it was read" in record["reason"]
+    )
 
 
-def test_many_parts_of_a_manifest_are_joined_few_at_a_time(tmp_path, monkeypatch):
+def test_many_parts_of_a_manifest_are_joined_few_at_a_time(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(manifest_module, "MOST_HELD", 3)
     monkeypatch.setattr(manifest_module, "MOST_PARTS", 4)
     manifest = Manifest(tmp_path)
     order = np.random.default_rng(0).permutation(500)
     for k in order.tolist():
-        manifest.add({"task": "objects", "input": f"{k:06d}", "status": "ok", "outputs": []})
+        manifest.add(
+            {
+                "task": "objects",
+                "input": f"{k:06d}",
+                "status": "ok",
+                "outputs": [],
+            }
+        )
         assert len(manifest.parts) < 4
     manifest.finish(tmp_path / "all.jsonl")
-    found = [record["input"] for record in read_manifest(tmp_path / "all.jsonl")]
+    found = [
+        record["input"] for record in read_manifest(tmp_path / "all.jsonl")
+    ]
     assert found == [f"{k:06d}" for k in range(500)]
-    assert {path.name for path in tmp_path.iterdir() if path.stat().st_size} >= {"all.jsonl"}
+    assert {
+        path.name for path in tmp_path.iterdir() if path.stat().st_size
+    } >= {"all.jsonl"}
 
 
 # --- locks, and what is unfinished
 
 
-@row("lock that is a link, or somebody else's", "status 4, and it is left as it is")
+@row(
+    "lock that is a link, or somebody else's",
+    "status 4, and it is left as it is",
+)
 @pytest.mark.parametrize("kind", ["link", "text", "empty"])
 def test_a_lock_that_is_not_ours_is_left_alone(place, kind):
     (place / "out").mkdir()
@@ -691,7 +890,9 @@ def test_a_lock_that_is_not_ours_is_left_alone(place, kind):
     with pytest.raises(ToolkitError) as error:
         answer(place)
     assert error.value.status == 4
-    assert (place / "victim.txt").read_text() == "mine" and os.path.lexists(place / "out/.lock")
+    assert (place / "victim.txt").read_text() == "mine" and os.path.lexists(
+        place / "out/.lock"
+    )
 
 
 def test_the_lock_of_a_killed_run_is_taken_over(place):
@@ -741,19 +942,26 @@ def test_a_folder_within_the_output_is_no_input(place):
     folder = images(place / "out/z/a/z/a", 2)
     with pytest.raises(ToolkitError, match="would meet the input") as error:
         predict_paths(place, place / "out/z/a")
-    assert error.value.status == 2 and {p.name for p in folder.iterdir()} == {"001.png", "deeper"}
+    assert error.value.status == 2 and {p.name for p in folder.iterdir()} == {
+        "001.png",
+        "deeper",
+    }
 
 
 def test_a_shard_does_not_replace_somebodys_manifest(place):
     (place / "out").mkdir()
     (place / "out/manifest-1-of-2.jsonl").write_text("mine")
-    with pytest.raises(ToolkitError, match="not the manifest of a run") as error:
+    with pytest.raises(
+        ToolkitError, match="not the manifest of a run"
+    ) as error:
         answer(place, shard=(1, 2))
     assert error.value.status == 4
     assert (place / "out/manifest-1-of-2.jsonl").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["manifest.jsonl", "001/record.json", "run.json"])
+@pytest.mark.parametrize(
+    "name", ["manifest.jsonl", "001/record.json", "run.json"]
+)
 def test_a_pipe_in_the_place_of_our_files_is_not_waited_for(place, name):
     (place / "out" / name).parent.mkdir(parents=True)
     os.mkfifo(place / "out" / name)
@@ -774,7 +982,9 @@ def test_an_answer_that_moves_leaves_nothing_in_its_old_place(place):
     answer(place)
     (place / "in/001.jpg").write_bytes(b"no image")
     answer(place)
-    assert (place / "out/001.png/mask.png").is_file() and not (place / "out/001").exists()
+    assert (place / "out/001.png/mask.png").is_file() and not (
+        place / "out/001"
+    ).exists()
 
 
 def test_a_record_that_is_there_twice_in_a_shard_is_refused(place):
@@ -785,10 +995,14 @@ def test_a_record_that_is_there_twice_in_a_shard_is_refused(place):
     path.write_text("".join([*lines[:-1], lines[1]]))
     with pytest.raises(ToolkitError, match="two records of") as error:
         merge_shards(place / "out")
-    assert error.value.status == 5 and not (place / "out/manifest.jsonl").exists()
+    assert (
+        error.value.status == 5 and not (place / "out/manifest.jsonl").exists()
+    )
 
 
-def test_shards_over_other_pictures_or_with_another_limit_are_not_put_together(place):
+def test_shards_over_other_pictures_or_with_another_limit_are_not_put_together(
+    place,
+):
     answer(place, shard=(1, 2))
     whole = (place / "in/001.png").read_bytes()
     (place / "in/001.png").write_bytes(whole + b"behind its end")
@@ -796,10 +1010,17 @@ def test_shards_over_other_pictures_or_with_another_limit_are_not_put_together(p
     with pytest.raises(ToolkitError, match="different inputs"):
         merge_shards(place / "out")
     (place / "in/001.png").write_bytes(whole)
-    task, method = registry.task("objects"), registry.method("objects", "trivial")
+    task, method = (
+        registry.task("objects"),
+        registry.method("objects", "trivial"),
+    )
     options = InputOptions(max_pixels=10)
     paths = (place / "in",)
-    list(predict(task, "trivial", method, paths, place / "out", options, shard=(2, 2)))
+    list(
+        predict(
+            task, "trivial", method, paths, place / "out", options, shard=(2, 2)
+        )
+    )
     with pytest.raises(ToolkitError, match="different runs"):
         merge_shards(place / "out")
 

@@ -18,7 +18,9 @@ from tests.hostile.syscalls import can_forbid, forbid_internet
 
 
 def run(*arguments):
-    return CliRunner().invoke(cli, [str(a) for a in arguments], standalone_mode=False)
+    return CliRunner().invoke(
+        cli, [str(a) for a in arguments], standalone_mode=False
+    )
 
 
 @pytest.fixture
@@ -27,16 +29,25 @@ def pictures(tmp_path):
     rng = np.random.default_rng(0)
     (tmp_path / "in").mkdir()
     for k in range(10):
-        cv2.imwrite(str(tmp_path / "in" / f"{k}.png"), rng.integers(0, 256, (16, 20, 3), np.uint8))
+        cv2.imwrite(
+            str(tmp_path / "in" / f"{k}.png"),
+            rng.integers(0, 256, (16, 20, 3), np.uint8),
+        )
     return tmp_path / "in"
 
 
-needs_filter = pytest.mark.skipif(not can_forbid(), reason="looks at system calls of Linux")
+needs_filter = pytest.mark.skipif(
+    not can_forbid(), reason="looks at system calls of Linux"
+)
 
 
 def watched(arguments, home, seconds=None):
     """Run Python with a home of its own, dead at its first internet socket; its exit status."""
-    environment = {"HOME": str(home), "PATH": os.environ["PATH"], "TMPDIR": str(home / "tmp")}
+    environment = {
+        "HOME": str(home),
+        "PATH": os.environ["PATH"],
+        "TMPDIR": str(home / "tmp"),
+    }
     (home / "tmp").mkdir(parents=True, exist_ok=True)
     command = [sys.executable, *map(str, arguments)]
     process = subprocess.Popen(
@@ -56,7 +67,12 @@ def test_a_process_that_opens_a_socket_is_killed(tmp_path):
     for family in ("AF_INET", "AF_INET6"):
         script = f"import socket; socket.socket(socket.{family})"
         assert watched(["-c", script], tmp_path)[0] == -signal.SIGSYS
-    assert watched(["-c", "import socket; socket.socket(socket.AF_UNIX)"], tmp_path)[0] == 0
+    assert (
+        watched(
+            ["-c", "import socket; socket.socket(socket.AF_UNIX)"], tmp_path
+        )[0]
+        == 0
+    )
 
 
 @needs_filter
@@ -65,19 +81,32 @@ def test_a_process_that_opens_a_socket_is_killed(tmp_path):
     [
         ("predict", "objects", "IN", "--out", "OUT"),
         ("predict", "objects", "IN", "--out", "OUT", "--workers", 2),
-        *(("evaluate", task, "--samples", 1, "--method", "deep") for task in registry.TASKS),
+        *(
+            ("evaluate", task, "--samples", 1, "--method", "deep")
+            for task in registry.TASKS
+        ),
         ("show", "lines", "--out", "OUT.png"),
         ("models", "verify"),
     ],
     ids=lambda call: " ".join(map(str, call[:2] + call[6:])),
 )
-def test_no_command_opens_the_network_or_writes_at_home(call, pictures, tmp_path):
-    places = {"IN": pictures, "OUT": tmp_path / "out", "OUT.png": tmp_path / "out.png"}
+def test_no_command_opens_the_network_or_writes_at_home(
+    call, pictures, tmp_path
+):
+    places = {
+        "IN": pictures,
+        "OUT": tmp_path / "out",
+        "OUT.png": tmp_path / "out.png",
+    }
     home = tmp_path / "home"
     arguments = [places.get(part, part) for part in call]
     status, err = watched(["-m", "hvd.toolkit", *arguments], home)
     assert status == 0, err
-    left = [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()]
+    left = [
+        str(path.relative_to(home))
+        for path in home.rglob("*")
+        if path.is_file()
+    ]
     assert not [path for path in left if "matplotlib" not in path], left
 
 
@@ -132,20 +161,38 @@ def test_nothing_is_ever_unpickled(pictures, tmp_path, monkeypatch):
         raise AssertionError("something was unpickled")
 
     for task in registry.TASKS:
-        assert run("evaluate", task, "--samples", 1).exception is None  # imports all that it needs
+        assert (
+            run("evaluate", task, "--samples", 1).exception is None
+        )  # imports all that it needs
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, name, refused)
     for task in registry.TASKS:
         assert run("evaluate", task, "--samples", 1).exception is None
-    assert run("predict", "objects", pictures, "--out", tmp_path / "out").return_value == 0
+    assert (
+        run(
+            "predict", "objects", pictures, "--out", tmp_path / "out"
+        ).return_value
+        == 0
+    )
 
 
 @pytest.mark.parametrize("task", registry.TASKS)
 def test_the_same_seed_gives_the_same_numbers(task):
-    call = ("evaluate", task, "--samples", 2, "--method", "deep", "--method", "baseline", "--json")
+    call = (
+        "evaluate",
+        task,
+        "--samples",
+        2,
+        "--method",
+        "deep",
+        "--method",
+        "baseline",
+        "--json",
+    )
     first, second = (json.loads(run(*call).stdout) for _ in range(2))
     scores = [
-        {m: its["metrics"] for m, its in found["methods"].items()} for found in (first, second)
+        {m: its["metrics"] for m, its in found["methods"].items()}
+        for found in (first, second)
     ]
     assert scores[0] == scores[1]
 
@@ -164,8 +211,20 @@ def test_a_fault_of_ours_fails_one_input_and_its_place_is_shown_when_asked_for(
     first = cv2.imread(str(pictures / "3.png"))[0, 0, 2]
     monkeypatch.setattr(method, "predict", faulty)
     monkeypatch.delenv("TOOLKIT_DEBUG", raising=False)
-    result = run("predict", "objects", pictures, "--out", tmp_path / "out", "--method", "trivial")
-    failed = [r for r in map(json.loads, result.stdout.splitlines()) if r["status"] == "failed"]
+    result = run(
+        "predict",
+        "objects",
+        pictures,
+        "--out",
+        tmp_path / "out",
+        "--method",
+        "trivial",
+    )
+    failed = [
+        r
+        for r in map(json.loads, result.stdout.splitlines())
+        if r["status"] == "failed"
+    ]
     assert (
         result.return_value == 1
         and len(failed) == 1
@@ -175,7 +234,13 @@ def test_a_fault_of_ours_fails_one_input_and_its_place_is_shown_when_asked_for(
     monkeypatch.setenv("TOOLKIT_DEBUG", "1")
     assert isinstance(
         run(
-            "predict", "objects", pictures, "--out", tmp_path / "again", "--method", "trivial"
+            "predict",
+            "objects",
+            pictures,
+            "--out",
+            tmp_path / "again",
+            "--method",
+            "trivial",
         ).exception,
         IndexError,
     )
@@ -189,7 +254,9 @@ def peak(*arguments):
         "print(own_peak_megabytes(), file=sys.stderr)"
     )
     found = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True
+        [sys.executable, "-c", script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
     )
     return len(found.stdout.splitlines()), float(found.stderr.split()[-1])
 
@@ -203,7 +270,13 @@ def test_memory_does_not_grow_with_the_number_of_inputs(tmp_path):
         for k in range(count):
             (folder / f"{k:05d}.png").write_bytes(image)
         records, megabytes = peak(
-            "predict", "objects", folder, "--out", tmp_path / f"out{count}", "--method", "trivial"
+            "predict",
+            "objects",
+            folder,
+            "--out",
+            tmp_path / f"out{count}",
+            "--method",
+            "trivial",
         )
         assert records == count
         peaks.append(megabytes)
@@ -215,14 +288,20 @@ def stored(folder, task, corner=False):
     most, in megabytes, by the formulas of docs/use.md."""
     rng = np.random.default_rng(0)
     if corner and task == "fragments":
-        np.save(folder / "in.npy", rng.integers(0, 256, (50, 256, 256, 3), np.uint8))
+        np.save(
+            folder / "in.npy", rng.integers(0, 256, (50, 256, 256, 3), np.uint8)
+        )
         return folder / "in.npy", 250 + 50**2 / 1800 + 700 * 50 * 256**2 / 1e6
     if corner and task in ("grains", "objects"):
-        wide = cv2.resize(rng.integers(0, 256, (4, 12_000), np.uint8), (60_000, 32))
+        wide = cv2.resize(
+            rng.integers(0, 256, (4, 12_000), np.uint8), (60_000, 32)
+        )
         cv2.imwrite(str(folder / "in.png"), wide)
         return folder / "in.png", 200 + 400 * wide.size / 1e6
     if task == "fragments":
-        np.save(folder / "in.npy", rng.integers(0, 256, (400, 16, 16, 3), np.uint8))
+        np.save(
+            folder / "in.npy", rng.integers(0, 256, (400, 16, 16, 3), np.uint8)
+        )
         return folder / "in.npy", 250 + 400**2 / 1800 + 700 * 400 * 16**2 / 1e6
     if task == "lines":
         stack = rng.random((250, 64, 64), np.float32)
@@ -241,5 +320,7 @@ def stored(folder, task, corner=False):
 def test_memory_follows_its_formula(task, corner, tmp_path):
     place, most = stored(tmp_path, task, corner)
     options = ["--images", "25"] if task == "fragments" else []
-    records, megabytes = peak("predict", task, place, "--out", tmp_path / "out", *options)
+    records, megabytes = peak(
+        "predict", task, place, "--out", tmp_path / "out", *options
+    )
     assert records == 1 and megabytes < most

@@ -17,7 +17,9 @@ from hvd.toolkit.settings import Setting, any_size, one_thread, quiet
 
 def state():
     """What our work may change for a while."""
-    pools = sorted((pool["filepath"], pool["num_threads"]) for pool in threadpool_info())
+    pools = sorted(
+        (pool["filepath"], pool["num_threads"]) for pool in threadpool_info()
+    )
     return cv2.getNumThreads(), Image.MAX_IMAGE_PIXELS, os.fstat(2)[:3], pools
 
 
@@ -41,7 +43,9 @@ def test_calls_that_overlap_leave_all_as_it_was():
             job = threads.submit(other)
             entered.wait(10)
             assert value["now"] == "new" and cv2.getNumThreads() == 1
-        assert value["now"] == "new" and Image.MAX_IMAGE_PIXELS is None  # the other is inside still
+        assert (
+            value["now"] == "new" and Image.MAX_IMAGE_PIXELS is None
+        )  # the other is inside still
         leave.set()
         job.result()
     assert value["now"] == "old" and state() == before
@@ -58,6 +62,9 @@ def test_the_door_used_in_threads_leaves_all_as_it_was(tmp_path):
     write_png(tmp_path / "p.png", np.full((24, 24, 3), 90, np.uint8))
     before = state()
     with ThreadPoolExecutor(8) as threads:
-        calls = [threads.submit(hvd.predict, "objects", tmp_path / "p.png") for _ in range(60)]
+        calls = [
+            threads.submit(hvd.predict, "objects", tmp_path / "p.png")
+            for _ in range(60)
+        ]
     masks = {call.result().prediction.mask.tobytes() for call in calls}
     assert len(masks) == 1 and state() == before

@@ -33,8 +33,26 @@ def test_predict_and_evaluate_run_with_torch_made_unimportable(
     write_png(tmp_path / "picture.png", sample_scene(3, 0)[0])
     out = tmp_path / "out"
     commands = (
-        ["predict", "fragments", tmp_path / "heap.npy", "--out", out, "--images", "5"],
-        ["evaluate", "fragments", "--samples", "1", "--images", "3", "--method", "deep", "--json"],
+        [
+            "predict",
+            "fragments",
+            tmp_path / "heap.npy",
+            "--out",
+            out,
+            "--images",
+            "5",
+        ],
+        [
+            "evaluate",
+            "fragments",
+            "--samples",
+            "1",
+            "--images",
+            "3",
+            "--method",
+            "deep",
+            "--json",
+        ],
         ["predict", "grains", tmp_path / "micrograph.png", "--out", out],
         ["evaluate", "grains", "--samples", "1", "--method", "deep", "--json"],
         ["predict", "lines", tmp_path / "scans.npy", "--out", out],
@@ -44,7 +62,9 @@ def test_predict_and_evaluate_run_with_torch_made_unimportable(
     )
     for command in commands:
         done = subprocess.run(
-            [sys.executable, "-c", BLOCKED, *map(str, command)], capture_output=True, text=True
+            [sys.executable, "-c", BLOCKED, *map(str, command)],
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
     assert (out / "heap" / "groups.csv").exists()

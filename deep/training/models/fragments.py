@@ -39,7 +39,9 @@ class Blocks:
         count = torch.ones_like(turns).sum()
         side = torch.arange(4, device=turns.device)[:, None]
         self.opposite = (side + 2 + turns[None]) % 4
-        self.mirror = (self.opposite * count + (4 - turns[None]) % count).reshape(-1)
+        self.mirror = (
+            self.opposite * count + (4 - turns[None]) % count
+        ).reshape(-1)
 
         # Loops multiply one 4n x 4n matrix when turned, four n x n matrices when upright.
         batches = 5 - count
@@ -47,7 +49,9 @@ class Blocks:
         t = turns[None, :, None]
         u = turns[None, None, :]
         # (X, O, O): cross side a + 1.
-        self.step = ((x[:, None, None] + t + 1) % 4) * count + ((u - t + 5) % 4) % count
+        self.step = ((x[:, None, None] + t + 1) % 4) * count + (
+            (u - t + 5) % 4
+        ) % count
         self.next = (x + 3) % batches
         matrix = (side % batches) * count + side // batches
         self.corner = matrix * count + ((side + 1 + turns[None]) % 4) % count
@@ -60,18 +64,26 @@ class Blocks:
         """Probability that two sides are also joined around a common corner, by two others."""
         heaps, _, n, _ = touching.shape
         o = self.count
-        dense = touching[:, self.step.reshape(-1)].reshape(heaps, -1, o, o, n, n)
+        dense = touching[:, self.step.reshape(-1)].reshape(
+            heaps, -1, o, o, n, n
+        )
         dense = dense.transpose(3, 4).reshape(heaps, -1, o * n, o * n)
 
         second = dense[:, self.next]
         third = second[:, self.next]
-        around = ((dense @ second) @ third).reshape(heaps, -1, o, n, o, n).transpose(3, 4)
+        around = (
+            ((dense @ second) @ third)
+            .reshape(heaps, -1, o, n, o, n)
+            .transpose(3, 4)
+        )
         return around.reshape(heaps, -1, n, n)[:, self.corner.reshape(-1)]
 
 
 def side_strips(fragments: Tensor) -> Tensor:
     """The four sides, each turned to the top: (m, 3, s, s) -> (m, 4, 3, DEPTH, s)."""
-    rows = torch.arange(DEPTH, device=fragments.device).clamp(max=fragments.shape[2] - 1)
+    rows = torch.arange(DEPTH, device=fragments.device).clamp(
+        max=fragments.shape[2] - 1
+    )
     across = fragments.transpose(2, 3)
 
     # As np.rot90 by 0, 1, 2, 3.
@@ -123,9 +135,13 @@ def gradient_dissimilarity(strips: Tensor, blocks: Blocks) -> Tensor:
 
     # The quadratic form is multiplied out, so that all pairs are one matrix product.
     constant = (weighted * expected).sum((-1, -2))[..., None]
-    query = torch.cat([precision.flatten(3), -2 * weighted.flatten(3), constant], -1)
+    query = torch.cat(
+        [precision.flatten(3), -2 * weighted.flatten(3), constant], -1
+    )
     squares = (edge @ edge.transpose(-1, -2)).flatten(3)
-    key = torch.cat([squares, edge.flip(-1).flatten(3), torch.ones_like(constant)], -1)
+    key = torch.cat(
+        [squares, edge.flip(-1).flatten(3), torch.ones_like(constant)], -1
+    )
     one_way = products(query, key, blocks)
 
     both_ways = one_way + blocks.exchange_pairs(one_way)
@@ -136,7 +152,9 @@ def products(query: Tensor, key: Tensor, blocks: Blocks) -> Tensor:
     """All blocks of inner products of side codes: two (B, n, 4, d) -> (B, 4O, n, n)."""
     heaps, n, _, d = query.shape
     keys = key.transpose(1, 2)[:, blocks.opposite.reshape(-1)]
-    queries = query.transpose(1, 2)[:, :, None].expand(-1, -1, blocks.count, -1, -1)
+    queries = query.transpose(1, 2)[:, :, None].expand(
+        -1, -1, blocks.count, -1, -1
+    )
     return queries.reshape(heaps, -1, n, d) @ keys.transpose(-1, -2)
 
 
@@ -150,7 +168,9 @@ class SideEncoder(nn.Module):
         super().__init__()
         self.enter = nn.Conv1d(3 * DEPTH, width, 5, padding=2)
         self.context = nn.Linear(context, width)
-        self.middle = nn.ModuleList(nn.Conv1d(width, width, 3, padding=1) for _ in range(2))
+        self.middle = nn.ModuleList(
+            nn.Conv1d(width, width, 3, padding=1) for _ in range(2)
+        )
         self.shown = nn.Conv1d(width, code, 3, padding=1)
         self.expected = nn.Conv1d(width, code, 3, padding=1)
         self.certainty = nn.Conv1d(width, code, 3, padding=1)
@@ -159,7 +179,11 @@ class SideEncoder(nn.Module):
     def forward(self, strips: Tensor, tokens: Tensor, blocks: Blocks) -> Tensor:
         heaps, n, _, _, _, s = strips.shape
         x = self.enter(strips.reshape(heaps * n * 4, -1, s))
-        context = self.context(tokens).reshape(heaps * n, 1, -1, 1).expand(-1, 4, -1, -1)
+        context = (
+            self.context(tokens)
+            .reshape(heaps * n, 1, -1, 1)
+            .expand(-1, 4, -1, -1)
+        )
         x = functional.relu(x + context.reshape(heaps * n * 4, -1, 1))
         for layer in self.middle:
             x = x + functional.relu(layer(x))
@@ -169,9 +193,13 @@ class SideEncoder(nn.Module):
             shown, expected, certainty = self.codes(x.float())
             weighted = certainty * expected
             constant = (weighted * expected).sum((1, 2))[:, None]
-            query = torch.cat([2 * weighted.flatten(1), -certainty.flatten(1), -constant], 1)
+            query = torch.cat(
+                [2 * weighted.flatten(1), -certainty.flatten(1), -constant], 1
+            )
             squares = shown.square().flatten(1)
-            key = torch.cat([shown.flatten(1), squares, torch.ones_like(constant)], 1)
+            key = torch.cat(
+                [shown.flatten(1), squares, torch.ones_like(constant)], 1
+            )
 
             query = query.reshape(heaps, n, 4, -1)
             key = key.reshape(heaps, n, 4, -1)
@@ -185,7 +213,9 @@ class SideEncoder(nn.Module):
         bias = torch.cat([layer.bias for layer in layers])
 
         # All three in one convolution, which is faster.
-        shown, expected, certainty = functional.conv1d(x, weight, bias, padding=1).chunk(3, 1)
+        shown, expected, certainty = functional.conv1d(
+            x, weight, bias, padding=1
+        ).chunk(3, 1)
         return shown.flip(-1), expected, functional.softplus(certainty)
 
 
@@ -204,7 +234,9 @@ class FragmentEncoder(nn.Module):
         middle = self.middle(fine)
         coarse = self.coarse(middle)
         means = [level.mean((2, 3)) for level in (fine, middle, coarse)]
-        squares = [level.square().mean((2, 3)) for level in (fine, middle, coarse)]
+        squares = [
+            level.square().mean((2, 3)) for level in (fine, middle, coarse)
+        ]
         return self.out(torch.cat([*means, *squares], 1))
 
 
@@ -243,7 +275,9 @@ class Attention(nn.Module):
         bias = self.bias(pairs).permute(0, 3, 1, 2)
         scores = q @ k.transpose(-1, -2) / math.sqrt(width // self.heads) + bias
 
-        values = (scores.softmax(-1) @ v).transpose(1, 2).reshape(heaps, n, width)
+        values = (
+            (scores.softmax(-1) @ v).transpose(1, 2).reshape(heaps, n, width)
+        )
         x = x + self.out(values)
         return x + self.mix(self.norm2(x))
 
@@ -258,7 +292,9 @@ class Round(nn.Module):
         self.from_affinity = nn.Parameter(torch.tensor(0.1))
         self.from_loops = nn.Parameter(torch.tensor(0.5))
         self.loop_floor = nn.Parameter(torch.tensor(-4.0))
-        self.layers = nn.ModuleList(Attention(width, heads, self.CHANNELS) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            Attention(width, heads, self.CHANNELS) for _ in range(layers)
+        )
         self.left = nn.Linear(width, code)
         self.right = nn.Linear(width, code)
         self.pairs = nn.Linear(self.CHANNELS, 1)
@@ -294,7 +330,9 @@ class Round(nn.Module):
         The first four, sharpened.
         """
         # Sides that close a loop of four, or whose fragments belong together, are likelier.
-        closed = torch.log(blocks.loops(touching).float() + torch.exp(self.loop_floor))
+        closed = torch.log(
+            blocks.loops(touching).float() + torch.exp(self.loop_floor)
+        )
         closed = closed - self.loop_floor
         from_loops = self.from_loops * (closed + blocks.exchange_pairs(closed))
         sides = sides + from_loops + self.from_affinity * affinity[:, None]
@@ -341,7 +379,9 @@ def touching_probability(sides: Tensor, none: Tensor, blocks: Blocks) -> Tensor:
     total = log_sum_exp(sides.reshape(heaps, 4, blocks.count, n, n), (2, 4))
     total = torch.logaddexp(total, none.expand_as(total))  # (B, 4, n)
     other = total[:, blocks.opposite.reshape(-1)]
-    own = total[:, :, None].expand(-1, -1, blocks.count, -1).reshape(heaps, -1, n)
+    own = (
+        total[:, :, None].expand(-1, -1, blocks.count, -1).reshape(heaps, -1, n)
+    )
     return torch.exp(sides - 0.5 * (own[..., :, None] + other[..., None, :]))
 
 
@@ -352,7 +392,9 @@ class FragmentNetwork(nn.Module):
     (B, n, n), side logits (B, 4O, n, n); the side logits begin with those before the first round.
     """
 
-    def __init__(self, width: int = 160, heads: int = 5, rounds: int = 3, layers: int = 2):
+    def __init__(
+        self, width: int = 160, heads: int = 5, rounds: int = 3, layers: int = 2
+    ):
         super().__init__()
         self.encoder = FragmentEncoder(width)
         self.turned = nn.Parameter(torch.zeros(width))
@@ -365,21 +407,31 @@ class FragmentNetwork(nn.Module):
             self.gates.bias.copy_(torch.tensor([3.0, 0.5, -1.0]))
 
         self.none = nn.Parameter(torch.tensor(-1.0))
-        self.rounds = nn.ModuleList(Round(width, heads, layers) for _ in range(rounds))
+        self.rounds = nn.ModuleList(
+            Round(width, heads, layers) for _ in range(rounds)
+        )
 
     def forward(
         self, fragments: Tensor, turns: Tensor
     ) -> tuple[list[Tensor], list[Tensor], Tensor]:
         heaps, n, s = fragments.shape[:3]
         blocks = Blocks(turns)
-        pixels = fragments.reshape(heaps * n, s, s, 3).permute(0, 3, 1, 2).float() / 127.5 - 1
-        x = self.encoder(pixels).reshape(heaps, n, -1) + self.turned * (turns.shape[0] - 1)
+        pixels = (
+            fragments.reshape(heaps * n, s, s, 3).permute(0, 3, 1, 2).float()
+            / 127.5
+            - 1
+        )
+        x = self.encoder(pixels).reshape(heaps, n, -1) + self.turned * (
+            turns.shape[0] - 1
+        )
         strips = side_strips(pixels).reshape(heaps, n, 4, 3, DEPTH, s)
 
         same = torch.eye(n, device=pixels.device)
         gradient, ratio = self.handcrafted(strips, blocks, same)
         gates = functional.softplus(self.gates(x.mean(1)).float())
-        ratio_gate, gradient_gate, learned_gate = gates[..., None, None].unbind(1)
+        ratio_gate, gradient_gate, learned_gate = gates[..., None, None].unbind(
+            1
+        )
         sides = (
             learned_gate[:, None] * self.sides(strips, x, blocks)
             + ratio_gate[:, None] * ratio
@@ -393,23 +445,42 @@ class FragmentNetwork(nn.Module):
         affinities = []
         all_sides = [sides]
         for step in self.rounds:
-            x, sides, touching, affinity = step(x, start, touching, affinity, self.none, blocks)
+            x, sides, touching, affinity = step(
+                x, start, touching, affinity, self.none, blocks
+            )
             affinities.append(affinity)
             all_sides.append(sides)
 
         return affinities, all_sides, self.none
 
     @staticmethod
-    def handcrafted(strips: Tensor, blocks: Blocks, same: Tensor) -> tuple[Tensor, Tensor]:
+    def handcrafted(
+        strips: Tensor, blocks: Blocks, same: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Logarithms of the gradient dissimilarity, and of the second best of either side to it."""
         heaps, n = strips.shape[:2]
         with torch.autocast(strips.device.type, enabled=False), torch.no_grad():
             # A fragment is not its own neighbour.
-            gradient = torch.log(gradient_dissimilarity(strips / 2, blocks)) + 30 * same
-            rows = gradient.reshape(heaps, 4, blocks.count, n, n).transpose(2, 3)
-            second = rows.reshape(heaps, 4, n, -1).topk(2, -1, largest=False).values[..., 1]
+            gradient = (
+                torch.log(gradient_dissimilarity(strips / 2, blocks))
+                + 30 * same
+            )
+            rows = gradient.reshape(heaps, 4, blocks.count, n, n).transpose(
+                2, 3
+            )
+            second = (
+                rows.reshape(heaps, 4, n, -1)
+                .topk(2, -1, largest=False)
+                .values[..., 1]
+            )
 
             other = second[:, blocks.opposite.reshape(-1)]
-            own = second[:, :, None].expand(-1, -1, blocks.count, -1).reshape(heaps, -1, n)
-            ratio = (own[..., :, None] + other[..., None, :] - 2 * gradient).clamp(-5, 5)
+            own = (
+                second[:, :, None]
+                .expand(-1, -1, blocks.count, -1)
+                .reshape(heaps, -1, n)
+            )
+            ratio = (
+                own[..., :, None] + other[..., None, :] - 2 * gradient
+            ).clamp(-5, 5)
         return gradient, ratio

@@ -10,7 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hvd.deep.training.models.unet import conv_norm_relu, descend_and_rise, enlarge
+from hvd.deep.training.models.unet import (
+    conv_norm_relu,
+    descend_and_rise,
+    enlarge,
+)
 
 WIDTHS = 16, 32, 64, 96, 96  # at a half, a quarter ... of the resolution
 WINDOW = 17  # cells of 8 pixels: local mean and deviation over 136 pixels
@@ -23,9 +27,15 @@ def local_score(image: Tensor) -> Tensor:
 
     # Means over cells of 8 pixels, then over a window of cells, interpolated between them.
     values = torch.cat([image, image.square()], 1)
-    cells = functional.avg_pool2d(values, 8, ceil_mode=True, count_include_pad=False)
-    cells = functional.avg_pool2d(cells, WINDOW, 1, WINDOW // 2, count_include_pad=False)
-    local = functional.interpolate(cells, scale_factor=8.0, mode="bilinear", align_corners=False)
+    cells = functional.avg_pool2d(
+        values, 8, ceil_mode=True, count_include_pad=False
+    )
+    cells = functional.avg_pool2d(
+        cells, WINDOW, 1, WINDOW // 2, count_include_pad=False
+    )
+    local = functional.interpolate(
+        cells, scale_factor=8.0, mode="bilinear", align_corners=False
+    )
     local = local[:, :, :height, :width]
 
     mean = local[:, :1]
@@ -46,7 +56,9 @@ class GrainNetwork(nn.Module):
         self.up = nn.ModuleList()
         for before, width in zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False):
             self.down.append(
-                nn.Sequential(conv_norm_relu(before, width), conv_norm_relu(width, width))
+                nn.Sequential(
+                    conv_norm_relu(before, width), conv_norm_relu(width, width)
+                )
             )
 
         for below, width in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True):
@@ -62,8 +74,12 @@ class GrainNetwork(nn.Module):
 
         # One row and column more, so that an odd last one is seen.
         x = self.enter(functional.pad(x, (0, 1, 0, 1), "replicate"))
-        shrink = [lambda x: functional.max_pool2d(x, 2, ceil_mode=True)] * len(self.up)
-        x = descend_and_rise(x, self.down, shrink, map(concatenate_skip, self.up))
+        shrink = [lambda x: functional.max_pool2d(x, 2, ceil_mode=True)] * len(
+            self.up
+        )
+        x = descend_and_rise(
+            x, self.down, shrink, map(concatenate_skip, self.up)
+        )
         return functional.pixel_shuffle(self.leave(x), 2)[:, :, :height, :width]
 
 

@@ -40,11 +40,17 @@ def prior(measured: Tensor, known: Tensor) -> Tensor:
         levels.append(functional.conv2d(padded, halving, stride=2, groups=2))
 
     # From the coarsest back: where few pixels are known, the coarser level fills in.
-    mean = measured.sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
+    mean = measured.sum((2, 3), keepdim=True) / known.sum(
+        (2, 3), keepdim=True
+    ).clamp(min=1)
     filled = (levels[-1][:, :1] + 1e-3 * mean) / (levels[-1][:, 1:] + 1e-3)
     for level in levels[-2::-1]:
-        spread = functional.conv2d(functional.pad(level, (2, 2, 2, 2)), spreading, groups=2)
-        coarse = enlarge(filled, "bilinear")[:, :, : level.shape[2], : level.shape[3]]
+        spread = functional.conv2d(
+            functional.pad(level, (2, 2, 2, 2)), spreading, groups=2
+        )
+        coarse = enlarge(filled, "bilinear")[
+            :, :, : level.shape[2], : level.shape[3]
+        ]
         filled = (spread[:, :1] + 0.02 * coarse) / (spread[:, 1:] + 0.02)
 
     return torch.where(known > 0.5, measured, filled)
@@ -62,7 +68,9 @@ class LineNetwork(nn.Module):
     All are float32 (B, 1, H, W), H and W from 8: images in [0, 1], with zeros where `known` is 0.
     """
 
-    def __init__(self, widths: tuple[int, ...] = WIDTHS, blocks: tuple[int, ...] = BLOCKS):
+    def __init__(
+        self, widths: tuple[int, ...] = WIDTHS, blocks: tuple[int, ...] = BLOCKS
+    ):
         super().__init__()
         self.enter = nn.Conv2d(3, widths[0], 3, padding=1)
         self.down = nn.ModuleList()
@@ -73,7 +81,11 @@ class LineNetwork(nn.Module):
         for k, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             # Channels are few at full resolution, so there all of them are convolved together.
             block = Separable if k else Residual
-            self.down.append(nn.Sequential(*(block(width, normalise=False) for _ in range(count))))
+            self.down.append(
+                nn.Sequential(
+                    *(block(width, normalise=False) for _ in range(count))
+                )
+            )
             if k + 1 < len(widths):
                 self.widen.append(nn.Conv2d(width, widths[k + 1], 2, 2))
                 self.narrow.append(nn.Conv2d(widths[k + 1], width, 1))
@@ -92,7 +104,9 @@ class LineNetwork(nn.Module):
         x = torch.cat([measured, first, known], 1)
         x = self.enter(pad_to_multiple(x, 2 ** len(self.widen)))
         rise = []
-        for narrow, block in zip(reversed(self.narrow), reversed(self.up), strict=True):
+        for narrow, block in zip(
+            reversed(self.narrow), reversed(self.up), strict=True
+        ):
             rise.append(add_skip(narrow, block, "nearest"))
         x = descend_and_rise(x, self.down, self.widen, rise)
 

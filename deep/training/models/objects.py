@@ -46,15 +46,23 @@ class ObjectNetwork(nn.Module):
         super().__init__()
         self.edges = conv_norm_relu(3, EDGE, 3, 1)
         self.enter = conv_norm_relu(3, widths[0], 4, 2)
-        self.down = nn.ModuleList(Residual(width, normalise=True) for width in widths)
+        self.down = nn.ModuleList(
+            Residual(width, normalise=True) for width in widths
+        )
         self.deeper = nn.ModuleList()
         for width, count in zip(widths, deeper, strict=True):
             blocks = (Separable(width, normalise=True) for _ in range(count))
             self.deeper.append(nn.Sequential(*blocks))
 
-        self.narrower = nn.ModuleList(conv_norm_relu(a, b, 2, 2) for a, b in pairwise(widths))
-        self.wider = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(Residual(width, normalise=True) for width in widths[:-1])
+        self.narrower = nn.ModuleList(
+            conv_norm_relu(a, b, 2, 2) for a, b in pairwise(widths)
+        )
+        self.wider = nn.ModuleList(
+            nn.Conv2d(b, a, 1) for a, b in pairwise(widths)
+        )
+        self.up = nn.ModuleList(
+            Residual(width, normalise=True) for width in widths[:-1]
+        )
         self.surround = nn.Conv2d(widths[-1], widths[-1], 1)
         self.leave = nn.Conv2d(widths[0], EDGE, 1)
         self.classify = nn.Conv2d(2 * EDGE, len(classes), 3, padding=1)
@@ -66,7 +74,9 @@ class ObjectNetwork(nn.Module):
 
         x = self.enter(x)
         rise = []
-        for wider, block in zip(reversed(self.wider), reversed(self.up), strict=True):
+        for wider, block in zip(
+            reversed(self.wider), reversed(self.up), strict=True
+        ):
             rise.append(add_skip(wider, block, "bilinear"))
         x = descend_and_rise(x, self.downward(), self.narrower, rise)
 

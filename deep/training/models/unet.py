@@ -48,7 +48,9 @@ def pad_to_multiple(x: Tensor, size: int) -> Tensor:
 def enlarge(x: Tensor, mode: str) -> Tensor:
     """Double the size of an image, by the nearest pixel or bilinear interpolation."""
     corners = None if mode == "nearest" else False
-    return functional.interpolate(x, scale_factor=2.0, mode=mode, align_corners=corners)
+    return functional.interpolate(
+        x, scale_factor=2.0, mode=mode, align_corners=corners
+    )
 
 
 def conv_norm_relu(
@@ -57,7 +59,9 @@ def conv_norm_relu(
     """Convolution, batch normalisation (Ioffe & Szegedy, ICML 2015), rectifier."""
     padding = (size - stride + 1) // 2
     convolution = nn.Conv2d(into, width, size, stride, padding, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=inplace))
+    return nn.Sequential(
+        convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=inplace)
+    )
 
 
 class Residual(nn.Module):
@@ -88,7 +92,9 @@ class Separable(nn.Module):
     def __init__(self, width: int, normalise: bool):
         super().__init__()
         bias = not normalise
-        self.around = nn.Conv2d(width, width, 5, padding=2, groups=width, bias=bias)
+        self.around = nn.Conv2d(
+            width, width, 5, padding=2, groups=width, bias=bias
+        )
         self.first = nn.Conv2d(width, 2 * width, 1, bias=bias)
         self.second = nn.Conv2d(2 * width, width, 1, bias=bias)
         add_norms(self, normalise, 2 * width, width)
@@ -101,7 +107,9 @@ class Separable(nn.Module):
         return self.leave(x + self.second_norm(self.second(inner)))
 
 
-def add_norms(block: nn.Module, normalise: bool, middle: int, width: int) -> None:
+def add_norms(
+    block: nn.Module, normalise: bool, middle: int, width: int
+) -> None:
     """Add the normalisations, or none, and initialise the block so that it changes nothing."""
     if normalise:
         block.first_norm = nn.BatchNorm2d(middle)
@@ -123,7 +131,9 @@ class UNet(nn.Module):
     A width of 64 and 5 levels are the paper's: 31 million parameters.
     """
 
-    def __init__(self, channels: int, outputs: int, width: int, levels: int = 5):
+    def __init__(
+        self, channels: int, outputs: int, width: int, levels: int = 5
+    ):
         super().__init__()
         widths = [width << k for k in range(levels)]
         into = [channels, *widths]
@@ -131,7 +141,9 @@ class UNet(nn.Module):
             double_convolution(a, b) for a, b in zip(into, widths, strict=False)
         )
         coarser = list(reversed(widths[:-1]))
-        self.widen = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, 2) for w in coarser)
+        self.widen = nn.ModuleList(
+            nn.ConvTranspose2d(2 * w, w, 2, 2) for w in coarser
+        )
         self.up = nn.ModuleList(double_convolution(2 * w, w) for w in coarser)
         self.leave = nn.Conv2d(width, outputs, 1)
 
@@ -139,7 +151,9 @@ class UNet(nn.Module):
         height, width = x.shape[-2:]
         x = pad_to_multiple(x, 2 ** len(self.up))
         shrink = [lambda x: functional.max_pool2d(x, 2)] * len(self.up)
-        x = descend_and_rise(x, self.down, shrink, map(concatenate_skip, self.widen, self.up))
+        x = descend_and_rise(
+            x, self.down, shrink, map(concatenate_skip, self.widen, self.up)
+        )
         return self.leave(x)[:, :, :height, :width]
 
 
@@ -150,11 +164,15 @@ def double_convolution(into: int, width: int) -> nn.Sequential:
     return nn.Sequential(*first, *second)
 
 
-def concatenate_skip(widen: nn.Module, block: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+def concatenate_skip(
+    widen: nn.Module, block: nn.Module
+) -> Callable[[Tensor, Tensor], Tensor]:
     """A step back up that concatenates what comes from below with the skip."""
     return lambda x, skip: block(torch.cat([skip, widen(x)], 1))
 
 
-def add_skip(narrow: nn.Module, block: nn.Module, mode: str) -> Callable[[Tensor, Tensor], Tensor]:
+def add_skip(
+    narrow: nn.Module, block: nn.Module, mode: str
+) -> Callable[[Tensor, Tensor], Tensor]:
     """A step back up that adds what comes from below, narrowed and enlarged, to the skip."""
     return lambda x, skip: block(enlarge(narrow(x), mode) + skip)

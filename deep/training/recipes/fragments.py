@@ -17,7 +17,11 @@ from torch.nn import functional
 
 from hvd.data.fragments import heap, heaps, samples
 from hvd.data.photographs import photographs
-from hvd.deep.training.models.fragments import Blocks, FragmentNetwork, touching_probability
+from hvd.deep.training.models.fragments import (
+    Blocks,
+    FragmentNetwork,
+    touching_probability,
+)
 from hvd.deep.training.recipe import Export, Recipe
 from hvd.toolkit.core import Sample, ToolkitError
 from hvd.toolkit.tasks.fragments.clustering import groups
@@ -50,7 +54,9 @@ NOISE_LIMIT = 30.0
 NONE = -1  # no neighbour
 
 
-def vary(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+def vary(
+    photograph: np.ndarray, size: int, rng: np.random.Generator
+) -> np.ndarray:
     """A random crop (size, size, 3): at times enlarged, mirrored, or in another light."""
     full = len(photograph)
     side = int(rng.integers(40, full)) if rng.random() < 0.2 else size
@@ -65,7 +71,9 @@ def vary(photograph: np.ndarray, size: int, rng: np.random.Generator) -> np.ndar
     if rng.random() < 0.3:
         gain = rng.uniform(0.7, 1.3) * rng.uniform(0.9, 1.1, 3)
         offset = rng.uniform(-20, 20)
-        photograph = np.clip(photograph * gain + offset, 0, 255).astype(np.uint8)
+        photograph = np.clip(photograph * gain + offset, 0, 255).astype(
+            np.uint8
+        )
 
     return photograph
 
@@ -76,7 +84,9 @@ def read_photographs(folder: Path, part: str) -> np.ndarray:
     most = max(images for _, images, _, _ in SHAPES)
     if len(result) < most:
         reason = f"{folder / part}.zip holds {len(result)} photographs."
-        raise ToolkitError(reason, f"Give {most} or more: so many make a heap.", status=5)
+        raise ToolkitError(
+            reason, f"Give {most} or more: so many make a heap.", status=5
+        )
     return result
 
 
@@ -86,7 +96,9 @@ def batch(photographs: np.ndarray, step: int, seed: int) -> list[Sample]:
     Depends on (seed, step) alone.
     """
     rng = np.random.default_rng([seed, step])
-    _, images, grid, fragment = SHAPES[rng.choice(len(SHAPES), p=[shape[0] for shape in SHAPES])]
+    _, images, grid, fragment = SHAPES[
+        rng.choice(len(SHAPES), p=[shape[0] for shape in SHAPES])
+    ]
     fragments = images * grid * grid
     turned = bool(rng.random() < SHARE_TURNED) and fragments < 400
     worn = int(rng.choice((1, 2, 2))) if rng.random() < SHARE_WORN else 0
@@ -97,10 +109,19 @@ def batch(photographs: np.ndarray, step: int, seed: int) -> list[Sample]:
     for _ in range(max(1, most // fragments)):
         noise = 0.0 if rng.random() < clean else rng.uniform(1, NOISE_LIMIT)
         conditions = Conditions(
-            images=images, grid=grid, fragment=fragment, noise=noise, rotate=turned, worn=worn
+            images=images,
+            grid=grid,
+            fragment=fragment,
+            noise=noise,
+            rotate=turned,
+            worn=worn,
         )
-        chosen = photographs[rng.choice(len(photographs), images, replace=False)]
-        crops = np.stack([vary(photograph, grid * fragment, rng) for photograph in chosen])
+        chosen = photographs[
+            rng.choice(len(photographs), images, replace=False)
+        ]
+        crops = np.stack(
+            [vary(photograph, grid * fragment, rng) for photograph in chosen]
+        )
         samples.append(heap(crops, conditions, rng))
 
     return samples
@@ -120,14 +141,20 @@ def neighbours(target: Arrangement, turned: bool) -> np.ndarray:
 
     result = np.full((4, n), NONE)
     for side, (down, right) in enumerate(STEPS):
-        j = fragment_at[target.group, target.row + 1 + down, target.column + 1 + right]
+        j = fragment_at[
+            target.group, target.row + 1 + down, target.column + 1 + right
+        ]
         index = (target.turn - target.turn[j]) % 4 * n + j if turned else j
-        result[(side - target.turn) % 4, np.arange(n)] = np.where(j == NONE, NONE, index)
+        result[(side - target.turn) % 4, np.arange(n)] = np.where(
+            j == NONE, NONE, index
+        )
 
     return result
 
 
-def loss(network: nn.Module, samples: list[Sample]) -> tuple[Tensor, dict[str, float]]:
+def loss(
+    network: nn.Module, samples: list[Sample]
+) -> tuple[Tensor, dict[str, float]]:
     """Losses of pairs and of sides; later rounds of the network count more.
 
     Pairs by cross-entropy and multi-positive contrast (Khosla et al., 2020), sides by
@@ -135,10 +162,14 @@ def loss(network: nn.Module, samples: list[Sample]) -> tuple[Tensor, dict[str, f
     """
     turned = samples[0].inputs.turned
     turns = torch.arange(4 if turned else 1)
-    fragments = torch.as_tensor(np.stack([sample.inputs.fragments for sample in samples]))
+    fragments = torch.as_tensor(
+        np.stack([sample.inputs.fragments for sample in samples])
+    )
     affinities, sides, none = network(fragments, turns)
 
-    groups = torch.as_tensor(np.stack([sample.target.group for sample in samples]))
+    groups = torch.as_tensor(
+        np.stack([sample.target.group for sample in samples])
+    )
     pair_loss, contrast = pair_losses(affinities, groups)
     truth = np.stack([neighbours(sample.target, turned) for sample in samples])
     side_loss = side_losses(sides, none, torch.as_tensor(truth), len(turns))
@@ -151,7 +182,9 @@ def loss(network: nn.Module, samples: list[Sample]) -> tuple[Tensor, dict[str, f
     }
 
 
-def pair_losses(affinities: list[Tensor], groups: Tensor) -> tuple[Tensor, Tensor]:
+def pair_losses(
+    affinities: list[Tensor], groups: Tensor
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy and contrast of affinity logits (B, n, n), for the true groups (B, n)."""
     n = groups.shape[1]
     apart = ~torch.eye(n, dtype=torch.bool)
@@ -162,15 +195,22 @@ def pair_losses(affinities: list[Tensor], groups: Tensor) -> tuple[Tensor, Tenso
     contrast = torch.zeros(())
 
     for weight, logits in zip(weights, affinities, strict=True):
-        surprise = functional.binary_cross_entropy_with_logits(logits, same, reduction="none")
+        surprise = functional.binary_cross_entropy_with_logits(
+            logits, same, reduction="none"
+        )
         entropy = entropy + weight * surprise[:, apart].mean()
         chance = functional.log_softmax(logits.masked_fill(~apart, -1e4), -1)
-        contrast = contrast - weight * ((chance * partners).sum(-1) / partners.sum(-1)).mean()
+        contrast = (
+            contrast
+            - weight * ((chance * partners).sum(-1) / partners.sum(-1)).mean()
+        )
 
     return entropy, contrast
 
 
-def side_losses(sides: list[Tensor], none: Tensor, truth: Tensor, turns: int) -> Tensor:
+def side_losses(
+    sides: list[Tensor], none: Tensor, truth: Tensor, turns: int
+) -> Tensor:
     """Cross-entropy of side logits (B, 4O, n, n), for the true neighbours (B, 4, n)."""
     count, _, n, _ = sides[0].shape
     truth = torch.where(truth == NONE, turns * n, truth)
@@ -178,9 +218,15 @@ def side_losses(sides: list[Tensor], none: Tensor, truth: Tensor, turns: int) ->
     total = torch.zeros(())
 
     for weight, logits in zip(weights, sides, strict=True):
-        rows = logits.reshape(count, 4, turns, n, n).transpose(2, 3).reshape(count, 4, n, -1)
+        rows = (
+            logits.reshape(count, 4, turns, n, n)
+            .transpose(2, 3)
+            .reshape(count, 4, n, -1)
+        )
         rows = torch.cat([rows, none.expand(count, 4, n, 1)], -1)
-        entropy = functional.cross_entropy(rows.reshape(-1, rows.shape[-1]), truth.reshape(-1))
+        entropy = functional.cross_entropy(
+            rows.reshape(-1, rows.shape[-1]), truth.reshape(-1)
+        )
         total = total + weight * entropy
 
     return total
@@ -223,7 +269,9 @@ class Graph(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, fragments: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, fragments: Tensor, turns: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Affinity (n, n) and neighbours (4, O, n, n), both in [0, 1].
 
         Of fragments uint8 (n, s, s, 3), and turns int64 [0] or [0, 1, 2, 3].
@@ -231,7 +279,9 @@ class Graph(nn.Module):
         affinities, sides, none = self.network(fragments[None], turns)
         count = fragments.shape[0]
         neighbours = touching_probability(sides[-1], none, Blocks(turns))
-        return affinities[-1][0].sigmoid(), neighbours.reshape(4, turns.shape[0], count, count)
+        return affinities[-1][0].sigmoid(), neighbours.reshape(
+            4, turns.shape[0], count, count
+        )
 
 
 def examples() -> list[dict[str, np.ndarray]]:

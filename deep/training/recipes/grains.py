@@ -14,13 +14,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hvd.data.fields import smooth_noise
-from hvd.data.grains import folder_samples, photograph, polycrystal, polycrystal_samples
+from hvd.data.grains import (
+    folder_samples,
+    photograph,
+    polycrystal,
+    polycrystal_samples,
+)
 from hvd.deep.training.models.grains import GrainNetwork
 from hvd.deep.training.recipe import Export, Recipe
 from hvd.toolkit.core import Sample
 from hvd.toolkit.processes import start_worker
-from hvd.toolkit.tasks.grains.boundaries import Closure, boundary_mask, partition, pen_strokes
-from hvd.toolkit.tasks.grains.metrics import boundary_f1, boundary_iou, diameter_error
+from hvd.toolkit.tasks.grains.boundaries import (
+    Closure,
+    boundary_mask,
+    partition,
+    pen_strokes,
+)
+from hvd.toolkit.tasks.grains.metrics import (
+    boundary_f1,
+    boundary_iou,
+    diameter_error,
+)
 from hvd.toolkit.tasks.grains.types import Boundaries
 
 CROP = 512
@@ -46,7 +60,9 @@ LINES_FROM = 2800  # the step from which broken lines cost extra
 LINES_WEIGHT = 0.25
 THRESHOLD = 0.25  # of boundaries in validation
 
-Pair = tuple[np.ndarray, np.ndarray]  # a micrograph and its boundaries, (H, W) each
+Pair = tuple[
+    np.ndarray, np.ndarray
+]  # a micrograph and its boundaries, (H, W) each
 
 
 @dataclass(frozen=True)
@@ -82,7 +98,11 @@ def data(folder: Path, part: str) -> Examples | list[Sample]:
         mask = sample.target.mask.astype(np.float32)
         half = []
         for array in (image, mask):
-            half.append(cv2.resize(array, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+            half.append(
+                cv2.resize(
+                    array, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA
+                )
+            )
         pyramids.append([(image, mask), tuple(half)])
 
     with multiprocessing.get_context("spawn").Pool(2, start_worker) as workers:
@@ -101,7 +121,9 @@ def real_crop(pyramid: list[Pair], rng: np.random.Generator) -> Pair:
 
     angle = rng.uniform(0, 2 * np.pi)
     mirror = rng.choice([-1, 1])
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn = np.array(
+        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    )
     linear = turn @ np.diag([1, mirror]) / scale
     reach = np.minimum(CROP * 0.5 / scale, np.array(image.shape) / 2)
     centre = rng.uniform(reach, image.shape - reach)
@@ -127,13 +149,20 @@ def plain_crop(example: Pair, rng: np.random.Generator) -> Pair:
     is_mirrored = rng.random() < 0.5
     crops = []
     for array in example:
-        crop = np.rot90(array[top : top + CROP, left : left + CROP].astype(np.float32), turns)
-        crops.append(np.ascontiguousarray(crop[:, ::-1] if is_mirrored else crop))
+        crop = np.rot90(
+            array[top : top + CROP, left : left + CROP].astype(np.float32),
+            turns,
+        )
+        crops.append(
+            np.ascontiguousarray(crop[:, ::-1] if is_mirrored else crop)
+        )
 
     return tuple(crops)
 
 
-def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, float]:
+def batch(
+    examples: Examples, step: int, seed: int
+) -> tuple[Tensor, Tensor, float]:
     """Images and masks (BATCH, 1, CROP, CROP), and the weight of broken lines.
 
     Depends on (seed, step) alone.
@@ -145,8 +174,15 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, flo
         is_changed = True
         if step >= GENERATED_ALONE and k < BATCH * SHARE_REAL:
             pyramid = examples.real[rng.integers(len(examples.real))]
-            is_changed = rng.random() >= SHARE_UNCHANGED or min(pyramid[0][0].shape) < CROP
-            image, mask = real_crop(pyramid, rng) if is_changed else plain_crop(pyramid[0], rng)
+            is_changed = (
+                rng.random() >= SHARE_UNCHANGED
+                or min(pyramid[0][0].shape) < CROP
+            )
+            image, mask = (
+                real_crop(pyramid, rng)
+                if is_changed
+                else plain_crop(pyramid[0], rng)
+            )
         elif rng.random() < BLANK:
             mask = np.zeros((CROP, CROP), np.float32)
             image = mask + np.float32(rng.uniform(0.1, 0.9))
@@ -200,7 +236,9 @@ def loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Cross-entropy and Dice; from step LINES_FROM on also the centre-line Dice."""
     images, masks, weight = examples
-    logits = network(images.contiguous(memory_format=torch.channels_last)).float()
+    logits = network(
+        images.contiguous(memory_format=torch.channels_last)
+    ).float()
     probability = logits.sigmoid()
     entropy = functional.binary_cross_entropy_with_logits(logits, masks)
     area = 1 - overlap(probability, masks)
@@ -221,10 +259,16 @@ def validate(network: nn.Module, samples: list[Sample]) -> dict[str, float]:
     network.eval()
     answers = []
     for sample in samples:
-        image = torch.from_numpy(sample.inputs.image.astype(np.float32) / 255)[None, None]
-        probability = np.rint(network(image)[0, 0].sigmoid().numpy() * 255).astype(np.uint8)
+        image = torch.from_numpy(sample.inputs.image.astype(np.float32) / 255)[
+            None, None
+        ]
+        probability = np.rint(
+            network(image)[0, 0].sigmoid().numpy() * 255
+        ).astype(np.uint8)
         labels = partition(probability, Closure())
-        answers.append(Boundaries(boundary_mask(probability, labels, THRESHOLD), labels))
+        answers.append(
+            Boundaries(boundary_mask(probability, labels, THRESHOLD), labels)
+        )
     network.train()
 
     real = samples[0].target
@@ -237,7 +281,9 @@ def validate(network: nn.Module, samples: list[Sample]) -> dict[str, float]:
     for sample, answer in zip(samples[1:], answers[1:], strict=True):
         generated.append(boundary_f1(sample.target, answer))
     scores["generated_f1"] = float(np.mean(generated))
-    scores["score"] = (scores["iou"] + scores["f1"]) / 2 + scores["generated_f1"]
+    scores["score"] = (scores["iou"] + scores["f1"]) / 2 + scores[
+        "generated_f1"
+    ]
     return scores
 
 
@@ -255,8 +301,15 @@ class Graph(nn.Module):
 
 def examples() -> list[dict[str, np.ndarray]]:
     """Generated micrographs of an even and an odd size, the smallest, and a flat one."""
-    first = next(polycrystal_samples(1, 0)).inputs.image.astype(np.float32) / 255
-    images = first[:200, :264], first[:131, :97], first[:16, :16], 0 * first[:64, :64]
+    first = (
+        next(polycrystal_samples(1, 0)).inputs.image.astype(np.float32) / 255
+    )
+    images = (
+        first[:200, :264],
+        first[:131, :97],
+        first[:16, :16],
+        0 * first[:64, :64],
+    )
     return [{"image": np.ascontiguousarray(image)} for image in images]
 
 
@@ -273,7 +326,9 @@ RECIPE = Recipe(
         graph=Graph,
         examples=examples,
         outputs=["probability"],
-        dynamic={"image": {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}},
+        dynamic={
+            "image": {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+        },
         card={
             "recipe": "deep/training/recipes/grains.py",
             "inputs": "image float32 (H, W), grey from 0 to 1, H and W from 16",

@@ -89,10 +89,14 @@ def data(folder: Path, part: str) -> Examples | np.ndarray:
         with np.load(native) as archive:
             stored = archive["heads"]
         stored = stored.reshape(-1, *stored.shape[-2:])
-        planes = np.rot90(stored, axes=(1, 2))  # stored heads lie on their faces
+        planes = np.rot90(
+            stored, axes=(1, 2)
+        )  # stored heads lie on their faces
 
     with multiprocessing.get_context("spawn").Pool(2, start_worker) as workers:
-        heads = workers.map(partial(sample_head, POOL_SEED), range(POOL), chunksize=100)
+        heads = workers.map(
+            partial(sample_head, POOL_SEED), range(POOL), chunksize=100
+        )
     return Examples(read_heads(folder / "train.npy"), np.stack(heads), planes)
 
 
@@ -107,7 +111,9 @@ def frame_plane(plane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     # At twice the size, then averaged.
     plane = np.ascontiguousarray(plane, np.float32)
-    fine = cv2.warpAffine(plane, matrix, (2 * SIDE, 2 * SIDE), flags=cv2.INTER_CUBIC)
+    fine = cv2.warpAffine(
+        plane, matrix, (2 * SIDE, 2 * SIDE), flags=cv2.INTER_CUBIC
+    )
     image = cv2.resize(fine, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return image * (255 / max(1, np.quantile(image, 0.998)))
 
@@ -129,14 +135,18 @@ def rescan(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:
         image = image ** np.exp(rng.uniform(-0.4, 0.4))
     if rng.random() < 0.3:  # contrast of the middle greys
-        image = image + rng.uniform(-0.6, 0.6) * np.sin(2 * np.pi * image) / (2 * np.pi)
+        image = image + rng.uniform(-0.6, 0.6) * np.sin(2 * np.pi * image) / (
+            2 * np.pi
+        )
     if rng.random() < 0.3:
         weights = rng.normal(0, 0.15, len(SENSITIVITIES))
         image = image * np.exp(np.tensordot(weights, SENSITIVITIES, 1))
 
     if rng.random() < 0.2:
         angle = rng.uniform(0, np.pi / 2)  # faces look to the right
-        is_face = COLUMN * np.cos(angle) + ROW * np.sin(angle) > rng.uniform(0.2, 0.8)
+        is_face = COLUMN * np.cos(angle) + ROW * np.sin(angle) > rng.uniform(
+            0.2, 0.8
+        )
         image = np.where(is_face, 0, image)
 
     image = image.astype(np.float32)
@@ -144,10 +154,14 @@ def rescan(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if kind < 0.15:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.28, 0.5))
     elif kind < 0.5:
-        image = image + rng.uniform(0, 0.6) * (image - cv2.GaussianBlur(image, (0, 0), 0.7))
+        image = image + rng.uniform(0, 0.6) * (
+            image - cv2.GaussianBlur(image, (0, 0), 0.7)
+        )
 
     if rng.random() < 0.2:
-        image = image + rng.uniform(0, 0.015) * rng.standard_normal(image.shape, np.float32)
+        image = image + rng.uniform(0, 0.015) * rng.standard_normal(
+            image.shape, np.float32
+        )
     if rng.random() < 0.3:
         image = image[:, ::-1]
     return np.clip(image, 0, 1).astype(np.float32)
@@ -164,7 +178,9 @@ def random_mask(rng: np.random.Generator) -> np.ndarray:
 
     kind = rng.random()
     if kind < 0.3:
-        return random_lines((SIDE, SIDE), rng.uniform(0.1, 0.6), bool(rng.random() < 0.5), rng)
+        return random_lines(
+            (SIDE, SIDE), rng.uniform(0.1, 0.6), bool(rng.random() < 0.5), rng
+        )
 
     width = rng.integers(1, 5)
     period = width + rng.integers(1, 5)
@@ -183,15 +199,26 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor]:
     for _ in range(BATCH):
         kind = rng.random()
         if kind < SHARE_GENERATED:
-            image = shift_slice(examples.generated[rng.integers(len(examples.generated))], rng)
-        elif examples.planes is not None and kind < SHARE_GENERATED + SHARE_FRAMED:
-            image = frame_plane(examples.planes[rng.integers(len(examples.planes))], rng)
+            image = shift_slice(
+                examples.generated[rng.integers(len(examples.generated))], rng
+            )
+        elif (
+            examples.planes is not None
+            and kind < SHARE_GENERATED + SHARE_FRAMED
+        ):
+            image = frame_plane(
+                examples.planes[rng.integers(len(examples.planes))], rng
+            )
         else:
-            image = shift_slice(examples.slices[rng.integers(len(examples.slices))], rng)
+            image = shift_slice(
+                examples.slices[rng.integers(len(examples.slices))], rng
+            )
 
         image = rescan(image, rng)
         measured = ~random_mask(rng)
-        images.append(image / max(image[measured].max(), DARKEST))  # as bright as Graph shows them
+        images.append(
+            image / max(image[measured].max(), DARKEST)
+        )  # as bright as Graph shows them
         known.append(measured)
 
     image_tensor = torch.from_numpy(np.stack(images))[:, None]
@@ -206,10 +233,14 @@ def squared_error(filled: Tensor, images: Tensor, known: Tensor) -> Tensor:
     return errors / missing.sum((1, 2, 3)).clamp(min=1)
 
 
-def loss(network: nn.Module, examples: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
+def loss(
+    network: nn.Module, examples: tuple[Tensor, Tensor]
+) -> tuple[Tensor, dict[str, float]]:
     """Mean logarithm of each image's error, which PSNR measures."""
     images, known = examples
-    error = squared_error(network(images * known, known), images, known) + FINEST
+    error = (
+        squared_error(network(images * known, known), images, known) + FINEST
+    )
     psnr = (-10 * error.log10()).mean().item()
     return error.log().mean(), {"psnr_missing_db": psnr}
 
@@ -218,7 +249,9 @@ def loss(network: nn.Module, examples: tuple[Tensor, Tensor]) -> tuple[Tensor, d
 OTHERS = {
     "columns_1_of_2": stripes((SIDE, SIDE), 1, 2, 90),
     "rows_2_of_4": stripes((SIDE, SIDE), 2, 4, 0),
-    "random_lines": random_lines((SIDE, SIDE), 0.3, False, np.random.default_rng(0)),
+    "random_lines": random_lines(
+        (SIDE, SIDE), 0.3, False, np.random.default_rng(0)
+    ),
     "angle_45": stripes((SIDE, SIDE), 2, 4, 45),
 }
 
@@ -258,7 +291,10 @@ class Graph(nn.Module):
         least = torch.where(known > 0.5, measured, 1).amin((1, 2), keepdim=True)
         most = measured.amax((1, 2), keepdim=True)
         peak = most.clamp(min=DARKEST)
-        filled = self.network((measured / peak)[:, None], known[:, None])[:, 0] * peak
+        filled = (
+            self.network((measured / peak)[:, None], known[:, None])[:, 0]
+            * peak
+        )
         return (torch.where(known > 0.5, measured, filled.clamp(least, most)),)
 
 
@@ -294,7 +330,9 @@ RECIPE = Recipe(
         graph=Graph,
         examples=examples,
         outputs=["filled"],
-        dynamic={name: {0: ANY, 1: ANY, 2: ANY} for name in ("measured", "known")},
+        dynamic={
+            name: {0: ANY, 1: ANY, 2: ANY} for name in ("measured", "known")
+        },
         card={
             "recipe": "deep/training/recipes/lines.py",
             "inputs": "measured float32 (B, H, W) in [0, 1], zero where missing; known float32 (B, H, "

@@ -21,10 +21,14 @@ class Peer(nn.Module):
         self.unet = UNet(2, 1, 64)
 
     def forward(self, measured: Tensor, known: Tensor) -> Tensor:
-        return torch.where(known > 0.5, measured, self.unet(torch.cat([measured, known], 1)))
+        return torch.where(
+            known > 0.5, measured, self.unet(torch.cat([measured, known], 1))
+        )
 
 
-CARD = lines.RECIPE.export.card | {"recipe": "deep/training/recipes/lines_peer.py"}
+CARD = lines.RECIPE.export.card | {
+    "recipe": "deep/training/recipes/lines_peer.py"
+}
 RECIPE = replace(
     lines.RECIPE,
     network=Peer,

@@ -22,7 +22,11 @@ from hvd.deep.training.models.objects import ObjectNetwork
 from hvd.deep.training.recipe import Export, Recipe
 from hvd.toolkit import pictures
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.tasks.objects.dataset import check_class_indices, data_set, read_pair
+from hvd.toolkit.tasks.objects.dataset import (
+    check_class_indices,
+    data_set,
+    read_pair,
+)
 from hvd.toolkit.tasks.objects.drawing import class_overlay, with_legend
 from hvd.toolkit.tasks.objects.files import nearest_mask
 from hvd.toolkit.tasks.objects.types import BACKGROUND, IGNORE
@@ -44,7 +48,11 @@ SHARE_MIXED = 0.5
 
 SAMPLED = 7  # for the loss of IoU, one pixel in so many is sorted
 SHOWN = 4  # validation pictures for TensorBoard
-OUTSIDE = 124, 116, 104  # the grey around a picture that does not fill the frame
+OUTSIDE = (
+    124,
+    116,
+    104,
+)  # the grey around a picture that does not fill the frame
 
 
 @dataclass(frozen=True)
@@ -85,9 +93,13 @@ def data(folder: Path, part: str) -> Examples:
         counts.append(np.bincount(mask.ravel(), minlength=IGNORE + 1)[:classes])
         sizes.append(mask.shape)
 
-    sides = np.clip(np.rint(np.median(sizes, 0) / STEP) * STEP, STEP, WIDEST).astype(int)
+    sides = np.clip(
+        np.rint(np.median(sizes, 0) / STEP) * STEP, STEP, WIDEST
+    ).astype(int)
     shape = int(sides[0]), int(sides[1])
-    return Examples(content.pairs, content.classes, class_weights(np.array(counts)), shape)
+    return Examples(
+        content.pairs, content.classes, class_weights(np.array(counts)), shape
+    )
 
 
 def class_weights(counts: np.ndarray) -> Tensor:
@@ -97,7 +109,9 @@ def class_weights(counts: np.ndarray) -> Tensor:
     no image shows.
     """
     is_shown = counts > 0
-    pixels_of_images = np.where(is_shown, counts.sum(1, keepdims=True), 0).sum(0)
+    pixels_of_images = np.where(is_shown, counts.sum(1, keepdims=True), 0).sum(
+        0
+    )
     frequency = counts.sum(0) / np.maximum(pixels_of_images, 1)
 
     weights = np.ones(counts.shape[1])
@@ -114,7 +128,10 @@ def halve(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def reframe(
-    image: np.ndarray, mask: np.ndarray, shape: tuple[int, int], rng: np.random.Generator
+    image: np.ndarray,
+    mask: np.ndarray,
+    shape: tuple[int, int],
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image and its mask in a random frame (height, width).
 
@@ -131,7 +148,9 @@ def reframe(
         stretch = np.exp(rng.normal(0, 0.08))
 
     mirror = rng.choice([-1, 1])
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn = np.array(
+        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    )
     linear = scale * turn @ np.diag([mirror * stretch, 1 / stretch])
 
     # Shift at random, but leave no room in the frame that the image could fill.
@@ -142,8 +161,12 @@ def reframe(
 
     matrix = np.column_stack([linear, offset])
     size = shape[::-1]
-    image = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=OUTSIDE)
-    mask = cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST, borderValue=IGNORE)
+    image = cv2.warpAffine(
+        image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=OUTSIDE
+    )
+    mask = cv2.warpAffine(
+        mask, matrix, size, flags=cv2.INTER_NEAREST, borderValue=IGNORE
+    )
     return image, mask
 
 
@@ -170,7 +193,9 @@ def relight(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(image, 0, 1)
 
 
-def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+def batch(
+    examples: Examples, step: int, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Images, masks and the weights of the classes; depends on (seed, step) alone.
 
     Images are float32 (BATCH, 3, H, W) in [0, 1], masks int64 (BATCH, H, W). Every image comes once
@@ -186,21 +211,30 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor, Ten
     masks = []
     for k in range(step * BATCH, (step + 1) * BATCH):
         epoch, place = divmod(k, len(examples.pairs))
-        order = np.random.default_rng([seed, 1, epoch]).permutation(len(examples.pairs))
-        image, mask = read_pair(examples.pairs[order[place]], len(examples.classes))
+        order = np.random.default_rng([seed, 1, epoch]).permutation(
+            len(examples.pairs)
+        )
+        image, mask = read_pair(
+            examples.pairs[order[place]], len(examples.classes)
+        )
         if is_half:
             image, mask = halve(image, mask)
         image, mask = reframe(image, mask, shape, rng)
         images.append(relight(image, rng))
         masks.append(mask)
 
-    images, masks = mix_classes(np.stack(images), np.stack(masks), examples.classes, rng)
+    images, masks = mix_classes(
+        np.stack(images), np.stack(masks), examples.classes, rng
+    )
     image_tensor = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
     return image_tensor, torch.from_numpy(masks).long(), examples.weights
 
 
 def mix_classes(
-    images: np.ndarray, masks: np.ndarray, classes: tuple[str, ...], rng: np.random.Generator
+    images: np.ndarray,
+    masks: np.ndarray,
+    classes: tuple[str, ...],
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cover some images with half of the classes of the next one (ClassMix: Olsson et al., 2021).
 
@@ -234,11 +268,18 @@ def loss(
     logits = network(images).float()
     known = masks != IGNORE
     if not known.any():
-        numbers = {"cross_entropy": 0.0, "dice_loss": 0.0, "jaccard_loss": 0.0, "accuracy": 1.0}
+        numbers = {
+            "cross_entropy": 0.0,
+            "dice_loss": 0.0,
+            "jaccard_loss": 0.0,
+            "accuracy": 1.0,
+        }
         return logits.sum() * 0, numbers
 
     labels = masks[known]
-    logits = logits.transpose(0, 1).flatten(1)[:, known.flatten()]  # (classes, pixels)
+    logits = logits.transpose(0, 1).flatten(1)[
+        :, known.flatten()
+    ]  # (classes, pixels)
     likelihood = logits.log_softmax(0)
     probability = likelihood.exp()
 
@@ -246,7 +287,9 @@ def loss(
     pixel_weights = weights[labels]
     entropy = -(pixel_weights * right).sum() / pixel_weights.sum()
 
-    truth = (labels == torch.arange(len(logits), device=labels.device)[:, None]).float()
+    truth = (
+        labels == torch.arange(len(logits), device=labels.device)[:, None]
+    ).float()
     both = (probability * truth).sum(1)
     sizes = truth.sum(1)
     coefficients = (2 * both + 1) / (probability.sum(1) + sizes + 1)
@@ -296,7 +339,9 @@ def validate(network: nn.Module, examples: Examples) -> dict[str, float]:
         predicted = predicted_mask(network, image)
         known = mask != IGNORE
         cells = mask[known].astype(int) * count + predicted[known]
-        confusion += np.bincount(cells, minlength=count * count).reshape(count, count)
+        confusion += np.bincount(cells, minlength=count * count).reshape(
+            count, count
+        )
     network.train()
 
     both = np.diag(confusion)
@@ -308,7 +353,12 @@ def validate(network: nn.Module, examples: Examples) -> dict[str, float]:
     pooled = float(np.mean(list(scores.values()))) if scores else 1.0
 
     accuracy = float(both.sum() / max(1, confusion.sum()))
-    return {"pooled_iou": pooled, "pixel_accuracy": accuracy, **scores, "score": pooled}
+    return {
+        "pooled_iou": pooled,
+        "pixel_accuracy": accuracy,
+        **scores,
+        "score": pooled,
+    }
 
 
 def predicted_mask(network: nn.Module, image: np.ndarray) -> np.ndarray:
@@ -327,7 +377,9 @@ def picture(network: nn.Module, examples: Examples) -> np.ndarray:
     for pair in examples.pairs[::every][:SHOWN]:
         image, mask = read_pair(pair, len(classes))
         images.append(image)
-        images.append(class_overlay(image, predicted_mask(network, image), classes))
+        images.append(
+            class_overlay(image, predicted_mask(network, image), classes)
+        )
         images.append(class_overlay(image, mask, classes))
 
     network.train()
@@ -357,7 +409,9 @@ def examples() -> list[dict[str, np.ndarray]]:
     """Noise of several sizes."""
     rng = np.random.default_rng(0)
     shapes = (2, 96, 128, 3), (1, 37, 61, 3), (1, 8, 200, 3)
-    return [{"image": rng.integers(0, 256, shape, np.uint8)} for shape in shapes]
+    return [
+        {"image": rng.integers(0, 256, shape, np.uint8)} for shape in shapes
+    ]
 
 
 RECIPE = Recipe(
@@ -365,7 +419,9 @@ RECIPE = Recipe(
     network=ObjectNetwork,
     files=("train", "val"),
     data=data,
-    arguments=lambda folder: {"classes": list(data_set(folder / "train").classes)},
+    arguments=lambda folder: {
+        "classes": list(data_set(folder / "train").classes)
+    },
     last="classify",
     batch=batch,
     loss=loss,

@@ -17,7 +17,9 @@ from functools import partial
 from hvd.deep.training.models.objects import ObjectNetwork
 from hvd.deep.training.recipes import objects
 
-CARD = objects.RECIPE.export.card | {"recipe": "deep/training/recipes/objects_person.py"}
+CARD = objects.RECIPE.export.card | {
+    "recipe": "deep/training/recipes/objects_person.py"
+}
 RECIPE = replace(
     objects.RECIPE,
     export=replace(objects.RECIPE.export, card=CARD),

@@ -14,7 +14,9 @@ from hvd.deep.training.recipes import objects
 from hvd.toolkit.tasks.objects.dataset import data_set
 
 WIDTHS = 8, 16, 32, 48, 64
-CARD = objects.RECIPE.export.card | {"recipe": "deep/training/recipes/objects_scenes.py"}
+CARD = objects.RECIPE.export.card | {
+    "recipe": "deep/training/recipes/objects_scenes.py"
+}
 RECIPE = replace(
     objects.RECIPE,
     export=replace(objects.RECIPE.export, card=CARD),

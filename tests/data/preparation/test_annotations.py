@@ -33,7 +33,9 @@ def coco(**changes):
 
 
 def saved(tmp_path, content, name="annotations.json"):
-    (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
+    (tmp_path / name).write_text(
+        content if isinstance(content, str) else json.dumps(content)
+    )
     return tmp_path / name
 
 
@@ -50,7 +52,11 @@ def test_coco_gives_classes_by_their_ids_and_tells_of_gaps_among_them(tmp_path):
         and found.instance_count == 1
     )
     (image,) = found.images
-    assert image.name == "a.jpg" and image.size == (64, 48) and image.instances[0].category == "dog"
+    assert (
+        image.name == "a.jpg"
+        and image.size == (64, 48)
+        and image.instances[0].category == "dog"
+    )
     assert (
         polygon_of(found) == SQUARE
         and image.instances[0].box == (10, 10, 20, 20)
@@ -58,23 +64,42 @@ def test_coco_gives_classes_by_their_ids_and_tells_of_gaps_among_them(tmp_path):
     )
     gaps = read(
         saved(
-            tmp_path, coco(categories=[{"id": 4, "name": "dog"}, {"id": 90, "name": "hair drier"}])
+            tmp_path,
+            coco(
+                categories=[
+                    {"id": 4, "name": "dog"},
+                    {"id": 90, "name": "hair drier"},
+                ]
+            ),
         )
     )
-    assert [p.action for p in gaps.problems] == ["noted"] and "85 gaps" in gaps.problems[0].reason
+    assert [p.action for p in gaps.problems] == [
+        "noted"
+    ] and "85 gaps" in gaps.problems[0].reason
 
 
 VOC = """<annotation><filename>a.jpg</filename><size><width>64</width><height>48</height></size><object><name>dog</name>
 <bndbox><xmin>11</xmin><ymin>11</ymin><xmax>30</xmax><ymax>30</ymax></bndbox><polygon>{}</polygon></object></annotation>"""
 NUMBERED = "".join(
-    f"<x{k}>{x}</x{k}><y{k}>{y}</y{k}>" for k, (x, y) in enumerate(np.reshape(SQUARE, (4, 2)), 1)
+    f"<x{k}>{x}</x{k}><y{k}>{y}</y{k}>"
+    for k, (x, y) in enumerate(np.reshape(SQUARE, (4, 2)), 1)
 )
-LISTED = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in np.reshape(SQUARE, (4, 2)))
+LISTED = "".join(
+    f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in np.reshape(SQUARE, (4, 2))
+)
 CVAT = """<annotations><version>1.1</version><image id="0" name="a.jpg" width="64" height="48">
 <polygon label="dog" points="10,10;30,10;30,30;10,30" z_order="2"/></image></annotations>"""
 PAIRS = np.reshape(SQUARE, (4, 2)).tolist()
-CITY = {"imgWidth": 64, "imgHeight": 48, "objects": [{"label": "dog", "polygon": PAIRS}]}
-LABELME = {"imagePath": "..\\pictures\\a.jpg", "imageWidth": 64, "imageHeight": 48}
+CITY = {
+    "imgWidth": 64,
+    "imgHeight": 48,
+    "objects": [{"label": "dog", "polygon": PAIRS}],
+}
+LABELME = {
+    "imagePath": "..\\pictures\\a.jpg",
+    "imageWidth": 64,
+    "imageHeight": 48,
+}
 LABELME["shapes"] = [{"label": "dog", "points": PAIRS, "shape_type": "polygon"}]
 
 
@@ -98,7 +123,9 @@ def test_every_format_gives_the_same_instance(kind, name, content, tmp_path):
     )
     assert polygon_of(found) == SQUARE
     image = found.images[0]
-    assert image.name == ("a" if kind == "Cityscapes" else "a.jpg") and image.size == (64, 48)
+    assert image.name == (
+        "a" if kind == "Cityscapes" else "a.jpg"
+    ) and image.size == (64, 48)
     assert image.instances[0].box in (None, (10, 10, 20, 20))
     assert image.instances[0].rank == (2 if kind == "CVAT 1.1" else 0)
 
@@ -113,19 +140,42 @@ def test_groups_of_cityscapes_are_crowds(tmp_path):
     ("changes", "action", "words"),
     [
         (
-            {"annotations": [{"id": 1, "image_id": 9, "category_id": 3, "segmentation": [SQUARE]}]},
+            {
+                "annotations": [
+                    {
+                        "id": 1,
+                        "image_id": 9,
+                        "category_id": 3,
+                        "segmentation": [SQUARE],
+                    }
+                ]
+            },
             "dropped",
             "image id 9",
         ),
         (
-            {"annotations": [{"id": 1, "image_id": 1, "category_id": 5, "segmentation": [SQUARE]}]},
+            {
+                "annotations": [
+                    {
+                        "id": 1,
+                        "image_id": 1,
+                        "category_id": 5,
+                        "segmentation": [SQUARE],
+                    }
+                ]
+            },
             "dropped",
             "category id 5",
         ),
         (
             {
                 "annotations": [
-                    {"id": 1, "image_id": 1, "category_id": 3, "segmentation": [SQUARE]}
+                    {
+                        "id": 1,
+                        "image_id": 1,
+                        "category_id": 3,
+                        "segmentation": [SQUARE],
+                    }
                 ]
                 * 2
             },
@@ -133,13 +183,27 @@ def test_groups_of_cityscapes_are_crowds(tmp_path):
             "twice",
         ),
         (
-            {"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]},
+            {
+                "images": [
+                    {"id": 1, "file_name": "a.jpg"},
+                    {"id": 1, "file_name": "b.jpg"},
+                ]
+            },
             "skipped",
             "image id 1 is there twice",
         ),
-        ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2}]}, "skipped", "without name"),
         (
-            {"categories": [{"id": 4, "name": "dog"}, {"id": 4, "name": "cat"}]},
+            {"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2}]},
+            "skipped",
+            "without name",
+        ),
+        (
+            {
+                "categories": [
+                    {"id": 4, "name": "dog"},
+                    {"id": 4, "name": "cat"},
+                ]
+            },
             "noted",
             "category id 4",
         ),
@@ -147,9 +211,14 @@ def test_groups_of_cityscapes_are_crowds(tmp_path):
 )
 def test_what_coco_has_wrong_is_told(changes, action, words, tmp_path):
     found = read(saved(tmp_path, coco(**changes)))
-    assert any(one.action == action and words in one.reason for one in found.problems)
+    assert any(
+        one.action == action and words in one.reason for one in found.problems
+    )
     kept = sum(len(image.instances) for image in found.images)
-    assert kept + sum(one.action == "dropped" for one in found.problems) == found.instance_count
+    assert (
+        kept + sum(one.action == "dropped" for one in found.problems)
+        == found.instance_count
+    )
 
 
 def test_two_annotations_of_one_id_are_both_kept_when_they_differ(tmp_path):
@@ -158,9 +227,9 @@ def test_two_annotations_of_one_id_are_both_kept_when_they_differ(tmp_path):
         {"id": 1, "image_id": 1, "category_id": 4, "segmentation": [SQUARE]},
     ]
     found = read(saved(tmp_path, coco(annotations=twice)))
-    assert len(found.images[0].instances) == 2 and [one.action for one in found.problems] == [
-        "noted"
-    ]
+    assert len(found.images[0].instances) == 2 and [
+        one.action for one in found.problems
+    ] == ["noted"]
 
 
 @pytest.mark.parametrize(
@@ -168,25 +237,46 @@ def test_two_annotations_of_one_id_are_both_kept_when_they_differ(tmp_path):
     [
         ("a.json", "{", "neither JSON nor XML"),
         ("a.json", "[1, 2]", "no known format"),
-        ("a.json", '{"images": [], "annotations": 3, "categories": []}', "no list"),
+        (
+            "a.json",
+            '{"images": [], "annotations": 3, "categories": []}',
+            "no list",
+        ),
         ("a.json", "[" * 100_000, "neither JSON nor XML"),
         ("a.xml", "<annotation>", "no XML"),
         ("a.xml", "<other/>", "no known format"),
-        ("a.xml", '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "entities"),
+        (
+            "a.xml",
+            '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>',
+            "entities",
+        ),
         (
             "a.json",
-            coco(annotations=[{"id": 1, "image_id": 1, "category_id": 1, "caption": "hello"}]),
+            coco(
+                annotations=[
+                    {
+                        "id": 1,
+                        "image_id": 1,
+                        "category_id": 1,
+                        "caption": "hello",
+                    }
+                ]
+            ),
             "another kind",
         ),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_and_others_are_read(name, content, words, tmp_path):
+def test_a_file_that_cannot_be_used_is_told_and_others_are_read(
+    name, content, words, tmp_path
+):
     with pytest.raises(ToolkitError, match=words) as refusal:
         read(saved(tmp_path, content, name))
     assert refusal.value.status == 5
     saved(tmp_path, coco(), "good.json")
     found = read(tmp_path)
-    assert len(found.images) == 1 and [one.file for one in found.problems] == [name]
+    assert len(found.images) == 1 and [one.file for one in found.problems] == [
+        name
+    ]
 
 
 def test_what_covers_no_area_is_dropped_by_name(tmp_path):
@@ -204,7 +294,16 @@ def test_what_covers_no_area_is_dropped_by_name(tmp_path):
         read(
             saved(
                 tmp_path,
-                LABELME | {"shapes": [{"label": "x", "points": [[1, 2]], "shape_type": "point"}]},
+                LABELME
+                | {
+                    "shapes": [
+                        {
+                            "label": "x",
+                            "points": [[1, 2]],
+                            "shape_type": "point",
+                        }
+                    ]
+                },
                 "a.xml",
             )
         ).instance_count
@@ -228,20 +327,31 @@ def test_what_are_no_numbers_does_not_stop_a_file(tmp_path):
     ]
     found = read(saved(tmp_path, coco(annotations=annotations)))
     assert len(found.images[0].instances) == 3
-    assert all(not np.isfinite(i.outlines[0]).all() for i in found.images[0].instances)
+    assert all(
+        not np.isfinite(i.outlines[0]).all() for i in found.images[0].instances
+    )
 
 
 def test_xml_is_read_in_the_encodings_that_tools_write(tmp_path):
-    for k, data in enumerate((b"\xef\xbb\xbf" + CVAT.encode(), CVAT.encode("utf-16"))):
+    for k, data in enumerate(
+        (b"\xef\xbb\xbf" + CVAT.encode(), CVAT.encode("utf-16"))
+    ):
         (tmp_path / f"{k}.xml").write_bytes(data)
         assert len(read(tmp_path / f"{k}.xml").images) == 1
-    (tmp_path / "a.xml").write_text('<?xml version="1.0" encoding="foo"?><annotation/>')
+    (tmp_path / "a.xml").write_text(
+        '<?xml version="1.0" encoding="foo"?><annotation/>'
+    )
     with pytest.raises(ToolkitError, match="no XML"):
         read(tmp_path / "a.xml")
 
 
 def test_what_its_tool_marked_as_deleted_is_dropped(tmp_path):
-    city = CITY | {"objects": [{"label": "dog", "polygon": PAIRS, "deleted": 1}, *CITY["objects"]]}
+    city = CITY | {
+        "objects": [
+            {"label": "dog", "polygon": PAIRS, "deleted": 1},
+            *CITY["objects"],
+        ]
+    }
     found = read(saved(tmp_path, city))
     assert (
         len(found.images[0].instances) == 1
@@ -250,8 +360,12 @@ def test_what_its_tool_marked_as_deleted_is_dropped(tmp_path):
 
 
 def test_categories_and_annotations_without_an_id_do_not_stop_a_file(tmp_path):
-    nameless = coco(categories=[{"name": "a"}, {"name": "b"}, {"id": 3, "name": "c"}])
-    nameless["annotations"] = [{"image_id": 1, "category_id": 3, "segmentation": [SQUARE]}] * 2 + [
+    nameless = coco(
+        categories=[{"name": "a"}, {"name": "b"}, {"id": 3, "name": "c"}]
+    )
+    nameless["annotations"] = [
+        {"image_id": 1, "category_id": 3, "segmentation": [SQUARE]}
+    ] * 2 + [
         3,
         {"image_id": 1, "category_id": 9},
     ]
@@ -262,32 +376,52 @@ def test_categories_and_annotations_without_an_id_do_not_stop_a_file(tmp_path):
         and found.instance_count == 4
     )
     dropped = [one for one in found.problems if one.action == "dropped"]
-    assert len(dropped) == 2 and all(one.instance.startswith("#") for one in dropped)
+    assert len(dropped) == 2 and all(
+        one.instance.startswith("#") for one in dropped
+    )
 
 
 def test_images_of_one_name_in_two_folders_are_two(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         saved(tmp_path / name, LABELME | {"imagePath": "1.jpg"}, "1.json")
-    assert [image.name for image in read(tmp_path).images] == ["a/1.jpg", "b/1.jpg"]
+    assert [image.name for image in read(tmp_path).images] == [
+        "a/1.jpg",
+        "b/1.jpg",
+    ]
 
 
 @pytest.mark.parametrize(
     ("value", "crowd"),
-    [(1, True), (True, True), ("1", True), (0, False), (False, False), (None, False)],
+    [
+        (1, True),
+        (True, True),
+        ("1", True),
+        (0, False),
+        (False, False),
+        (None, False),
+    ],
 )
 def test_a_crowd_is_one_however_it_is_marked(value, crowd, tmp_path):
     annotation = coco()["annotations"][0] | {"iscrowd": value}
     found = read(saved(tmp_path, coco(annotations=[annotation])))
     assert found.images[0].instances[0].crowd is crowd
     assert (
-        any("every annotation is a crowd" in problem.reason for problem in found.problems) is crowd
+        any(
+            "every annotation is a crowd" in problem.reason
+            for problem in found.problems
+        )
+        is crowd
     )
 
 
 def test_an_empty_outline_does_not_hide_the_box(tmp_path):
     annotation = coco()["annotations"][0] | {"segmentation": [[]]}
-    (instance,) = read(saved(tmp_path, coco(annotations=[annotation]))).images[0].instances
+    (instance,) = (
+        read(saved(tmp_path, coco(annotations=[annotation])))
+        .images[0]
+        .instances
+    )
     assert instance.outlines == () and instance.box == (10, 10, 20, 20)
 
 
@@ -304,7 +438,9 @@ def test_a_file_of_another_kind_of_coco_leaves_no_category_behind(tmp_path):
 def test_images_of_one_name_in_parts_of_a_cvat_project_are_several(tmp_path):
     image = '<image id="{}" name="a.jpg" subset="{}" width="64" height="48">{}</image>'
     shape = '<ellipse label="dog" cx="20" cy="20" rx="8" ry="4"/>'
-    unnamed = '<image id="2"><polygon label="dog" points="1,1;5,1;5,5"/></image>'
+    unnamed = (
+        '<image id="2"><polygon label="dog" points="1,1;5,1;5,5"/></image>'
+    )
     text = f"<annotations>{image.format(0, 'Train', shape)}{image.format(1, 'Test', shape)}{unnamed}</annotations>"
     found = read(saved(tmp_path, text, "a.xml"))
     assert [one.name for one in found.images] == [
@@ -312,7 +448,9 @@ def test_images_of_one_name_in_parts_of_a_cvat_project_are_several(tmp_path):
         "Test/a.jpg",
     ] and found.instance_count == 3
     corners = found.images[0].instances[0].outlines[0].reshape(-1, 2)
-    np.testing.assert_allclose([corners.min(0), corners.max(0)], [[12, 16], [28, 24]], atol=1e-9)
+    np.testing.assert_allclose(
+        [corners.min(0), corners.max(0)], [[12, 16], [28, 24]], atol=1e-9
+    )
     assert [(p.action, p.reason) for p in found.problems if p.instance] == [
         ("dropped", "its image has no name")
     ]
@@ -322,18 +460,32 @@ def test_masks_of_labelme_are_read(tmp_path):
     mask = np.zeros((5, 7), np.uint8)
     mask[1:4, 2:7] = 255
     packed = base64.b64encode(cv2.imencode(".png", mask)[1].tobytes()).decode()
-    shape = {"label": "dog", "shape_type": "mask", "points": [[10, 20], [16, 24]], "mask": packed}
+    shape = {
+        "label": "dog",
+        "shape_type": "mask",
+        "points": [[10, 20], [16, 24]],
+        "mask": packed,
+    }
     damaged = shape | {"mask": "garbage"}
-    (image,) = read(saved(tmp_path, LABELME | {"shapes": [shape, damaged]})).images
+    (image,) = read(
+        saved(tmp_path, LABELME | {"shapes": [shape, damaged]})
+    ).images
     found = mask_of_runs(image.instances[0].runs, (48, 64))
-    assert found[20:25, 10:17].tolist() == (mask > 0).tolist() and found.sum() == 15
+    assert (
+        found[20:25, 10:17].tolist() == (mask > 0).tolist()
+        and found.sum() == 15
+    )
     with pytest.raises(ValueError, match="0 x 0"):
         mask_of_runs(image.instances[1].runs, (48, 64))
 
 
 def test_of_two_files_the_later_lies_in_front(tmp_path):
     for k, name in enumerate(("a.json", "b.json")):
-        saved(tmp_path, coco(annotations=[coco()["annotations"][0] | {"id": k}]), name)
+        saved(
+            tmp_path,
+            coco(annotations=[coco()["annotations"][0] | {"id": k}]),
+            name,
+        )
     (image,) = read(tmp_path).images
     assert [(instance.rank, instance.file) for instance in image.instances] == [
         (0, ""),
@@ -346,6 +498,6 @@ def test_an_annotation_that_two_files_hold_counts_once(tmp_path):
         saved(tmp_path, coco(), name)
     found = read(tmp_path)
     assert len(found.images[0].instances) == 1 and found.instance_count == 2
-    assert [(p.file, p.instance) for p in found.problems if p.action == "dropped"] == [
-        ("b.json", "7")
-    ]
+    assert [
+        (p.file, p.instance) for p in found.problems if p.action == "dropped"
+    ] == [("b.json", "7")]

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import shapely
 
-coco_masks = pytest.importorskip("pycocotools.mask", reason="preparing needs the extra [prepare]")
+coco_masks = pytest.importorskip(
+    "pycocotools.mask", reason="preparing needs the extra [prepare]"
+)
 
 from hvd.data.preparation import rasters  # noqa: E402
 from hvd.data.preparation.instances import Instance, Runs  # noqa: E402
@@ -14,7 +16,12 @@ SHAPE = 48, 64
 
 
 def outlined(*outlines, **changes):
-    return Instance("1", "dog", tuple(np.array(one, np.float64) for one in outlines), **changes)
+    return Instance(
+        "1",
+        "dog",
+        tuple(np.array(one, np.float64) for one in outlines),
+        **changes,
+    )
 
 
 def whole(instance, boxes=False, shape=SHAPE):
@@ -31,7 +38,11 @@ def test_outlines_are_drawn_as_pycocotools_draws_them(seed):
     rng = np.random.default_rng(seed)
     angle = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 12)))
     points = np.stack(
-        [32 + rng.uniform(5, 30) * np.cos(angle), 24 + rng.uniform(5, 22) * np.sin(angle)], 1
+        [
+            32 + rng.uniform(5, 30) * np.cos(angle),
+            24 + rng.uniform(5, 22) * np.sin(angle),
+        ],
+        1,
     ).round(2)
     if not shapely.Polygon(points).is_valid:
         return
@@ -43,8 +54,14 @@ def test_outlines_are_drawn_as_pycocotools_draws_them(seed):
 
 
 def test_parts_are_joined_and_overlaps_of_parts_are_no_holes():
-    found, _ = whole(outlined([10, 10, 30, 10, 30, 30, 10, 30], [20, 20, 40, 20, 40, 40, 20, 40]))
-    assert found[15, 15] and found[25, 25] and found[35, 35] and not found[35, 15]
+    found, _ = whole(
+        outlined(
+            [10, 10, 30, 10, 30, 30, 10, 30], [20, 20, 40, 20, 40, 40, 20, 40]
+        )
+    )
+    assert (
+        found[15, 15] and found[25, 25] and found[35, 35] and not found[35, 15]
+    )
 
 
 def test_a_bow_tie_keeps_both_halves_and_is_told():
@@ -58,7 +75,9 @@ def test_an_outline_that_leaves_the_image_is_clipped_and_told():
     assert found.sum() == 400 and found[:20, :20].all()
     assert remarks == [("clipped", "it leaves the image: area 1600.0 -> 400.0")]
     far = 1e8
-    found, remarks = whole(outlined([-far, -far, far, -far, far, far, -far, far]))
+    found, remarks = whole(
+        outlined([-far, -far, far, -far, far, far, -far, far])
+    )
     assert found.all() and remarks[0][0] == "clipped"
 
 
@@ -81,7 +100,9 @@ def test_an_outline_that_cannot_be_drawn_is_left_out_and_others_of_the_instance_
         ("dropped", "no outline of it can be used"),
     ]
     found, remarks = whole(outlined(outline, [10, 10, 30, 10, 30, 30, 10, 30]))
-    assert found.sum() == 400 and remarks == [("noted", f"outline 0: {reason}: left out")]
+    assert found.sum() == 400 and remarks == [
+        ("noted", f"outline 0: {reason}: left out")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +116,10 @@ def test_an_outline_that_cannot_be_drawn_is_left_out_and_others_of_the_instance_
 )
 def test_what_covers_no_pixel_is_dropped(outline):
     found, remarks = whole(outlined(outline))
-    assert not found.any() and remarks[-1] == ("dropped", "it covers no pixel of the image")
+    assert not found.any() and remarks[-1] == (
+        "dropped",
+        "it covers no pixel of the image",
+    )
 
 
 def test_a_box_alone_is_drawn_only_when_asked():
@@ -111,20 +135,28 @@ def test_runs_are_what_pycocotools_decodes_compressed_or_not(seed):
     rng = np.random.default_rng(seed)
     mask = np.asfortranarray(rng.random(SHAPE) < rng.uniform(0.02, 0.98))
     if seed % 2:
-        mask = np.asfortranarray(np.kron(rng.random((6, 8)) < 0.5, np.ones((8, 8), bool)))
+        mask = np.asfortranarray(
+            np.kron(rng.random((6, 8)) < 0.5, np.ones((8, 8), bool))
+        )
     packed = coco_masks.encode(mask.astype(np.uint8))
     np.testing.assert_array_equal(
         whole(Instance("1", "dog", runs=Runs(packed["counts"], SHAPE)))[0], mask
     )
     np.testing.assert_array_equal(
-        whole(Instance("1", "dog", runs=Runs(packed["counts"].decode(), SHAPE)))[0], mask
+        whole(
+            Instance("1", "dog", runs=Runs(packed["counts"].decode(), SHAPE))
+        )[0],
+        mask,
     )
     flat = mask.ravel(order="F")
     edges = np.flatnonzero(np.diff(flat)) + 1
     counts = np.diff(edges, prepend=0, append=flat.size)
     counts = [0, *counts] if flat[0] else counts
     np.testing.assert_array_equal(
-        whole(Instance("1", "dog", runs=Runs(tuple(map(float, counts)), SHAPE)))[0], mask
+        whole(
+            Instance("1", "dog", runs=Runs(tuple(map(float, counts)), SHAPE))
+        )[0],
+        mask,
     )
 
 
@@ -144,14 +176,24 @@ def test_runs_are_what_pycocotools_decodes_compressed_or_not(seed):
 )
 def test_runs_that_are_wrong_are_dropped(runs, words):
     found, remarks = whole(Instance("1", "dog", runs=runs))
-    assert not found.any() and remarks[0][0] == "dropped" and words in remarks[0][1]
+    assert (
+        not found.any()
+        and remarks[0][0] == "dropped"
+        and words in remarks[0][1]
+    )
 
 
 def test_runs_of_a_part_lie_where_it_says_and_are_cut_at_the_frame():
     found, _ = whole(
-        Instance("1", "dog", runs=Runs((2.0, 4.0), (2, 3), corner=(5, 62), by_columns=False))
+        Instance(
+            "1",
+            "dog",
+            runs=Runs((2.0, 4.0), (2, 3), corner=(5, 62), by_columns=False),
+        )
     )
-    assert found.sum() == 2 and not found[5, 62] and found[6, 62] and found[6, 63]
+    assert (
+        found.sum() == 2 and not found[5, 62] and found[6, 62] and found[6, 63]
+    )
 
 
 def painted(rectangle, category, **changes):
@@ -160,7 +202,11 @@ def painted(rectangle, category, **changes):
         Instance(
             "1",
             category,
-            (np.array([left, top, right, top, right, bottom, left, bottom], float),),
+            (
+                np.array(
+                    [left, top, right, top, right, bottom, left, bottom], float
+                ),
+            ),
             **changes,
         ),
         SHAPE,
@@ -168,17 +214,31 @@ def painted(rectangle, category, **changes):
     )[0]
 
 
-@pytest.mark.parametrize(("priority", "winner"), [("area", 1), ("order", 2), ("classes", 2)])
+@pytest.mark.parametrize(
+    ("priority", "winner"), [("area", 1), ("order", 2), ("classes", 2)]
+)
 def test_where_instances_overlap_the_stated_priority_decides(priority, winner):
-    small, large = painted((10, 10, 20, 20), "dog", rank=0), painted((0, 0, 40, 40), "car", rank=1)
+    small, large = (
+        painted((10, 10, 20, 20), "dog", rank=0),
+        painted((0, 0, 40, 40), "car", rank=1),
+    )
     for order in ((small, large), (large, small)):
-        mask, _, _ = rasters.label_map(order, SHAPE, {"dog": 1, "car": 2}, priority)
-        assert mask[15, 15] == winner and mask[30, 30] == 2 and mask[45, 60] == 0
+        mask, _, _ = rasters.label_map(
+            order, SHAPE, {"dog": 1, "car": 2}, priority
+        )
+        assert (
+            mask[15, 15] == winner and mask[30, 30] == 2 and mask[45, 60] == 0
+        )
 
 
 def test_crowds_are_ignored_but_where_something_else_lies():
-    crowd, dog = painted((0, 0, 40, 40), "dog", crowd=True), painted((10, 10, 20, 20), "dog")
-    mask, numbers, _ = rasters.label_map((dog, crowd), SHAPE, {"dog": 1}, "area")
+    crowd, dog = (
+        painted((0, 0, 40, 40), "dog", crowd=True),
+        painted((10, 10, 20, 20), "dog"),
+    )
+    mask, numbers, _ = rasters.label_map(
+        (dog, crowd), SHAPE, {"dog": 1}, "area"
+    )
     assert (
         mask[30, 30] == IGNORE
         and mask[15, 15] == 1
@@ -191,10 +251,13 @@ def test_a_vote_gives_each_pixel_what_covers_most_of_it():
     labels = np.zeros((8, 8), np.uint8)
     labels[:, :3] = 5
     labels[0, :] = IGNORE
-    np.testing.assert_array_equal(rasters.resize_labels(labels, (2, 2)), [[5, 0], [5, 0]])
+    np.testing.assert_array_equal(
+        rasters.resize_labels(labels, (2, 2)), [[5, 0], [5, 0]]
+    )
     np.testing.assert_array_equal(rasters.resize_labels(labels, (8, 8)), labels)
     np.testing.assert_array_equal(
-        rasters.resize_labels(np.full((9, 5), 7, np.uint8), (3, 4)), np.full((4, 3), 7)
+        rasters.resize_labels(np.full((9, 5), 7, np.uint8), (3, 4)),
+        np.full((4, 3), 7),
     )
 
 
@@ -203,13 +266,16 @@ def test_a_vote_gives_each_pixel_what_covers_most_of_it():
 def test_a_vote_agrees_with_counting_pixels(size, kind, monkeypatch):
     monkeypatch.setattr(rasters, "MOST_VOTES", 5_000)
     rng = np.random.default_rng(1)
-    labels = np.kron(rng.integers(0, 4, (6, 8)), np.ones((8, 8), int)).astype(kind)
+    labels = np.kron(rng.integers(0, 4, (6, 8)), np.ones((8, 8), int)).astype(
+        kind
+    )
     found = rasters.resize_labels(labels, size)
     fine = np.repeat(
         np.repeat(labels, size[1], 0), size[0], 1
     )  # every pixel of the answer covers H x W of these
     shares = [
-        (fine == k).reshape(size[1], SHAPE[0], size[0], SHAPE[1]).mean((1, 3)) for k in range(4)
+        (fine == k).reshape(size[1], SHAPE[0], size[0], SHAPE[1]).mean((1, 3))
+        for k in range(4)
     ]
     rarest_first = np.argsort(np.bincount(labels.ravel()), kind="stable")
     np.testing.assert_array_equal(
@@ -221,17 +287,25 @@ def test_a_vote_agrees_with_counting_pixels(size, kind, monkeypatch):
 @pytest.mark.parametrize("side", [1, 8])
 def test_pixels_are_counted_by_value(kind, side):
     labels = np.kron(
-        np.random.default_rng(2).integers(0, 9, (6, 8)), np.ones((side, side), int)
+        np.random.default_rng(2).integers(0, 9, (6, 8)),
+        np.ones((side, side), int),
     ).astype(kind)
-    np.testing.assert_array_equal(rasters.pixels_of_values(labels), np.bincount(labels.ravel()))
+    np.testing.assert_array_equal(
+        rasters.pixels_of_values(labels), np.bincount(labels.ravel())
+    )
 
 
 @pytest.mark.parametrize("count", [0, 255, 256, 300])
 def test_any_number_of_instances_is_told_apart(count):
     pixels = [(k % 60, k // 60) for k in range(count)]
-    instances = [painted((x, y, x + 1, y + 1), "dog", rank=k) for k, (x, y) in enumerate(pixels)]
-    mask, numbers, order = rasters.label_map(instances, SHAPE, {"dog": 1}, "order")
-    assert len(order) == count and [int(numbers[y, x]) for x, y in pixels] == list(
-        range(1, count + 1)
+    instances = [
+        painted((x, y, x + 1, y + 1), "dog", rank=k)
+        for k, (x, y) in enumerate(pixels)
+    ]
+    mask, numbers, order = rasters.label_map(
+        instances, SHAPE, {"dog": 1}, "order"
     )
+    assert len(order) == count and [
+        int(numbers[y, x]) for x, y in pixels
+    ] == list(range(1, count + 1))
     assert mask.sum() == count and np.count_nonzero(numbers) == count

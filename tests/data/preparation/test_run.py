@@ -36,14 +36,18 @@ def scene_folder(tmp_path_factory):
 @pytest.fixture
 def scene_options(scene_folder):
     return PrepareOptions(
-        scene_folder / "annotations.json", scene_folder / "images", size=(128, 128)
+        scene_folder / "annotations.json",
+        scene_folder / "images",
+        size=(128, 128),
     )
 
 
 def run(options, out, shard=None, resume=False):
     for _ in prepare_data_set(options, out, 1, shard, resume):
         pass
-    return json.loads((out / "report.json").read_text()) if shard is None else None
+    return (
+        json.loads((out / "report.json").read_text()) if shard is None else None
+    )
 
 
 def files(folder):
@@ -77,26 +81,44 @@ def coco(tmp_path, images, annotations):
         ],
         "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "car"}],
         "annotations": [
-            {"id": k, "image_id": image, "category_id": 1, "segmentation": segmentation, **changes}
+            {
+                "id": k,
+                "image_id": image,
+                "category_id": 1,
+                "segmentation": segmentation,
+                **changes,
+            }
             for k, (image, segmentation, changes) in enumerate(annotations)
         ],
     }
     (tmp_path / "a.json").write_text(json.dumps(document))
-    return PrepareOptions(tmp_path / "a.json", tmp_path / "images", size=(64, 48))
+    return PrepareOptions(
+        tmp_path / "a.json", tmp_path / "images", size=(64, 48)
+    )
 
 
 def masks(out):
     """Masks by the names of their images, of all parts."""
-    return {path.stem: cv2.imread(str(path), -1) for path in out.glob("*/masks/*.png")}
+    return {
+        path.stem: cv2.imread(str(path), -1)
+        for path in out.glob("*/masks/*.png")
+    }
 
 
 def reasons(report, action):
-    return [one["reason"] for one in report["problems"] if one["action"] == action]
+    return [
+        one["reason"] for one in report["problems"] if one["action"] == action
+    ]
 
 
-def test_scenes_are_prepared_to_the_masks_they_were_drawn_with(scene_options, tmp_path):
+def test_scenes_are_prepared_to_the_masks_they_were_drawn_with(
+    scene_options, tmp_path
+):
     report = run(scene_options, tmp_path / "out")
-    assert report["classes"] == list(scenes.CLASSES) and report["images"]["written"] == 40
+    assert (
+        report["classes"] == list(scenes.CLASSES)
+        and report["images"]["written"] == 40
+    )
     assert (
         report["instances"]["annotated"]
         == report["instances"]["kept"] + report["instances"]["dropped"]
@@ -105,16 +127,29 @@ def test_scenes_are_prepared_to_the_masks_they_were_drawn_with(scene_options, tm
     run(scene_order, tmp_path / "ordered")
     for name, mask in masks(tmp_path / "ordered").items():
         assert (mask == scenes.sample_scene(1, int(name))[1]).mean() > 0.98
-    parts = [len(data_set(tmp_path / "out" / part).pairs) for part in ("train", "val", "test")]
+    parts = [
+        len(data_set(tmp_path / "out" / part).pairs)
+        for part in ("train", "val", "test")
+    ]
     assert sum(parts) == 40 and parts[0] >= 30 and min(parts) >= 3
     found = data_set(tmp_path / "out/train")
     image, mask = read_pair(found.pairs[0], len(found.classes))
-    original = cv2.imread(str(scene_options.images / f"{found.pairs[0][0].stem}.png"))[..., ::-1]
-    assert np.abs(image.astype(int) - original).mean() < 6 and mask.shape == (128, 128)
+    original = cv2.imread(
+        str(scene_options.images / f"{found.pairs[0][0].stem}.png")
+    )[..., ::-1]
+    assert np.abs(image.astype(int) - original).mean() < 6 and mask.shape == (
+        128,
+        128,
+    )
     lines = [
-        json.loads(line) for line in (tmp_path / "out/manifest.jsonl").read_text().splitlines()
+        json.loads(line)
+        for line in (tmp_path / "out/manifest.jsonl").read_text().splitlines()
     ]
-    assert len(lines) == 40 and {line["part"] for line in lines} == {"train", "val", "test"}
+    assert len(lines) == 40 and {line["part"] for line in lines} == {
+        "train",
+        "val",
+        "test",
+    }
     assert all(sum(line["pixels"].values()) == 128 * 128 for line in lines)
 
 
@@ -166,10 +201,19 @@ def test_a_run_killed_while_it_moves_files_is_finished_by_the_next(
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
 
-def test_what_is_wrong_with_images_is_told_and_every_instance_is_accounted_for(tmp_path):
+def test_what_is_wrong_with_images_is_told_and_every_instance_is_accounted_for(
+    tmp_path,
+):
     folder = tmp_path / "images"
     for k, name in enumerate(
-        ["good.jpg", "other.png", "sub/deep.png", "lonely.png", "small.png", "empty.png"]
+        [
+            "good.jpg",
+            "other.png",
+            "sub/deep.png",
+            "lonely.png",
+            "small.png",
+            "empty.png",
+        ]
     ):
         photograph(folder / name, seed=k)
     whole = (folder / "good.jpg").read_bytes()
@@ -197,10 +241,18 @@ def test_what_is_wrong_with_images_is_told_and_every_instance_is_accounted_for(t
     (tmp_path / "secret.jpg").write_bytes(whole)
     report = run(options, tmp_path / "out")
     counts = report["instances"]
-    assert counts["annotated"] == 9 == counts["kept"] + counts["dropped"] and counts["kept"] == 3
-    told = {one["image"]: one["reason"] for one in report["problems"] if one["action"] == "skipped"}
     assert (
-        "its annotations are for 640 x 480" in told["small.png"] and "cut short" in told["cut.jpg"]
+        counts["annotated"] == 9 == counts["kept"] + counts["dropped"]
+        and counts["kept"] == 3
+    )
+    told = {
+        one["image"]: one["reason"]
+        for one in report["problems"]
+        if one["action"] == "skipped"
+    }
+    assert (
+        "its annotations are for 640 x 480" in told["small.png"]
+        and "cut short" in told["cut.jpg"]
     )
     assert (
         "not an image" in told["text.jpg"]
@@ -208,13 +260,15 @@ def test_what_is_wrong_with_images_is_told_and_every_instance_is_accounted_for(t
         and "no annotations" in told["lonely.png"]
     )
     assert (
-        "leaves the folder" in told["../secret.jpg"] and "leaves the folder" in told["/etc/a.jpg"]
+        "leaves the folder" in told["../secret.jpg"]
+        and "leaves the folder" in told["/etc/a.jpg"]
     )
     assert "note.txt" not in told
     assert {"good", "other", "deep"} <= set(masks(tmp_path / "out"))
     dropped = [one for one in report["problems"] if one["action"] == "dropped"]
     assert len(dropped) == 6 and all(
-        one["instance"] and one["file"] == "a.json" and one["category"] == "dog" for one in dropped
+        one["instance"] and one["file"] == "a.json" and one["category"] == "dog"
+        for one in dropped
     )
 
 
@@ -227,12 +281,22 @@ def test_images_that_show_nothing_are_left_out_of_training(tmp_path):
         [(k, [SQUARE], {}) for k in range(10)],
     )
     report = run(options, tmp_path / "out")
-    left_out = [one["image"] for one in report["problems"] if "no object" in one["reason"]]
+    left_out = [
+        one["image"]
+        for one in report["problems"]
+        if "no object" in one["reason"]
+    ]
     assert left_out and all(int(name[:2]) >= 10 for name in left_out)
     for part in ("train", "val", "test"):
-        names = [path.stem for path in (tmp_path / "out" / part / "masks").iterdir()]
+        names = [
+            path.stem for path in (tmp_path / "out" / part / "masks").iterdir()
+        ]
         assert part != "train" or all(int(name) < 10 for name in names)
-    assert report["images"]["written"] == 20 - len(left_out) == len(masks(tmp_path / "out"))
+    assert (
+        report["images"]["written"]
+        == 20 - len(left_out)
+        == len(masks(tmp_path / "out"))
+    )
 
 
 def test_categories_that_are_not_taken_are_dropped_and_told(tmp_path):
@@ -242,16 +306,26 @@ def test_categories_that_are_not_taken_are_dropped_and_told(tmp_path):
     options = coco(tmp_path, [("a.png", 64, 48)], annotations)
     report = run(replace(options, classes=("car",)), tmp_path / "car")
     (mask,) = masks(tmp_path / "car").values()
-    assert report["classes"] == ["background", "car"] and mask[20, 50] == 1 and mask[20, 20] == 0
+    assert (
+        report["classes"] == ["background", "car"]
+        and mask[20, 50] == 1
+        and mask[20, 20] == 0
+    )
     assert reasons(report, "dropped") == ["its class is not taken"]
     run(replace(options, classes=("car", "dog")), tmp_path / "both")
     (mask,) = masks(tmp_path / "both").values()
     assert mask[20, 50] == 1 and mask[20, 20] == 2
     report = run(replace(options, mode="binary"), tmp_path / "binary")
     (mask,) = masks(tmp_path / "binary").values()
-    assert report["classes"] == ["background", "object"] and mask[20, 50] == 1 and mask[20, 20] == 1
+    assert (
+        report["classes"] == ["background", "object"]
+        and mask[20, 50] == 1
+        and mask[20, 20] == 1
+    )
     run(replace(options, mode="instances"), tmp_path / "instances")
-    numbers = cv2.imread(str(next((tmp_path / "instances").glob("*/instances/a.png"))), -1)
+    numbers = cv2.imread(
+        str(next((tmp_path / "instances").glob("*/instances/a.png"))), -1
+    )
     assert (
         numbers.dtype == np.uint16
         and {numbers[20, 50], numbers[20, 20]} == {1, 2}
@@ -267,7 +341,8 @@ def test_instances_of_an_image_left_out_of_training_are_accounted_for(tmp_path):
         photograph(tmp_path / f"images/{k}.png", seed=k)
     crowds = [(k, [SQUARE], {"iscrowd": int(k < 29)}) for k in range(30)]
     report = run(
-        coco(tmp_path, [(f"{k}.png", 64, 48) for k in range(30)], crowds), tmp_path / "out"
+        coco(tmp_path, [(f"{k}.png", 64, 48) for k in range(30)], crowds),
+        tmp_path / "out",
     )
     counts, images = report["instances"], report["images"]
     told = [
@@ -288,7 +363,12 @@ def test_instances_of_an_image_left_out_of_training_are_accounted_for(tmp_path):
 def test_images_that_show_no_object_at_all_make_no_data_set(tmp_path):
     photograph(tmp_path / "images/a.png")
     with pytest.raises(ToolkitError, match="it shows no object") as refusal:
-        run(coco(tmp_path, [("a.png", 64, 48)], [(0, [SQUARE], {"iscrowd": 1})]), tmp_path / "out")
+        run(
+            coco(
+                tmp_path, [("a.png", 64, 48)], [(0, [SQUARE], {"iscrowd": 1})]
+            ),
+            tmp_path / "out",
+        )
     assert refusal.value.status == 5 and list(tmp_path.glob("out*")) == []
 
 
@@ -302,13 +382,18 @@ def test_near_duplicates_lie_in_one_part(tmp_path):
         )
         names += [f"{k:02d}a.png", f"{k:02d}b.png"]
     options = coco(
-        tmp_path, [(name, 64, 48) for name in names], [(k, [SQUARE], {}) for k in range(60)]
+        tmp_path,
+        [(name, 64, 48) for name in names],
+        [(k, [SQUARE], {}) for k in range(60)],
     )
     run(options, tmp_path / "out")
     parts = {
-        path.stem: path.parent.parent.name for path in (tmp_path / "out").glob("*/masks/*.png")
+        path.stem: path.parent.parent.name
+        for path in (tmp_path / "out").glob("*/masks/*.png")
     }
-    assert len(parts) == 60 and all(parts[f"{k:02d}a"] == parts[f"{k:02d}b"] for k in range(30))
+    assert len(parts) == 60 and all(
+        parts[f"{k:02d}a"] == parts[f"{k:02d}b"] for k in range(30)
+    )
     assert min(Counter(parts.values()).values()) >= 4
 
 
@@ -316,11 +401,17 @@ def test_hashes_alike_are_found_as_by_comparing_all(tmp_path):
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 1 << 63, 60).tolist()
     for k in range(40):
-        changed = hashes[k] ^ sum(1 << int(bit) for bit in rng.permutation(64)[: k % 8])
+        changed = hashes[k] ^ sum(
+            1 << int(bit) for bit in rng.permutation(64)[: k % 8]
+        )
         hashes.append(changed)
     together = {tuple(group) for group in parts.near_duplicate_groups(hashes)}
     leaders = {
-        k: {j for j in range(100) if (hashes[k] ^ hashes[j]).bit_count() <= parts.ALIKE}
+        k: {
+            j
+            for j in range(100)
+            if (hashes[k] ^ hashes[j]).bit_count() <= parts.ALIKE
+        }
         for k in range(100)
     }
     for group in together:
@@ -330,7 +421,11 @@ def test_hashes_alike_are_found_as_by_comparing_all(tmp_path):
 def test_the_report_is_safe_to_open_whatever_names_say(tmp_path):
     name = "<script>alert(1)<"
     photograph(tmp_path / f"images/{name}.png")
-    options = coco(tmp_path, [(f"{name}.png", 64, 48)], [(0, [SQUARE], {}), (0, [[1, 2]], {})])
+    options = coco(
+        tmp_path,
+        [(f"{name}.png", 64, 48)],
+        [(0, [SQUARE], {}), (0, [[1, 2]], {})],
+    )
     report = run(options, tmp_path / "out")
     page = (tmp_path / "out/report.html").read_text()
     assert (
@@ -341,7 +436,9 @@ def test_the_report_is_safe_to_open_whatever_names_say(tmp_path):
     assert report["instances"]["dropped"] == 1
 
 
-def test_a_run_that_found_no_image_leaves_nothing_in_the_way(scene_options, tmp_path):
+def test_a_run_that_found_no_image_leaves_nothing_in_the_way(
+    scene_options, tmp_path
+):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ToolkitError, match="No image could be prepared"):
         run(replace(scene_options, images=tmp_path / "empty"), tmp_path / "out")
@@ -349,7 +446,9 @@ def test_a_run_that_found_no_image_leaves_nothing_in_the_way(scene_options, tmp_
     run(scene_options, tmp_path / "out")
 
 
-def test_temporaries_of_a_killed_run_do_not_end_in_the_data_set(scene_options, tmp_path):
+def test_temporaries_of_a_killed_run_do_not_end_in_the_data_set(
+    scene_options, tmp_path
+):
     run(scene_options, tmp_path / "whole")
     steps = prepare_data_set(scene_options, tmp_path / "cut", 1, None, False)
     next(steps)
@@ -359,8 +458,12 @@ def test_temporaries_of_a_killed_run_do_not_end_in_the_data_set(scene_options, t
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("classes", [("disc", "disc"), ("background",), ("disc", "background")])
-def test_classes_that_training_would_refuse_are_refused_at_once(classes, scene_options, tmp_path):
+@pytest.mark.parametrize(
+    "classes", [("disc", "disc"), ("background",), ("disc", "background")]
+)
+def test_classes_that_training_would_refuse_are_refused_at_once(
+    classes, scene_options, tmp_path
+):
     with pytest.raises(ToolkitError):
         run(replace(scene_options, classes=classes), tmp_path / "out")
     assert not list(tmp_path.iterdir())
@@ -369,11 +472,15 @@ def test_classes_that_training_would_refuse_are_refused_at_once(classes, scene_o
 def test_a_class_called_as_pixels_without_one_are_is_refused(tmp_path):
     photograph(tmp_path / "images/a.png")
     options = coco(tmp_path, [("a.png", 64, 48)], [(0, [SQUARE], {})])
-    options.annotations.write_text(options.annotations.read_text().replace('"car"', '"ignored"'))
+    options.annotations.write_text(
+        options.annotations.read_text().replace('"car"', '"ignored"')
+    )
     with pytest.raises(ToolkitError, match="called ignored") as refusal:
         run(options, tmp_path / "out")
     assert refusal.value.status == 5 and "--classes" in refusal.value.remedy
-    assert run(replace(options, classes=("dog",)), tmp_path / "out")["classes"] == [
+    assert run(replace(options, classes=("dog",)), tmp_path / "out")[
+        "classes"
+    ] == [
         "background",
         "dog",
     ]
@@ -389,13 +496,18 @@ def test_a_class_called_as_pixels_without_one_are_is_refused(tmp_path):
 def test_a_call_that_cannot_be_served_leaves_nothing(
     change, status, words, scene_options, tmp_path
 ):
-    options = replace(scene_options, **{name: tmp_path / value for name, value in change.items()})
+    options = replace(
+        scene_options,
+        **{name: tmp_path / value for name, value in change.items()},
+    )
     with pytest.raises(ToolkitError, match=words) as refusal:
         run(options, tmp_path / "out")
     assert refusal.value.status == status and list(tmp_path.iterdir()) == []
 
 
-def test_an_output_that_is_there_or_inside_the_images_is_refused(scene_options, tmp_path):
+def test_an_output_that_is_there_or_inside_the_images_is_refused(
+    scene_options, tmp_path
+):
     (tmp_path / "out").mkdir()
     with pytest.raises(ToolkitError, match="there already"):
         run(scene_options, tmp_path / "out")
@@ -422,7 +534,10 @@ def test_two_objects_of_one_id_are_told_apart(tmp_path):
         (image, [[x, 5, x + 20, 25, x + 20, 5, x, 25]], {"id": 5})
         for image, x in ((0, 5), (0, 35), (1, 5))
     ]
-    report = run(coco(tmp_path, [("a.png", 64, 48), ("b.png", 64, 48)], bow_ties), tmp_path / "out")
+    report = run(
+        coco(tmp_path, [("a.png", 64, 48), ("b.png", 64, 48)], bow_ties),
+        tmp_path / "out",
+    )
     assert report["instances"] == {
         "annotated": 3,
         "kept": 3,
@@ -431,7 +546,9 @@ def test_two_objects_of_one_id_are_told_apart(tmp_path):
         "clipped": 0,
     }
     repaired = {
-        (one["image"], one["instance"]) for one in report["problems"] if one["action"] == "repaired"
+        (one["image"], one["instance"])
+        for one in report["problems"]
+        if one["action"] == "repaired"
     }
     assert repaired == {("a.png", "5"), ("a.png", "5 (2)"), ("b.png", "5")}
     assert reasons(report, "noted") == [
@@ -443,16 +560,19 @@ def test_two_objects_of_one_id_are_told_apart(tmp_path):
 def test_overlaps_and_near_duplicates_are_counted(tmp_path):
     photograph(tmp_path / "images/a.png")
     photograph(tmp_path / "images/b.png")
-    under, over = [10, 10, 30, 10, 30, 30, 10, 30], [20, 20, 40, 20, 40, 35, 20, 35]
+    under, over = (
+        [10, 10, 30, 10, 30, 30, 10, 30],
+        [20, 20, 40, 20, 40, 35, 20, 35],
+    )
     options = coco(
         tmp_path,
         [("a.png", 64, 48), ("b.png", 64, 48)],
         [(0, [under], {}), (0, [over], {}), (1, [under], {})],
     )
     report = run(options, tmp_path / "out")
-    assert report["overlaps"] == {"images": 1, "pixels": 100} and report["near_duplicates"] == [
-        ["a.png", "b.png"]
-    ]
+    assert report["overlaps"] == {"images": 1, "pixels": 100} and report[
+        "near_duplicates"
+    ] == [["a.png", "b.png"]]
 
 
 def test_what_keeps_a_set_from_being_prepared_is_told(tmp_path):
@@ -461,12 +581,18 @@ def test_what_keeps_a_set_from_being_prepared_is_told(tmp_path):
     options = coco(tmp_path, [("a.png", 64, 48)], [(0, [], box)])
     with pytest.raises(ToolkitError, match="--boxes takes it"):
         run(options, tmp_path / "out")
-    assert run(replace(options, boxes=True), tmp_path / "out")["instances"]["kept"] == 1
+    assert (
+        run(replace(options, boxes=True), tmp_path / "out")["instances"]["kept"]
+        == 1
+    )
 
 
 def test_a_size_below_what_the_task_takes_is_refused(tmp_path):
     with pytest.raises(ToolkitError, match="too small"):
-        run(PrepareOptions(tmp_path / "a.json", tmp_path, size=(4, 64)), tmp_path / "out")
+        run(
+            PrepareOptions(tmp_path / "a.json", tmp_path, size=(4, 64)),
+            tmp_path / "out",
+        )
 
 
 def test_a_run_over_other_images_than_it_was_begun_with_is_refused(tmp_path):
@@ -499,7 +625,9 @@ def test_an_image_that_changed_since_is_prepared_again(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", ""])
-def test_damaged_options_of_an_unfinished_run_are_named(scene_options, tmp_path, text):
+def test_damaged_options_of_an_unfinished_run_are_named(
+    scene_options, tmp_path, text
+):
     run(scene_options, tmp_path / "set", shard=(1, 2))
     (tmp_path / "set.unfinished/options.json").write_text(text)
     with pytest.raises(ToolkitError, match=r"options\.json") as error:
@@ -507,15 +635,22 @@ def test_damaged_options_of_an_unfinished_run_are_named(scene_options, tmp_path,
     assert error.value.status == 5
 
 
-def test_a_file_name_of_300_letters_is_skipped_and_the_others_are_prepared(tmp_path):
+def test_a_file_name_of_300_letters_is_skipped_and_the_others_are_prepared(
+    tmp_path,
+):
     photograph(tmp_path / "images/a.png")
     names = [("a.png", 64, 48), (f"{'x' * 300}.png", 64, 48)]
-    report = run(coco(tmp_path, names, [(k, [SQUARE], {}) for k in range(2)]), tmp_path / "set")
+    report = run(
+        coco(tmp_path, names, [(k, [SQUARE], {}) for k in range(2)]),
+        tmp_path / "set",
+    )
     assert reasons(report, "skipped") == ["there is no such image"]
 
 
 @pytest.mark.parametrize("name", [".notes", "notes.txt", "images/mine.jpg"])
-def test_an_unfinished_folder_that_no_run_began_is_left_alone(scene_options, tmp_path, name):
+def test_an_unfinished_folder_that_no_run_began_is_left_alone(
+    scene_options, tmp_path, name
+):
     path = tmp_path / "set.unfinished" / name
     path.parent.mkdir(parents=True)
     path.write_text("mine")
@@ -525,7 +660,9 @@ def test_an_unfinished_folder_that_no_run_began_is_left_alone(scene_options, tmp
         assert error.value.status == 4 and path.read_text() == "mine"
 
 
-def test_nothing_is_written_through_a_link_in_an_unfinished_run(scene_options, tmp_path):
+def test_nothing_is_written_through_a_link_in_an_unfinished_run(
+    scene_options, tmp_path
+):
     run(scene_options, tmp_path / "set", shard=(1, 2))
     (tmp_path / "victim").write_text("mine")
     first = next((tmp_path / "set.unfinished/images").iterdir())
@@ -541,7 +678,9 @@ def test_nothing_is_written_through_a_link_in_an_unfinished_run(scene_options, t
 
 
 @pytest.mark.parametrize("damage", ["removed", "replaced", "list"])
-def test_files_of_an_unfinished_run_that_changed_are_made_again(scene_options, tmp_path, damage):
+def test_files_of_an_unfinished_run_that_changed_are_made_again(
+    scene_options, tmp_path, damage
+):
     run(scene_options, tmp_path / "whole")
     run(scene_options, tmp_path / "cut", shard=(1, 1))
     work = tmp_path / "cut.unfinished"

@@ -47,7 +47,10 @@ def test_true_neighbours_are_mirrored_and_each_closes_a_loop_round_every_inner_c
 ):
     sample = next(
         heaps(
-            photographs[:, :60, :60], Conditions(images=2, grid=3, fragment=20, rotate=rotate), 1, 0
+            photographs[:, :60, :60],
+            Conditions(images=2, grid=3, fragment=20, rotate=rotate),
+            1,
+            0,
         )
     )
     true = touching(sample)
@@ -79,41 +82,60 @@ def test_strips_are_the_sides_turned_to_the_top():
     strips = side_strips(torch.from_numpy(fragment).permute(2, 0, 1)[None])
     for side in range(4):
         expected = np.rot90(fragment, side)
-        np.testing.assert_array_equal(strips[0, side, :, :5].permute(1, 2, 0), expected)
+        np.testing.assert_array_equal(
+            strips[0, side, :, :5].permute(1, 2, 0), expected
+        )
         np.testing.assert_array_equal(strips[0, side, :, 7].T, expected[4])
 
 
 def test_the_closed_inverse_is_the_inverse():
-    factor = torch.randn(7, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    factor = torch.randn(
+        7, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     matrix = factor @ factor.transpose(1, 2) + 0.1 * torch.eye(3)
     torch.testing.assert_close(inverse3(matrix), torch.linalg.inv(matrix))
 
 
-def test_gradient_dissimilarity_is_least_for_true_neighbours_of_smooth_photographs(photographs):
+def test_gradient_dissimilarity_is_least_for_true_neighbours_of_smooth_photographs(
+    photographs,
+):
     sample = next(heaps(photographs, Conditions(images=4, rotate=True), 1, 0))
-    pixels = torch.from_numpy(sample.inputs.fragments.copy()).permute(0, 3, 1, 2).float() / 255
+    pixels = (
+        torch.from_numpy(sample.inputs.fragments.copy())
+        .permute(0, 3, 1, 2)
+        .float()
+        / 255
+    )
     n = len(pixels)
-    found = gradient_dissimilarity(side_strips(pixels)[None], Blocks(torch.arange(4))).reshape(
-        4, 4, n, n
-    ) + 1e9 * torch.eye(n)
+    found = gradient_dissimilarity(
+        side_strips(pixels)[None], Blocks(torch.arange(4))
+    ).reshape(4, 4, n, n) + 1e9 * torch.eye(n)
     best = found.transpose(1, 2).reshape(4, n, -1).argmin(-1).numpy()
     truth = recipe.neighbours(sample.target, True)
     assert (best == truth)[truth != recipe.NONE].mean() > 0.97
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_the_order_of_fragments_permutes_the_network_s_answer_and_nothing_else(photographs, turned):
+def test_the_order_of_fragments_permutes_the_network_s_answer_and_nothing_else(
+    photographs, turned
+):
     sample = next(heaps(photographs, Conditions(images=2, rotate=turned), 1, 0))
     torch.manual_seed(0)
     graph = recipe.Graph(FragmentNetwork()).eval()
     fragments = torch.from_numpy(sample.inputs.fragments.copy())
-    order = torch.from_numpy(np.random.default_rng(0).permutation(len(fragments)))
+    order = torch.from_numpy(
+        np.random.default_rng(0).permutation(len(fragments))
+    )
     turns = torch.arange(4 if turned else 1)
     with torch.inference_mode():
         affinity, neighbours = graph(fragments, turns)
         again = graph(fragments[order], turns)
-    torch.testing.assert_close(again[0], affinity[order][:, order], atol=1e-4, rtol=0)
-    torch.testing.assert_close(again[1], neighbours[:, :, order][..., order], atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        again[0], affinity[order][:, order], atol=1e-4, rtol=0
+    )
+    torch.testing.assert_close(
+        again[1], neighbours[:, :, order][..., order], atol=1e-4, rtol=0
+    )
 
 
 later_is_better = itertools.count()
@@ -157,38 +179,54 @@ def trained(small, folder, steps, resume=False, total=6, weights=None):
             raise Stopped
 
     try:
-        return train(small, folder, folder, total, 0, 1, resume, weights, report)
+        return train(
+            small, folder, folder, total, 0, 1, resume, weights, report
+        )
     except Stopped:
         return None
 
 
-def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_weights(small, tmp_path):
+def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_weights(
+    small, tmp_path
+):
     trained(small, tmp_path / "whole", 6)
-    trained(small, tmp_path / "parts", 4)  # stops after the validation at step 3
-    with open(
-        tmp_path / "parts/history.jsonl", "a"
-    ) as history:  # of a step that is taken again, and of one that was cut short
+    trained(
+        small, tmp_path / "parts", 4
+    )  # stops after the validation at step 3
+    with (
+        open(tmp_path / "parts/history.jsonl", "a") as history
+    ):  # of a step that is taken again, and of one that was cut short
         history.write('{"step": 4, "loss": 1, "score": 1}\n{"step": 5, "lo')
     trained(small, tmp_path / "parts", 6, resume=True)
-    parts, whole = (load_file(tmp_path / run / "best.safetensors") for run in ("parts", "whole"))
+    parts, whole = (
+        load_file(tmp_path / run / "best.safetensors")
+        for run in ("parts", "whole")
+    )
     assert parts.keys() == whole.keys()
     assert all(torch.equal(parts[name], whole[name]) for name in whole)
     steps = [
         json.loads(line)["step"]
-        for line in (tmp_path / "parts" / "history.jsonl").read_text().splitlines()
+        for line in (tmp_path / "parts" / "history.jsonl")
+        .read_text()
+        .splitlines()
     ]
     assert steps == [3, 6]
 
 
-def test_a_history_that_no_run_wrote_is_refused_with_its_remedy(small, tmp_path):
+def test_a_history_that_no_run_wrote_is_refused_with_its_remedy(
+    small, tmp_path
+):
     trained(small, tmp_path, 4)
     before = (tmp_path / "history.jsonl").read_bytes()
     for line in (b"no record\n", b"[]\n", b"{}\n"):
         (tmp_path / "history.jsonl").write_bytes(before + line)
-        with pytest.raises(ToolkitError, match="a line that is no record of a run") as refusal:
+        with pytest.raises(
+            ToolkitError, match="a line that is no record of a run"
+        ) as refusal:
             trained(small, tmp_path, 6, resume=True)
         assert (
-            refusal.value.status == 5 and (tmp_path / "history.jsonl").read_bytes() == before + line
+            refusal.value.status == 5
+            and (tmp_path / "history.jsonl").read_bytes() == before + line
         )
 
 
@@ -199,19 +237,29 @@ def test_a_run_from_weights_goes_on_where_they_were(small, tmp_path):
         load_file(start),
         load_file(trained(gentle, tmp_path / "second", 6, weights=start)),
     )
-    assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
+    assert all(
+        torch.allclose(first[name], second[name], atol=1e-6) for name in first
+    )
     (tmp_path / "other.safetensors").write_bytes(b"no weights")
-    with pytest.raises(ToolkitError, match="no weights of this network") as error:
-        trained(small, tmp_path / "third", 6, weights=tmp_path / "other.safetensors")
+    with pytest.raises(
+        ToolkitError, match="no weights of this network"
+    ) as error:
+        trained(
+            small, tmp_path / "third", 6, weights=tmp_path / "other.safetensors"
+        )
     assert error.value.status == 2
 
 
-def test_a_run_from_weights_skips_the_stages_that_they_went_through(small, tmp_path):
+def test_a_run_from_weights_skips_the_stages_that_they_went_through(
+    small, tmp_path
+):
     asked = []
     staged = replace(
         small,
         taught=100,
-        batch=lambda examples, step, seed: asked.append(step) or small.batch(examples, step, seed),
+        batch=lambda examples, step, seed: (
+            asked.append(step) or small.batch(examples, step, seed)
+        ),
     )
     start = trained(staged, tmp_path / "first", 6)
     assert asked == list(range(6))
@@ -237,17 +285,24 @@ def test_learning_lowers_the_loss_on_the_same_batch(small, photographs):
 def test_a_batch_depends_on_seed_and_step_alone_and_covers_every_shape():
     data = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), np.uint8)
     first, again = recipe.batch(data, 5, 1), recipe.batch(data, 5, 1)
-    np.testing.assert_array_equal(first[0].inputs.fragments, again[0].inputs.fragments)
+    np.testing.assert_array_equal(
+        first[0].inputs.fragments, again[0].inputs.fragments
+    )
     assert sum(share for share, *_ in recipe.SHAPES) == pytest.approx(1)
     assert all(
-        grid * fragment <= 64 and images <= 40 for _, images, grid, fragment in recipe.SHAPES
+        grid * fragment <= 64 and images <= 40
+        for _, images, grid, fragment in recipe.SHAPES
     )
-    assert {recipe.batch(data, step, 0)[0].inputs.turned for step in range(40)} == {False, True}
+    assert {
+        recipe.batch(data, step, 0)[0].inputs.turned for step in range(40)
+    } == {False, True}
 
 
 def test_batches_made_ahead_by_others_are_those_made_when_needed():
     source = Batches(
-        recipe.batch, np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), np.uint8), 1
+        recipe.batch,
+        np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), np.uint8),
+        1,
     )
     steps = range(3, 12, 2)
     with one_opencv_thread():
@@ -255,12 +310,18 @@ def test_batches_made_ahead_by_others_are_those_made_when_needed():
     needed = [source[step] for step in steps]
     for one, other in zip(ahead, needed, strict=True):
         for a, b in zip(one, other, strict=True):
-            np.testing.assert_array_equal(a.inputs.fragments, b.inputs.fragments)
+            np.testing.assert_array_equal(
+                a.inputs.fragments, b.inputs.fragments
+            )
 
 
 def test_the_learning_rate_warms_up_and_falls_to_a_hundredth():
     shares = [learning_rate_share(step, 100, 10) for step in range(100)]
-    assert shares[0] == 0.1 and shares[10] == 1 and shares[-1] == pytest.approx(0.01, abs=1e-3)
+    assert (
+        shares[0] == 0.1
+        and shares[10] == 1
+        and shares[-1] == pytest.approx(0.01, abs=1e-3)
+    )
     assert np.diff(shares[10:]).max() < 0
 
 
@@ -279,17 +340,23 @@ def test_the_export_agrees_with_torch_and_carries_its_card(run, tmp_path):
     path = export.export_task("fragments", run, tmp_path)
     card = export.Checkpoint(path.read_bytes(), path.name, "fragments").card
     assert card["training"]["best_step"] == 6 and "not known" in card["data"]
-    assert (tmp_path / "index.json").exists() and (tmp_path / "fragments.safetensors").exists()
+    assert (tmp_path / "index.json").exists() and (
+        tmp_path / "fragments.safetensors"
+    ).exists()
 
 
 def test_a_run_is_exported_as_what_it_was_trained_for(run, tmp_path):
-    with pytest.raises(ToolkitError, match="a run of fragments, not of grains") as refusal:
+    with pytest.raises(
+        ToolkitError, match="a run of fragments, not of grains"
+    ) as refusal:
         export.export_task("grains", run, tmp_path / "out")
     assert refusal.value.status == 2 and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("worst", [2e-4, float("nan")])
-def test_an_export_that_misses_parity_fails_and_writes_nothing(run, tmp_path, monkeypatch, worst):
+def test_an_export_that_misses_parity_fails_and_writes_nothing(
+    run, tmp_path, monkeypatch, worst
+):
     found = iter((0.0, worst, 0.0, 0.0))
     monkeypatch.setattr(export, "difference", lambda *_: next(found))
     with pytest.raises(ToolkitError, match="differ"):
@@ -306,16 +373,25 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-def test_a_run_is_begun_once_and_resumed_as_it_was_begun(small, data, tmp_path, monkeypatch):
+def test_a_run_is_begun_once_and_resumed_as_it_was_begun(
+    small, data, tmp_path, monkeypatch
+):
     monkeypatch.setattr(begin, "recipe", lambda task: small)
     out = tmp_path / "out"
-    assert begin.train_task("fragments", TrainOptions(data, out, steps=6, threads=1)).is_file()
+    assert begin.train_task(
+        "fragments", TrainOptions(data, out, steps=6, threads=1)
+    ).is_file()
     with pytest.raises(ToolkitError, match="--resume"):
-        begin.train_task("fragments", TrainOptions(data, out, steps=6, threads=1))
+        begin.train_task(
+            "fragments", TrainOptions(data, out, steps=6, threads=1)
+        )
     with pytest.raises(ToolkitError, match="seed 0, not 1"):
         begin.train_task(
-            "fragments", TrainOptions(data, out, steps=6, seed=1, threads=1, resume=True)
+            "fragments",
+            TrainOptions(data, out, steps=6, seed=1, threads=1, resume=True),
         )
     before = (out / "best.safetensors").read_bytes()
-    begin.train_task("fragments", TrainOptions(data, out, steps=6, threads=1, resume=True))
+    begin.train_task(
+        "fragments", TrainOptions(data, out, steps=6, threads=1, resume=True)
+    )
     assert (out / "best.safetensors").read_bytes() == before

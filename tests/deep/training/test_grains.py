@@ -24,14 +24,25 @@ def test_a_batch_depends_on_seed_and_step_alone(examples):
         images, masks, weight = recipe.batch(examples, step, 3)
         again, *_ = recipe.batch(examples, step, 3)
         assert torch.equal(images, again)
-        assert images.shape == masks.shape == (recipe.BATCH, 1, recipe.CROP, recipe.CROP)
-        assert images.min() >= 0 and images.max() <= 1 and masks.min() >= 0 and masks.max() <= 1
+        assert (
+            images.shape
+            == masks.shape
+            == (recipe.BATCH, 1, recipe.CROP, recipe.CROP)
+        )
+        assert (
+            images.min() >= 0
+            and images.max() <= 1
+            and masks.min() >= 0
+            and masks.max() <= 1
+        )
         assert (weight > 0) == (step >= recipe.LINES_FROM)
 
 
 def test_a_crop_of_a_real_micrograph_keeps_its_drawing_in_place(examples):
     _, mask = examples.real[0][0]
-    drawn = [[(mask.copy(), mask), tuple(a[::2, ::2].copy() for a in (mask, mask))]]
+    drawn = [
+        [(mask.copy(), mask), tuple(a[::2, ::2].copy() for a in (mask, mask))]
+    ]
     for seed in range(6):
         shown, wanted = recipe.real_crop(drawn[0], np.random.default_rng(seed))
         np.testing.assert_array_equal(shown, wanted)
@@ -40,9 +51,12 @@ def test_a_crop_of_a_real_micrograph_keeps_its_drawing_in_place(examples):
 
 def test_half_of_the_real_crops_are_pieces_of_their_micrograph(examples):
     image, mask = (
-        np.arange(600 * 600, dtype=np.float32).reshape(600, 600) / 600**2 for _ in range(2)
+        np.arange(600 * 600, dtype=np.float32).reshape(600, 600) / 600**2
+        for _ in range(2)
     )
-    real = recipe.Examples([[(image, mask), (image[::2, ::2], mask[::2, ::2])]], examples.generated)
+    real = recipe.Examples(
+        [[(image, mask), (image[::2, ::2], mask[::2, ::2])]], examples.generated
+    )
     unchanged = []
     for step in range(recipe.GENERATED_ALONE, recipe.GENERATED_ALONE + 20):
         images, masks, _ = recipe.batch(real, step, 0)
@@ -53,18 +67,27 @@ def test_half_of_the_real_crops_are_pieces_of_their_micrograph(examples):
 def test_micrographs_smaller_than_a_crop_can_be_learned_from(examples):
     image, mask = (array[:200, :300] for array in examples.real[0][0])
     small = recipe.Examples(
-        [[(image, mask), (image[::2, ::2].copy(), mask[::2, ::2].copy())]], examples.generated
+        [[(image, mask), (image[::2, ::2].copy(), mask[::2, ::2].copy())]],
+        examples.generated,
     )
     for step in range(recipe.GENERATED_ALONE, recipe.GENERATED_ALONE + 3):
-        assert recipe.batch(small, step, 0)[0].shape == (recipe.BATCH, 1, recipe.CROP, recipe.CROP)
+        assert recipe.batch(small, step, 0)[0].shape == (
+            recipe.BATCH,
+            1,
+            recipe.CROP,
+            recipe.CROP,
+        )
 
 
 def test_light_and_contrast_are_taken_away():
     image = torch.from_numpy(
-        next(polycrystal_samples(1, 4, 160)).inputs.image.astype(np.float32) / 255
+        next(polycrystal_samples(1, 4, 160)).inputs.image.astype(np.float32)
+        / 255
     )[None, None]
     plain = local_score(image)
-    torch.testing.assert_close(local_score(image * 0.5 + 0.3), plain, atol=0.5, rtol=0)
+    torch.testing.assert_close(
+        local_score(image * 0.5 + 0.3), plain, atol=0.5, rtol=0
+    )
     assert local_score(torch.full((1, 1, 70, 90), 0.4)).abs().max() < 1e-3
 
 

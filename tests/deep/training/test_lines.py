@@ -21,18 +21,30 @@ def stack():
 def tensors(images, mask):
     known = np.broadcast_to(~mask, images.shape).astype(np.float32)
     return tuple(
-        torch.from_numpy(array)[:, None] for array in ((images * known).astype(np.float32), known)
+        torch.from_numpy(array)[:, None]
+        for array in ((images * known).astype(np.float32), known)
     )
 
 
 @pytest.mark.parametrize(
     "planes",
-    [None, np.repeat(np.repeat(np.arange(0, 240, 2, dtype=np.uint8)[None, :, None], 2, 0), 120, 2)],
+    [
+        None,
+        np.repeat(
+            np.repeat(
+                np.arange(0, 240, 2, dtype=np.uint8)[None, :, None], 2, 0
+            ),
+            120,
+            2,
+        ),
+    ],
 )
 def test_a_batch_depends_on_seed_and_step_alone(stack, planes):
     examples = recipe.Examples(stack, stack[::-1], planes)
     images, known = recipe.batch(examples, 7, 3)
-    for first, second in zip((images, known), recipe.batch(examples, 7, 3), strict=True):
+    for first, second in zip(
+        (images, known), recipe.batch(examples, 7, 3), strict=True
+    ):
         assert torch.equal(first, second)
     assert images.shape == known.shape == (recipe.BATCH, 1, 64, 64)
     assert (
@@ -49,14 +61,22 @@ def test_masks_are_the_tasks_and_many_others():
     drawn = [recipe.random_mask(np.random.default_rng(k)) for k in range(200)]
     own = np.mean([(mask == TASK_MASK).all() for mask in drawn])
     assert own == pytest.approx(recipe.SHARE_TASK, abs=0.06)
-    assert len({mask.tobytes() for mask in drawn}) > 100 * (1 - recipe.SHARE_TASK)
+    assert len({mask.tobytes() for mask in drawn}) > 100 * (
+        1 - recipe.SHARE_TASK
+    )
 
 
 def test_some_scans_have_their_face_cut_away_and_all_stay_scans():
     bright = np.full((64, 64), 200, np.float32)
-    scans = [recipe.rescan(bright, np.random.default_rng(seed)) for seed in range(200)]
+    scans = [
+        recipe.rescan(bright, np.random.default_rng(seed))
+        for seed in range(200)
+    ]
     assert all(
-        scan.shape == (64, 64) and scan.dtype == np.float32 and scan.min() >= 0 and scan.max() <= 1
+        scan.shape == (64, 64)
+        and scan.dtype == np.float32
+        and scan.min() >= 0
+        and scan.max() <= 1
         for scan in scans
     )
     shares = np.array([(scan == 0).mean() for scan in scans])
@@ -72,15 +92,20 @@ def test_the_prior_of_a_mirror_image_is_the_mirror_image_of_the_prior(stack):
 def test_far_from_anything_known_the_prior_is_the_mean():
     known = torch.zeros(1, 1, 8, 400)
     known[..., :4] = 1
-    assert torch.allclose(prior(0.3 * known, known), torch.full((1, 1, 8, 400), 0.3), atol=1e-3)
+    assert torch.allclose(
+        prior(0.3 * known, known), torch.full((1, 1, 8, 400), 0.3), atol=1e-3
+    )
 
 
 @pytest.mark.parametrize(
-    "mask", [TASK_MASK, stripes((64, 64), 5, 9, 0), stripes((64, 64), 40, 64, 90)]
+    "mask",
+    [TASK_MASK, stripes((64, 64), 5, 9, 0), stripes((64, 64), 40, 64, 90)],
 )
 def test_the_prior_bridges_gaps_and_keeps_what_is_known(stack, mask):
     measured, known = tensors(np.full((1, 64, 64), 0.3), mask)
-    assert torch.allclose(prior(measured, known), torch.full((1, 1, 64, 64), 0.3), atol=1e-3)
+    assert torch.allclose(
+        prior(measured, known), torch.full((1, 1, 64, 64), 0.3), atol=1e-3
+    )
     measured, known = tensors(stack[:1] / 255, mask)
     assert torch.equal((prior(measured, known) * known), measured)
 
@@ -89,10 +114,14 @@ def test_the_prior_bridges_gaps_and_keeps_what_is_known(stack, mask):
 def test_the_network_keeps_what_is_known_at_any_size(shape):
     network = LineNetwork().eval()
     mask = stripes(shape, 1, 3, 30)
-    measured, known = tensors(np.random.default_rng(0).random((2, *shape)), mask)
+    measured, known = tensors(
+        np.random.default_rng(0).random((2, *shape)), mask
+    )
     with torch.inference_mode():
         found = network(measured, known)
-    assert found.shape == measured.shape and torch.equal(found * known, measured)
+    assert found.shape == measured.shape and torch.equal(
+        found * known, measured
+    )
     assert sum(p.numel() for p in network.parameters()) <= 1_500_000
 
 
@@ -127,10 +156,12 @@ def test_training_data_of_another_kind_are_refused(tmp_path):
 
 def test_the_peer_has_31_million_parameters_and_keeps_what_is_known(stack):
     network = recipe_of("lines-peer").network().eval()
-    assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(
-        31.0e6, rel=0.01
-    )
+    assert sum(
+        parameter.numel() for parameter in network.parameters()
+    ) == pytest.approx(31.0e6, rel=0.01)
     measured, known = tensors(stack[:1, :20, :37] / 255, TASK_MASK[:20, :37])
     with torch.inference_mode():
         filled = network(measured, known)
-    assert filled.shape == measured.shape and torch.equal(filled * known, measured)
+    assert filled.shape == measured.shape and torch.equal(
+        filled * known, measured
+    )

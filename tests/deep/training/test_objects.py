@@ -48,22 +48,32 @@ def folder(tmp_path_factory):
     return whole
 
 
-def test_a_batch_depends_on_seed_and_step_alone_and_shows_every_image_once_an_epoch(folder):
+def test_a_batch_depends_on_seed_and_step_alone_and_shows_every_image_once_an_epoch(
+    folder,
+):
     examples = recipe.data(folder, "train")
     for first, second in zip(
         recipe.batch(examples, 3, 1), recipe.batch(examples, 3, 1), strict=True
     ):
         assert torch.equal(first, second)
     images, masks, weights = recipe.batch(examples, 0, 0)
-    assert images.shape == (recipe.BATCH, 3, *masks.shape[1:]) and len(masks) == recipe.BATCH
+    assert (
+        images.shape == (recipe.BATCH, 3, *masks.shape[1:])
+        and len(masks) == recipe.BATCH
+    )
     assert (
         images.min() >= 0
         and images.max() <= 1
         and set(masks.unique().tolist()) <= {*range(len(CLASSES)), IGNORE}
     )
     assert len(weights) == len(CLASSES) and weights[0] == weights.min()
-    order = [np.random.default_rng([0, 1, epoch]).permutation(16) for epoch in range(2)]
-    assert sorted(order[0]) == list(range(16)) and not (order[0] == order[1]).all()
+    order = [
+        np.random.default_rng([0, 1, epoch]).permutation(16)
+        for epoch in range(2)
+    ]
+    assert (
+        sorted(order[0]) == list(range(16)) and not (order[0] == order[1]).all()
+    )
 
 
 def test_half_of_the_batches_show_everything_at_half_its_size(folder):
@@ -72,7 +82,9 @@ def test_half_of_the_batches_show_everything_at_half_its_size(folder):
     assert set(sides) == {(128, 128), (64, 64)}
     image, mask, _ = sample_scene(0, 0)
     small, labels = recipe.halve(image, mask)
-    assert np.abs(small - image.reshape(64, 2, 64, 2, 3).mean((1, 3))).max() <= 0.5
+    assert (
+        np.abs(small - image.reshape(64, 2, 64, 2, 3).mean((1, 3))).max() <= 0.5
+    )
     assert (labels == mask[1::2, 1::2]).all()
 
 
@@ -92,10 +104,14 @@ def test_some_pictures_are_shown_as_they_will_be_met(folder):
 
 def test_some_pictures_show_objects_of_another_with_their_labels():
     rng = np.random.default_rng(0)
-    images = np.stack([np.full((8, 8, 3), k / 20, np.float32) for k in range(20)])
+    images = np.stack(
+        [np.full((8, 8, 3), k / 20, np.float32) for k in range(20)]
+    )
     masks = np.zeros((20, 8, 8), np.uint8)
     masks[:, :2], masks[:, 2:4], masks[:, 4:5] = 1, 2, IGNORE
-    found, labels = recipe.mix_classes(images, masks, ("background", "a", "b"), rng)
+    found, labels = recipe.mix_classes(
+        images, masks, ("background", "a", "b"), rng
+    )
     changed = (found != images).any((1, 2, 3))
     assert 0.2 < changed.mean() < 0.8 and (labels == masks).all()
     for k in np.flatnonzero(changed):
@@ -108,7 +124,9 @@ def test_some_pictures_show_objects_of_another_with_their_labels():
         )
 
 
-def test_a_mask_of_0_and_255_for_0_and_1_stops_the_run_before_it_begins(folder, tmp_path):
+def test_a_mask_of_0_and_255_for_0_and_1_stops_the_run_before_it_begins(
+    folder, tmp_path
+):
     for part in ("train", "val"):
         for name in ("images", "masks"):
             (tmp_path / part / name).mkdir(parents=True)
@@ -117,12 +135,21 @@ def test_a_mask_of_0_and_255_for_0_and_1_stops_the_run_before_it_begins(folder, 
         )
     image, mask, _ = sample_scene(0, 0)
     cv2.imwrite(str(tmp_path / "train/images/a.png"), image)
-    cv2.imwrite(str(tmp_path / "train/masks/a.png"), np.where(mask > 0, 128, 0).astype(np.uint8))
+    cv2.imwrite(
+        str(tmp_path / "train/masks/a.png"),
+        np.where(mask > 0, 128, 0).astype(np.uint8),
+    )
     with pytest.raises(ToolkitError, match=r"a\.png holds 128") as refusal:
         recipe.data(tmp_path, "train")
     assert refusal.value.status == 5
-    cv2.imwrite(str(tmp_path / "train/masks/a.png"), np.where(mask > 0, 255, 0).astype(np.uint8))
-    with pytest.raises(ToolkitError, match=r"a\.png and all masks beside it hold 0 and 255 alone"):
+    cv2.imwrite(
+        str(tmp_path / "train/masks/a.png"),
+        np.where(mask > 0, 255, 0).astype(np.uint8),
+    )
+    with pytest.raises(
+        ToolkitError,
+        match=r"a\.png and all masks beside it hold 0 and 255 alone",
+    ):
         recipe.data(tmp_path, "train")
 
 
@@ -137,16 +164,23 @@ def test_the_network_answers_any_size(shape):
 def test_the_loss_falls_towards_the_truth_and_ignores_what_is_unknown():
     masks = torch.randint(0, 3, (2, 16, 16))
     masks[0, :8] = IGNORE
-    truth = torch.nn.functional.one_hot(masks.clamp(max=2), 3).permute(0, 3, 1, 2).float()
+    truth = (
+        torch.nn.functional.one_hot(masks.clamp(max=2), 3)
+        .permute(0, 3, 1, 2)
+        .float()
+    )
     weights = torch.ones(3)
 
     def loss(sharpness):
-        return recipe.loss(lambda images: sharpness * truth, (None, masks, weights))[0].item()
+        return recipe.loss(
+            lambda images: sharpness * truth, (None, masks, weights)
+        )[0].item()
 
     assert loss(0.0) > loss(2.0) > loss(20.0) and loss(20.0) < 0.05
     nothing = torch.full((1, 8, 8), IGNORE)
     value, told = recipe.loss(
-        lambda images: torch.zeros(1, 3, 8, 8, requires_grad=True), (None, nothing, weights)
+        lambda images: torch.zeros(1, 3, 8, 8, requires_grad=True),
+        (None, nothing, weights),
     )
     value.backward()
     assert value.item() == 0 and told["accuracy"] == 1
@@ -160,7 +194,9 @@ def test_cross_entropy_and_dice_are_those_of_the_known_pixels():
     )
     masks[0, :8] = IGNORE
     told = recipe.loss(lambda images: logits, (None, masks, weights))[1]
-    entropy = torch.nn.functional.cross_entropy(logits, masks, weights, ignore_index=IGNORE)
+    entropy = torch.nn.functional.cross_entropy(
+        logits, masks, weights, ignore_index=IGNORE
+    )
     assert told["cross_entropy"] == pytest.approx(entropy.item(), rel=1e-5)
     known = masks.flatten() != IGNORE
     found = logits.softmax(1).transpose(0, 1).flatten(1)[:, known]
@@ -174,7 +210,8 @@ def test_cross_entropy_and_dice_are_those_of_the_known_pixels():
 
 def test_the_loss_of_iou_is_one_minus_iou_where_the_answer_is_sure():
     found, truth = (
-        torch.nn.functional.one_hot(torch.randint(0, 3, (500,)), 4).T.float() for _ in range(2)
+        torch.nn.functional.one_hot(torch.randint(0, 3, (500,)), 4).T.float()
+        for _ in range(2)
     )
     both, either = (found * truth).sum(1), torch.maximum(found, truth).sum(1)
     np.testing.assert_allclose(
@@ -191,11 +228,14 @@ def test_validation_gives_the_scores_of_the_task(folder):
                 sample_scene(0, k)[1]
                 for k in range(16, 20)
                 if (
-                    sample_scene(0, k)[0] == (images[0].permute(1, 2, 0) * 255).round().numpy()
+                    sample_scene(0, k)[0]
+                    == (images[0].permute(1, 2, 0) * 255).round().numpy()
                 ).all()
             ]
             return (
-                torch.nn.functional.one_hot(torch.from_numpy(masks[0]).long(), len(CLASSES))
+                torch.nn.functional.one_hot(
+                    torch.from_numpy(masks[0]).long(), len(CLASSES)
+                )
                 .permute(2, 0, 1)[None]
                 .float()
             )
@@ -208,8 +248,12 @@ def test_validation_gives_the_scores_of_the_task(folder):
 
 
 def test_rare_classes_weigh_more_by_the_root():
-    weights = recipe.class_weights(np.array([[900, 100, 0], [900, 100, 0], [960, 0, 40]]))
-    assert weights.numpy() == pytest.approx([(0.1 / 0.92) ** 0.5, 1, (0.1 / 0.04) ** 0.5])
+    weights = recipe.class_weights(
+        np.array([[900, 100, 0], [900, 100, 0], [960, 0, 40]])
+    )
+    assert weights.numpy() == pytest.approx(
+        [(0.1 / 0.92) ** 0.5, 1, (0.1 / 0.04) ** 0.5]
+    )
 
 
 def test_several_processes_train_one_network(folder, tmp_path):
@@ -236,10 +280,13 @@ def test_several_processes_train_one_network(folder, tmp_path):
         "--threads",
         "1",
     ]
-    done = subprocess.run([*call, *map(str, options)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*call, *map(str, options)], capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     records = [
-        json.loads(line) for line in (tmp_path / "run/history.jsonl").read_text().splitlines()
+        json.loads(line)
+        for line in (tmp_path / "run/history.jsonl").read_text().splitlines()
     ]
     assert [record["step"] for record in records] == [2] and (
         tmp_path / "run/best.safetensors"
@@ -248,22 +295,34 @@ def test_several_processes_train_one_network(folder, tmp_path):
 
 
 def test_two_epochs_are_trained_exported_and_used(folder, tmp_path):
-    train_task("objects", TrainOptions(folder, tmp_path / "run", threads=1, epochs=2))
+    train_task(
+        "objects", TrainOptions(folder, tmp_path / "run", threads=1, epochs=2)
+    )
     record = json.loads((tmp_path / "run/run.json").read_text())
-    assert record["steps"] == 4 and record["arguments"] == {"classes": list(CLASSES)}
+    assert record["steps"] == 4 and record["arguments"] == {
+        "classes": list(CLASSES)
+    }
     path = export_task("objects", tmp_path / "run", tmp_path / "own")
-    answer = registry.method("objects", "deep", str(path)).predict(Picture(sample_scene(0, 0)[0]))
+    answer = registry.method("objects", "deep", str(path)).predict(
+        Picture(sample_scene(0, 0)[0])
+    )
     assert answer.classes == CLASSES and answer.mask.shape == (128, 128)
     index = json.loads((tmp_path / "own/index.json").read_text())
-    assert index["objects.onnx"]["task"] == "objects" and index["objects.onnx"]["classes"] == list(
-        CLASSES
-    )
+    assert index["objects.onnx"]["task"] == "objects" and index["objects.onnx"][
+        "classes"
+    ] == list(CLASSES)
 
 
-def test_a_run_by_epochs_is_as_patient_as_the_recipe(folder, tmp_path, monkeypatch):
+def test_a_run_by_epochs_is_as_patient_as_the_recipe(
+    folder, tmp_path, monkeypatch
+):
     asked = []
-    monkeypatch.setattr(begin, "run_loop", lambda chosen, *rest: asked.append(chosen))
-    train_task("objects", TrainOptions(folder, tmp_path / "run", threads=1, epochs=2))
+    monkeypatch.setattr(
+        begin, "run_loop", lambda chosen, *rest: asked.append(chosen)
+    )
+    train_task(
+        "objects", TrainOptions(folder, tmp_path / "run", threads=1, epochs=2)
+    )
     (chosen,) = asked
     assert chosen.validate_every == 2
     assert (
@@ -272,7 +331,9 @@ def test_a_run_by_epochs_is_as_patient_as_the_recipe(folder, tmp_path, monkeypat
     )
 
 
-def test_a_run_ends_when_validation_has_not_improved_for_long(folder, tmp_path, capsys):
+def test_a_run_ends_when_validation_has_not_improved_for_long(
+    folder, tmp_path, capsys
+):
     scores = iter([0.5, 0.4, 0.4, 0.9])
     hopeless = replace(
         recipe.RECIPE,
@@ -280,11 +341,25 @@ def test_a_run_ends_when_validation_has_not_improved_for_long(folder, tmp_path, 
         validate_every=1,
         patience=2,
     )
-    train(hopeless, folder, tmp_path, 50, 0, 1, False, None, lambda step, scalars: None)
+    train(
+        hopeless,
+        folder,
+        tmp_path,
+        50,
+        0,
+        1,
+        False,
+        None,
+        lambda step, scalars: None,
+    )
     steps = [
-        json.loads(line)["step"] for line in (tmp_path / "history.jsonl").read_text().splitlines()
+        json.loads(line)["step"]
+        for line in (tmp_path / "history.jsonl").read_text().splitlines()
     ]
-    assert steps == [1, 2, 3] and "ended at step 3 of 50" in capsys.readouterr().err
+    assert (
+        steps == [1, 2, 3]
+        and "ended at step 3 of 50" in capsys.readouterr().err
+    )
 
 
 def test_a_deeper_network_begins_as_the_one_it_grew_from():
@@ -307,16 +382,24 @@ def test_weights_of_other_classes_are_a_start(folder, tmp_path, capsys):
     torch.manual_seed(0)
     other = ObjectNetwork(list("ab")).state_dict()
     save_file(
-        {name: value.contiguous() for name, value in other.items()}, tmp_path / "other.safetensors"
+        {name: value.contiguous() for name, value in other.items()},
+        tmp_path / "other.safetensors",
     )
     train_task(
         "objects",
-        TrainOptions(folder, tmp_path / "run", steps=1, weights=tmp_path / "other.safetensors"),
+        TrainOptions(
+            folder,
+            tmp_path / "run",
+            steps=1,
+            weights=tmp_path / "other.safetensors",
+        ),
     )
     assert "classify begins anew" in capsys.readouterr().err
     found = load_file(tmp_path / "run/best.safetensors")
     assert len(found["classify.bias"]) == len(CLASSES)
-    torch.testing.assert_close(found["enter.0.weight"], other["enter.0.weight"], atol=0.02, rtol=0)
+    torch.testing.assert_close(
+        found["enter.0.weight"], other["enter.0.weight"], atol=0.02, rtol=0
+    )
 
 
 def test_a_run_refused_before_it_began_leaves_its_folder_free(folder, tmp_path):
@@ -324,18 +407,32 @@ def test_a_run_refused_before_it_began_leaves_its_folder_free(folder, tmp_path):
     with pytest.raises(ToolkitError, match="no weights of this network"):
         train_task(
             "objects",
-            TrainOptions(folder, tmp_path / "run", steps=1, weights=tmp_path / "wrong.safetensors"),
+            TrainOptions(
+                folder,
+                tmp_path / "run",
+                steps=1,
+                weights=tmp_path / "wrong.safetensors",
+            ),
         )
     assert not (tmp_path / "run/run.json").exists()
 
 
-def test_a_damaged_image_of_either_part_stops_the_run_before_it_begins(folder, tmp_path):
+def test_a_damaged_image_of_either_part_stops_the_run_before_it_begins(
+    folder, tmp_path
+):
     shutil.copytree(folder, tmp_path / "set")
     image = tmp_path / "set/val/images/17.png"
     image.write_bytes(image.read_bytes()[:200])
     with pytest.raises(ToolkitError, match=r"17\.png is damaged") as refusal:
-        train_task("objects", TrainOptions(tmp_path / "set", tmp_path / "run", steps=1, threads=1))
-    assert refusal.value.status == 5 and not (tmp_path / "run/run.json").exists()
+        train_task(
+            "objects",
+            TrainOptions(
+                tmp_path / "set", tmp_path / "run", steps=1, threads=1
+            ),
+        )
+    assert (
+        refusal.value.status == 5 and not (tmp_path / "run/run.json").exists()
+    )
 
 
 def test_a_validation_part_may_show_no_object(folder, tmp_path):
@@ -343,9 +440,11 @@ def test_a_validation_part_may_show_no_object(folder, tmp_path):
     for path in (tmp_path / "set/val/masks").iterdir():
         cv2.imwrite(
             str(path),
-            np.where(np.arange(128)[:, None] < 9, IGNORE, np.zeros((128, 128), np.uint8)).astype(
-                np.uint8
-            ),
+            np.where(
+                np.arange(128)[:, None] < 9,
+                IGNORE,
+                np.zeros((128, 128), np.uint8),
+            ).astype(np.uint8),
         )
     assert recipe.data(tmp_path / "set", "val").pairs
 
@@ -364,11 +463,15 @@ def damaged(begun, tmp_path):
 
 
 def other_tensors(path):
-    save_file({"network.one": torch.zeros(1)}, path, metadata={"progress": "{}"})
+    save_file(
+        {"network.one": torch.zeros(1)}, path, metadata={"progress": "{}"}
+    )
 
 
 DAMAGES = {
-    "cut short": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "cut short": lambda path: path.write_bytes(
+        path.read_bytes()[: path.stat().st_size // 2]
+    ),
     "empty": lambda path: path.write_bytes(b""),
     "a pickle": lambda path: torch.save({"step": 1}, path),
     "other tensors": other_tensors,
@@ -379,7 +482,9 @@ DAMAGES = {
 def test_a_damaged_state_is_named(folder, damaged, damage):
     damage(damaged / "state.safetensors")
     with pytest.raises(ToolkitError, match=r"state\.safetensors") as error:
-        train_task("objects", TrainOptions(folder, damaged, steps=2, resume=True))
+        train_task(
+            "objects", TrainOptions(folder, damaged, steps=2, resume=True)
+        )
     assert error.value.status == 5
 
 
@@ -387,14 +492,18 @@ def test_the_state_of_an_earlier_version_is_not_unpickled(folder, damaged):
     (damaged / "state.safetensors").unlink()
     (damaged / "state.pt").write_bytes(b"")
     with pytest.raises(ToolkitError, match="used pickles"):
-        train_task("objects", TrainOptions(folder, damaged, steps=2, resume=True))
+        train_task(
+            "objects", TrainOptions(folder, damaged, steps=2, resume=True)
+        )
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", "null", "[" * 100_000])
 def test_a_damaged_record_of_a_run_is_named(folder, damaged, tmp_path, text):
     (damaged / "run.json").write_text(text)
     for begin_again in (
-        lambda: train_task("objects", TrainOptions(folder, damaged, steps=2, resume=True)),
+        lambda: train_task(
+            "objects", TrainOptions(folder, damaged, steps=2, resume=True)
+        ),
         lambda: export_task("objects", damaged, tmp_path / "out"),
     ):
         with pytest.raises(ToolkitError, match=r"run\.json") as error:
@@ -402,7 +511,9 @@ def test_a_damaged_record_of_a_run_is_named(folder, damaged, tmp_path, text):
         assert error.value.status == 5
 
 
-@pytest.mark.parametrize("damage", [*DAMAGES.values(), save_file], ids=[*DAMAGES, "no record"])
+@pytest.mark.parametrize(
+    "damage", [*DAMAGES.values(), save_file], ids=[*DAMAGES, "no record"]
+)
 def test_damaged_weights_are_named(damaged, tmp_path, damage):
     path = damaged / "best.safetensors"
     damage(load_file(path), path) if damage is save_file else damage(path)
@@ -420,26 +531,37 @@ def test_weights_of_other_classes_than_the_record_are_named(damaged, tmp_path):
     assert error.value.status == 5
 
 
-def test_a_damaged_index_is_named_before_anything_is_exported(damaged, tmp_path):
+def test_a_damaged_index_is_named_before_anything_is_exported(
+    damaged, tmp_path
+):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/index.json").write_text("{")
     with pytest.raises(ToolkitError, match=r"index\.json") as error:
         export_task("objects", damaged, tmp_path / "out")
-    assert error.value.status == 5 and len(list((tmp_path / "out").iterdir())) == 1
+    assert (
+        error.value.status == 5 and len(list((tmp_path / "out").iterdir())) == 1
+    )
 
 
 def test_a_run_whose_weights_are_gone_is_not_called_done(folder, damaged):
     (damaged / "best.safetensors").unlink()
     with pytest.raises(ToolkitError, match=r"best\.safetensors"):
-        train_task("objects", TrainOptions(folder, damaged, steps=2, resume=True))
+        train_task(
+            "objects", TrainOptions(folder, damaged, steps=2, resume=True)
+        )
 
 
 def test_a_folder_that_is_no_run_is_left_as_it_is(folder, tmp_path):
     (tmp_path / "r").mkdir()
     (tmp_path / "r/best.safetensors").write_text("mine")
     for resume in (False, True):
-        with pytest.raises(ToolkitError, match="not the folder of a run") as error:
-            train_task("objects", TrainOptions(folder, tmp_path / "r", steps=2, resume=resume))
+        with pytest.raises(
+            ToolkitError, match="not the folder of a run"
+        ) as error:
+            train_task(
+                "objects",
+                TrainOptions(folder, tmp_path / "r", steps=2, resume=resume),
+            )
         assert error.value.status == 4
     assert {p.name for p in (tmp_path / "r").iterdir()} == {"best.safetensors"}
 
@@ -448,9 +570,14 @@ def test_an_export_replaces_nothing_but_an_export(begun, tmp_path):
     (tmp_path / "e").mkdir()
     for name in ("objects.onnx", "objects.safetensors"):
         (tmp_path / "e" / name).write_text("mine")
-        with pytest.raises(ToolkitError, match="was not written by an export") as error:
+        with pytest.raises(
+            ToolkitError, match="was not written by an export"
+        ) as error:
             export_task("objects", begun, tmp_path / "e")
-        assert error.value.status == 4 and (tmp_path / "e" / name).read_text() == "mine"
+        assert (
+            error.value.status == 4
+            and (tmp_path / "e" / name).read_text() == "mine"
+        )
         (tmp_path / "e" / name).unlink()
     for name in ("objects.onnx", "objects.safetensors"):
         (tmp_path / "e" / name).write_bytes(b"exported")
@@ -464,11 +591,17 @@ def changed_record(path, **changes):
 
     with safe_open(path, "pt") as file:
         record = json.loads(file.metadata()["record"])
-    save_file(load_file(path), path, metadata={"record": json.dumps(record | changes)})
+    save_file(
+        load_file(path), path, metadata={"record": json.dumps(record | changes)}
+    )
 
 
-@pytest.mark.parametrize("changes", [{"seconds": "x"}, {"score": None}, {"step": "one"}])
-def test_weights_with_a_record_of_no_numbers_are_named(damaged, tmp_path, changes):
+@pytest.mark.parametrize(
+    "changes", [{"seconds": "x"}, {"score": None}, {"step": "one"}]
+)
+def test_weights_with_a_record_of_no_numbers_are_named(
+    damaged, tmp_path, changes
+):
     changed_record(damaged / "best.safetensors", **changes)
     with pytest.raises(ToolkitError, match=r"best\.safetensors") as error:
         export_task("objects", damaged, tmp_path / "out")
@@ -484,11 +617,15 @@ def test_a_state_of_another_optimiser_is_named(folder, damaged):
     more = {"optimizer.9999.exp_avg": torch.zeros(1)}
     save_file(load_file(path) | more, path, metadata=described)
     with pytest.raises(ToolkitError, match=r"state\.safetensors"):
-        train_task("objects", TrainOptions(folder, damaged, steps=2, resume=True))
+        train_task(
+            "objects", TrainOptions(folder, damaged, steps=2, resume=True)
+        )
 
 
 def test_a_history_that_lacks_what_is_drawn_of_it_is_named(folder, damaged):
     (damaged / "history.jsonl").write_text('{"step": 1}\n')
     with pytest.raises(ToolkitError, match=r"history\.jsonl") as error:
-        train_task("objects", TrainOptions(folder, damaged, steps=2, resume=True))
+        train_task(
+            "objects", TrainOptions(folder, damaged, steps=2, resume=True)
+        )
     assert error.value.status == 5

@@ -29,7 +29,9 @@ def blocks(sizes, inside, outside, noise, seed=0):
     return 1 / (1 + np.exp(-(logits + logits.T) / 2)), labels
 
 
-@pytest.mark.parametrize("sizes", [[16] * 10, [3, 9, 20, 4], [40], [5, 5], [12] * 30])
+@pytest.mark.parametrize(
+    "sizes", [[16] * 10, [3, 9, 20, 4], [40], [5, 5], [12] * 30]
+)
 @pytest.mark.parametrize("known", ["sizes", "count", "nothing"])
 def test_clear_groups_are_found_whatever_is_known(sizes, known):
     affinity, labels = blocks(sizes, 3, -4, 2)
@@ -62,28 +64,40 @@ def test_moves_raise_the_evidence_and_end_where_no_single_one_helps(improve):
             for j in range(i):
                 other = found.copy()
                 other[i], other[j] = found[j], found[i]
-                assert evidence_within(logits, other) <= evidence_within(logits, found) + 1e-6
+                assert (
+                    evidence_within(logits, other)
+                    <= evidence_within(logits, found) + 1e-6
+                )
 
 
 def test_assignment_fills_the_sizes_with_the_largest_total():
     scores = np.array([[3.0, 0], [2, 1.5], [5, 4], [1, 0.2]])
-    np.testing.assert_array_equal(assignment(scores, np.array([2, 2])), [0, 1, 0, 1])
+    np.testing.assert_array_equal(
+        assignment(scores, np.array([2, 2])), [0, 1, 0, 1]
+    )
     np.testing.assert_array_equal(assignment(scores, None), [0, 0, 0, 0])
 
 
 def test_means_keep_sizes():
     points = unit_rows(np.random.default_rng(0).standard_normal((30, 3)))
-    assert np.bincount(spherical_means(points, 3, np.array([5, 10, 15]))).tolist() == [5, 10, 15]
+    assert np.bincount(
+        spherical_means(points, 3, np.array([5, 10, 15]))
+    ).tolist() == [5, 10, 15]
 
 
 def test_labels_are_renumbered_without_gaps_and_split_up_to_the_count():
-    np.testing.assert_array_equal(labels_without_gaps(np.array([7, 3, 7]), 0), [1, 0, 1])
+    np.testing.assert_array_equal(
+        labels_without_gaps(np.array([7, 3, 7]), 0), [1, 0, 1]
+    )
     assert len(np.unique(labels_without_gaps(np.zeros(5, int), 3))) == 3
 
 
 def test_average_linkage_merges_what_has_most_evidence():
     affinity, labels = blocks([4, 6], 3, -3, 1)
     assert (
-        adjusted_rand_score(labels, fcluster(average_linkage(evidence_of(affinity)), 2, "maxclust"))
+        adjusted_rand_score(
+            labels,
+            fcluster(average_linkage(evidence_of(affinity)), 2, "maxclust"),
+        )
         == 1
     )

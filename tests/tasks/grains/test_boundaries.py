@@ -55,8 +55,18 @@ def test_grains_merge_across_a_boundary_that_is_weak_all_along():
     probability = np.zeros((60, 90), np.uint8)
     probability[:, 29:32] = 90
     probability[:, 59:62] = 250
-    assert boundaries.partition(probability, Closure(inside=0.2, weakest=0.05)).max() == 3
-    assert boundaries.partition(probability, Closure(inside=0.2, weakest=0.6)).max() == 2
+    assert (
+        boundaries.partition(
+            probability, Closure(inside=0.2, weakest=0.05)
+        ).max()
+        == 3
+    )
+    assert (
+        boundaries.partition(
+            probability, Closure(inside=0.2, weakest=0.6)
+        ).max()
+        == 2
+    )
 
 
 def test_a_strong_boundary_is_not_merged_across_by_way_of_a_third_grain():
@@ -73,12 +83,21 @@ def test_a_strong_boundary_is_not_merged_across_by_way_of_a_third_grain():
 @pytest.mark.parametrize("weakest", [0.0, 0.3])
 def test_no_boundary_is_one_grain_and_boundary_everywhere_is_none(weakest):
     shape = 50, 70
-    one = boundaries.partition(np.zeros(shape, np.uint8), Closure(weakest=weakest))
+    one = boundaries.partition(
+        np.zeros(shape, np.uint8), Closure(weakest=weakest)
+    )
     assert (one == 1).all()
-    assert not boundaries.lines(one).any() and not boundaries.pen_strokes(one, 5).any()
-    none = boundaries.partition(np.full(shape, 255, np.uint8), Closure(weakest=weakest))
+    assert (
+        not boundaries.lines(one).any()
+        and not boundaries.pen_strokes(one, 5).any()
+    )
+    none = boundaries.partition(
+        np.full(shape, 255, np.uint8), Closure(weakest=weakest)
+    )
     assert none.dtype == np.int32 and not none.any()
-    assert boundaries.boundary_mask(np.full(shape, 255, np.uint8), none, 0.5).all()
+    assert boundaries.boundary_mask(
+        np.full(shape, 255, np.uint8), none, 0.5
+    ).all()
 
 
 def test_tiles_leave_no_trace_beyond_a_pixel_on_plateaus(pattern, monkeypatch):
@@ -98,8 +117,12 @@ def test_tiles_cover_every_pixel_once():
     seen = np.zeros((500, 333), int)
     for core, wide, inner in boundaries.tiles(seen.shape, 128, 64):
         seen[core] += 1
-        np.testing.assert_array_equal(np.arange(500)[wide[0]][inner[0]], np.arange(500)[core[0]])
-        np.testing.assert_array_equal(np.arange(333)[wide[1]][inner[1]], np.arange(333)[core[1]])
+        np.testing.assert_array_equal(
+            np.arange(500)[wide[0]][inner[0]], np.arange(500)[core[0]]
+        )
+        np.testing.assert_array_equal(
+            np.arange(333)[wide[1]][inner[1]], np.arange(333)[core[1]]
+        )
     assert (seen == 1).all()
 
 
@@ -108,7 +131,9 @@ def test_the_mask_holds_the_lines_and_keeps_near_them(pattern):
     labels = boundaries.partition(probability, Closure())
     speck = probability.copy()
     inside = np.unravel_index(
-        cv2.distanceTransform((probability == 0).astype(np.uint8), cv2.DIST_L2, 5).argmax(),
+        cv2.distanceTransform(
+            (probability == 0).astype(np.uint8), cv2.DIST_L2, 5
+        ).argmax(),
         labels.shape,
     )
     speck[inside] = 255
@@ -123,7 +148,9 @@ def test_the_threshold_of_the_mask_rises_with_the_distance_from_a_line():
     line = np.flatnonzero(boundaries.lines(labels).any(0))[0]
     probability = np.zeros((100, 100), np.uint8)
     probability[:, line - 4 : line + 6] = 255  # a band of 10
-    probability[:, line + 15] = 153  # 0.6: enough up to (0.6 - 0.3) / 0.3 = 1 width from the line
+    probability[:, line + 15] = (
+        153  # 0.6: enough up to (0.6 - 0.3) / 0.3 = 1 width from the line
+    )
     probability[:, line + 8] = 153
     mask = boundaries.boundary_mask(probability, labels, 0.3)
     assert (
@@ -138,13 +165,19 @@ def test_a_drawing_is_closed_to_the_middle_of_the_pen(pattern):
     mask = probability > 0
     skeleton = boundaries.skeleton(mask)
     assert boundaries.pen_width(mask, skeleton) == pytest.approx(5, abs=1)
-    assert agreement(labels, boundaries.grains_of_drawing(mask, skeleton)) > 0.95
+    assert (
+        agreement(labels, boundaries.grains_of_drawing(mask, skeleton)) > 0.95
+    )
 
 
 def test_an_empty_drawing_is_one_grain_and_a_full_one_none():
     empty, full = np.zeros((40, 40), bool), np.ones((40, 40), bool)
-    assert (boundaries.grains_of_drawing(empty, boundaries.skeleton(empty)) == 1).all()
-    assert not boundaries.grains_of_drawing(full, boundaries.skeleton(full)).any()
+    assert (
+        boundaries.grains_of_drawing(empty, boundaries.skeleton(empty)) == 1
+    ).all()
+    assert not boundaries.grains_of_drawing(
+        full, boundaries.skeleton(full)
+    ).any()
     assert boundaries.pen_width(empty, empty) == 0
 
 

@@ -7,7 +7,13 @@ import hvd
 from hvd.toolkit import pictures, registry
 from hvd.toolkit.core import Floor, Sample
 from hvd.toolkit.tasks.grains import Boundaries, Micrograph
-from hvd.toolkit.tasks.grains.drawing import MISSED, RIGHT, WRONG, agreement_picture, draw
+from hvd.toolkit.tasks.grains.drawing import (
+    MISSED,
+    RIGHT,
+    WRONG,
+    agreement_picture,
+    draw,
+)
 from hvd.toolkit.tasks.grains.metrics import boundary_iou
 
 
@@ -23,26 +29,45 @@ def test_coloured_pixels_are_those_that_the_iou_counts(name, micrograph_sample):
     answer = registry.method("grains", name).predict(micrograph_sample.inputs)
     black = np.zeros((*target.mask.shape, 3), np.uint8)
     picture = agreement_picture(black, answer.mask, target.mask)
-    right, wrong, missed = (pixels_like(picture, colour) for colour in (RIGHT, WRONG, MISSED))
-    assert right / (right + wrong + missed) == pytest.approx(boundary_iou(target, answer))
-    assert (wrong > 0) == (name != "trivial") and (missed > 0) == (name != "everywhere")
+    right, wrong, missed = (
+        pixels_like(picture, colour) for colour in (RIGHT, WRONG, MISSED)
+    )
+    assert right / (right + wrong + missed) == pytest.approx(
+        boundary_iou(target, answer)
+    )
+    assert (wrong > 0) == (name != "trivial") and (missed > 0) == (
+        name != "everywhere"
+    )
 
 
 def test_the_caption_of_a_large_micrograph_says_what_is_shown(monkeypatch):
     captions = []
-    monkeypatch.setattr(pictures, "panels", lambda parts, caption, **rest: captions.append(caption))
+    monkeypatch.setattr(
+        pictures,
+        "panels",
+        lambda parts, caption, **rest: captions.append(caption),
+    )
     for shape in ((600, 800), (1200, 1600)):
         mask = np.zeros(shape, bool)
         target = Boundaries(mask, np.ones(shape, np.int32))
         draw(Sample("", Micrograph(np.zeros(shape, np.uint8)), target), {})
     assert "Shown" not in captions[0]
-    assert "600 x 800 of 1200 x 1600" in captions[1] and "scores are of the whole" in captions[1]
+    assert (
+        "600 x 800 of 1200 x 1600" in captions[1]
+        and "scores are of the whole" in captions[1]
+    )
 
 
 def test_floors_are_marked():
     for task in hvd.tasks():
-        floors = {m for m, its in registry.methods(task, ()).items() if isinstance(its, Floor)}
-        assert floors == {"trivial"} | ({"everywhere"} if task == "grains" else set())
+        floors = {
+            m
+            for m, its in registry.methods(task, ()).items()
+            if isinstance(its, Floor)
+        }
+        assert floors == {"trivial"} | (
+            {"everywhere"} if task == "grains" else set()
+        )
 
 
 @pytest.mark.parametrize("task", hvd.tasks())
@@ -55,4 +80,6 @@ def test_the_first_picture_shows_the_network_at_its_usual(task):
         return metric.score(sample.target, method.predict(sample.inputs))
 
     others = [score(seed) for seed in range(100, 108)]
-    assert abs(score(record.show_seed) - np.mean(others)) <= np.std(others) + 1e-9
+    assert (
+        abs(score(record.show_seed) - np.mean(others)) <= np.std(others) + 1e-9
+    )

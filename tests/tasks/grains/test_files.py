@@ -36,10 +36,12 @@ KINDS = (
 
 def etched(diameter, seed):
     """A clean micrograph uint8 (240, 240) with dark lines between grains of about that diameter."""
-    labels, _, _ = tessellation((240, 240), diameter, np.random.default_rng(seed))
-    image = np.where(pen_strokes(labels, 4), 40, 200) + np.random.default_rng(seed).normal(
-        0, 4, labels.shape
+    labels, _, _ = tessellation(
+        (240, 240), diameter, np.random.default_rng(seed)
     )
+    image = np.where(pen_strokes(labels, 4), 40, 200) + np.random.default_rng(
+        seed
+    ).normal(0, 4, labels.shape)
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
@@ -82,7 +84,11 @@ def done(folders, tmp_path_factory):
 def test_every_micrograph_gets_its_files_and_one_record(done):
     result, out = done
     records = [json.loads(line) for line in result.stdout.splitlines()]
-    statuses = {Path(r["input"]).name: r["status"] for r in records if "after" in r["input"]}
+    statuses = {
+        Path(r["input"]).name: r["status"]
+        for r in records
+        if "after" in r["input"]
+    }
     assert statuses == {
         "m0.tif": "ok",
         "m1.tif": "ok",
@@ -111,12 +117,18 @@ def test_the_tables_agree_with_the_label_map(done):
     with tifffile.TiffFile(out / "before" / "m0" / "m0-labels.tif") as file:
         above, below = file.pages[0].tags["XResolution"].value
         assert 1e4 * below / above == pytest.approx(0.5)
-    rows = list(csv.DictReader(io.StringIO((out / "before" / "m0" / "m0-grains.csv").read_text())))
+    rows = list(
+        csv.DictReader(
+            io.StringIO((out / "before" / "m0" / "m0-grains.csv").read_text())
+        )
+    )
     assert len(rows) == labels.max()
     assert sum(float(row["area_um2"]) for row in rows) == pytest.approx(
         labels.size * 0.25, rel=1e-4
     )
-    mask = cv2.imread(str(out / "before" / "m0" / "m0-boundaries.png"), cv2.IMREAD_UNCHANGED)
+    mask = cv2.imread(
+        str(out / "before" / "m0" / "m0-boundaries.png"), cv2.IMREAD_UNCHANGED
+    )
     assert set(np.unique(mask)) <= {0, 255} and mask.shape == labels.shape
 
 
@@ -126,12 +138,20 @@ def test_outlines_for_imagej_enclose_their_grains_exactly(done):
     with zipfile.ZipFile(out / "before" / "m1" / "m1-rois.zip") as archive:
         assert len(archive.namelist()) == labels.max()
         for number, name in enumerate(archive.namelist(), 1):
-            x, y = ImagejRoi.frombytes(archive.read(name)).coordinates().T.astype(float)
+            x, y = (
+                ImagejRoi.frombytes(archive.read(name))
+                .coordinates()
+                .T.astype(float)
+            )
             area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
-            inside = np.zeros((2 * labels.shape[0] + 2, 2 * labels.shape[1] + 2), np.uint8)
+            inside = np.zeros(
+                (2 * labels.shape[0] + 2, 2 * labels.shape[1] + 2), np.uint8
+            )
             grain = (labels == number).astype(np.uint8)
             outside = cv2.floodFill(
-                cv2.copyMakeBorder(1 - grain, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1),
+                cv2.copyMakeBorder(
+                    1 - grain, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1
+                ),
                 None,
                 (0, 0),
                 2,
@@ -145,9 +165,14 @@ def test_the_run_is_summed_up_and_its_batches_compared(done):
     _, out = done
     rows = list(csv.DictReader(io.StringIO((out / "summary.csv").read_text())))
     assert len(rows) == 5
-    assert sum(row["status"] == "failed" and row["reason"] != "" for row in rows) == 1
+    assert (
+        sum(row["status"] == "failed" and row["reason"] != "" for row in rows)
+        == 1
+    )
     assert all(
-        float(row["diameter_number_weighted_d50"]) > 0 for row in rows if row["status"] == "ok"
+        float(row["diameter_number_weighted_d50"]) > 0
+        for row in rows
+        if row["status"] == "ok"
     )
     (pair,) = csv.DictReader(io.StringIO((out / "batches.csv").read_text()))
     assert {pair["batch"], pair["other"]} == {"before", "after"}
@@ -159,8 +184,12 @@ def test_names_of_batches_are_no_formulas(folders, tmp_path):
     shutil.copytree(folders / "before", tmp_path / "G/=HYPERLINK(1)")
     shutil.copytree(folders / "after", tmp_path / "G/+cmd")
     call = ["predict", "grains", str(tmp_path / "G"), "--method", "baseline"]
-    CliRunner().invoke(cli, [*call, "--out", str(tmp_path / "out")], standalone_mode=False)
-    (pair,) = csv.DictReader(io.StringIO((tmp_path / "out/batches.csv").read_text()))
+    CliRunner().invoke(
+        cli, [*call, "--out", str(tmp_path / "out")], standalone_mode=False
+    )
+    (pair,) = csv.DictReader(
+        io.StringIO((tmp_path / "out/batches.csv").read_text())
+    )
     assert {pair["batch"], pair["other"]} == {"'=HYPERLINK(1)", "'+cmd"}
 
 
@@ -179,10 +208,14 @@ def test_batches_whose_tables_lie_elsewhere_are_not_merged_until_they_are_found(
         "out",
     ]
     for share in ("1/2", "2/2"):
-        CliRunner().invoke(cli, [*arguments, "--shard", share], standalone_mode=False)
+        CliRunner().invoke(
+            cli, [*arguments, "--shard", share], standalone_mode=False
+        )
     monkeypatch.chdir(folders)
     refused = (
-        CliRunner().invoke(cli, ["merge", str(tmp_path / "out")], standalone_mode=False).exception
+        CliRunner()
+        .invoke(cli, ["merge", str(tmp_path / "out")], standalone_mode=False)
+        .exception
     )
     assert (
         refused.status == 2
@@ -190,7 +223,12 @@ def test_batches_whose_tables_lie_elsewhere_are_not_merged_until_they_are_found(
         and not (tmp_path / "out/summary.csv").exists()
     )
     monkeypatch.chdir(tmp_path)
-    assert CliRunner().invoke(cli, ["merge", "out"], standalone_mode=False).exception is None
+    assert (
+        CliRunner()
+        .invoke(cli, ["merge", "out"], standalone_mode=False)
+        .exception
+        is None
+    )
     assert (tmp_path / "out/batches.png").exists() and not list(
         (tmp_path / "out").glob("manifest-*")
     )
@@ -207,13 +245,18 @@ def test_without_a_scale_lengths_are_in_pixels_and_say_so(tmp_path):
         "--out",
         str(tmp_path / "out"),
     ]
-    record = json.loads(CliRunner().invoke(cli, arguments, standalone_mode=False).stdout)
+    record = json.loads(
+        CliRunner().invoke(cli, arguments, standalone_mode=False).stdout
+    )
     assert (
         record["unit"] == "pixel"
         and record["astm_g"] is None
         and "pixels" in record["scale_source"]
     )
-    assert "diameter_px" in (tmp_path / "out" / "plain" / "plain-grains.csv").read_text()
+    assert (
+        "diameter_px"
+        in (tmp_path / "out" / "plain" / "plain-grains.csv").read_text()
+    )
 
 
 def test_the_data_bar_is_left_out_and_its_scale_bar_read(tmp_path):
@@ -231,9 +274,16 @@ def test_the_data_bar_is_left_out_and_its_scale_bar_read(tmp_path):
         str(tmp_path / "out"),
     ]
     arguments += ["--scale-bar-micrometres", "100", "--exclude-bottom", "30"]
-    record = json.loads(CliRunner().invoke(cli, arguments, standalone_mode=False).stdout)
-    assert record["micrometres_per_pixel"] == 2 and "50 pixels" in record["scale_source"]
-    assert tifffile.imread(tmp_path / "out" / "sem" / "sem-labels.tif").shape == (210, 240)
+    record = json.loads(
+        CliRunner().invoke(cli, arguments, standalone_mode=False).stdout
+    )
+    assert (
+        record["micrometres_per_pixel"] == 2
+        and "50 pixels" in record["scale_source"]
+    )
+    assert tifffile.imread(
+        tmp_path / "out" / "sem" / "sem-labels.tif"
+    ).shape == (210, 240)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +308,9 @@ def test_a_scale_that_is_none_is_refused(tmp_path, folders, wrong):
         *wrong,
     ]
     with pytest.raises((ToolkitError, UsageError)) as error:
-        CliRunner().invoke(cli, arguments, standalone_mode=False, catch_exceptions=False)
+        CliRunner().invoke(
+            cli, arguments, standalone_mode=False, catch_exceptions=False
+        )
     status = getattr(error.value, "status", None) or error.value.exit_code
     assert status == 2 and not (tmp_path / "out").exists()
 
@@ -266,8 +318,16 @@ def test_a_scale_that_is_none_is_refused(tmp_path, folders, wrong):
 def test_a_folder_without_images_is_no_input(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ToolkitError, match="no input") as error:
-        arguments = ["predict", "grains", str(tmp_path / "empty"), "--out", str(tmp_path / "out")]
-        CliRunner().invoke(cli, arguments, standalone_mode=False, catch_exceptions=False)
+        arguments = [
+            "predict",
+            "grains",
+            str(tmp_path / "empty"),
+            "--out",
+            str(tmp_path / "out"),
+        ]
+        CliRunner().invoke(
+            cli, arguments, standalone_mode=False, catch_exceptions=False
+        )
     assert error.value.status == 2
 
 
@@ -279,10 +339,14 @@ def test_no_grain_and_one_grain_are_written_too(tmp_path, number):
     values, _ = measure(answer, micrograph)
     assert values["grains"] == number
     write(answer, micrograph, values, tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {f"micrograph-{kind}" for kind in KINDS}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        f"micrograph-{kind}" for kind in KINDS
+    }
 
 
-def test_two_micrographs_of_one_stem_and_names_that_are_no_utf_8_get_results_of_their_own(tmp_path):
+def test_two_micrographs_of_one_stem_and_names_that_are_no_utf_8_get_results_of_their_own(
+    tmp_path,
+):
     (tmp_path / "in").mkdir()
     for name in (b"a.tif", b"a.png", b"gef\xfcge.png"):
         cv2.imwrite(str(tmp_path / "image.png"), etched(40, 1))
@@ -312,4 +376,6 @@ def test_axes_have_round_numbers_even_when_narrow():
     assert ticks(1, 100) == [1, 2, 5, 10, 20, 50, 100]
     for low, high in ((21, 49), (30, 30.5), (99, 101), (0.021, 0.023)):
         found = ticks(low, high)
-        assert 2 <= len(found) <= 13 and all(low * 0.99 <= t <= high * 1.01 for t in found)
+        assert 2 <= len(found) <= 13 and all(
+            low * 0.99 <= t <= high * 1.01 for t in found
+        )

@@ -26,15 +26,23 @@ def target(micrograph_sample):
 @pytest.mark.parametrize("name", METRIC)
 def test_a_perfect_answer_scores_exactly_perfect(name):
     for sample in polycrystal_samples(3, 2, 96):
-        assert METRIC[name].score(sample.target, sample.target) == METRIC[name].perfect
+        assert (
+            METRIC[name].score(sample.target, sample.target)
+            == METRIC[name].perfect
+        )
         by_hand = drawing(sample.target.mask, None)
         assert METRIC[name].score(by_hand, by_hand) == METRIC[name].perfect
 
 
-def test_boundary_everywhere_scores_the_share_of_boundary(micrograph_sample, target):
+def test_boundary_everywhere_scores_the_share_of_boundary(
+    micrograph_sample, target
+):
     everywhere = AllBoundary().predict(micrograph_sample.inputs)
     assert boundary_iou(target, everywhere) == pytest.approx(target.mask.mean())
-    assert boundary_iou(target, NoBoundary().predict(micrograph_sample.inputs)) == 0
+    assert (
+        boundary_iou(target, NoBoundary().predict(micrograph_sample.inputs))
+        == 0
+    )
 
 
 def test_every_metric_is_a_number_between_any_two_of_nothing_everything_and_something(
@@ -66,7 +74,9 @@ def test_lines_aside_by_less_than_the_tolerance_are_right():
     assert boundary_f1(target, Boundaries(pen_strokes(aside, 3), aside)) == 1
     assert boundary_f1(target, Boundaries(pen_strokes(beyond, 3), beyond)) == 0
     half = np.where(rows == 3, 2, rows)
-    assert boundary_f1(target, Boundaries(pen_strokes(half, 3), half)) == pytest.approx(2 / 3)
+    assert boundary_f1(
+        target, Boundaries(pen_strokes(half, 3), half)
+    ) == pytest.approx(2 / 3)
 
 
 def test_iou_of_half_the_mask_is_a_half():
@@ -75,7 +85,9 @@ def test_iou_of_half_the_mask_is_a_half():
     half = mask.copy()
     half[15:20] = False
     labels = np.ones((40, 40), np.int32)
-    assert boundary_iou(Boundaries(mask, labels), Boundaries(half, labels)) == 0.5
+    assert (
+        boundary_iou(Boundaries(mask, labels), Boundaries(half, labels)) == 0.5
+    )
 
 
 def test_halved_grains_are_an_error_of_their_diameter():
@@ -91,7 +103,9 @@ def test_halved_grains_are_an_error_of_their_diameter():
         .repeat(10, 1)
         .astype(np.int32)
     )
-    target, found = (Boundaries(pen_strokes(labels, 3), labels) for labels in (grid, fine))
+    target, found = (
+        Boundaries(pen_strokes(labels, 3), labels) for labels in (grid, fine)
+    )
     assert diameter_error(target, found) == pytest.approx(0.5)
     assert grain_count_ratio(target, found) == 4
 
@@ -99,5 +113,7 @@ def test_halved_grains_are_an_error_of_their_diameter():
 def test_the_tolerance_of_a_drawing_is_half_its_pen_at_least_three():
     rows = (np.arange(200)[:, None] // 50 + 1).repeat(200, 1).astype(np.int32)
     assert drawing(pen_strokes(rows, 3), None).tolerance == 3
-    assert drawing(pen_strokes(rows, 12), None).tolerance == pytest.approx(6, abs=0.6)
+    assert drawing(pen_strokes(rows, 12), None).tolerance == pytest.approx(
+        6, abs=0.6
+    )
     assert drawing(pen_strokes(rows, 12), 5).tolerance == 5

@@ -22,15 +22,41 @@ def tiff(**options):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"imagej": True, "resolution": (2.5, 2.5), "metadata": {"unit": "um"}}, 0.4),
-        ({"imagej": True, "resolution": (2.5, 2.5), "metadata": {"unit": "micron"}}, 0.4),
-        ({"imagej": True, "resolution": (0.02, 0.02), "metadata": {"unit": "nm"}}, 0.05),
-        ({"resolution": (22502, 22502), "resolutionunit": "CENTIMETER"}, 1e4 / 22502),
+        (
+            {
+                "imagej": True,
+                "resolution": (2.5, 2.5),
+                "metadata": {"unit": "um"},
+            },
+            0.4,
+        ),
+        (
+            {
+                "imagej": True,
+                "resolution": (2.5, 2.5),
+                "metadata": {"unit": "micron"},
+            },
+            0.4,
+        ),
+        (
+            {
+                "imagej": True,
+                "resolution": (0.02, 0.02),
+                "metadata": {"unit": "nm"},
+            },
+            0.05,
+        ),
+        (
+            {"resolution": (22502, 22502), "resolutionunit": "CENTIMETER"},
+            1e4 / 22502,
+        ),
         ({"resolution": (25400, 25400), "resolutionunit": "INCH"}, 1.0),
     ],
 )
 def test_a_tiffs_tags_tell_the_scale(options, expected):
-    assert tiff_scale(tiff(**options)).micrometres_per_pixel == pytest.approx(expected, rel=1e-4)
+    assert tiff_scale(tiff(**options)).micrometres_per_pixel == pytest.approx(
+        expected, rel=1e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,7 +65,11 @@ def test_a_tiffs_tags_tell_the_scale(options, expected):
         {},
         {"resolution": (72, 72), "resolutionunit": "INCH"},
         {"resolution": (300, 300), "resolutionunit": "INCH"},
-        {"imagej": True, "resolution": (300, 300), "metadata": {"unit": "inch"}},
+        {
+            "imagej": True,
+            "resolution": (300, 300),
+            "metadata": {"unit": "inch"},
+        },
     ],
 )
 def test_a_printers_resolution_is_no_scale(options):
@@ -57,7 +87,9 @@ def test_pixels_that_are_not_square_are_refused():
 
 
 def micrograph():
-    return np.random.default_rng(0).integers(60, 190, (300, 500)).astype(np.uint8)
+    return (
+        np.random.default_rng(0).integers(60, 190, (300, 500)).astype(np.uint8)
+    )
 
 
 @pytest.mark.parametrize("tone", [0, 255])

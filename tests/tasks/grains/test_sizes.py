@@ -15,7 +15,11 @@ def voronoi(count, side, seed=0):
     points = rng.uniform(-0.5 * side, 1.5 * side, (4 * count, 2))
     grid = np.stack(np.mgrid[:side, :side], -1).reshape(-1, 2)
     nearest = cKDTree(points).query(grid)[1]
-    return (np.unique(nearest, return_inverse=True)[1] + 1).reshape(side, side).astype(np.int32)
+    return (
+        (np.unique(nearest, return_inverse=True)[1] + 1)
+        .reshape(side, side)
+        .astype(np.int32)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +32,9 @@ def test_measures_agree_with_scikit_image(labels):
     for k, region in enumerate(regionprops(labels)):
         assert found.area[k] == region.area
         assert (found.row[k], found.column[k]) == pytest.approx(region.centroid)
-        assert found.diameter[k] == pytest.approx(region.equivalent_diameter_area)
+        assert found.diameter[k] == pytest.approx(
+            region.equivalent_diameter_area
+        )
         assert found.perimeter[k] == pytest.approx(
             perimeter_crofton(np.pad(region.image, 1), directions=4), rel=1e-6
         )
@@ -43,20 +49,28 @@ def test_measures_agree_with_scikit_image(labels):
             assert abs((found.orientation[k] - turned + 90) % 180 - 90) < 1e-6
 
 
-def test_measures_do_not_depend_on_the_strips_they_are_taken_in(labels, monkeypatch):
+def test_measures_do_not_depend_on_the_strips_they_are_taken_in(
+    labels, monkeypatch
+):
     whole = sizes.grain_measures(labels)
     monkeypatch.setattr(sizes, "STRIP", 37 * 700)
     for part, other in zip(
-        vars(whole).values(), vars(sizes.grain_measures(labels)).values(), strict=True
+        vars(whole).values(),
+        vars(sizes.grain_measures(labels)).values(),
+        strict=True,
     ):
         np.testing.assert_allclose(part, other)
 
 
 def test_a_disc_has_the_diameter_and_perimeter_of_its_circle():
     rows, columns = np.mgrid[:201, :201] - 100
-    disc = sizes.grain_measures((1 + (np.hypot(rows, columns) <= 80)).astype(np.int32))
+    disc = sizes.grain_measures(
+        (1 + (np.hypot(rows, columns) <= 80)).astype(np.int32)
+    )
     assert disc.diameter[1] == pytest.approx(160, rel=0.005)
-    assert disc.perimeter[1] == pytest.approx(160 * np.pi, rel=0.06)  # four directions only
+    assert disc.perimeter[1] == pytest.approx(
+        160 * np.pi, rel=0.06
+    )  # four directions only
     assert disc.aspect_ratio[1] == pytest.approx(1)
     assert disc.touches_frame.tolist() == [True, False]
 
@@ -65,7 +79,9 @@ def test_orientation_is_that_of_the_long_axis_counter_clockwise_from_horizontal(
     rows, columns = np.mgrid[:200, :200] - 100
     for degrees in (0, 30, 90, -60):
         angle = np.radians(degrees)
-        along = columns * np.cos(angle) - rows * np.sin(angle)  # rows point down
+        along = columns * np.cos(angle) - rows * np.sin(
+            angle
+        )  # rows point down
         across = columns * np.sin(angle) + rows * np.cos(angle)
         found = sizes.grain_measures(
             (1 + ((along / 60) ** 2 + (across / 20) ** 2 <= 1)).astype(np.int32)
@@ -76,24 +92,41 @@ def test_orientation_is_that_of_the_long_axis_counter_clockwise_from_horizontal(
 
 @pytest.mark.parametrize(
     ("g", "intercept_mm", "density"),
-    [(0, 0.3200, 7.75), (5, 0.0566, 248.0), (8, 0.0200, 1984.0), (10, 0.0100, 7936.0)],
+    [
+        (0, 0.3200, 7.75),
+        (5, 0.0566, 248.0),
+        (8, 0.0200, 1984.0),
+        (10, 0.0100, 7936.0),
+    ],
 )
-def test_grain_size_numbers_are_those_of_the_standards_table(g, intercept_mm, density):
+def test_grain_size_numbers_are_those_of_the_standards_table(
+    g, intercept_mm, density
+):
     assert sizes.g_from_intercept(intercept_mm) == pytest.approx(g, abs=0.01)
     assert sizes.g_from_density(density) == pytest.approx(g, abs=0.01)
 
 
 @pytest.mark.parametrize("g", [-1, 0, 3.5, 8, 14])
 def test_grain_size_numbers_come_back_from_the_sizes_that_they_stand_for(g):
-    assert sizes.g_from_intercept(10 ** (-(g + 3.288) / 6.643856)) == pytest.approx(g, abs=1e-9)
-    assert sizes.g_from_density(10 ** ((g + 2.954) / 3.321928)) == pytest.approx(g, abs=1e-9)
+    assert sizes.g_from_intercept(
+        10 ** (-(g + 3.288) / 6.643856)
+    ) == pytest.approx(g, abs=1e-9)
+    assert sizes.g_from_density(
+        10 ** ((g + 2.954) / 3.321928)
+    ) == pytest.approx(g, abs=1e-9)
 
 
 def test_grain_size_numbers_rise_by_one_when_grains_double_in_number():
-    assert sizes.g_from_density(500) - sizes.g_from_density(250) == pytest.approx(1, abs=1e-5)
-    assert sizes.g_from_intercept(0.01) - sizes.g_from_intercept(0.02) == pytest.approx(2, abs=1e-5)
+    assert sizes.g_from_density(500) - sizes.g_from_density(
+        250
+    ) == pytest.approx(1, abs=1e-5)
+    assert sizes.g_from_intercept(0.01) - sizes.g_from_intercept(
+        0.02
+    ) == pytest.approx(2, abs=1e-5)
     assert (np.diff(sizes.g_from_density(np.geomspace(1, 1e5, 50))) > 0).all()
-    assert (np.diff(sizes.g_from_intercept(np.geomspace(1e-3, 1, 50))) < 0).all()
+    assert (
+        np.diff(sizes.g_from_intercept(np.geomspace(1e-3, 1, 50))) < 0
+    ).all()
 
 
 def test_a_voronoi_pattern_of_known_density_gives_the_known_number():
@@ -135,7 +168,12 @@ def test_a_line_crosses_as_many_grains_as_boundaries_when_its_ends_count_half():
 def test_the_shape_of_the_frame_does_not_favour_a_direction():
     rows, columns = np.mgrid[:600, :600]
     bricks = (rows // 10 * 30 + columns // 20).astype(np.int32)
-    bricks = np.unique(bricks, return_inverse=True)[1].reshape(600, 600).astype(np.int32) + 1
+    bricks = (
+        np.unique(bricks, return_inverse=True)[1]
+        .reshape(600, 600)
+        .astype(np.int32)
+        + 1
+    )
     whole = sizes.line_density(bricks)
     for part in (bricks[:200], bricks[:, :200]):
         assert sizes.line_density(part) == pytest.approx(whole, rel=0.05)
@@ -170,17 +208,26 @@ def test_weights_count_as_copies_would():
     by_copies = sizes.percentiles(copies, np.ones(8), shares)
     np.testing.assert_allclose(by_weight, by_copies, atol=0.5)
     assert sizes.percentiles(copies, np.ones(8), (0.5,))[0] == 1
-    tenfold = sizes.percentiles(np.repeat(values, 10), np.repeat(weights / 10, 10), shares)
+    tenfold = sizes.percentiles(
+        np.repeat(values, 10), np.repeat(weights / 10, 10), shares
+    )
     np.testing.assert_allclose(
-        sizes.percentiles(np.repeat(values, 10), np.repeat(weights * 7.0, 10), shares), tenfold
+        sizes.percentiles(
+            np.repeat(values, 10), np.repeat(weights * 7.0, 10), shares
+        ),
+        tenfold,
     )
 
 
 def test_a_log_normal_distribution_is_found_again():
-    diameters = np.random.default_rng(0).lognormal(np.log(20), np.log(1.5), 5000)
+    diameters = np.random.default_rng(0).lognormal(
+        np.log(20), np.log(1.5), 5000
+    )
     found = sizes.distribution(diameters, diameters**2)
     assert found["log_normal"]["median"] == pytest.approx(20, rel=0.02)
-    assert found["log_normal"]["geometric_deviation"] == pytest.approx(1.5, rel=0.02)
+    assert found["log_normal"]["geometric_deviation"] == pytest.approx(
+        1.5, rel=0.02
+    )
     assert found["log_normal"]["ks_distance"] < 0.03
     assert found["area_weighted"]["d50"] == pytest.approx(
         20 * np.exp(2 * np.log(1.5) ** 2), rel=0.03
@@ -190,7 +237,9 @@ def test_a_log_normal_distribution_is_found_again():
 @pytest.mark.parametrize("count", [2, 5, 300])
 def test_the_distance_from_a_normal_distribution_is_that_of_scipy(count):
     values = np.random.default_rng(count).exponential(size=count)
-    expected = stats.kstest(values, "norm", (values.mean(), values.std())).statistic
+    expected = stats.kstest(
+        values, "norm", (values.mean(), values.std())
+    ).statistic
     assert sizes.normal_distance(values) == pytest.approx(expected)
 
 
@@ -211,7 +260,9 @@ def test_lengths_scale_and_pixels_say_so(labels):
     assert microns["grains_per_mm2"]["mean"] == pytest.approx(
         pixels["grains_per_px2"]["mean"] * 4e6, rel=1e-5
     )
-    low, mean, high = (microns["astm_g"]["intercept"][k] for k in ("low", "mean", "high"))
+    low, mean, high = (
+        microns["astm_g"]["intercept"][k] for k in ("low", "mean", "high")
+    )
     assert low < mean < high
 
 

@@ -27,7 +27,12 @@ def test_parallel_lines_hide_their_share(width, period, angle):
 
 def test_rows_and_columns_are_what_their_angles_say():
     rows, columns = stripes((6, 8), 1, 2, 0), stripes((6, 8), 1, 2, 90)
-    assert rows[0].all() and not rows[1].any() and columns[:, 0].all() and not columns[:, 1].any()
+    assert (
+        rows[0].all()
+        and not rows[1].any()
+        and columns[:, 0].all()
+        and not columns[:, 1].any()
+    )
     np.testing.assert_array_equal(
         stripes((8, 8), 1, 4, 45), np.fliplr(stripes((8, 8), 1, 4, 135, 1))
     )
@@ -40,14 +45,18 @@ def test_scattered_lines_are_whole():
 
 def test_a_description_draws_its_mask():
     np.testing.assert_array_equal(
-        mask_of_description("2/4@45", (64, 64), RNG), stripes((64, 64), 2, 4, 45)
+        mask_of_description("2/4@45", (64, 64), RNG),
+        stripes((64, 64), 2, 4, 45),
     )
     assert mask_of_description("task", (64, 64), RNG) is TASK_MASK
     np.testing.assert_array_equal(
-        mask_of_description("2/4@0+1", (64, 64), RNG)[:-1], stripes((64, 64), 2, 4, 0)[1:]
+        mask_of_description("2/4@0+1", (64, 64), RNG)[:-1],
+        stripes((64, 64), 2, 4, 0)[1:],
     )
     assert mask_of_description("random:0.25", (64, 64), RNG).all(1).sum() == 16
-    assert mask_of_description("random:0.25@90", (64, 64), RNG).all(0).sum() == 16
+    assert (
+        mask_of_description("random:0.25@90", (64, 64), RNG).all(0).sum() == 16
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,7 +88,8 @@ def test_the_mask_of_the_task_fits_no_other_size():
 
 MASKS = {
     "task": TASK_MASK,
-    "three columns": np.isin(np.arange(64), (20, 33, 47)) & np.ones((64, 1), bool),
+    "three columns": np.isin(np.arange(64), (20, 33, 47))
+    & np.ones((64, 1), bool),
     "columns": stripes((64, 64), 1, 2, 90),
     "rows": stripes((64, 64), 2, 4, 0),
     "sparse rows": stripes((64, 64), 1, 4, 0),
@@ -99,23 +109,31 @@ def black_around(images):
     return np.where(images > 0.06, images, 0).astype(np.float32)
 
 
-@pytest.mark.parametrize("ground", [lambda images: images, black_around], ids=["noisy", "black"])
+@pytest.mark.parametrize(
+    "ground", [lambda images: images, black_around], ids=["noisy", "black"]
+)
 @pytest.mark.parametrize("count", [1, 12])
 @pytest.mark.parametrize("name", MASKS)
 def test_a_mask_is_recognised_where_it_shows(name, count, ground, heads):
     if name.startswith("thin") and count == 1 and ground is black_around:
-        pytest.skip("a few thin lines are lost among the black hollows of a single scan")
+        pytest.skip(
+            "a few thin lines are lost among the black hollows of a single scan"
+        )
     mask, images = MASKS[name], ground(heads[:count])
     found = recognise_mask(np.where(mask, 0, images).astype(np.float32))
     shows = mask & (images > 0.1).any(0)
-    shows[[0, 1, 2, 3, -4, -3, -2, -1]] = False  # at the frame, missing rows look like a black rim
+    shows[[0, 1, 2, 3, -4, -3, -2, -1]] = (
+        False  # at the frame, missing rows look like a black rim
+    )
     assert found.confidence > 0.5
     assert (found.missing & shows).sum() > 0.9 * shows.sum()
     wrong = found.missing & ~mask & (images > 0.1).any(0)
     assert wrong.sum() < 0.01 * mask.sum()
 
 
-@pytest.mark.parametrize("ground", [lambda images: images, black_around], ids=["noisy", "black"])
+@pytest.mark.parametrize(
+    "ground", [lambda images: images, black_around], ids=["noisy", "black"]
+)
 @pytest.mark.parametrize("count", [1, 12])
 def test_nothing_is_missing_of_complete_scans(count, ground, heads):
     found = recognise_mask(ground(heads[:count]))
@@ -127,22 +145,30 @@ def test_black_rows_around_a_head_are_not_taken_for_missing_ones():
     image[:, 20:44, 12:52] = 0.5
     mask = stripes((64, 64), 1, 4, 0)
     found = recognise_mask(np.where(mask, 0, image))
-    assert (found.missing <= mask).all() and (found.missing >= mask & (image[0] > 0)).all()
+    assert (found.missing <= mask).all() and (
+        found.missing >= mask & (image[0] > 0)
+    ).all()
 
 
 def test_scans_with_another_mask_than_the_others_are_named(heads):
     images = np.where(TASK_MASK, 0, np.maximum(heads, 1e-3))
-    images[[3, 7]] = np.where(stripes((64, 64), 2, 4, 0), 0, np.maximum(heads[[3, 7]], 1e-3))
+    images[[3, 7]] = np.where(
+        stripes((64, 64), 2, 4, 0), 0, np.maximum(heads[[3, 7]], 1e-3)
+    )
     with pytest.raises(ToolkitError, match="3, 7"):
         recognise_mask(images.astype(np.float32))
 
 
 def test_lines_of_a_large_scan_are_followed_from_end_to_end():
     rows, columns = np.mgrid[:700, :900] / 60
-    image = (0.5 + 0.2 * np.sin(rows) + 0.2 * np.cos(columns)).astype(np.float32)[None]
+    image = (0.5 + 0.2 * np.sin(rows) + 0.2 * np.cos(columns)).astype(
+        np.float32
+    )[None]
     mask = stripes((700, 900), 2, 5, 77)
     found = recognise_mask(np.where(mask, 0, image))
-    assert found.kind == "parallel lines" and (found.missing != mask).mean() < 0.01
+    assert (
+        found.kind == "parallel lines" and (found.missing != mask).mean() < 0.01
+    )
 
 
 def test_a_black_scan_tells_no_mask():
@@ -161,17 +187,23 @@ def test_scattered_pixels_of_many_scans_show_by_themselves(heads):
     mask = np.random.default_rng(1).random((64, 64)) < 0.4
     bright = 0.3 + 0.7 * heads
     found = recognise_mask(np.where(mask, 0, bright).astype(np.float32))
-    assert not (found.missing & ~mask).any() and (mask & ~found.missing).mean() < 0.01
+    assert (
+        not (found.missing & ~mask).any()
+        and (mask & ~found.missing).mean() < 0.01
+    )
 
 
 @pytest.mark.parametrize("share", [0.04, 0.08])
-def test_few_pixels_that_all_scans_lack_are_missing_and_of_one_scan_not_guessed_at(share, heads):
+def test_few_pixels_that_all_scans_lack_are_missing_and_of_one_scan_not_guessed_at(
+    share, heads
+):
     missing = np.random.default_rng(1).random((64, 64)) < share
     many = np.where(missing, 0, np.maximum(heads, 1e-3)).astype(np.float32)
     found = recognise_mask(many)
     bright = (heads > 0.2).all(0)
     assert (
-        found.kind != "none" and (found.missing & bright).sum() >= 0.95 * (missing & bright).sum()
+        found.kind != "none"
+        and (found.missing & bright).sum() >= 0.95 * (missing & bright).sum()
     )
     assert not (found.missing & ~missing).any()
     with pytest.raises(ToolkitError, match="not clear which pixels"):

@@ -10,7 +10,12 @@ import pytest
 
 from hvd.data.objects import samples
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.tasks.objects.dataset import class_names, data_set, read_mask, read_pair
+from hvd.toolkit.tasks.objects.dataset import (
+    class_names,
+    data_set,
+    read_mask,
+    read_pair,
+)
 from hvd.toolkit.tasks.objects.options import Conditions
 
 
@@ -19,8 +24,13 @@ def folder(tmp_path):
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
     for k in range(4):
-        cv2.imwrite(str(tmp_path / f"images/{k}.jpg"), np.full((10, 12, 3), 40 * k, np.uint8))
-        cv2.imwrite(str(tmp_path / f"masks/{k}.png"), np.full((10, 12), k % 2, np.uint8))
+        cv2.imwrite(
+            str(tmp_path / f"images/{k}.jpg"),
+            np.full((10, 12, 3), 40 * k, np.uint8),
+        )
+        cv2.imwrite(
+            str(tmp_path / f"masks/{k}.png"), np.full((10, 12), k % 2, np.uint8)
+        )
     (tmp_path / "classes.json").write_text(
         json.dumps({"classes": ["background", "person"], "ignore": 255})
     )
@@ -31,7 +41,11 @@ def test_a_folder_gives_images_with_their_masks(folder):
     found = data_set(folder)
     assert found.classes == ("background", "person") and len(found.pairs) == 4
     image, mask = read_pair(found.pairs[3], 2)
-    assert image.shape == (10, 12, 3) and mask.shape == (10, 12) and (mask == 1).all()
+    assert (
+        image.shape == (10, 12, 3)
+        and mask.shape == (10, 12)
+        and (mask == 1).all()
+    )
     drawn = list(samples(str(folder), Conditions(), 3, 0))
     assert len(drawn) == 3 and len({sample.id for sample in drawn}) == 3
 
@@ -50,7 +64,9 @@ def test_an_image_without_a_mask_is_named(folder):
         data_set(folder)
 
 
-def test_hidden_files_are_passed_over_and_one_mask_is_not_for_two_images(folder):
+def test_hidden_files_are_passed_over_and_one_mask_is_not_for_two_images(
+    folder,
+):
     (folder / "images/._0.png").write_bytes(b"")
     assert len(data_set(folder).pairs) == 4
     (folder / "images/2.bmp").write_bytes(b"")
@@ -67,12 +83,17 @@ def test_hidden_files_are_passed_over_and_one_mask_is_not_for_two_images(folder)
 def test_masks_are_indices_however_a_png_holds_them(depth, kind, tmp_path):
     mask = np.random.default_rng(0).integers(0, 2, (10, 13)).astype(np.uint8)
     bits = (mask[..., None] >> np.arange(depth)[::-1] & 1).reshape(10, -1)
-    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in bits.astype(np.uint8))
+    rows = b"".join(
+        b"\0" + np.packbits(row).tobytes() for row in bits.astype(np.uint8)
+    )
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", 13, 10, depth, kind, 0, 0, 0))]
     chunks += [(b"PLTE", bytes([200, 0, 0, 0, 0, 90]))] if kind else []
     chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     written = (
-        struct.pack(">I", len(its)) + name + its + struct.pack(">I", zlib.crc32(name + its))
+        struct.pack(">I", len(its))
+        + name
+        + its
+        + struct.pack(">I", zlib.crc32(name + its))
         for name, its in chunks
     )
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(written))
@@ -81,10 +102,16 @@ def test_masks_are_indices_however_a_png_holds_them(depth, kind, tmp_path):
 
 def test_a_set_whose_masks_hold_0_and_255_alone_is_not_scored(folder):
     for path in (folder / "masks").glob("*.png"):
-        cv2.imwrite(str(path), np.where(cv2.imread(str(path), -1) > 0, 255, 0).astype(np.uint8))
+        cv2.imwrite(
+            str(path),
+            np.where(cv2.imread(str(path), -1) > 0, 255, 0).astype(np.uint8),
+        )
     cv2.imwrite(
         str(folder / "masks/0.png"),
-        np.eye(*cv2.imread(str(folder / "masks/0.png"), -1).shape, dtype=np.uint8) * 255,
+        np.eye(
+            *cv2.imread(str(folder / "masks/0.png"), -1).shape, dtype=np.uint8
+        )
+        * 255,
     )
     with pytest.raises(ToolkitError, match="hold 0 and 255 alone") as refusal:
         list(samples(str(folder), Conditions(), 3, 0))
@@ -95,7 +122,10 @@ def test_a_set_whose_masks_hold_0_and_255_alone_is_not_scored(folder):
     ("mask", "words"),
     [
         (np.arange(120, dtype=np.uint8).reshape(10, 12) % 4, "holds 2"),
-        (np.full((10, 12), 128, np.uint8), "holds 128, which is none of 2 classes"),
+        (
+            np.full((10, 12), 128, np.uint8),
+            "holds 128, which is none of 2 classes",
+        ),
         (np.zeros((10, 12, 3), np.uint8), "one channel"),
         (np.zeros((10, 12), np.uint16), "one channel"),
         (np.zeros((12, 10), np.uint8), "12 x 10|10 x 12"),
@@ -132,10 +162,18 @@ def test_classes_that_are_none_are_refused(text, tmp_path):
 def test_samples_are_brought_to_the_size_asked_for():
     whole = next(samples("builtin", Conditions(), 1, 3))
     found = next(samples("builtin", Conditions(size=64), 1, 3))
-    assert found.inputs.image.shape == (64, 64, 3) and found.target.mask.shape == (64, 64)
-    assert set(np.unique(found.target.mask)) <= set(np.unique(whole.target.mask))
+    assert found.inputs.image.shape == (
+        64,
+        64,
+        3,
+    ) and found.target.mask.shape == (64, 64)
+    assert set(np.unique(found.target.mask)) <= set(
+        np.unique(whole.target.mask)
+    )
     assert (
-        next(samples("builtin", Conditions(size=128), 1, 3)).target.mask.tobytes()
+        next(
+            samples("builtin", Conditions(size=128), 1, 3)
+        ).target.mask.tobytes()
         == whole.target.mask.tobytes()
     )
 

@@ -7,7 +7,12 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.evaluation import summary
 from hvd.toolkit.tasks.objects.metrics import METRICS
-from hvd.toolkit.tasks.objects.types import BACKGROUND, IGNORE, Labelled, Picture
+from hvd.toolkit.tasks.objects.types import (
+    BACKGROUND,
+    IGNORE,
+    Labelled,
+    Picture,
+)
 
 CLASSES = "road", "sky", "tree", "car"
 SCORES = {metric.name: metric for metric in METRICS}
@@ -17,7 +22,8 @@ def score(name, truth, found, classes=CLASSES):
     """The score of one image; of a pooled metric, of that image alone."""
     metric = SCORES[name]
     value = metric.score(
-        Labelled(np.array(truth, np.uint8), classes), Labelled(np.array(found, np.uint8), classes)
+        Labelled(np.array(truth, np.uint8), classes),
+        Labelled(np.array(found, np.uint8), classes),
     )
     return metric.pool(value) if metric.pool else value
 
@@ -49,7 +55,10 @@ def test_a_perfect_answer_scores_one_and_so_does_nothing_against_nothing(name):
     truth = np.arange(12).reshape(3, 4) % 4
     assert score(name, truth, truth) == SCORES[name].perfect == 1
     assert score(name, np.full((3, 4), IGNORE), truth) == 1
-    assert score(name, np.zeros((3, 4)), np.zeros((3, 4)), (BACKGROUND, "person")) == 1
+    assert (
+        score(name, np.zeros((3, 4)), np.zeros((3, 4)), (BACKGROUND, "person"))
+        == 1
+    )
 
 
 def test_the_background_is_left_out_of_means_over_classes_but_not_of_accuracy():
@@ -76,10 +85,21 @@ def test_pooled_scores_count_pixels_of_all_images_together():
     records = []
     for k, (truth, found) in enumerate(pairs):
         answer = [Labelled(a.astype(np.uint8), CLASSES) for a in (truth, found)]
-        metrics = {metric.name: np.asarray(metric.score(*answer)).tolist() for metric in METRICS}
-        records.append({"sample": str(k), "method": "m", "metrics": metrics, "milliseconds": 1})
+        metrics = {
+            metric.name: np.asarray(metric.score(*answer)).tolist()
+            for metric in METRICS
+        }
+        records.append(
+            {
+                "sample": str(k),
+                "method": "m",
+                "metrics": metrics,
+                "milliseconds": 1,
+            }
+        )
     found = {
-        name: value["mean"] for name, value in summary(records, METRICS)["m"]["metrics"].items()
+        name: value["mean"]
+        for name, value in summary(records, METRICS)["m"]["metrics"].items()
     }
     assert found["pooled_iou"] == pytest.approx((4 / 8 + 12 / 16) / 2)
     assert found["iou"] == pytest.approx((1 + (0 + 12 / 16) / 2) / 2)
@@ -89,7 +109,9 @@ def test_pooled_scores_count_pixels_of_all_images_together():
 def test_answers_of_other_classes_cannot_be_scored():
     mask = np.zeros((2, 2), np.uint8)
     with pytest.raises(ToolkitError, match="classes"):
-        SCORES["iou"].score(Labelled(mask, CLASSES), Labelled(mask, CLASSES[:2]))
+        SCORES["iou"].score(
+            Labelled(mask, CLASSES), Labelled(mask, CLASSES[:2])
+        )
 
 
 @pytest.mark.parametrize(

@@ -37,15 +37,21 @@ def in_any_order(predict: Callable) -> Callable:
     def predict_in_order(method: Any, inputs: Heap) -> Arrangement:
         as_bytes = [fragment.tobytes() for fragment in inputs.fragments]
         order = np.array(sorted(range(len(as_bytes)), key=as_bytes.__getitem__))
-        answer = predict(method, replace(inputs, fragments=inputs.fragments[order]))
+        answer = predict(
+            method, replace(inputs, fragments=inputs.fragments[order])
+        )
 
         place = np.argsort(order)
-        return Arrangement(*(getattr(answer, part.name)[place] for part in fields(Arrangement)))
+        return Arrangement(
+            *(getattr(answer, part.name)[place] for part in fields(Arrangement))
+        )
 
     return predict_in_order
 
 
-def arrangement(affinity: np.ndarray, neighbours: np.ndarray | None, heap: Heap) -> Arrangement:
+def arrangement(
+    affinity: np.ndarray, neighbours: np.ndarray | None, heap: Heap
+) -> Arrangement:
     """Group and assemble a heap: the last steps, which all methods share.
 
     Parameters
@@ -60,7 +66,10 @@ def arrangement(affinity: np.ndarray, neighbours: np.ndarray | None, heap: Heap)
 
 
 def arrangement_of_groups(
-    group: np.ndarray, affinity: np.ndarray, neighbours: np.ndarray | None, heap: Heap
+    group: np.ndarray,
+    affinity: np.ndarray,
+    neighbours: np.ndarray | None,
+    heap: Heap,
 ) -> Arrangement:
     """Assemble a heap whose groups (n,) are chosen; see `arrangement` for the other arguments."""
     place = np.zeros((3, len(group)), np.int32)
@@ -73,7 +82,9 @@ def arrangement_of_groups(
             place[:2, members] = np.divmod(np.arange(len(members)), columns)
         else:
             side = grid if grid and len(members) <= grid**2 else None
-            place[:, members] = layout(neighbours[:, :, members[:, None], members], side)
+            place[:, members] = layout(
+                neighbours[:, :, members[:, None], members], side
+            )
 
     # Confidence: how probably a fragment belongs with the others of its group, on average.
     together = group[:, None] == group[None]
@@ -93,7 +104,9 @@ def layout(neighbours: np.ndarray, grid: int | None) -> np.ndarray:
     """
     scores = np.log(np.maximum(neighbours, LEAST) / LEAST)
     count = scores.shape[2]
-    scores[:, :, np.arange(count), np.arange(count)] = 0  # no fragment is its own neighbour
+    scores[:, :, np.arange(count), np.arange(count)] = (
+        0  # no fragment is its own neighbour
+    )
     best = fill_board(scores, grid, largest_piece(scores, grid))
 
     for _ in range(REPAIRS):
@@ -113,7 +126,9 @@ def layout(neighbours: np.ndarray, grid: int | None) -> np.ndarray:
     return result
 
 
-def seams(scores: np.ndarray, board: Board) -> Iterator[tuple[Place, Place, float]]:
+def seams(
+    scores: np.ndarray, board: Board
+) -> Iterator[tuple[Place, Place, float]]:
     """Both places and the score of every two fragments that lie side by side."""
     orientations = scores.shape[1]
     for (row, column), (i, turn) in board.items():
@@ -121,7 +136,9 @@ def seams(scores: np.ndarray, board: Board) -> Iterator[tuple[Place, Place, floa
             beside = row + STEPS[side][0], column + STEPS[side][1]
             if beside in board:
                 j, other = board[beside]
-                score = scores[(side - turn) % 4, (turn - other) % orientations, i, j]
+                score = scores[
+                    (side - turn) % 4, (turn - other) % orientations, i, j
+                ]
                 yield (row, column), beside, score
 
 
@@ -145,12 +162,23 @@ def trustworthy_piece(scores: np.ndarray, board: Board) -> Board:
             new = piece[place]
             piece = {p: new if k == old else k for p, k in piece.items()}
 
-    if not piece:  # every seam is doubtful: start from the fragment with the best partner
-        return dict([max(board.items(), key=lambda item: scores[:, :, item[1][0]].max())])
+    if (
+        not piece
+    ):  # every seam is doubtful: start from the fragment with the best partner
+        return dict(
+            [
+                max(
+                    board.items(),
+                    key=lambda item: scores[:, :, item[1][0]].max(),
+                )
+            ]
+        )
 
     sizes = Counter(piece.values())
     largest = max(sizes, key=sizes.get)
-    return {place: board[place] for place in board if piece.get(place) == largest}
+    return {
+        place: board[place] for place in board if piece.get(place) == largest
+    }
 
 
 def largest_piece(scores: np.ndarray, grid: int | None) -> Board:
@@ -180,7 +208,9 @@ def largest_piece(scores: np.ndarray, grid: int | None) -> Board:
             moved[y + shift[0], x + shift[1]] = (member, (t + quarters) % turns)
 
         piece = pieces[owner[i]]
-        if moved.keys() & piece.keys() or not is_within_grid([*piece, *moved], grid):
+        if moved.keys() & piece.keys() or not is_within_grid(
+            [*piece, *moved], grid
+        ):
             continue
 
         piece.update(moved)
@@ -197,7 +227,9 @@ def likeliest_pairs(scores: np.ndarray) -> Iterator[tuple[int, int, int, int]]:
     Each side has CANDIDATES partners; those with a score of 0 are left out.
     """
     count = scores.shape[2]
-    rows = scores.transpose(0, 2, 1, 3).reshape(4 * count, -1)  # a row for each side (a, i)
+    rows = scores.transpose(0, 2, 1, 3).reshape(
+        4 * count, -1
+    )  # a row for each side (a, i)
     nearest = np.argsort(-rows, axis=1, kind="stable")[:, :CANDIDATES]
     values = np.take_along_axis(rows, nearest, 1)
 
@@ -223,7 +255,9 @@ def rotate_clockwise(place: Place, quarters: int) -> Place:
 
 def is_within_grid(places: list[Place], grid: int | None) -> bool:
     """Whether places lie within some grid x grid square."""
-    return grid is None or all(max(axis) - min(axis) < grid for axis in zip(*places, strict=True))
+    return grid is None or all(
+        max(axis) - min(axis) < grid for axis in zip(*places, strict=True)
+    )
 
 
 def fill_board(scores: np.ndarray, grid: int | None, start: Board) -> Board:
@@ -242,15 +276,21 @@ def fill_board(scores: np.ndarray, grid: int | None, start: Board) -> Board:
         for side, (down, right) in enumerate(STEPS):
             beside = (place[0] + down, place[1] + right)
             if beside not in board:
-                offered = scores[(side - turn) % 4, (turn - np.arange(turns)) % turns, i]
-                edge[beside] = edge[beside] + offered if beside in edge else offered
+                offered = scores[
+                    (side - turn) % 4, (turn - np.arange(turns)) % turns, i
+                ]
+                edge[beside] = (
+                    edge[beside] + offered if beside in edge else offered
+                )
 
     for place, (i, turn) in start.items():
         put(place, i, turn)
 
     while free.any():
         corners = corners_of(board)
-        places = [place for place in edge if is_within_grid([*corners, place], grid)]
+        places = [
+            place for place in edge if is_within_grid([*corners, place], grid)
+        ]
         offers = np.stack([edge[place] for place in places])
         offers[:, :, ~free] = -1
         k, turn, i = np.unravel_index(offers.argmax(), offers.shape)

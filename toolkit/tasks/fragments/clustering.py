@@ -15,7 +15,9 @@ MEAN_ROUNDS = 12
 MOVE_ROUNDS = 1000
 
 MOST_GROUPS = 50
-PATIENCE = 10  # how many larger numbers of groups are tried after the best one so far
+PATIENCE = (
+    10  # how many larger numbers of groups are tried after the best one so far
+)
 
 # When the number of groups is chosen, LENIENCY is added to all logits, so that fragments which no
 # group claims do not become groups of their own, and a further group must add GROUP_COST of
@@ -23,7 +25,9 @@ PATIENCE = 10  # how many larger numbers of groups are tried after the best one 
 LENIENCY = 1.0
 GROUP_COST = 25.0
 
-EVIDENCE_LIMIT = 6.0  # logits are limited to this: one wrong pair must not outweigh a group
+EVIDENCE_LIMIT = (
+    6.0  # logits are limited to this: one wrong pair must not outweigh a group
+)
 
 
 def groups(affinity: np.ndarray, images: int | None, equal: bool) -> np.ndarray:
@@ -56,7 +60,9 @@ def groups(affinity: np.ndarray, images: int | None, equal: bool) -> np.ndarray:
     return groups_of_unknown_number(affinity, logits)
 
 
-def groups_of_unknown_number(affinity: np.ndarray, logits: np.ndarray) -> np.ndarray:
+def groups_of_unknown_number(
+    affinity: np.ndarray, logits: np.ndarray
+) -> np.ndarray:
     """Labels int32 (n,) of the number of groups that hold the most evidence, at a cost for each."""
     count = len(logits)
     most = min(count, MOST_GROUPS)
@@ -88,7 +94,9 @@ def best_labels(
 
     first = after_moves(logits, labels_without_gaps(spectral, images))
     second = after_moves(logits, labels_without_gaps(linked, images))
-    return max((first, second), key=lambda labels: evidence_within(logits, labels))
+    return max(
+        (first, second), key=lambda labels: evidence_within(logits, labels)
+    )
 
 
 def unit_rows(points: np.ndarray) -> np.ndarray:
@@ -99,7 +107,9 @@ def unit_rows(points: np.ndarray) -> np.ndarray:
 def evidence_of(affinity: np.ndarray) -> np.ndarray:
     """Logits (n, n) of an affinity: symmetric, limited, zero on the diagonal."""
     limit = 1 / (1 + np.exp(EVIDENCE_LIMIT))
-    p = np.clip((affinity + affinity.T) / 2, limit, 1 - limit).astype(np.float64)
+    p = np.clip((affinity + affinity.T) / 2, limit, 1 - limit).astype(
+        np.float64
+    )
     logits = np.log(p / (1 - p))
     np.fill_diagonal(logits, 0)
     return logits
@@ -148,7 +158,9 @@ def assignment(scores: np.ndarray, sizes: np.ndarray | None) -> np.ndarray:
     return labels
 
 
-def spherical_means(points: np.ndarray, count: int, sizes: np.ndarray | None) -> np.ndarray:
+def spherical_means(
+    points: np.ndarray, count: int, sizes: np.ndarray | None
+) -> np.ndarray:
     """k-means on unit vectors, started at farthest points; keeps the sizes when they are known."""
     centres = points[farthest_points(points, count)]
     labels = None
@@ -213,7 +225,9 @@ def after_exchanges(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     gain = logits @ np.eye(labels.max() + 1)[labels]
     index = np.arange(len(labels))
     for _ in range(MOVE_ROUNDS):
-        moving = gain[:, labels] - gain[index, labels][:, None]  # (i, j): i into the group of j
+        moving = (
+            gain[:, labels] - gain[index, labels][:, None]
+        )  # (i, j): i into the group of j
         change = moving + moving.T - 2 * logits
         change[labels[:, None] == labels[None]] = 0
         i, j = np.unravel_index(change.argmax(), change.shape)

@@ -38,16 +38,24 @@ def draw(sample: Sample, predictions: dict[str, Arrangement]) -> np.ndarray:
     for name, prediction in [*predictions.items(), ("truth", target)]:
         title = name
         if prediction is not target:
-            perfect = perfect_images(target, prediction) * (target.group.max() + 1)
+            perfect = perfect_images(target, prediction) * (
+                target.group.max() + 1
+            )
             score = f"ARI {ari(target, prediction):.3f}, {perfect:.0f} without a fault"
             title = f"{name}   {score}"
 
         # Groups stand in the order of the photographs that most of their fragments are from.
-        marked = with_red_frames(heap.fragments, strangers(target.group, prediction.group))
-        true_group = contingency_matrix(target.group, prediction.group).argmax(0)
+        marked = with_red_frames(
+            heap.fragments, strangers(target.group, prediction.group)
+        )
+        true_group = contingency_matrix(target.group, prediction.group).argmax(
+            0
+        )
         images = []
         for group in np.argsort(true_group, kind="stable"):
-            images.append(photograph(Heap(marked, heap.turned), prediction, group))
+            images.append(
+                photograph(Heap(marked, heap.turned), prediction, group)
+            )
         panels.append((title, pictures.gallery(images)))
 
     caption = "red frame: the fragment comes from another photograph than most of its group"
@@ -56,7 +64,9 @@ def draw(sample: Sample, predictions: dict[str, Arrangement]) -> np.ndarray:
 
 def strangers(target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """True (n,) where a fragment comes from another photograph than most of its group."""
-    return contingency_matrix(target, prediction).argmax(0)[prediction] != target
+    return (
+        contingency_matrix(target, prediction).argmax(0)[prediction] != target
+    )
 
 
 def mosaic(fragments: np.ndarray, columns: int | None = None) -> np.ndarray:
@@ -68,11 +78,17 @@ def mosaic(fragments: np.ndarray, columns: int | None = None) -> np.ndarray:
     columns = columns or int(np.ceil((2 * count) ** 0.5))
     rows = -(-count // columns)
     gap = max(1, size // 8)
-    canvas = np.full((rows * columns, size + gap, size + gap, 3), pictures.PAPER, np.uint8)
+    canvas = np.full(
+        (rows * columns, size + gap, size + gap, 3), pictures.PAPER, np.uint8
+    )
     canvas[:count, :size, :size] = fragments
-    canvas = canvas.reshape(rows, columns, size + gap, size + gap, 3).swapaxes(1, 2)
+    canvas = canvas.reshape(rows, columns, size + gap, size + gap, 3).swapaxes(
+        1, 2
+    )
 
-    return canvas.reshape(rows * (size + gap), columns * (size + gap), 3)[:-gap, :-gap]
+    return canvas.reshape(rows * (size + gap), columns * (size + gap), 3)[
+        :-gap, :-gap
+    ]
 
 
 def rows_by_group(fragments: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -82,14 +98,18 @@ def rows_by_group(fragments: np.ndarray, group: np.ndarray) -> np.ndarray:
     """
     widest = int(np.bincount(group).max())
     rows = int(group.max()) + 1
-    every = int(np.ceil(fragments.shape[1] * np.sqrt(rows * widest / MOST_PIXELS)))
+    every = int(
+        np.ceil(fragments.shape[1] * np.sqrt(rows * widest / MOST_PIXELS))
+    )
     fragments = fragments[:, ::every, ::every]
 
     size = fragments.shape[1]
     cells = []
     for k in range(rows):
         members = fragments[group == k]
-        empty = np.full((widest - len(members), size, size, 3), pictures.PAPER, np.uint8)
+        empty = np.full(
+            (widest - len(members), size, size, 3), pictures.PAPER, np.uint8
+        )
         cells += [members, empty]
 
     return mosaic(np.concatenate(cells), widest)
@@ -99,7 +119,12 @@ def with_red_frames(fragments: np.ndarray, framed: np.ndarray) -> np.ndarray:
     """A copy of the fragments in which those that are True in `framed` (n,) have a red frame."""
     width = max(1, fragments.shape[1] // 10)
     copy = fragments.copy()
-    for edge in (np.s_[:, :width], np.s_[:, -width:], np.s_[:, :, :width], np.s_[:, :, -width:]):
+    for edge in (
+        np.s_[:, :width],
+        np.s_[:, -width:],
+        np.s_[:, :, :width],
+        np.s_[:, :, -width:],
+    ):
         part = copy[edge]  # a view
         part[framed] = pictures.RED
     return copy

@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from hvd.toolkit.core import Column, ToolkitError
-from hvd.toolkit.images import folder_images, images_in_zip, read_array, write_png
+from hvd.toolkit.images import (
+    folder_images,
+    images_in_zip,
+    read_array,
+    write_png,
+)
 from hvd.toolkit.outputs import cell, write_bytes
 from hvd.toolkit.tasks.fragments.drawing import photograph, rows_by_group
 from hvd.toolkit.tasks.fragments.options import LARGEST, MOST, InputOptions
@@ -36,14 +41,18 @@ def read(path: Path, options: InputOptions) -> Heap:
     elif suffix == ".zip":
         images = images_in_zip(path, options.max_pixels)
     else:
-        remedy = "Give a folder or .zip of images, or an .npy of uint8 (n, s, s, 3)."
+        remedy = (
+            "Give a folder or .zip of images, or an .npy of uint8 (n, s, s, 3)."
+        )
         raise ToolkitError(f"{path} is no heap of fragments.", remedy)
 
     names = []
     fragments = []
     for name, image in images:
         if fragments and image.shape != fragments[0].shape:
-            reason = f"Fragments of {path} differ in size: {names[0]} and {name}."
+            reason = (
+                f"Fragments of {path} differ in size: {names[0]} and {name}."
+            )
             raise ToolkitError(reason, "Give fragments of one size.")
 
         # Checked here too, before all of a huge folder is in memory.
@@ -72,11 +81,15 @@ def refuse_subfolders(path: Path) -> None:
             raise ToolkitError(f"{entry} is a folder in a heap.", remedy)
 
 
-def write(arrangement: Arrangement, heap: Heap, values: dict[str, Any], folder: Path) -> list[str]:
+def write(
+    arrangement: Arrangement, heap: Heap, values: dict[str, Any], folder: Path
+) -> list[str]:
     """Write groups.csv, groups.png and photograph-NN.png into `folder`; returns their names."""
     table = group_table(arrangement, heap).encode(errors="backslashreplace")
     write_bytes(folder / "groups.csv", table)
-    write_png(folder / "groups.png", rows_by_group(heap.fragments, arrangement.group))
+    write_png(
+        folder / "groups.png", rows_by_group(heap.fragments, arrangement.group)
+    )
 
     names = ["groups.csv", "groups.png"]
     for group in range(values["photographs"]):
@@ -90,7 +103,9 @@ def group_table(arrangement: Arrangement, heap: Heap) -> str:
     """Group, place, turn and confidence of every fragment, as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["fragment", "group", "row", "column", "turn", "confidence"])
+    writer.writerow(
+        ["fragment", "group", "row", "column", "turn", "confidence"]
+    )
 
     names = heap.names or range(len(heap.fragments))
     for k, name in enumerate(names):
@@ -108,10 +123,16 @@ def group_table(arrangement: Arrangement, heap: Heap) -> str:
     return text.getvalue()
 
 
-def measure(arrangement: Arrangement, heap: Heap) -> tuple[dict[str, Any], list[str]]:
+def measure(
+    arrangement: Arrangement, heap: Heap
+) -> tuple[dict[str, Any], list[str]]:
     """Values for the record: what was known of the heap, and what was found."""
     values = {
-        "known": {"images": heap.images, "equal": heap.equal, "turned": heap.turned},
+        "known": {
+            "images": heap.images,
+            "equal": heap.equal,
+            "turned": heap.turned,
+        },
         "fragments": len(heap.fragments),
         "photographs": int(arrangement.group.max()) + 1,
         "confidence": round(float(arrangement.confidence.mean()), 3),

@@ -29,7 +29,9 @@ def pair_precision(target: Arrangement, prediction: Arrangement) -> float:
     >>> round(pair_precision(Arrangement(two, *places), Arrangement(one, *places)), 3)
     0.333
     """
-    (_, false_positive), (_, true_positive) = pair_confusion_matrix(target.group, prediction.group)
+    (_, false_positive), (_, true_positive) = pair_confusion_matrix(
+        target.group, prediction.group
+    )
     together = true_positive + false_positive
     return float(true_positive / together) if together else 1.0
 
@@ -42,14 +44,18 @@ def pair_recall(target: Arrangement, prediction: Arrangement) -> float:
     >>> pair_recall(Arrangement(two, *places), Arrangement(one, *places))
     1.0
     """
-    _, (false_negative, true_positive) = pair_confusion_matrix(target.group, prediction.group)
+    _, (false_negative, true_positive) = pair_confusion_matrix(
+        target.group, prediction.group
+    )
     belonging = true_positive + false_negative
     return float(true_positive / belonging) if belonging else 1.0
 
 
 def neighbour_pairs(arrangement: Arrangement) -> set[tuple[int, int, int, int]]:
     """Every two fragments that lie side by side: (i, side of i, j, turn of i minus turn of j)."""
-    places = zip(arrangement.group, arrangement.row, arrangement.column, strict=True)
+    places = zip(
+        arrangement.group, arrangement.row, arrangement.column, strict=True
+    )
     fragment_at = {place: i for i, place in enumerate(places)}
     turn = arrangement.turn
     pairs = set()
@@ -58,7 +64,9 @@ def neighbour_pairs(arrangement: Arrangement) -> set[tuple[int, int, int, int]]:
         for side, (down, right) in enumerate(STEPS):
             j = fragment_at.get((group, row + down, column + right))
             if j is not None:
-                pairs.add((i, int(side - turn[i]) % 4, j, int(turn[i] - turn[j]) % 4))
+                pairs.add(
+                    (i, int(side - turn[i]) % 4, j, int(turn[i] - turn[j]) % 4)
+                )
 
     return pairs
 
@@ -73,7 +81,9 @@ def neighbour_accuracy(target: Arrangement, prediction: Arrangement) -> float:
     (1.0, 0.0)
     """
     truth = neighbour_pairs(target)
-    return len(truth & neighbour_pairs(prediction)) / len(truth) if truth else 1.0
+    return (
+        len(truth & neighbour_pairs(prediction)) / len(truth) if truth else 1.0
+    )
 
 
 def perfect_images(target: Arrangement, prediction: Arrangement) -> float:
@@ -117,18 +127,33 @@ def nmi(target: Arrangement, prediction: Arrangement) -> float:
 
 
 METRICS = (
-    Metric("ari", ari, "adjusted Rand index (Hubert & Arabie, 1985); 0 = chance", "ARI"),
-    Metric("nmi", nmi, "normalised mutual information; 1 = the same groups", "NMI"),
+    Metric(
+        "ari",
+        ari,
+        "adjusted Rand index (Hubert & Arabie, 1985); 0 = chance",
+        "ARI",
+    ),
+    Metric(
+        "nmi", nmi, "normalised mutual information; 1 = the same groups", "NMI"
+    ),
     Metric(
         "pair_precision",
         pair_precision,
         "of the pairs put together, the share that belongs together",
     ),
-    Metric("pair_recall", pair_recall, "of the pairs that belong together, the share put together"),
+    Metric(
+        "pair_recall",
+        pair_recall,
+        "of the pairs that belong together, the share put together",
+    ),
     Metric(
         "neighbour_accuracy",
         neighbour_accuracy,
         "of the true neighbours, the share laid side by side",
     ),
-    Metric("perfect_images", perfect_images, "share of photographs put together without a fault"),
+    Metric(
+        "perfect_images",
+        perfect_images,
+        "share of photographs put together without a fault",
+    ),
 )

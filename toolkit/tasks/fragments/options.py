@@ -35,20 +35,35 @@ class InputOptions(ImageOptions):
 class Conditions(InputOptions):
     """How heaps are made of photographs."""
 
-    grid: int = option(4, "Fragments along a side of each photograph.", low=1, high=64)
-    fragment: int = option(16, "Pixels along a side of each fragment.", low=SMALLEST, high=LARGEST)
-    noise: float = option(0.0, "Gaussian noise: standard deviation, of 255.", low=0, high=255)
-    worn: int = option(0, "Pixels lost on every side of each fragment.", low=0, high=LARGEST)
-    missing: float = option(
-        0.0, "Share of fragments left out; two of each photograph stay.", low=0, high=0.9
+    grid: int = option(
+        4, "Fragments along a side of each photograph.", low=1, high=64
     )
-    augment: bool = option(False, "Mirror, turn, shift and tint photographs before they are cut.")
+    fragment: int = option(
+        16, "Pixels along a side of each fragment.", low=SMALLEST, high=LARGEST
+    )
+    noise: float = option(
+        0.0, "Gaussian noise: standard deviation, of 255.", low=0, high=255
+    )
+    worn: int = option(
+        0, "Pixels lost on every side of each fragment.", low=0, high=LARGEST
+    )
+    missing: float = option(
+        0.0,
+        "Share of fragments left out; two of each photograph stay.",
+        low=0,
+        high=0.9,
+    )
+    augment: bool = option(
+        False, "Mirror, turn, shift and tint photographs before they are cut."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.missing and self.known == "sizes":
             reason = "Photographs with missing fragments are of unequal sizes."
-            raise ToolkitError(reason, "Give --known as count or nothing.", status=2)
+            raise ToolkitError(
+                reason, "Give --known as count or nothing.", status=2
+            )
 
         if self.fragment - 2 * self.worn < SMALLEST:
             raise ToolkitError(

@@ -5,7 +5,12 @@ from hvd.toolkit.tasks.fragments.drawing import draw
 from hvd.toolkit.tasks.fragments.files import COLUMNS, measure, read, write
 from hvd.toolkit.tasks.fragments.metrics import METRICS
 from hvd.toolkit.tasks.fragments.options import Conditions, InputOptions
-from hvd.toolkit.tasks.fragments.types import Arrangement, Heap, check_fits, heap_of
+from hvd.toolkit.tasks.fragments.types import (
+    Arrangement,
+    Heap,
+    check_fits,
+    heap_of,
+)
 
 
 def finish(arrangement: Arrangement, heap: Heap) -> Arrangement:

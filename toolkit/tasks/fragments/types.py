@@ -5,9 +5,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.tasks.fragments.options import LARGEST, MOST, SMALLEST, InputOptions
+from hvd.toolkit.tasks.fragments.options import (
+    LARGEST,
+    MOST,
+    SMALLEST,
+    InputOptions,
+)
 
-STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # (row, column) across side 0, 1, 2, 3
+STEPS = (
+    (-1, 0),
+    (0, 1),
+    (1, 0),
+    (0, -1),
+)  # (row, column) across side 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,8 @@ class Heap:
         if not isinstance(fragments, np.ndarray) or fragments.dtype != np.uint8:
             kind = getattr(fragments, "dtype", type(fragments).__name__)
             raise ToolkitError(
-                f"Fragments are {kind}, not uint8.", "Give colours from 0 to 255 as uint8."
+                f"Fragments are {kind}, not uint8.",
+                "Give colours from 0 to 255 as uint8.",
             )
 
         if fragments.ndim != 4 or fragments.shape[3] != 3:
@@ -75,7 +86,9 @@ class Heap:
         if self.equal and (self.images is None or count % self.images):
             photographs = f"{self.images} photographs"
             reason = f"{count} fragments are not the same number from each of {photographs}."
-            raise ToolkitError(reason, "Check --images, or give --known count (or nothing).")
+            raise ToolkitError(
+                reason, "Check --images, or give --known count (or nothing)."
+            )
 
 
 @dataclass(frozen=True)
@@ -97,10 +110,14 @@ class Arrangement:
     confidence: np.ndarray = field(repr=False)
 
 
-def heap_of(fragments: np.ndarray, options: InputOptions, names: tuple[str, ...] = ()) -> Heap:
+def heap_of(
+    fragments: np.ndarray, options: InputOptions, names: tuple[str, ...] = ()
+) -> Heap:
     """A heap of fragments with what the options say is known of them."""
     images = None if options.known == "nothing" else options.images
-    return Heap(fragments, options.rotate, images, options.known == "sizes", names)
+    return Heap(
+        fragments, options.rotate, images, options.known == "sizes", names
+    )
 
 
 def grid_of(heap: Heap) -> int | None:
@@ -114,25 +131,43 @@ def grid_of(heap: Heap) -> int | None:
 def check_fits(arrangement: Arrangement, heap: Heap) -> None:
     """Raise ToolkitError unless every fragment of the heap has a group, a place and a turn."""
     count = len(heap.fragments)
-    parts = {name: np.asarray(getattr(arrangement, name)) for name in Arrangement.__annotations__}
+    parts = {
+        name: np.asarray(getattr(arrangement, name))
+        for name in Arrangement.__annotations__
+    }
     for name, part in parts.items():
         if part.shape != (count,):
             reason = f"The answer's {name} has the shape {part.shape}, for {count} fragments."
             raise ToolkitError(reason, f"Return one {name} for each fragment.")
 
     whole_numbers = [parts[name] for name in ("group", "row", "column", "turn")]
-    if any(part.dtype.kind not in "iu" or part.min() < 0 for part in whole_numbers):
+    if any(
+        part.dtype.kind not in "iu" or part.min() < 0 for part in whole_numbers
+    ):
         reason = "The answer's groups, rows, columns or turns are no whole numbers from 0."
         raise ToolkitError(reason, "Return them as int32 from 0.")
 
     if parts["turn"].max() >= (4 if heap.turned else 1):
-        reason = "The answer's turns are more than fragments of this heap may have."
-        raise ToolkitError(reason, "Return 0, or 0 to 3 where fragments may be turned.")
+        reason = (
+            "The answer's turns are more than fragments of this heap may have."
+        )
+        raise ToolkitError(
+            reason, "Return 0, or 0 to 3 where fragments may be turned."
+        )
 
     if not (parts["confidence"].min() >= 0 and parts["confidence"].max() <= 1):
-        raise ToolkitError("The answer's confidence lies outside 0 to 1.", "Return 0 to 1.")
-    if set(np.unique(parts["group"])) != set(range(int(parts["group"].max()) + 1)):
-        raise ToolkitError("The answer's groups have gaps in their numbers.", "Number them from 0.")
+        raise ToolkitError(
+            "The answer's confidence lies outside 0 to 1.", "Return 0 to 1."
+        )
+    if set(np.unique(parts["group"])) != set(
+        range(int(parts["group"].max()) + 1)
+    ):
+        raise ToolkitError(
+            "The answer's groups have gaps in their numbers.",
+            "Number them from 0.",
+        )
     places = {*zip(*(part.tolist() for part in whole_numbers[:3]), strict=True)}
     if len(places) < count:
-        raise ToolkitError("Two fragments lie in one place.", "Give each a place of its own.")
+        raise ToolkitError(
+            "Two fragments lie in one place.", "Give each a place of its own."
+        )

@@ -39,7 +39,9 @@ def flat_record(value: Any, name: str = "") -> dict[str, Any]:
     return row
 
 
-def conclude(records: Callable[[], Iterable[dict[str, Any]]], folder: Path) -> list[str]:
+def conclude(
+    records: Callable[[], Iterable[dict[str, Any]]], folder: Path
+) -> list[str]:
     """Write the summary of a run; returns the names of the files.
 
     `summary.csv` has a row for each micrograph. When micrographs come from several folders,
@@ -51,7 +53,10 @@ def conclude(records: Callable[[], Iterable[dict[str, Any]]], folder: Path) -> l
     if len(batches) < 2:
         return ["summary.csv"]
 
-    write_bytes(folder / "batches.csv", pairwise_tests(batches).encode(errors="backslashreplace"))
+    write_bytes(
+        folder / "batches.csv",
+        pairwise_tests(batches).encode(errors="backslashreplace"),
+    )
     write_png(folder / "batches.png", batch_chart(batches, left_out, in_pixels))
     return list(RUN_FILES)
 
@@ -62,7 +67,9 @@ def summary_table(records: Callable[[], Iterable[dict[str, Any]]]) -> str:
     def rows() -> Iterator[dict[str, Any]]:
         for record in records():
             if record["status"] != "skipped":
-                yield flat_record({k: v for k, v in record.items() if k not in INTERNAL})
+                yield flat_record(
+                    {k: v for k, v in record.items() if k not in INTERNAL}
+                )
 
     # Records differ in their fields, so one pass collects the columns and another writes.
     columns = list(dict.fromkeys(itertools.chain.from_iterable(rows())))
@@ -75,13 +82,17 @@ def summary_table(records: Callable[[], Iterable[dict[str, Any]]]) -> str:
     return text.getvalue()
 
 
-def batch_chart(batches: dict[str, np.ndarray], left_out: int, in_pixels: bool) -> np.ndarray:
+def batch_chart(
+    batches: dict[str, np.ndarray], left_out: int, in_pixels: bool
+) -> np.ndarray:
     """The cumulative distributions of the first batches, RGB uint8 (H, W, 3)."""
     shown = dict(itertools.islice(batches.items(), MOST_BATCHES))
     curves = []
     for name, values in shown.items():
         label = f"{name}: {len(values)} grains, D50 {np.median(values):.3g}"
-        curves.append((label, values, np.arange(1, len(values) + 1) / len(values)))
+        curves.append(
+            (label, values, np.arange(1, len(values) + 1) / len(values))
+        )
 
     # The title names the pair that differs most.
     tests = []
@@ -92,8 +103,14 @@ def batch_chart(batches: dict[str, np.ndarray], left_out: int, in_pixels: bool) 
     title = f"{first} and {second}: two-sample Kolmogorov-Smirnov p = {p:.2g}"
     title += ", if grains are independent"
     title += f"; the least of {len(tests)} pairs" if len(tests) > 1 else ""
-    title += f"; first {MOST_BATCHES} of {len(batches)}" if len(batches) > MOST_BATCHES else ""
-    title += f"; {left_out} micrographs without a scale left out" if left_out else ""
+    title += (
+        f"; first {MOST_BATCHES} of {len(batches)}"
+        if len(batches) > MOST_BATCHES
+        else ""
+    )
+    title += (
+        f"; {left_out} micrographs without a scale left out" if left_out else ""
+    )
 
     unit = "px: alike only at one magnification" if in_pixels else "um"
     return chart([], curves, title, f"equivalent diameter, {unit}")
@@ -117,7 +134,9 @@ def diameters_by_batch(
     ToolkitError
         With status 2, when a table is not where its record says.
     """
-    units = Counter(record["unit"] for record in records() if record["status"] == "ok")
+    units = Counter(
+        record["unit"] for record in records() if record["status"] == "ok"
+    )
     unit = "micrometre" if units["micrometre"] else "pixel"
     left_out = units.total() - units[unit]
 
@@ -149,7 +168,9 @@ def diameters_by_batch(
 
 def table_diameters(record: dict[str, Any]) -> np.ndarray | None:
     """Diameters (n,) of the grains inside the frame in a record's table; None of an empty table."""
-    path = next(output for output in record["outputs"] if output.endswith("-grains.csv"))
+    path = next(
+        output for output in record["outputs"] if output.endswith("-grains.csv")
+    )
     if not Path(path).exists():
         remedy = "Merge in the folder that the shards were predicted from."
         raise ToolkitError(f"There is no {path} here.", remedy, status=2)
@@ -163,7 +184,11 @@ def table_diameters(record: dict[str, Any]) -> np.ndarray | None:
 def read_table(path: str) -> np.ndarray:
     """The numbers of a table of grains (n, columns); (0, 0) when it has nothing but a header."""
     lines = Path(path).read_text().splitlines()[1:]
-    return np.genfromtxt(lines, delimiter=",", ndmin=2) if lines else np.zeros((0, 0))
+    return (
+        np.genfromtxt(lines, delimiter=",", ndmin=2)
+        if lines
+        else np.zeros((0, 0))
+    )
 
 
 def pairwise_tests(batches: dict[str, np.ndarray]) -> str:
@@ -175,12 +200,24 @@ def pairwise_tests(batches: dict[str, np.ndarray]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     counts = "grains", "other_grains"
     medians = "median", "other_median"
-    writer.writerow(["batch", "other", *counts, *medians, "ks_distance", "p_value"])
+    writer.writerow(
+        ["batch", "other", *counts, *medians, "ks_distance", "p_value"]
+    )
 
     for (a, x), (b, y) in itertools.combinations(batches.items(), 2):
         distance, p = kolmogorov_smirnov(x, y)
         medians = f"{np.median(x):.6g}", f"{np.median(y):.6g}"
-        writer.writerow([cell(a), cell(b), len(x), len(y), *medians, f"{distance:.4f}", f"{p:.4g}"])
+        writer.writerow(
+            [
+                cell(a),
+                cell(b),
+                len(x),
+                len(y),
+                *medians,
+                f"{distance:.4f}",
+                f"{p:.4g}",
+            ]
+        )
 
     return text.getvalue()
 

@@ -26,7 +26,9 @@ LEAST_SPREAD = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 64}
 
 WIDEST = 40  # pixels: a band of boundary is never taken to be wider
 RISE = 0.3  # how much the threshold rises for each boundary width away from the line
-MOST_SAMPLED = 1000  # rows and columns, at most, from which the range of grey is taken
+MOST_SAMPLED = (
+    1000  # rows and columns, at most, from which the range of grey is taken
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ def probability_by_tiles(
     """
     # The darkest and brightest thousandth are left out, and the scale is that of this image, so
     # that 12 bits in a 16-bit file count as much as 16.
-    thinned = tuple(slice(None, None, -(-length // MOST_SAMPLED)) for length in image.shape)
+    thinned = tuple(
+        slice(None, None, -(-length // MOST_SAMPLED)) for length in image.shape
+    )
     ends = np.percentile(image[thinned], (0.1, 99.9), method="nearest")
     low = int(ends[0])
     span = np.float32(int(ends[1]) - low)
@@ -97,7 +101,9 @@ def partition(probability: np.ndarray, closure: Closure) -> np.ndarray:
     if not markers.any():
         return markers
 
-    return merge_across_weak_boundaries(watershed_grains(relief, markers), relief, closure.weakest)
+    return merge_across_weak_boundaries(
+        watershed_grains(relief, markers), relief, closure.weakest
+    )
 
 
 def large_components(mask: np.ndarray, least_area: float) -> np.ndarray:
@@ -105,7 +111,9 @@ def large_components(mask: np.ndarray, least_area: float) -> np.ndarray:
 
     Returns int32 (H, W), 0 elsewhere.
     """
-    _, components, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    _, components, stats, _ = cv2.connectedComponentsWithStats(
+        mask, connectivity=4
+    )
     large = stats[:, cv2.CC_STAT_AREA] >= least_area
     large[0] = False  # the background
     return renumber(components, np.cumsum(large, dtype=np.int32) * large)
@@ -185,12 +193,16 @@ def merge_across_weak_boundaries(
             borders[a][other] = joint
             borders[other][a] = joint
             if joint[1] < weakest * 255 * joint[0]:
-                heapq.heappush(queue, (joint[1] / joint[0], min(a, other), max(a, other)))
+                heapq.heappush(
+                    queue, (joint[1] / joint[0], min(a, other), max(a, other))
+                )
 
     # Follow chains of merges to their ends.
     while (parent[parent] != parent).any():
         parent = parent[parent]
-    return renumber(labels, np.unique(parent, return_inverse=True)[1].astype(np.int32))
+    return renumber(
+        labels, np.unique(parent, return_inverse=True)[1].astype(np.int32)
+    )
 
 
 Borders = dict[int, dict[int, tuple[float, float]]]
@@ -222,7 +234,9 @@ def common_borders(labels: np.ndarray, relief: np.ndarray) -> Borders:
         for a, b in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
             differ = part[a] != part[b]
             pair = np.sort([part[a][differ], part[b][differ]], axis=0)
-            top = np.maximum(level[a][differ], level[b][differ]).astype(np.float64)
+            top = np.maximum(level[a][differ], level[b][differ]).astype(
+                np.float64
+            )
             length = length + coo_array((np.ones(len(top)), pair), shape)
             height = height + coo_array((top, pair), shape)
 
@@ -233,7 +247,9 @@ def common_borders(labels: np.ndarray, relief: np.ndarray) -> Borders:
 
     borders = {grain: {} for grain in range(1, count)}
     rows = np.repeat(np.arange(count), np.diff(length.indptr)).tolist()
-    for a, b, pixels in zip(rows, length.indices.tolist(), length.data.tolist(), strict=True):
+    for a, b, pixels in zip(
+        rows, length.indices.tolist(), length.data.tolist(), strict=True
+    ):
         border = pixels, float(height[a, b])
         borders[a][b] = border
         borders[b][a] = border
@@ -271,7 +287,9 @@ def pen_strokes(labels: np.ndarray, pen: float) -> np.ndarray:
     return distance <= max(pen / 2 - 0.25, 0.5)
 
 
-def boundary_mask(probability: np.ndarray, labels: np.ndarray, threshold: float) -> np.ndarray:
+def boundary_mask(
+    probability: np.ndarray, labels: np.ndarray, threshold: float
+) -> np.ndarray:
     """True (H, W) on the closed boundaries, and beside them where the probability is high.
 
     The threshold on the probability, 0 to 1, rises with the distance from the closed line: by RISE
@@ -286,7 +304,9 @@ def boundary_mask(probability: np.ndarray, labels: np.ndarray, threshold: float)
 
     for core, wide, inner in tiles(line.shape, TILE, MARGIN):
         if line[wide].any():
-            distance = cv2.distanceTransform((~line[wide]).astype(np.uint8), cv2.DIST_L2, 5)
+            distance = cv2.distanceTransform(
+                (~line[wide]).astype(np.uint8), cv2.DIST_L2, 5
+            )
             above = probability[wide] - rise * distance > threshold * 255
             mask[core] |= above[inner]
 

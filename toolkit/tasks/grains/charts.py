@@ -23,7 +23,9 @@ WIDTH, HEIGHT = 1200, 700
 LEFT, RIGHT, TOP, BOTTOM = 90, 1170, 70, 620
 
 
-def chart(bars: list[tuple], curves: list[tuple], title: str, label: str) -> np.ndarray:
+def chart(
+    bars: list[tuple], curves: list[tuple], title: str, label: str
+) -> np.ndarray:
     """Shares against a logarithmic axis, RGB uint8 (700, 1200, 3).
 
     Parameters
@@ -34,7 +36,9 @@ def chart(bars: list[tuple], curves: list[tuple], title: str, label: str) -> np.
     label : of the logarithmic axis.
     """
     sheet = np.full((HEIGHT, WIDTH, 3), pictures.PAPER, np.uint8)
-    pictures.put_text(sheet, title, (LEFT, 40), 0.7 * min(1, 95 / max(1, len(title))))
+    pictures.put_text(
+        sheet, title, (LEFT, 40), 0.7 * min(1, 95 / max(1, len(title)))
+    )
     if not bars and not curves:
         return sheet
 
@@ -62,10 +66,17 @@ def chart(bars: list[tuple], curves: list[tuple], title: str, label: str) -> np.
         text = f"{tick:g}"
         cv2.line(sheet, (x, BOTTOM), (x, BOTTOM + 6), INK, 1)
         pictures.put_text(sheet, text, (x - 4 * len(text), BOTTOM + 26), 0.5)
-    pictures.put_text(sheet, label, ((LEFT + RIGHT) // 2 - 5 * len(label), BOTTOM + 60), 0.6)
+    pictures.put_text(
+        sheet, label, ((LEFT + RIGHT) // 2 - 5 * len(label), BOTTOM + 60), 0.6
+    )
 
     for k, (_, edges, shares) in enumerate(bars):
-        draw_bars(sheet, x_of(edges), BOTTOM - np.rint(shares * (BOTTOM - TOP)).astype(int), k)
+        draw_bars(
+            sheet,
+            x_of(edges),
+            BOTTOM - np.rint(shares * (BOTTOM - TOP)).astype(int),
+            k,
+        )
 
     for k, (_, values, shares) in enumerate(curves):
         points = np.stack([x_of(values), y_of(shares)], 1).astype(np.int32)
@@ -80,13 +91,19 @@ def chart(bars: list[tuple], curves: list[tuple], title: str, label: str) -> np.
     return sheet
 
 
-def draw_bars(sheet: np.ndarray, edges: np.ndarray, tops: np.ndarray, k: int) -> None:
+def draw_bars(
+    sheet: np.ndarray, edges: np.ndarray, tops: np.ndarray, k: int
+) -> None:
     """Draw the k-th histogram in pale colours: the first fills the left half of each bin."""
     pale = tuple(int(255 - 0.45 * (255 - c)) for c in COLOURS[k])
     middle = (edges[1:] + edges[:-1]) // 2
-    starts, ends = (edges[:-1] + 1, middle) if k == 0 else (middle, edges[1:] - 1)
+    starts, ends = (
+        (edges[:-1] + 1, middle) if k == 0 else (middle, edges[1:] - 1)
+    )
     for start, end, top in zip(starts, ends, tops, strict=True):
-        cv2.rectangle(sheet, (int(start), int(top)), (int(end), BOTTOM), pale, -1)
+        cv2.rectangle(
+            sheet, (int(start), int(top)), (int(end), BOTTOM), pale, -1
+        )
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -94,7 +111,9 @@ def ticks(low: float, high: float) -> list[float]:
 
     1, 2 and 5 of every power of ten; closer steps where these are fewer than three.
     """
-    exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    exponents = range(
+        int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1
+    )
     for steps in ((1, 2, 5), range(1, 10), np.arange(1, 10, 0.1)):
         numbers = []
         for exponent in exponents:

@@ -13,9 +13,14 @@ from hvd.toolkit.tasks.grains.metrics import boundary_iou
 from hvd.toolkit.tasks.grains.sizes import Grains
 from hvd.toolkit.tasks.grains.types import Boundaries
 
-MOST_SHOWN = 25_000_000  # pixels of an overlay; larger micrographs are shown smaller
+MOST_SHOWN = (
+    25_000_000  # pixels of an overlay; larger micrographs are shown smaller
+)
 LEAST_WIDTH = 480  # pixels: an overlay needs this for its colour key
-CUT = 600, 800  # rows and columns, from the middle of a micrograph, that `show` draws
+CUT = (
+    600,
+    800,
+)  # rows and columns, from the middle of a micrograph, that `show` draws
 TITLE = 420  # pixels that a panel's title takes
 
 # Colours of predicted boundaries.
@@ -31,35 +36,55 @@ def draw(sample: Sample, predictions: dict[str, Boundaries]) -> np.ndarray:
     """
     image = sample.inputs.image
     target = sample.target
-    starts = [max(0, (length - cut) // 2) for length, cut in zip(image.shape, CUT, strict=True)]
-    middle = tuple(slice(start, start + cut) for start, cut in zip(starts, CUT, strict=True))
+    starts = [
+        max(0, (length - cut) // 2)
+        for length, cut in zip(image.shape, CUT, strict=True)
+    ]
+    middle = tuple(
+        slice(start, start + cut)
+        for start, cut in zip(starts, CUT, strict=True)
+    )
 
     ground = grey(image[middle])
     truth = target.mask[middle]
     parts = [("micrograph", ground)]
     for name, answer in predictions.items():
         title = f"{name}   IoU {boundary_iou(target, answer):.3f}"
-        parts.append((title, agreement_picture(ground, answer.mask[middle], truth)))
+        parts.append(
+            (title, agreement_picture(ground, answer.mask[middle], truth))
+        )
     parts.append(("truth", agreement_picture(ground, truth, truth)))
 
     caption = "blue: boundary, right; red: none is there; yellow: missed"
     height, width = ground.shape[:2]
     if (height, width) != image.shape:
-        part = f"{height} x {width} of {image.shape[0]} x {image.shape[1]} pixels"
-        caption += f". Shown: the middle, {part}; scores are of the entire image."
+        part = (
+            f"{height} x {width} of {image.shape[0]} x {image.shape[1]} pixels"
+        )
+        caption += (
+            f". Shown: the middle, {part}; scores are of the entire image."
+        )
 
     return pictures.panels(parts, caption, cell=(height, max(width, TITLE)))
 
 
-def agreement_picture(ground: np.ndarray, mask: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def agreement_picture(
+    ground: np.ndarray, mask: np.ndarray, truth: np.ndarray
+) -> np.ndarray:
     """Colour the pixels of two boundary masks on a picture by whether they agree."""
     colours = ground.copy()
-    for where, colour in ((mask & truth, RIGHT), (mask & ~truth, WRONG), (truth & ~mask, MISSED)):
+    for where, colour in (
+        (mask & truth, RIGHT),
+        (mask & ~truth, WRONG),
+        (truth & ~mask, MISSED),
+    ):
         colours[where] = colour
     return cv2.addWeighted(ground, 0.25, colours, 0.75, 0)
 
 
-def overlay(image: np.ndarray, labels: np.ndarray, diameters: np.ndarray, unit: str) -> np.ndarray:
+def overlay(
+    image: np.ndarray, labels: np.ndarray, diameters: np.ndarray, unit: str
+) -> np.ndarray:
     """The micrograph with red boundaries and grains tinted by diameter, and a colour key below.
 
     Returns RGB uint8 (H, W, 3).
@@ -79,7 +104,9 @@ def overlay(image: np.ndarray, labels: np.ndarray, diameters: np.ndarray, unit: 
 
         room = max(0, LEAST_WIDTH - picture.shape[1])
         white = (255, 255, 255)
-        picture = cv2.copyMakeBorder(picture, 0, 0, 0, room, cv2.BORDER_CONSTANT, value=white)
+        picture = cv2.copyMakeBorder(
+            picture, 0, 0, 0, room, cv2.BORDER_CONSTANT, value=white
+        )
 
     picture[:, : labels.shape[1]][lines(labels)] = pictures.RED
     if not is_tinted:
@@ -88,7 +115,9 @@ def overlay(image: np.ndarray, labels: np.ndarray, diameters: np.ndarray, unit: 
     least = f"{diameters.min():.3g} {unit}"
     greatest = f"{diameters.max():.3g} {unit}"
     height, width = picture.shape[:2]
-    return np.vstack([picture, key(width, height, least, greatest, "equivalent diameter")])
+    return np.vstack(
+        [picture, key(width, height, least, greatest, "equivalent diameter")]
+    )
 
 
 def distribution(
@@ -112,25 +141,42 @@ def distribution(
         return chart([], [], f"{name}: no grain", "")
 
     # Grains that the frame cuts count only when there are no others.
-    counted = ~grains.touches_frame if values["whole_grains"] else np.ones(len(grains.area), bool)
+    counted = (
+        ~grains.touches_frame
+        if values["whole_grains"]
+        else np.ones(len(grains.area), bool)
+    )
     pixel = scale.micrometres_per_pixel or 1
     diameters = grains.diameter[counted] * pixel
     areas = grains.area[counted]
 
     bins = int(np.clip(2 * len(diameters) ** (1 / 3), 6, 40))
-    edges = np.geomspace(diameters.min() * 0.98, diameters.max() * 1.02, bins + 1)
+    edges = np.geomspace(
+        diameters.min() * 0.98, diameters.max() * 1.02, bins + 1
+    )
     order = np.argsort(diameters)
 
     bars = []
     curves = []
-    for weighting, weights in (("number", np.ones(len(areas))), ("area", areas)):
-        heights = np.histogram(diameters, edges, weights=weights)[0] / weights.sum()
+    for weighting, weights in (
+        ("number", np.ones(len(areas))),
+        ("area", areas),
+    ):
+        heights = (
+            np.histogram(diameters, edges, weights=weights)[0] / weights.sum()
+        )
         bars.append((f"by {weighting}", edges, heights))
         d50 = values["diameter"][f"{weighting}_weighted"]["d50"]
         shares = np.cumsum(weights[order]) / weights.sum()
-        curves.append((f"by {weighting}, D50 {d50:.3g} {unit}", diameters[order], shares))
+        curves.append(
+            (f"by {weighting}, D50 {d50:.3g} {unit}", diameters[order], shares)
+        )
 
-    which = "whole grains" if values["whole_grains"] else "grains, all cut by the frame"
+    which = (
+        "whole grains"
+        if values["whole_grains"]
+        else "grains, all cut by the frame"
+    )
     title = f"{name}: {len(areas)} {which}"
     if values["astm_g"]:
         title += f", ASTM G {values['astm_g']['planimetric']['mean']:.1f}"
@@ -149,16 +195,22 @@ def grey(image: np.ndarray) -> np.ndarray:
     """
     low, high = np.percentile(image[:: max(1, len(image) // 500)], [0.5, 99.5])
     levels = (image.astype(np.float32) - low) * (255 / max(high - low, 1))
-    return cv2.cvtColor(np.clip(levels, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2RGB)
+    return cv2.cvtColor(
+        np.clip(levels, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2RGB
+    )
 
 
 def tint(share: np.ndarray) -> np.ndarray:
     """Colours uint8 (n, 3) from dark blue over green to yellow for shares (n,) from 0 to 1."""
     levels = np.rint(255 * np.asarray(share)).astype(np.uint8)[:, None]
-    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)[:, 0]
+    return cv2.cvtColor(
+        cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB
+    )[:, 0]
 
 
-def key(width: int, picture_height: int, low: str, high: str, title: str) -> np.ndarray:
+def key(
+    width: int, picture_height: int, low: str, high: str, title: str
+) -> np.ndarray:
     """A strip that explains the tints: all colours between the two values they stand for.
 
     It goes below a picture of that width and height; returns RGB uint8 (h, width, 3).
@@ -169,7 +221,9 @@ def key(width: int, picture_height: int, low: str, high: str, title: str) -> np.
 
     left = width // 3
     right = width * 2 // 3
-    strip[height // 4 : height * 3 // 4, left:right] = tint(np.linspace(0, 1, right - left))
+    strip[height // 4 : height * 3 // 4, left:right] = tint(
+        np.linspace(0, 1, right - left)
+    )
 
     size = 0.7 * scale
     gap = int(10 * scale)

@@ -22,7 +22,14 @@ from hvd.toolkit.tasks.grains.scale import Scale, scale_bar, tiff_scale
 from hvd.toolkit.tasks.grains.sizes import Grains
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 
-KINDS = "boundaries.png", "labels.tif", "overlay.png", "grains.csv", "distribution.png", "rois.zip"
+KINDS = (
+    "boundaries.png",
+    "labels.tif",
+    "overlay.png",
+    "grains.csv",
+    "distribution.png",
+    "rois.zip",
+)
 UNITS = {"micrometre": "um", "pixel": "px"}
 
 
@@ -39,7 +46,10 @@ def astm_cell(record: dict[str, Any]) -> str:
     number = record["astm_g"] and record["astm_g"]["planimetric"]
     if not number:
         return "-"
-    ends = [f"{number[end]:.1f}" if number[end] is not None else "?" for end in ("low", "high")]
+    ends = [
+        f"{number[end]:.1f}" if number[end] is not None else "?"
+        for end in ("low", "high")
+    ]
     return f"{number['mean']:.1f} [{', '.join(ends)}]"
 
 
@@ -72,10 +82,14 @@ def from_array(array: np.ndarray, options: InputOptions) -> Micrograph:
         array = cv2.cvtColor(array, cv2.COLOR_RGB2GRAY)
     if array.ndim != 2 or array.dtype.kind not in "uif":
         reason = f"The micrograph is {array.dtype} {array.shape}."
-        raise ToolkitError(reason, "Give grey values (H, W), or RGB as uint8 (H, W, 3).")
+        raise ToolkitError(
+            reason, "Give grey values (H, W), or RGB as uint8 (H, W, 3)."
+        )
 
     image = grey_levels(array, "the micrograph")
-    return micrograph_of(image, options, scale_of(image, options) or Scale(), "micrograph")
+    return micrograph_of(
+        image, options, scale_of(image, options) or Scale(), "micrograph"
+    )
 
 
 def scale_of(image: np.ndarray, options: InputOptions) -> Scale | None:
@@ -86,7 +100,11 @@ def scale_of(image: np.ndarray, options: InputOptions) -> Scale | None:
         return None
 
     # The bar usually stands in the data bar, else in the picture.
-    above = max(0, len(image) - options.exclude_bottom) if options.exclude_bottom else 0
+    above = (
+        max(0, len(image) - options.exclude_bottom)
+        if options.exclude_bottom
+        else 0
+    )
     try:
         length, row, column = scale_bar(image[above:])
     except ToolkitError:
@@ -95,23 +113,31 @@ def scale_of(image: np.ndarray, options: InputOptions) -> Scale | None:
         above = 0
         length, row, column = scale_bar(image)
 
-    source = f"scale bar of {length} pixels at row {above + row}, column {column}"
+    source = (
+        f"scale bar of {length} pixels at row {above + row}, column {column}"
+    )
     return Scale(options.scale_bar_micrometres / length, source)
 
 
-def micrograph_of(image: np.ndarray, options: InputOptions, scale: Scale, name: str) -> Micrograph:
+def micrograph_of(
+    image: np.ndarray, options: InputOptions, scale: Scale, name: str
+) -> Micrograph:
     """A micrograph without its data bar."""
     rows = len(image) - options.exclude_bottom
     if rows <= 0:
         excluded = f"--exclude-bottom {options.exclude_bottom} leaves none"
-        raise ToolkitError(f"{name} has {len(image)} rows: {excluded}.", "Give fewer rows.")
+        raise ToolkitError(
+            f"{name} has {len(image)} rows: {excluded}.", "Give fewer rows."
+        )
     return Micrograph(image[:rows], scale, name)
 
 
 # --- write
 
 
-def measure(answer: Boundaries, micrograph: Micrograph) -> tuple[dict[str, Any], list[str]]:
+def measure(
+    answer: Boundaries, micrograph: Micrograph
+) -> tuple[dict[str, Any], list[str]]:
     """Values for the record: size and scale of the micrograph, and sizes of its grains."""
     height, width = answer.labels.shape
     scale = micrograph.scale
@@ -122,11 +148,16 @@ def measure(answer: Boundaries, micrograph: Micrograph) -> tuple[dict[str, Any],
         "scale_source": scale.source,
     }
 
-    return values | sizes.summary(answer.labels, answer.grains, scale.micrometres_per_pixel), []
+    return values | sizes.summary(
+        answer.labels, answer.grains, scale.micrometres_per_pixel
+    ), []
 
 
 def write(
-    answer: Boundaries, micrograph: Micrograph, values: dict[str, Any], folder: Path
+    answer: Boundaries,
+    micrograph: Micrograph,
+    values: dict[str, Any],
+    folder: Path,
 ) -> list[str]:
     """Write the files of one micrograph into `folder`; returns their names."""
     name = micrograph.name
@@ -135,11 +166,17 @@ def write(
     scale = micrograph.scale.micrometres_per_pixel
     unit = UNITS[values["unit"]]
 
-    write_png(folder / f"{name}-boundaries.png", answer.mask.astype(np.uint8) * 255)
+    write_png(
+        folder / f"{name}-boundaries.png", answer.mask.astype(np.uint8) * 255
+    )
     write_labels(folder / f"{name}-labels.tif", labels, scale)
-    picture = overlay(micrograph.image, labels, grains.diameter * (scale or 1), unit)
+    picture = overlay(
+        micrograph.image, labels, grains.diameter * (scale or 1), unit
+    )
     write_png(folder / f"{name}-overlay.png", picture)
-    write_bytes(folder / f"{name}-grains.csv", table(grains, scale or 1, unit).encode())
+    write_bytes(
+        folder / f"{name}-grains.csv", table(grains, scale or 1, unit).encode()
+    )
     chart = distribution(name, grains, values, micrograph.scale, unit)
     write_png(folder / f"{name}-distribution.png", chart)
     write_bytes(folder / f"{name}-rois.zip", rois(labels))
@@ -207,5 +244,7 @@ def outline_of(inside: np.ndarray) -> np.ndarray:
     # original is the pixel 2k + 1 or 2k + 2, so that halving rounds to the corner.
     twice = np.kron(inside.astype(np.uint8), np.ones((2, 2), np.uint8))
     twice = cv2.copyMakeBorder(twice, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    outlines, _ = cv2.findContours(twice, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    outlines, _ = cv2.findContours(
+        twice, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
     return max(outlines, key=cv2.contourArea)[:, 0] // 2

@@ -19,19 +19,29 @@ def boundary_iou(target: Boundaries, prediction: Boundaries) -> float:
     0.5
     """
     union = (target.mask | prediction.mask).sum()
-    return float((target.mask & prediction.mask).sum() / union) if union else 1.0
+    return (
+        float((target.mask & prediction.mask).sum() / union) if union else 1.0
+    )
 
 
-def share_within(lines: np.ndarray, others: np.ndarray, tolerance: float) -> float:
+def share_within(
+    lines: np.ndarray, others: np.ndarray, tolerance: float
+) -> float:
     """Share of the pixels of `lines` that lie at most `tolerance` pixels from `others`."""
-    return 1 - float(pixels_beyond(lines, others, tolerance).sum() / lines.sum())
+    return 1 - float(
+        pixels_beyond(lines, others, tolerance).sum() / lines.sum()
+    )
 
 
-def pixels_beyond(lines: np.ndarray, others: np.ndarray, tolerance: float) -> np.ndarray:
+def pixels_beyond(
+    lines: np.ndarray, others: np.ndarray, tolerance: float
+) -> np.ndarray:
     """True where a pixel of `lines` is more than `tolerance` pixels away from all `others`."""
     if not others.any():
         return lines
-    distance = cv2.distanceTransform((~others).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance = cv2.distanceTransform(
+        (~others).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
+    )
     return lines & (distance > tolerance)
 
 
@@ -50,7 +60,11 @@ def boundary_f1(target: Boundaries, prediction: Boundaries) -> float:
 
     recall = share_within(target.lines, prediction.lines, target.tolerance)
     precision = share_within(prediction.lines, target.lines, target.tolerance)
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return (
+        2 * precision * recall / (precision + recall)
+        if precision + recall
+        else 0.0
+    )
 
 
 def median_diameter(labels: np.ndarray) -> float | None:
@@ -99,7 +113,9 @@ def information(target: Boundaries, prediction: Boundaries) -> float:
     >>> information(Boundaries(one > 1, one), Boundaries(two > 1, two))
     1.0
     """
-    bits = float(sum(variation_of_information(target.labels, prediction.labels)))
+    bits = float(
+        sum(variation_of_information(target.labels, prediction.labels))
+    )
 
     # Rounding leaves a perfect answer a last digit away from 0.
     return round(max(0.0, bits), 9)

@@ -8,7 +8,9 @@ from hvd.toolkit.options import ImageOptions, option
 PREDICT = "Find grain boundaries, and measure the grains."
 INPUT = "Each INPUT is a micrograph, or a folder of them: one batch. Several batches are compared."
 SAMPLES = "Samples are micrographs with drawn boundaries."
-DATA = "Folder with images/NAME.* and boundaries/NAME.png, or builtin: generated."
+DATA = (
+    "Folder with images/NAME.* and boundaries/NAME.png, or builtin: generated."
+)
 
 # Micrometres a pixel: a scale beyond these limits is a mistake.
 FINEST = 1e-5
@@ -33,7 +35,10 @@ class InputOptions(ImageOptions):
         high=1e9,
     )
     exclude_bottom: int = option(
-        0, "Rows to cut off at the bottom: the microscope's data bar.", low=0, high=1_000_000
+        0,
+        "Rows to cut off at the bottom: the microscope's data bar.",
+        low=0,
+        high=1_000_000,
     )
 
     def __post_init__(self) -> None:
@@ -57,13 +62,21 @@ class Conditions(ImageOptions):
     contrast: float = option(
         1.0, "Multiply the differences from the mean grey.", low=0.01, high=100
     )
-    brightness: float = option(1.0, "Multiply the grey values.", low=0.01, high=100)
-    gamma: float = option(1.0, "Exponent of the grey values.", low=0.01, high=100)
+    brightness: float = option(
+        1.0, "Multiply the grey values.", low=0.01, high=100
+    )
+    gamma: float = option(
+        1.0, "Exponent of the grey values.", low=0.01, high=100
+    )
     gradient: float = option(
         0.0,
         "Uneven light: 0.5 = half as bright on the left, 1.5 times on the right.",
         low=0,
         high=1,
     )
-    blur: float = option(0.0, "Gaussian blur: standard deviation in pixels.", low=0, high=100)
-    noise: float = option(0.0, "Gaussian noise: standard deviation, of 255.", low=0, high=255)
+    blur: float = option(
+        0.0, "Gaussian blur: standard deviation in pixels.", low=0, high=100
+    )
+    noise: float = option(
+        0.0, "Gaussian noise: standard deviation, of 255.", low=0, high=255
+    )

@@ -63,7 +63,9 @@ def tiff_scale(data: bytes) -> Scale:
             tags = file.pages[0].tags
             imagej = file.imagej_metadata or {}
             resolutions = tags["XResolution"].value, tags["YResolution"].value
-            unit_tag = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 2
+            unit_tag = (
+                tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 2
+            )
 
         unit = str(imagej.get("unit", "")).lower()
         length = MICROMETRES[unit or {2: "inch", 3: "cm"}.get(unit_tag)]
@@ -81,8 +83,12 @@ def tiff_scale(data: bytes) -> Scale:
         return Scale(source=f"none: {dots}; lengths are in pixels")
 
     if abs(x - y) > 1e-3 * x:
-        reason = f"The TIFF's pixels are {x:.4g} x {y:.4g} micrometres, not square."
-        raise ToolkitError(reason, "Resample the image, or give --micrometres-per-pixel.")
+        reason = (
+            f"The TIFF's pixels are {x:.4g} x {y:.4g} micrometres, not square."
+        )
+        raise ToolkitError(
+            reason, "Resample the image, or give --micrometres-per-pixel."
+        )
 
     return Scale(x, "ImageJ tags" if unit else "TIFF resolution")
 
@@ -99,11 +105,18 @@ def scale_bar(image: np.ndarray) -> tuple[int, int, int]:
 
     if not bars:
         reason = "No scale bar was found."
-        raise ToolkitError(reason, "Measure it and give --micrometres-per-pixel.")
+        raise ToolkitError(
+            reason, "Measure it and give --micrometres-per-pixel."
+        )
 
     if max(bars)[0] - min(bars)[0] > 2:
-        places = [f"{length} pixels at row {row}, column {column}" for length, row, column in bars]
-        reason = f"More than one line may be the scale bar: {', '.join(places[:5])}."
+        places = [
+            f"{length} pixels at row {row}, column {column}"
+            for length, row, column in bars
+        ]
+        reason = (
+            f"More than one line may be the scale bar: {', '.join(places[:5])}."
+        )
         raise ToolkitError(reason, "Give --micrometres-per-pixel instead.")
 
     return max(bars)
@@ -119,8 +132,17 @@ def bars_in(tone: np.ndarray) -> list[tuple[int, int, int]]:
 
     for k in range(1, count):
         left, top, across, down, _ = (int(x) for x in stats[k])
-        at_frame = left == 0 or top == 0 or left + across == width or top + down == height
-        if at_frame or not SHORTEST * width <= across <= LONGEST * width or down > across / 3:
+        at_frame = (
+            left == 0
+            or top == 0
+            or left + across == width
+            or top + down == height
+        )
+        if (
+            at_frame
+            or not SHORTEST * width <= across <= LONGEST * width
+            or down > across / 3
+        ):
             continue
 
         # Full rows are the bar; other rows may hold nothing but the ticks at its ends.

@@ -20,7 +20,11 @@ STRIP = 1 << 22  # pixels that are held in memory at once
 DIRECTIONS = (0, 1, 1.0), (1, 0, 1.0), (1, 1, 0.5**0.5), (1, -1, 0.5**0.5)
 
 LINES = 10  # test lines in each direction
-CIRCLES = (0.45, 0.3, 0.15)  # radii of the three test circles, in units of the shorter side
+CIRCLES = (
+    0.45,
+    0.3,
+    0.15,
+)  # radii of the three test circles, in units of the shorter side
 PARTS = 3  # the micrograph is cut into 3 x 3 parts for the intervals
 
 
@@ -114,9 +118,13 @@ def moment_sums(labels: np.ndarray) -> np.ndarray:
     columns = np.arange(labels.shape[1], dtype=np.float64)
 
     for top, strip in strips(labels):
-        row, column = np.meshgrid(np.arange(top, top + len(strip)), columns, indexing="ij")
+        row, column = np.meshgrid(
+            np.arange(top, top + len(strip)), columns, indexing="ij"
+        )
         grain = strip.ravel()
-        for k, weight in enumerate((row, column, row**2, column**2, row * column)):
+        for k, weight in enumerate(
+            (row, column, row**2, column**2, row * column)
+        ):
             sums[k] += np.bincount(grain, weight.ravel(), count)
 
     return sums[:, 1:]
@@ -158,7 +166,9 @@ def weighted_crossings(labels: np.ndarray) -> np.ndarray:
 # --- the distribution of diameters
 
 
-def percentiles(values: np.ndarray, weights: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
+def percentiles(
+    values: np.ndarray, weights: np.ndarray, shares: tuple[float, ...]
+) -> np.ndarray:
     """Weighted percentiles: the least values up to which `shares` of the summed weights lie.
 
     A value of weight 2 counts as much as the value twice.
@@ -187,7 +197,9 @@ def distribution(diameters: np.ndarray, areas: np.ndarray) -> dict[str, Any]:
     result["log_normal"] = {
         "median": significant(np.exp(logs.mean())),
         "geometric_deviation": significant(np.exp(logs.std())),
-        "ks_distance": significant(normal_distance(logs)) if logs.std() > 0 else None,
+        "ks_distance": significant(normal_distance(logs))
+        if logs.std() > 0
+        else None,
     }
 
     return result
@@ -200,7 +212,9 @@ def normal_distance(values: np.ndarray) -> float:
     """
     expected = ndtr(np.sort((values - values.mean()) / values.std()))
     steps = np.arange(len(values) + 1) / len(values)
-    return float(max((steps[1:] - expected).max(), (expected - steps[:-1]).max()))
+    return float(
+        max((steps[1:] - expected).max(), (expected - steps[:-1]).max())
+    )
 
 
 # --- grain-size numbers (ASTM E112-13, table 4 and its equations)
@@ -234,7 +248,9 @@ def intercepts(labels: np.ndarray) -> np.ndarray:
             np.diagonal(labels, offset),
             np.diagonal(labels[:, ::-1], offset),
         )
-        for pattern, (line, spacing) in enumerate(zip(lines, (1, 1, 2**0.5, 2**0.5), strict=True)):
+        for pattern, (line, spacing) in enumerate(
+            zip(lines, (1, 1, 2**0.5, 2**0.5), strict=True)
+        ):
             length = max(0, len(line) - 1) * spacing
             result[pattern] += length, boundary_crossings(line)
 
@@ -243,7 +259,10 @@ def intercepts(labels: np.ndarray) -> np.ndarray:
         angle = np.linspace(0, 2 * np.pi, max(8, int(2 * np.pi * radius)) + 1)
         rows = np.rint((height - 1) / 2 + radius * np.sin(angle)).astype(int)
         columns = np.rint((width - 1) / 2 + radius * np.cos(angle)).astype(int)
-        result[4] += 2 * np.pi * radius, boundary_crossings(labels[rows, columns])
+        result[4] += (
+            2 * np.pi * radius,
+            boundary_crossings(labels[rows, columns]),
+        )
 
     return result
 
@@ -262,7 +281,9 @@ def line_density(labels: np.ndarray) -> float:
     return float((counts / lengths).mean())
 
 
-def relative_half_interval(labels: np.ndarray, value: Callable[[np.ndarray], float]) -> float:
+def relative_half_interval(
+    labels: np.ndarray, value: Callable[[np.ndarray], float]
+) -> float:
     """Half the 95 % confidence interval of a positive value's mean, divided by that mean.
 
     The spread is taken from 3 x 3 parts of the micrograph.
@@ -297,7 +318,9 @@ def mean_intercept(labels: np.ndarray) -> tuple[float, float, float] | None:
 def planimetric_count(labels: np.ndarray) -> float:
     """Grains in the frame by Jeffries' rule: inside 1, cut by an edge 1/2, at a corner 1/4."""
     inside = is_inside_frame(labels)
-    at_corner = {int(labels[row, column]) for row in (0, -1) for column in (0, -1)}
+    at_corner = {
+        int(labels[row, column]) for row in (0, -1) for column in (0, -1)
+    }
     at_edge = (~inside).sum() - len(at_corner)
 
     # The four corners count a quarter each, together 1, even when a grain holds several.
@@ -341,7 +364,9 @@ def summary(
         "whole_grains": int(inside.sum()),
     }
     if not len(inside):
-        nothing = dict.fromkeys(("diameter", "elongation", "mean_intercept", "astm_g"))
+        nothing = dict.fromkeys(
+            ("diameter", "elongation", "mean_intercept", "astm_g")
+        )
         return result | nothing
 
     # Grains cut by the frame are too small, so they count only where there are no others.
@@ -351,7 +376,9 @@ def summary(
     result["elongation"] = significant(np.median(grains.aspect_ratio[counted]))
 
     intercept = mean_intercept(labels)
-    result["mean_intercept"] = interval(*(x * unit for x in intercept)) if intercept else None
+    result["mean_intercept"] = (
+        interval(*(x * unit for x in intercept)) if intercept else None
+    )
     result["intercepts"] = int(intercepts(labels)[:, 1].sum())
 
     count = density(labels)
@@ -360,7 +387,9 @@ def summary(
     else:
         result["grains_per_px2"] = interval(*(x * 1.0 / unit**2 for x in count))
 
-    result["astm_g"] = astm_numbers(intercept, count, unit) if micrometres_per_pixel else None
+    result["astm_g"] = (
+        astm_numbers(intercept, count, unit) if micrometres_per_pixel else None
+    )
     return result
 
 
@@ -383,17 +412,23 @@ def astm_numbers(
         # G falls as the intercept grows: the ends of the interval change places.
         mean, low, high = (x * micrometres_per_pixel / 1000 for x in intercept)
         result["intercept"] = interval(
-            g_from_intercept(mean), g_from_intercept(high), g_from_intercept(low)
+            g_from_intercept(mean),
+            g_from_intercept(high),
+            g_from_intercept(low),
         )
 
     return result
 
 
-def interval(mean: float, low: float | None, high: float | None) -> dict[str, float | None]:
+def interval(
+    mean: float, low: float | None, high: float | None
+) -> dict[str, float | None]:
     """A mean with its 95 % confidence interval; an end that is not finite becomes None."""
     result = {"mean": significant(mean)}
     for name, end in (("low", low), ("high", high)):
-        result[name] = significant(end) if end is not None and np.isfinite(end) else None
+        result[name] = (
+            significant(end) if end is not None and np.isfinite(end) else None
+        )
     return result
 
 

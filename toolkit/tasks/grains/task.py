@@ -6,7 +6,13 @@ from hvd.toolkit.core import Task
 from hvd.toolkit.images import image_files
 from hvd.toolkit.tasks.grains.batches import RUN_FILES, conclude
 from hvd.toolkit.tasks.grains.drawing import draw
-from hvd.toolkit.tasks.grains.files import COLUMNS, from_array, measure, read, write
+from hvd.toolkit.tasks.grains.files import (
+    COLUMNS,
+    from_array,
+    measure,
+    read,
+    write,
+)
 from hvd.toolkit.tasks.grains.metrics import METRICS
 from hvd.toolkit.tasks.grains.options import Conditions, InputOptions
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph, check_fits
@@ -21,7 +27,9 @@ def finish(answer: Boundaries, micrograph: Micrograph) -> Boundaries:
 
 def enlarge(micrograph: Micrograph, side: int) -> Micrograph:
     """Repeat a micrograph up to a square, for timing."""
-    return replace(micrograph, image=repeat_to_square(micrograph.image, side, 0))
+    return replace(
+        micrograph, image=repeat_to_square(micrograph.image, side, 0)
+    )
 
 
 TASK = Task(

@@ -35,7 +35,10 @@ class Micrograph:
 
     def __post_init__(self) -> None:
         image = self.image
-        if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16):
+        if not isinstance(image, np.ndarray) or image.dtype not in (
+            np.uint8,
+            np.uint16,
+        ):
             kind = getattr(image, "dtype", type(image).__name__)
             reason = f"The micrograph is {kind}."
             raise ToolkitError(reason, "Give grey values as uint8 or uint16.")
@@ -45,8 +48,12 @@ class Micrograph:
             raise ToolkitError(reason, "Give one grey channel: (H, W).")
 
         if min(image.shape) < SMALLEST:
-            reason = f"The micrograph is {image.shape[1]} x {image.shape[0]} pixels."
-            raise ToolkitError(reason, f"Give {SMALLEST} or more along each side.")
+            reason = (
+                f"The micrograph is {image.shape[1]} x {image.shape[0]} pixels."
+            )
+            raise ToolkitError(
+                reason, f"Give {SMALLEST} or more along each side."
+            )
 
         # Methods must not change what others are shown.
         view = image.view()
@@ -111,8 +118,16 @@ def check_fits(answer: Boundaries, micrograph: Micrograph) -> None:
         ("mask", answer.mask, np.bool_),
         ("labels", answer.labels, np.int32),
     ):
-        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
-            kind = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array)
+        if (
+            not isinstance(array, np.ndarray)
+            or array.dtype != dtype
+            or array.shape != shape
+        ):
+            kind = (
+                f"{array.dtype} {array.shape}"
+                if isinstance(array, np.ndarray)
+                else type(array)
+            )
             remedy = f"Return {dtype.__name__} {shape}."
             raise ToolkitError(f"The answer's {name} are {kind}.", remedy)
 
@@ -124,4 +139,7 @@ def check_fits(answer: Boundaries, micrograph: Micrograph) -> None:
 
     if not is_partition:
         reason = "The answer's labels do not divide the image into grains numbered from 1."
-        raise ToolkitError(reason, "Give every pixel the number of its grain, or all of them 0.")
+        raise ToolkitError(
+            reason,
+            "Give every pixel the number of its grain, or all of them 0.",
+        )

@@ -27,7 +27,9 @@ def draw(sample: Sample, predictions: dict[str, Filled]) -> np.ndarray:
             parts.append((f"uncertainty of {name}, white = {most:.2f}", shade))
 
     parts.append(("truth", grey_levels(sample.target.images[0])))
-    return pictures.panels(parts, f"{CAUTION} PSNR over all pixels.", columns=5, cell=(320, 320))
+    return pictures.panels(
+        parts, f"{CAUTION} PSNR over all pixels.", columns=5, cell=(320, 320)
+    )
 
 
 def contact_sheet(rows: dict[str, np.ndarray]) -> np.ndarray:
@@ -41,11 +43,17 @@ def contact_sheet(rows: dict[str, np.ndarray]) -> np.ndarray:
         strip = []
         for image in images[shown]:
             size = display_size(image.shape, SIDE)
-            strip.append(grey_levels(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)))
+            strip.append(
+                grey_levels(
+                    cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)
+                )
+            )
         parts.append((title, pictures.gallery(strip, len(strip))))
 
     height, width = parts[0][1].shape[:2]
-    return pictures.panels(parts, CAUTION, columns=1, cell=(height, max(width, 520)))
+    return pictures.panels(
+        parts, CAUTION, columns=1, cell=(height, max(width, 520))
+    )
 
 
 def display_size(shape: tuple[int, int], side: int) -> tuple[int, int]:

@@ -29,7 +29,14 @@ from hvd.toolkit.tasks.lines.masks import (
     recognise_mask,
 )
 from hvd.toolkit.tasks.lines.options import InputOptions
-from hvd.toolkit.tasks.lines.types import MOST_PIXELS, SMALLEST, Filled, Origin, Scans, check_fits
+from hvd.toolkit.tasks.lines.types import (
+    MOST_PIXELS,
+    SMALLEST,
+    Filled,
+    Origin,
+    Scans,
+    check_fits,
+)
 
 EXACT = 1 << 53  # larger whole numbers are not exact in floating point
 DARK = 0.1  # floating point values that are all smaller than this are not on a scale of 0 to 1
@@ -42,31 +49,44 @@ COLUMNS = (
     Column("scans", lambda record: str(record["scans"])),
     Column("missing", lambda record: f"{record['missing_share']:.1%}"),
     Column("mask", lambda record: record["mask"], is_text=True),
-    Column("mask confidence", lambda record: f"{record['mask_confidence']:.2f}"),
+    Column(
+        "mask confidence", lambda record: f"{record['mask_confidence']:.2f}"
+    ),
 )
 
 
 def read(path: Path, options: InputOptions) -> Scans:
     """The scans in an .npy file, a folder of images, a NIfTI volume or a DICOM file."""
-    images, missing, origin = read_scans(path, options.mask, options.axis, options.max_pixels)
+    images, missing, origin = read_scans(
+        path, options.mask, options.axis, options.max_pixels
+    )
     return Scans(images, missing, options.uncertainty, origin)
 
 
 def from_array(array: np.ndarray, options: InputOptions) -> Scans:
     """The scans in an array (N, H, W) or (H, W); masked values are missing."""
     if isinstance(array, np.ma.MaskedArray):
-        array = array.astype(np.result_type(array.dtype, np.float32)).filled(np.nan)
+        array = array.astype(np.result_type(array.dtype, np.float32)).filled(
+            np.nan
+        )
 
     content = content_of_array(np.asarray(array))
-    images, missing, origin = scans_of(content, Path("the array"), options.mask, options.axis)
+    images, missing, origin = scans_of(
+        content, Path("the array"), options.mask, options.axis
+    )
     return Scans(images, missing, options.uncertainty, origin)
 
 
 def read_scans(
-    path: Path, mask: Mask | None, axis: int | None, max_pixels: int = MAX_PIXELS
+    path: Path,
+    mask: Mask | None,
+    axis: int | None,
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
     """The scans in a file or folder, as `scans_of` returns them."""
-    return scans_of(read_content(path, max_pixels), path, mask, axis, max_pixels)
+    return scans_of(
+        read_content(path, max_pixels), path, mask, axis, max_pixels
+    )
 
 
 def scans_of(
@@ -120,17 +140,24 @@ class SliceWriter:
         return self.writer.save(np.moveaxis(values, 0, self.axis), folder)
 
     def save_deviation(self, values: np.ndarray, folder: Path) -> list[str]:
-        return self.writer.save_deviation(np.moveaxis(values, 0, self.axis), folder)
+        return self.writer.save_deviation(
+            np.moveaxis(values, 0, self.axis), folder
+        )
 
 
 def slices_along(volume: FileContent, axis: int) -> FileContent:
     """A volume as a stack of slices along an axis."""
     values = np.ascontiguousarray(np.moveaxis(volume.values, axis, 0))
-    return replace(volume, values=values, writer=SliceWriter(volume.writer, axis))
+    return replace(
+        volume, values=values, writer=SliceWriter(volume.writer, axis)
+    )
 
 
 def scans_from_stack(
-    content: FileContent, name: Path, mask: Mask | None, max_pixels: int = MAX_PIXELS
+    content: FileContent,
+    name: Path,
+    mask: Mask | None,
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
     """As `scans_of`, for a stack of scans (N, H, W)."""
     values = content.values
@@ -172,15 +199,21 @@ def check_values(values: np.ndarray, name: Path) -> None:
         reason = f"{name} has the shape {values.shape}."
         raise ToolkitError(reason, "Give (N, H, W), (N, 1, H, W) or (H, W).")
 
-    if values.dtype.kind in "ui" and (int(values.max()) > EXACT or int(values.min()) < -EXACT):
-        raise ToolkitError(f"{name} holds whole numbers beyond 2^53.", "Save them scaled down.")
+    if values.dtype.kind in "ui" and (
+        int(values.max()) > EXACT or int(values.min()) < -EXACT
+    ):
+        raise ToolkitError(
+            f"{name} holds whole numbers beyond 2^53.", "Save them scaled down."
+        )
 
     if np.isinf(values).any():
         remedy = "Replace them by NaN where pixels are missing."
         raise ToolkitError(f"{name} holds infinite values.", remedy)
 
 
-def given_mask(mask: Mask, shape: tuple[int, int], max_pixels: int) -> MaskFinding:
+def given_mask(
+    mask: Mask, shape: tuple[int, int], max_pixels: int
+) -> MaskFinding:
     """The mask that the user gave, for scans (H, W)."""
     kind = "an array" if isinstance(mask, np.ndarray) else str(mask)
     missing = mask_from_option(mask, shape, max_pixels=max_pixels)
@@ -226,7 +259,9 @@ def scans_of_volume(
         if min(np.delete(volume.values.shape, axis)) < SMALLEST:
             continue
         try:
-            answer = scans_from_stack(slices_along(volume, axis), path, mask, max_pixels)
+            answer = scans_from_stack(
+                slices_along(volume, axis), path, mask, max_pixels
+            )
         except ToolkitError as error:
             if error.status == 2:  # about the mask, whatever the axis
                 raise
@@ -235,11 +270,15 @@ def scans_of_volume(
 
         _, missing, origin = answer
         lost = origin.values[missing]
-        is_plausible = mask is None or ((lost == volume.zero) | np.isnan(lost)).all()
+        is_plausible = (
+            mask is None or ((lost == volume.zero) | np.isnan(lost)).all()
+        )
         if is_plausible and not missing.all((1, 2)).any():
             answers[axis] = answer
 
-    with_gaps = {axis: answer for axis, answer in answers.items() if answer[1].any()}
+    with_gaps = {
+        axis: answer for axis, answer in answers.items() if answer[1].any()
+    }
     with_lines = {}
     for axis, answer in with_gaps.items():
         if answer[2].mask.kind != UNDESCRIBED:
@@ -251,7 +290,10 @@ def scans_of_volume(
     likeliest = likeliest or answers
 
     # Several axes may do, as long as the same pixels of the volume are missing.
-    masks = [np.moveaxis(missing, 0, axis) for axis, (_, missing, _) in likeliest.items()]
+    masks = [
+        np.moveaxis(missing, 0, axis)
+        for axis, (_, missing, _) in likeliest.items()
+    ]
     if not masks or any((other != masks[0]).any() for other in masks):
         reason = f"It is not clear along which axis the slices of {path} lie."
         raise ToolkitError(reason, "Give --axis 0, 1 or 2.")
@@ -296,7 +338,9 @@ def mask_from_option(
     return mask_of_description(str(mask), shape, rng)
 
 
-def read_mask(path: Path, shape: tuple[int, int], max_pixels: int) -> np.ndarray:
+def read_mask(
+    path: Path, shape: tuple[int, int], max_pixels: int
+) -> np.ndarray:
     """The mask bool (H, W) in an .npy file or an image."""
     is_array = path.suffix.lower() == ".npy"
     try:
@@ -306,7 +350,9 @@ def read_mask(path: Path, shape: tuple[int, int], max_pixels: int) -> np.ndarray
     return binary_mask(np.squeeze(array), f"mask {path}", shape)
 
 
-def binary_mask(array: np.ndarray, name: str, shape: tuple[int, int]) -> np.ndarray:
+def binary_mask(
+    array: np.ndarray, name: str, shape: tuple[int, int]
+) -> np.ndarray:
     """A mask of 0 and 1, 0 and 255, or 0 and 65535 as bool (H, W); the greater value = missing."""
     if array.shape != shape:
         reason = f"The {name} has the shape {array.shape}, scans {shape}."
@@ -317,12 +363,16 @@ def binary_mask(array: np.ndarray, name: str, shape: tuple[int, int]) -> np.ndar
     if array.dtype.kind not in "buif" or not is_binary:
         shown = ", ".join(str(value) for value in sorted(values)[:5])
         reason = f"The {name} is not binary: it holds {shown} ..."
-        raise ToolkitError(reason, "Save 1 where pixels are missing, else 0.", 2)
+        raise ToolkitError(
+            reason, "Save 1 where pixels are missing, else 0.", 2
+        )
 
     return array > 0
 
 
-def values_with_gaps_filled(origin: Origin, images: np.ndarray, missing: np.ndarray) -> np.ndarray:
+def values_with_gaps_filled(
+    origin: Origin, images: np.ndarray, missing: np.ndarray
+) -> np.ndarray:
     """The values of the file with the missing ones replaced, rounded into its type."""
     filled = images[missing].astype(np.float64) * origin.span + origin.low
     if origin.values.dtype.kind != "f":
@@ -342,7 +392,10 @@ def finish(filled: Filled, scans: Scans) -> Filled:
     if scans.origin is None:
         return filled
     return replace(
-        filled, values=values_with_gaps_filled(scans.origin, filled.images, scans.missing)
+        filled,
+        values=values_with_gaps_filled(
+            scans.origin, filled.images, scans.missing
+        ),
     )
 
 
@@ -359,7 +412,9 @@ def measure(filled: Filled, scans: Scans) -> tuple[dict[str, Any], list[str]]:
     return values, [CAUTION if scans.missing.any() else NOTHING]
 
 
-def write(filled: Filled, scans: Scans, values: dict[str, Any], folder: Path) -> list[str]:
+def write(
+    filled: Filled, scans: Scans, values: dict[str, Any], folder: Path
+) -> list[str]:
     """Write the filled scans in the format they came in, and a contact sheet; returns the names.
 
     With `--uncertainty` also a map of the uncertainty.

@@ -12,7 +12,9 @@ MARGIN = 64
 
 
 def fill_by_mask(
-    images: np.ndarray, missing: np.ndarray, fill: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    images: np.ndarray,
+    missing: np.ndarray,
+    fill: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """Fill the missing pixels of scans; measured ones stay as they are.
 

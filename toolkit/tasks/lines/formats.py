@@ -21,7 +21,13 @@ import tifffile
 
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.decoding import FRAMES, Kind, damage_error, read_jpeg, segments
-from hvd.toolkit.images import LARGEST_FILE, SUFFIXES, decode, read_array, read_bytes
+from hvd.toolkit.images import (
+    LARGEST_FILE,
+    SUFFIXES,
+    decode,
+    read_array,
+    read_bytes,
+)
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.outputs import write_bytes
 from hvd.toolkit.tiff import is_as_stored, is_tiff
@@ -75,7 +81,9 @@ def read_content(path: Path, max_pixels: int = MAX_PIXELS) -> FileContent:
         return read_dicom(path)
 
     kinds = f".npy, .nii, .nii.gz, .dcm, {', '.join(SUFFIXES)}, or a folder of images"
-    raise ToolkitError(f"{path} is of no kind that can be read.", f"Give {kinds}.")
+    raise ToolkitError(
+        f"{path} is of no kind that can be read.", f"Give {kinds}."
+    )
 
 
 def is_dicom(path: Path) -> bool:
@@ -97,10 +105,14 @@ class ArrayWriter:
     name: str
 
     def save(self, values: np.ndarray, folder: Path) -> list[str]:
-        return save_array(values.reshape(self.shape), folder / f"{self.name}_nogaps.npy")
+        return save_array(
+            values.reshape(self.shape), folder / f"{self.name}_nogaps.npy"
+        )
 
     def save_deviation(self, values: np.ndarray, folder: Path) -> list[str]:
-        return save_array(values.reshape(self.shape), folder / f"{self.name}_uncertainty.npy")
+        return save_array(
+            values.reshape(self.shape), folder / f"{self.name}_uncertainty.npy"
+        )
 
 
 def save_array(values: np.ndarray, path: Path) -> list[str]:
@@ -146,7 +158,9 @@ def read_image_folder(path: Path, max_pixels: int = MAX_PIXELS) -> FileContent:
     """The images of a folder as one stack, in the order of their names."""
     files = []
     for file in sorted(path.iterdir()):
-        is_image = file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+        is_image = file.suffix.lower() in SUFFIXES and not file.name.startswith(
+            "."
+        )
         if is_image and file.is_file():
             files.append(file)
 
@@ -190,7 +204,9 @@ def read_levels(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return image
 
 
-def save_images(values: np.ndarray, files: list[Path], folder: Path, ending: str) -> list[str]:
+def save_images(
+    values: np.ndarray, files: list[Path], folder: Path, ending: str
+) -> list[str]:
     """Write scans as images named after `files`; returns the names.
 
     TIFF, which keeps any type, for scans that came as TIFF or are in floating point; for all
@@ -228,7 +244,8 @@ def import_extra(module: str, path: Path) -> Any:
         return import_module(module)
     except ImportError as error:
         raise ToolkitError(
-            f"{path} needs {module}.", "Install the extra: pip install '.[mri]'."
+            f"{path} needs {module}.",
+            "Install the extra: pip install '.[mri]'.",
         ) from error
 
 
@@ -263,8 +280,12 @@ class NiftiWriter:
     suffix: str
 
     def save(self, values: np.ndarray, folder: Path) -> list[str]:
-        filled = values.reshape(self.shape).astype(self.dtype).tobytes(order="F")
-        rest = self.raw[self.start + len(filled) :]  # header, extensions and all else as they were
+        filled = (
+            values.reshape(self.shape).astype(self.dtype).tobytes(order="F")
+        )
+        rest = self.raw[
+            self.start + len(filled) :
+        ]  # header, extensions and all else as they were
         body = self.raw[: self.start] + filled + rest
         return self.write(body, folder / f"{self.name}_nogaps{self.suffix}")
 
@@ -273,12 +294,20 @@ class NiftiWriter:
         header.set_data_dtype(np.float32)
         header.set_slope_inter(1, 0)
         header["cal_min"] = header["cal_max"] = 0
-        scaled = self.kind(values * np.float32(abs(self.slope)), self.affine, header)
-        return self.write(scaled.to_bytes(), folder / f"{self.name}_uncertainty{self.suffix}")
+        scaled = self.kind(
+            values * np.float32(abs(self.slope)), self.affine, header
+        )
+        return self.write(
+            scaled.to_bytes(), folder / f"{self.name}_uncertainty{self.suffix}"
+        )
 
     def write(self, body: bytes, path: Path) -> list[str]:
         """Write the bytes of a volume, zipped if the file was; returns the name."""
-        packed = gzip.compress(body, mtime=0) if self.suffix.endswith(".gz") else body
+        packed = (
+            gzip.compress(body, mtime=0)
+            if self.suffix.endswith(".gz")
+            else body
+        )
         write_bytes(path, packed)
         return [path.name]
 
@@ -292,7 +321,9 @@ def read_nifti(path: Path) -> FileContent:
 
     try:
         raw = unzip_volume(data, path, nibabel) if is_zipped else data
-        kind = nibabel.Nifti2Image if b"n+2" in raw[4:8] else nibabel.Nifti1Image
+        kind = (
+            nibabel.Nifti2Image if b"n+2" in raw[4:8] else nibabel.Nifti1Image
+        )
         image = kind.from_bytes(raw)
         expected = value_bytes(image.header)
         if expected > len(raw):
@@ -306,9 +337,13 @@ def read_nifti(path: Path) -> FileContent:
         reason = f"{path} is no NIfTI volume: {error}."
         raise ToolkitError(reason, "Copy or convert the file again.") from error
 
-    spatial = volume[..., 0] if volume.ndim == 4 and volume.shape[-1] == 1 else volume
+    spatial = (
+        volume[..., 0] if volume.ndim == 4 and volume.shape[-1] == 1 else volume
+    )
     if spatial.ndim != 3:
-        raise ToolkitError(f"{path} has the shape {volume.shape}.", "Give a single volume.")
+        raise ToolkitError(
+            f"{path} has the shape {volume.shape}.", "Give a single volume."
+        )
 
     # The stored value that the header's scaling turns into 0.
     slope = image.dataobj.slope
@@ -347,7 +382,9 @@ def unzip_volume(data: bytes, path: Path, nibabel: Any) -> bytes:
         values = value_bytes(header)
         most = int(header["vox_offset"]) + values + BEHIND
         if not 0 <= most <= LARGEST_FILE:
-            raise ToolkitError(f"{path} unpacks to more than 1 GiB.", "Split the volume.")
+            raise ToolkitError(
+                f"{path} unpacks to more than 1 GiB.", "Split the volume."
+            )
         raw = start + file.read(most - len(start) + 1)
 
     if len(raw) > most:
@@ -384,7 +421,9 @@ class DicomWriter:
     def save(self, values: np.ndarray, folder: Path) -> list[str]:
         file = f"{self.name}_nogaps.dcm"
         changed = (values.reshape(self.pixels.shape) != self.pixels).any()
-        write_bytes(folder / file, self.derived(values) if changed else self.data)
+        write_bytes(
+            folder / file, self.derived(values) if changed else self.data
+        )
         return [file]
 
     def save_deviation(self, values: np.ndarray, folder: Path) -> list[str]:
@@ -397,10 +436,15 @@ class DicomWriter:
         try:
             copy = pydicom.dcmread(io.BytesIO(self.data))
             frames = values.reshape(self.pixels.shape)
-            copy.set_pixel_data(frames, self.photometric, self.bits, generate_instance_uid=False)
+            copy.set_pixel_data(
+                frames, self.photometric, self.bits, generate_instance_uid=False
+            )
 
             # The same scan, filled alike, is the same image: its identifier comes from the content.
-            content = [hashlib.sha256(part).hexdigest() for part in (self.data, values.tobytes())]
+            content = [
+                hashlib.sha256(part).hexdigest()
+                for part in (self.data, values.tobytes())
+            ]
             identifier = pydicom.uid.generate_uid(entropy_srcs=content)
             copy.SOPInstanceUID = identifier
             copy.file_meta.MediaStorageSOPInstanceUID = identifier
@@ -409,7 +453,9 @@ class DicomWriter:
             copy.save_as(buffer, enforce_file_format=True)
         except Exception as error:  # pydicom's errors share no base class
             reason = f"{self.path} cannot be written again: {error}."
-            raise ToolkitError(reason, "Export it as little endian, uncompressed.") from error
+            raise ToolkitError(
+                reason, "Export it as little endian, uncompressed."
+            ) from error
 
         return buffer.getvalue()
 
@@ -438,7 +484,9 @@ def read_dicom(path: Path) -> FileContent:
 
     name = path.stem if path.name.lower().endswith(DICOM) else path.name
     frames = pixels[None] if pixels.ndim == 2 else pixels
-    return FileContent(frames, DicomWriter(path, data, pixels, kind, scan.BitsStored, name))
+    return FileContent(
+        frames, DicomWriter(path, data, pixels, kind, scan.BitsStored, name)
+    )
 
 
 def pixel_bytes(scan: Any, path: Path) -> int:
@@ -446,10 +494,15 @@ def pixel_bytes(scan: Any, path: Path) -> int:
     frames = int(scan.get("NumberOfFrames") or 1)
     rows = int(scan.Rows)
     columns = int(scan.Columns)
-    each = int(scan.get("SamplesPerPixel") or 1) * -(-int(scan.BitsAllocated) // 8)
+    each = int(scan.get("SamplesPerPixel") or 1) * -(
+        -int(scan.BitsAllocated) // 8
+    )
     total = frames * rows * columns * each
     if not 0 < total <= LARGEST_FILE:
-        raise ToolkitError(f"{path} names {total:,} bytes of pixels.", "Split it: 1 GiB at most.")
+        raise ToolkitError(
+            f"{path} names {total:,} bytes of pixels.",
+            "Split it: 1 GiB at most.",
+        )
 
     return total
 
@@ -457,14 +510,19 @@ def pixel_bytes(scan: Any, path: Path) -> int:
 def check_deflated(pydicom: Any, data: bytes, path: Path) -> None:
     """Raise ToolkitError for a deflated file that holds far more than its header announces."""
     meta = pydicom.filereader.read_file_meta_info(path)
-    if meta.get("TransferSyntaxUID") != pydicom.uid.DeflatedExplicitVRLittleEndian:
+    if (
+        meta.get("TransferSyntaxUID")
+        != pydicom.uid.DeflatedExplicitVRLittleEndian
+    ):
         return
 
     # The content follows the preamble, the prefix, the length of the meta group, and that group.
     start = 132 + 12 + int(meta.FileMetaInformationGroupLength)
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     first = inflate.decompress(data[start:], BEHIND)
-    header = pydicom.dcmread(io.BytesIO(first), force=True, stop_before_pixels=True)
+    header = pydicom.dcmread(
+        io.BytesIO(first), force=True, stop_before_pixels=True
+    )
     most = pixel_bytes(header, path) + BEHIND
 
     # Piece by piece, so that a bomb never lies in memory.
@@ -487,7 +545,9 @@ def check_frames(pydicom: Any, scan: Any, path: Path) -> None:
 
     count = int(scan.get("NumberOfFrames") or 1)
     expected = int(scan.Rows), int(scan.Columns)
-    for frame in pydicom.encaps.generate_frames(scan.PixelData, number_of_frames=count):
+    for frame in pydicom.encaps.generate_frames(
+        scan.PixelData, number_of_frames=count
+    ):
         shape = frame_shape(frame)
         if shape != expected:
             reason = f"{path} holds a frame of {shape}, where its header says {expected}."
@@ -508,7 +568,11 @@ def check_frame(frame: bytes, name: str) -> None:
 
 
 JPEG_END = b"\xff\xd9"
-BASELINE = {0xC0, 0xC1, 0xC2}  # markers of frames that libjpeg decodes, of 8 bits
+BASELINE = {
+    0xC0,
+    0xC1,
+    0xC2,
+}  # markers of frames that libjpeg decodes, of 8 bits
 JPEG_2000 = b"\xff\x4f\xff\x51"  # how a codestream begins: its start, and the marker of its size
 JPEG_LS = 0xF7  # marker
 

@@ -31,11 +31,19 @@ TASK_MASK_BITS = bytes.fromhex(
     "9998cccccccccccc9ccccccccccccccccccccccccccccce6cccccccccccc6666"
     "ccccccccc6666666cccccc6666666666ccc6666666666666e666666666666666"
 )
-TASK_MASK = np.unpackbits(np.frombuffer(TASK_MASK_BITS, np.uint8)).reshape(64, 64).astype(bool)
+TASK_MASK = (
+    np.unpackbits(np.frombuffer(TASK_MASK_BITS, np.uint8))
+    .reshape(64, 64)
+    .astype(bool)
+)
 
 
 def stripes(
-    shape: tuple[int, int], width: float, period: float, angle: float, phase: float = 0
+    shape: tuple[int, int],
+    width: float,
+    period: float,
+    angle: float,
+    phase: float = 0,
 ) -> np.ndarray:
     """Parallel lines, of which `width` pixels in every `period` are missing.
 
@@ -55,7 +63,10 @@ def stripes(
 
 
 def random_lines(
-    shape: tuple[int, int], share: float, columns: bool, rng: np.random.Generator
+    shape: tuple[int, int],
+    share: float,
+    columns: bool,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """A share of the rows, or of the columns, at random places."""
     length = shape[int(columns)]
@@ -84,14 +95,18 @@ def mask_of_description(
     """
     if text == "task":
         if shape != TASK_MASK.shape:
-            reason = f"The task's mask is 64 x 64, the scan {shape[1]} x {shape[0]}."
+            reason = (
+                f"The task's mask is 64 x 64, the scan {shape[1]} x {shape[0]}."
+            )
             raise ToolkitError(reason, "Give another --mask: 2/4@80, say.")
         return TASK_MASK
 
     number = r"(\d+(?:\.\d+)?)"
     match = re.fullmatch(rf"(\d+)/{number}@{number}(?:\+{number})?", text)
     if match:
-        width, period, angle, phase = (float(part or 0) for part in match.groups())
+        width, period, angle, phase = (
+            float(part or 0) for part in match.groups()
+        )
         if 0 < width < period <= 64 and angle < 180:
             return stripes(shape, width, period, angle, phase)
 
@@ -99,9 +114,15 @@ def mask_of_description(
     if match and rng and 0 < float(match[1]) < 1:
         return random_lines(shape, float(match[1]), match[2] == "@90", rng)
 
-    remedy = "Give a file, task, or WIDTH/PERIOD@ANGLE or WIDTH/PERIOD@ANGLE+PHASE "
+    remedy = (
+        "Give a file, task, or WIDTH/PERIOD@ANGLE or WIDTH/PERIOD@ANGLE+PHASE "
+    )
     remedy += "(lines of 0 < WIDTH < PERIOD <= 64 pixels, 0 <= ANGLE < 180)"
-    remedy += ", or random:SHARE or random:SHARE@90 (of rows, of columns)." if rng else "."
+    remedy += (
+        ", or random:SHARE or random:SHARE@90 (of rows, of columns)."
+        if rng
+        else "."
+    )
     raise ToolkitError(f"There is no mask {text!r}.", remedy, status=2)
 
 
@@ -166,14 +187,18 @@ def recognise_mask(images: np.ndarray) -> MaskFinding:
     """
     bright = images > BRIGHT * np.quantile(images, 0.99)
     if not bright.any():
-        raise ToolkitError("The scan is black.", "Give --mask FILE, 1 = missing.")
+        raise ToolkitError(
+            "The scan is black.", "Give --mask FILE, 1 = missing."
+        )
 
     best = None  # the most confident finding of missing pixels
     complete = None  # the first finding that nothing is missing
     single_zeros = None
 
     for reach in REACHES:
-        among = np.stack([between_bright_pixels(scan, reach) for scan in bright])
+        among = np.stack(
+            [between_bright_pixels(scan, reach) for scan in bright]
+        )
         counted = among.sum(0)
         zeros = ((images == 0) & among).sum(0)
         ground = counted > 0
@@ -204,20 +229,29 @@ def recognise_mask(images: np.ndarray) -> MaskFinding:
         return MaskFinding(single_zeros, UNDESCRIBED, 1.0)
 
     reason = "It is not clear which pixels are missing."
-    raise ToolkitError(reason, "Give --mask FILE, 1 = missing, or save missing pixels as NaN.")
+    raise ToolkitError(
+        reason, "Give --mask FILE, 1 = missing, or save missing pixels as NaN."
+    )
 
 
-def refuse_other_masks(images: np.ndarray, among: np.ndarray, finding: MaskFinding) -> None:
+def refuse_other_masks(
+    images: np.ndarray, among: np.ndarray, finding: MaskFinding
+) -> None:
     """Raise ToolkitError when scans (N, H, W) have many zeros that the common mask leaves open."""
     astray = []
     for k in range(len(images)):
-        if unexplained_share(images[k] == 0, among[k], finding.missing) > ASTRAY:
+        if (
+            unexplained_share(images[k] == 0, among[k], finding.missing)
+            > ASTRAY
+        ):
             astray.append(str(k))
 
     if astray:
         scans = ", ".join(astray[:10])
         reason = f"Scans {scans} have zeros outside the mask of the others ({finding.kind})."
-        raise ToolkitError(reason, "Give them apart, or save missing pixels as NaN.")
+        raise ToolkitError(
+            reason, "Give them apart, or save missing pixels as NaN."
+        )
 
 
 def between_bright_pixels(bright: np.ndarray, reach: int) -> np.ndarray:
@@ -226,10 +260,14 @@ def between_bright_pixels(bright: np.ndarray, reach: int) -> np.ndarray:
 
     def spread(rows: int, columns: int) -> np.ndarray:
         """Bright pixels spread towards one side."""
-        kernel = np.ones((reach + 1 if rows else 1, reach + 1 if columns else 1), np.uint8)
+        kernel = np.ones(
+            (reach + 1 if rows else 1, reach + 1 if columns else 1), np.uint8
+        )
         anchor = (0 if columns >= 0 else reach, 0 if rows >= 0 else reach)
         border = cv2.BORDER_CONSTANT
-        return cv2.dilate(level, kernel, anchor=anchor, borderType=border, borderValue=0)
+        return cv2.dilate(
+            level, kernel, anchor=anchor, borderType=border, borderValue=0
+        )
 
     along_row = spread(0, 1) & spread(0, -1)
     along_column = spread(1, 0) & spread(-1, 0)
@@ -240,16 +278,22 @@ def among_bright_neighbours(bright: np.ndarray) -> np.ndarray:
     """Pixels whose four neighbours are bright in all scans (N, H, W): a zero there is abrupt."""
     level = bright.all(0).astype(np.uint8)
     cross = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.uint8)
-    return cv2.erode(level, cross, borderType=cv2.BORDER_CONSTANT, borderValue=0).astype(bool)
+    return cv2.erode(
+        level, cross, borderType=cv2.BORDER_CONSTANT, borderValue=0
+    ).astype(bool)
 
 
-def unexplained_share(zero: np.ndarray, among: np.ndarray, mask: np.ndarray) -> float:
+def unexplained_share(
+    zero: np.ndarray, among: np.ndarray, mask: np.ndarray
+) -> float:
     """Of the counted pixels outside a mask, the share that is zero all the same."""
     rest = among & ~mask
     return float((zero & rest).sum() / max(LEAST, rest.sum()))
 
 
-def explanation(dark: np.ndarray, ground: np.ndarray, scans: int) -> MaskFinding | None:
+def explanation(
+    dark: np.ndarray, ground: np.ndarray, scans: int
+) -> MaskFinding | None:
     """The mask that explains which counted pixels are zero; it may be that none is missing.
 
     Parameters
@@ -272,9 +316,14 @@ def explanation(dark: np.ndarray, ground: np.ndarray, scans: int) -> MaskFinding
         return is_dark and unexplained_share(dark, ground, mask) <= HOLES
 
     def agreement(mask: np.ndarray) -> float:
-        return float((dark & mask & ground).sum() / ((dark | mask) & ground).sum())
+        return float(
+            (dark & mask & ground).sum() / ((dark | mask) & ground).sum()
+        )
 
-    candidates = {"rows": rows_missing(dark, ground), "columns": rows_missing(dark.T, ground.T).T}
+    candidates = {
+        "rows": rows_missing(dark, ground),
+        "columns": rows_missing(dark.T, ground.T).T,
+    }
     if dark.shape == TASK_MASK.shape:
         candidates["task"] = TASK_MASK
     findings = []
@@ -286,14 +335,20 @@ def explanation(dark: np.ndarray, ground: np.ndarray, scans: int) -> MaskFinding
         lines = parallel_lines(dark, ground)
         if fits(lines, LIKELY) and agreement(lines) >= TOGETHER:
             # The lines' rounding may differ from the scan's by a pixel.
-            beside = cv2.dilate(lines.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+            beside = cv2.dilate(
+                lines.astype(np.uint8), np.ones((3, 3), np.uint8)
+            ).astype(bool)
             missing = dark & (lines | (beside & ground))
-            findings.append(MaskFinding(missing, "parallel lines", agreement(lines)))
+            findings.append(
+                MaskFinding(missing, "parallel lines", agreement(lines))
+            )
 
     if findings:
         return max(findings, key=lambda finding: finding.confidence)
     if scans >= BATCH and share > HOLES:
-        return MaskFinding(dark & ground, UNDESCRIBED, float((ground | ~dark).mean()))
+        return MaskFinding(
+            dark & ground, UNDESCRIBED, float((ground | ~dark).mean())
+        )
     if share <= HOLES:
         return MaskFinding(np.zeros(dark.shape, bool), "none", 1 - share)
     return None
@@ -370,7 +425,9 @@ def slowest_frequencies(wave: np.ndarray) -> tuple[float, float]:
     is_strong = spectrum >= 0.8 * spectrum.max()
     is_peak = spectrum == maximum_filter(spectrum, 9, mode="wrap")
     peaks = np.argwhere(is_strong & is_peak)
-    row, column = min(peaks, key=lambda peak: np.hypot(down[peak[0]], along[peak[1]]))
+    row, column = min(
+        peaks, key=lambda peak: np.hypot(down[peak[0]], along[peak[1]])
+    )
     return down[row], along[column]
 
 
@@ -403,7 +460,9 @@ def refine_wave(
             wave = ((dark - share) * np.exp(2j * np.pi * across / period)).sum()
             phase = np.angle(wave) / (2 * np.pi) * period
             for offset in (-0.75, -0.5, -0.25, 0.0, 0.25, 0.5):
-                lines = is_on_line(rows, columns, down, along, phase + offset, share)
+                lines = is_on_line(
+                    rows, columns, down, along, phase + offset, share
+                )
                 agreement = (dark & lines).sum() / max(1, (dark | lines).sum())
                 if agreement > highest:
                     best = float(down), float(along), float(phase + offset)
@@ -421,12 +480,21 @@ def distance_across(
     """
     if abs(down) > abs(along):
         return rows + columns * along / down, 1 / abs(down)
-    return columns + rows * (down / along if along else 0), 1 / max(abs(along), 1e-9)
+    return columns + rows * (down / along if along else 0), 1 / max(
+        abs(along), 1e-9
+    )
 
 
 def is_on_line(
-    rows: np.ndarray, columns: np.ndarray, down: float, along: float, phase: float, share: float
+    rows: np.ndarray,
+    columns: np.ndarray,
+    down: float,
+    along: float,
+    phase: float,
+    share: float,
 ) -> np.ndarray:
     """Whether pixels lie on lines of these frequencies; `share` of all pixels do."""
     across, period = distance_across(rows, columns, down, along)
-    return (np.floor(across) - phase + share * period / 2) % period < share * period
+    return (
+        np.floor(across) - phase + share * period / 2
+    ) % period < share * period

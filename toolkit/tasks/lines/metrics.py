@@ -6,12 +6,16 @@ from skimage.metrics import structural_similarity
 from hvd.toolkit.core import Metric
 from hvd.toolkit.tasks.lines.types import Filled, Truth
 
-HIGHEST = 100.0  # dB: the score of a perfect answer, whose error has no logarithm
+HIGHEST = (
+    100.0  # dB: the score of a perfect answer, whose error has no logarithm
+)
 
 
 def errors(target: Truth, prediction: Filled) -> np.ndarray:
     """Prediction minus truth (N, H, W), 0 where the truth is unknown."""
-    return np.where(target.unknown, 0, prediction.images.astype(np.float64) - target.images)
+    return np.where(
+        target.unknown, 0, prediction.images.astype(np.float64) - target.images
+    )
 
 
 def decibels(mean_square: float) -> float:
@@ -57,7 +61,9 @@ def ssim(target: Truth, prediction: Filled) -> float:
     >>> ssim(Truth(truth, hidden, ~hidden), Filled(truth))
     1.0
     """
-    predicted = target.images + errors(target, prediction)  # the truth itself where it is unknown
+    predicted = target.images + errors(
+        target, prediction
+    )  # the truth itself where it is unknown
     scores = []
     for true, image in zip(target.images, predicted, strict=True):
         scores.append(structural_similarity(true, image, data_range=1.0))
@@ -81,5 +87,7 @@ METRICS = (
         "dB",
         perfect=HIGHEST,
     ),
-    Metric("ssim", ssim, "structural similarity, windows of 7 x 7 pixels", "SSIM"),
+    Metric(
+        "ssim", ssim, "structural similarity, windows of 7 x 7 pixels", "SSIM"
+    ),
 )

@@ -9,9 +9,7 @@ INPUT = (
     "Each INPUT is a stack of scans: .npy, folder of images, image, NIfTI volume or DICOM file. "
     "Not for diagnosis."
 )
-SAMPLES = (
-    "Samples are scans in which lines are hidden, further ones where some are missing already."
-)
+SAMPLES = "Samples are scans in which lines are hidden, further ones where some are missing already."
 DATA = ".npy (N, H, W) or folder of scans, or builtin: generated heads."
 
 
@@ -33,7 +31,8 @@ class InputOptions(ImageOptions):
         shown_default="the one whose slices share a mask",
     )
     uncertainty: bool = option(
-        False, "Also save how far the answers to a scan and to its mirror image differ."
+        False,
+        "Also save how far the answers to a scan and to its mirror image differ.",
     )
 
 

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 from hvd.toolkit.core import Task
 from hvd.toolkit.tasks.lines.drawing import draw
-from hvd.toolkit.tasks.lines.files import COLUMNS, finish, from_array, measure, read, write
+from hvd.toolkit.tasks.lines.files import (
+    COLUMNS,
+    finish,
+    from_array,
+    measure,
+    read,
+    write,
+)
 from hvd.toolkit.tasks.lines.metrics import METRICS
 from hvd.toolkit.tasks.lines.options import Conditions, InputOptions
 from hvd.toolkit.tasks.lines.types import Filled, Scans
@@ -13,7 +20,10 @@ from hvd.toolkit.tiles import repeat_to_square
 
 def enlarge(scans: Scans, side: int) -> Scans:
     """Repeat scans up to a square, for timing."""
-    images, missing = (repeat_to_square(part, side, 1) for part in (scans.images, scans.missing))
+    images, missing = (
+        repeat_to_square(part, side, 1)
+        for part in (scans.images, scans.missing)
+    )
     return replace(scans, images=images, missing=missing)
 
 

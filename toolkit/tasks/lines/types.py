@@ -56,22 +56,46 @@ class Scans:
     def __post_init__(self) -> None:
         images = self.images
         missing = self.missing
-        for name, array, dtype in (("scans", images, np.float32), ("mask", missing, np.bool_)):
-            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 3:
+        for name, array, dtype in (
+            ("scans", images, np.float32),
+            ("mask", missing, np.bool_),
+        ):
+            if (
+                not isinstance(array, np.ndarray)
+                or array.dtype != dtype
+                or array.ndim != 3
+            ):
                 is_array = isinstance(array, np.ndarray)
-                kind = f"{array.dtype} {array.shape}" if is_array else type(array).__name__
-                raise ToolkitError(f"The {name} are {kind}.", f"Give {dtype.__name__} (N, H, W).")
+                kind = (
+                    f"{array.dtype} {array.shape}"
+                    if is_array
+                    else type(array).__name__
+                )
+                raise ToolkitError(
+                    f"The {name} are {kind}.",
+                    f"Give {dtype.__name__} (N, H, W).",
+                )
 
         if images.shape != missing.shape:
-            reason = f"The scans are {images.shape}, the mask is {missing.shape}."
+            reason = (
+                f"The scans are {images.shape}, the mask is {missing.shape}."
+            )
             raise ToolkitError(reason, "Give both the same shape.")
 
-        if len(images) == 0 or min(images.shape[1:]) < SMALLEST or images.size > MOST_PIXELS:
-            remedy = f"Give {SMALLEST} pixels a side or more, 200 million in all."
+        if (
+            len(images) == 0
+            or min(images.shape[1:]) < SMALLEST
+            or images.size > MOST_PIXELS
+        ):
+            remedy = (
+                f"Give {SMALLEST} pixels a side or more, 200 million in all."
+            )
             raise ToolkitError(f"The scans are {images.shape}.", remedy)
 
         if not (images.min() >= 0 and images.max() <= 1):
-            raise ToolkitError("The scans hold values outside 0 to 1.", "Scale them first.")
+            raise ToolkitError(
+                "The scans hold values outside 0 to 1.", "Scale them first."
+            )
 
         empty = np.flatnonzero(missing.all((1, 2)))
         if len(empty):
@@ -127,7 +151,10 @@ def check_fits(filled: Filled, scans: Scans) -> None:
     images = filled.images
     check_array("images", images, scans)
     if not (images.min() >= 0 and images.max() <= 1):
-        raise ToolkitError("The answer's images lie outside 0 to 1.", "Return float32 from 0 to 1.")
+        raise ToolkitError(
+            "The answer's images lie outside 0 to 1.",
+            "Return float32 from 0 to 1.",
+        )
 
     measured = ~scans.missing
     if not np.array_equal(images[measured], scans.images[measured]):

@@ -9,5 +9,8 @@ import lazy_loader
 # Imported when first asked for, so that `--help` can read a wing's options and load nothing else.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={"options": ["Conditions", "InputOptions"], "types": ["Labelled", "Picture"]},
+    submod_attrs={
+        "options": ["Conditions", "InputOptions"],
+        "types": ["Labelled", "Picture"],
+    },
 )

@@ -45,9 +45,13 @@ def data_set(folder: Path) -> DataSet:
         if not (folder / part).exists():
             remedy = "Give a folder with images/, masks/ and classes.json, such as the train/ that "
             remedy += "`toolkit prepare objects` writes."
-            raise ToolkitError(f"There is no {folder / part}.", remedy, status=5)
+            raise ToolkitError(
+                f"There is no {folder / part}.", remedy, status=5
+            )
 
-    masks = {path.stem: path for path in sorted((folder / "masks").glob("*.png"))}
+    masks = {
+        path.stem: path for path in sorted((folder / "masks").glob("*.png"))
+    }
     pairs = {}
     for image in sorted((folder / "images").iterdir()):
         if image.suffix.lower() not in SUFFIXES or image.name[0] == ".":
@@ -57,12 +61,16 @@ def data_set(folder: Path) -> DataSet:
             raise ToolkitError(f"{image} has no mask.", remedy, status=5)
         if image.stem in pairs:
             reason = f"{pairs[image.stem][0]} and {image.name} would have the same mask."
-            raise ToolkitError(reason, "Give each image a name of its own.", status=5)
+            raise ToolkitError(
+                reason, "Give each image a name of its own.", status=5
+            )
         pairs[image.stem] = image, masks[image.stem]
 
     if not pairs:
         remedy = f"Put images there; they end in {', '.join(SUFFIXES)}."
-        raise ToolkitError(f"{folder / 'images'} holds no image.", remedy, status=5)
+        raise ToolkitError(
+            f"{folder / 'images'} holds no image.", remedy, status=5
+        )
 
     return DataSet(class_names(folder / "classes.json"), tuple(pairs.values()))
 
@@ -71,23 +79,31 @@ def class_names(path: Path) -> tuple[str, ...]:
     """The names of the classes in a `classes.json`, by their index in masks."""
     remedy = 'Write {"classes": ["background", "person"], "ignore": 255}, say.'
     try:
-        document = json.loads(read_bytes(path), object_pairs_hook=without_repeated_keys)
+        document = json.loads(
+            read_bytes(path), object_pairs_hook=without_repeated_keys
+        )
         names = document["classes"]
         ignored = document.get("ignore", IGNORE)
     except (ValueError, RecursionError) as error:
         reason = f"{path} is no JSON that can be read: {error}."
         raise ToolkitError(reason, remedy, status=5) from error
     except (KeyError, TypeError) as error:
-        raise ToolkitError(f"{path} does not list the classes.", remedy, status=5) from error
+        raise ToolkitError(
+            f"{path} does not list the classes.", remedy, status=5
+        ) from error
 
     if ignored != IGNORE:
-        reason = (
-            f"{path} says that unknown pixels are {ignored!r} in masks; here they are {IGNORE}."
-        )
+        reason = f"{path} says that unknown pixels are {ignored!r} in masks; here they are {IGNORE}."
         raise ToolkitError(reason, "Change the masks, and the file.", status=5)
 
-    is_list = isinstance(names, list) and all(isinstance(name, str) and name for name in names)
-    if not is_list or len(set(names)) < len(names) or not 2 <= len(names) <= MOST_CLASSES:
+    is_list = isinstance(names, list) and all(
+        isinstance(name, str) and name for name in names
+    )
+    if (
+        not is_list
+        or len(set(names)) < len(names)
+        or not 2 <= len(names) <= MOST_CLASSES
+    ):
         reason = f"{path} does not hold 2 to {MOST_CLASSES} names that differ."
         raise ToolkitError(reason, "Name every class once.", status=5)
 
@@ -121,12 +137,20 @@ def check_class_indices(data: DataSet, max_pixels: int = MAX_PIXELS) -> None:
             suspect = path
 
     if suspect:
-        reason = f"{suspect} and all masks beside it hold 0 and {IGNORE} alone, "
+        reason = (
+            f"{suspect} and all masks beside it hold 0 and {IGNORE} alone, "
+        )
         reason += f"and {IGNORE} stands for what is unknown."
-        raise ToolkitError(reason, f"Save class indices, 0 to {len(data.classes) - 1}.", status=5)
+        raise ToolkitError(
+            reason,
+            f"Save class indices, 0 to {len(data.classes) - 1}.",
+            status=5,
+        )
 
 
-def read_mask(path: Path, classes: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_mask(
+    path: Path, classes: int, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
     """Class indices uint8 (H, W) of a grey or indexed mask.
 
     Raises ToolkitError with status 5 for any value but those of the classes and 255.
@@ -143,11 +167,15 @@ def read_mask(path: Path, classes: int, max_pixels: int = MAX_PIXELS) -> np.ndar
 
     if mask.ndim != 2 or mask.dtype != np.uint8:
         remedy = "Save class indices as one channel of 8 bits."
-        raise ToolkitError(f"{path} is {mask.dtype} {mask.shape}.", remedy, status=5)
+        raise ToolkitError(
+            f"{path} is {mask.dtype} {mask.shape}.", remedy, status=5
+        )
 
     strange = np.setdiff1d(mask, [*range(classes), IGNORE])
     if len(strange):
-        reason = f"{path} holds {strange[0]}, which is none of {classes} classes."
+        reason = (
+            f"{path} holds {strange[0]}, which is none of {classes} classes."
+        )
         remedy = f"Save class indices from 0 to {classes - 1}, and {IGNORE} where none is known."
         raise ToolkitError(reason, remedy, status=5)
 
@@ -163,5 +191,7 @@ def read_pair(
     if image.shape[:2] != mask.shape:
         mask_size = f"{mask.shape[1]} x {mask.shape[0]}"
         reason = f"{pair[0]} is {image.shape[1]} x {image.shape[0]}, its mask {mask_size}."
-        raise ToolkitError(reason, "Give each image a mask of its own size.", status=5)
+        raise ToolkitError(
+            reason, "Give each image a mask of its own size.", status=5
+        )
     return image, mask

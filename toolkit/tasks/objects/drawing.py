@@ -40,7 +40,9 @@ def palette() -> np.ndarray:
     return colours
 
 
-def class_overlay(image: np.ndarray, mask: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
+def class_overlay(
+    image: np.ndarray, mask: np.ndarray, classes: tuple[str, ...]
+) -> np.ndarray:
     """A picture half covered by the colours of its classes, each outlined.
 
     Background and unknown pixels stay bare.
@@ -50,7 +52,9 @@ def class_overlay(image: np.ndarray, mask: np.ndarray, classes: tuple[str, ...])
 
     # At an outline, the neighbourhood of a pixel holds several classes.
     square = np.ones((3, 3), np.uint8)
-    is_outline = is_covered & (cv2.dilate(mask, square) != cv2.erode(mask, square))
+    is_outline = is_covered & (
+        cv2.dilate(mask, square) != cv2.erode(mask, square)
+    )
 
     colours = palette()[mask]
     result = image.copy()

@@ -10,7 +10,12 @@ from hvd.toolkit.core import Column
 from hvd.toolkit.images import read_image, write_indexed_png, write_png
 from hvd.toolkit.tasks.objects.drawing import class_overlay, palette
 from hvd.toolkit.tasks.objects.options import SMALLEST, InputOptions
-from hvd.toolkit.tasks.objects.types import Labelled, Picture, check_fits, check_rgb
+from hvd.toolkit.tasks.objects.types import (
+    Labelled,
+    Picture,
+    check_fits,
+    check_rgb,
+)
 
 UNUSUAL = 1024  # pixels along a side: training pictures are usually smaller
 NOTE = (
@@ -23,7 +28,9 @@ SHOWN = 3  # classes in the table of a run
 def largest_classes(record: dict[str, Any]) -> str:
     """The classes that cover most of a picture, with their shares."""
     ranked = sorted(record["fractions"].items(), key=lambda item: -item[1])
-    return ", ".join(f"{name} {share:.0%}" for name, share in ranked[:SHOWN] if share)
+    return ", ".join(
+        f"{name} {share:.0%}" for name, share in ranked[:SHOWN] if share
+    )
 
 
 COLUMNS = (
@@ -42,7 +49,11 @@ def from_array(image: np.ndarray, options: InputOptions) -> Picture:
     if options.size is None:
         return Picture(image, wanted=options.class_names)
     check_rgb(image)
-    return Picture(resize_picture(image, options.size), original=image, wanted=options.class_names)
+    return Picture(
+        resize_picture(image, options.size),
+        original=image,
+        wanted=options.class_names,
+    )
 
 
 def resize_picture(image: np.ndarray, size: int) -> np.ndarray:
@@ -85,13 +96,19 @@ def finish(answer: Labelled, picture: Picture) -> Labelled:
     check_fits(answer, picture)
     if picture.original is None:
         return answer
-    return Labelled(resize_mask(answer.mask, picture.original.shape[:2]), answer.classes)
+    return Labelled(
+        resize_mask(answer.mask, picture.original.shape[:2]), answer.classes
+    )
 
 
-def measure(answer: Labelled, picture: Picture) -> tuple[dict[str, Any], list[str]]:
+def measure(
+    answer: Labelled, picture: Picture
+) -> tuple[dict[str, Any], list[str]]:
     """Values for the record: the share of each class; and a note for an unusually large picture."""
     count = len(answer.classes)
-    shares = np.bincount(answer.mask.ravel(), minlength=count) / answer.mask.size
+    shares = (
+        np.bincount(answer.mask.ravel(), minlength=count) / answer.mask.size
+    )
     fractions = {}
     for name, share in zip(answer.classes, shares, strict=False):
         fractions[name] = round(float(share), 4)
@@ -101,9 +118,14 @@ def measure(answer: Labelled, picture: Picture) -> tuple[dict[str, Any], list[st
     return values, [NOTE] if is_unusual else []
 
 
-def write(answer: Labelled, picture: Picture, values: dict[str, Any], folder: Path) -> list[str]:
+def write(
+    answer: Labelled, picture: Picture, values: dict[str, Any], folder: Path
+) -> list[str]:
     """Write a mask in indexed colours, and the picture overlaid with it; returns their names."""
     image = picture.image if picture.original is None else picture.original
     write_indexed_png(folder / "mask.png", answer.mask, palette())
-    write_png(folder / "overlay.png", class_overlay(image, answer.mask, answer.classes))
+    write_png(
+        folder / "overlay.png",
+        class_overlay(image, answer.mask, answer.classes),
+    )
     return ["mask.png", "overlay.png"]

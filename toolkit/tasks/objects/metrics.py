@@ -51,7 +51,11 @@ def mean_iou(counts: np.ndarray) -> float:
     both, truth, predicted = counts.T
     either = truth + predicted - both
     present = either > 0
-    return float((both[present] / either[present]).mean()) if present.any() else 1.0
+    return (
+        float((both[present] / either[present]).mean())
+        if present.any()
+        else 1.0
+    )
 
 
 def mean_dice(counts: np.ndarray) -> float:
@@ -65,7 +69,11 @@ def mean_dice(counts: np.ndarray) -> float:
     both, truth, predicted = counts.T
     total = truth + predicted
     present = total > 0
-    return float((2 * both[present] / total[present]).mean()) if present.any() else 1.0
+    return (
+        float((2 * both[present] / total[present]).mean())
+        if present.any()
+        else 1.0
+    )
 
 
 def accuracy(counts: np.ndarray) -> float:

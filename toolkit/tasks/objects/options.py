@@ -36,9 +36,13 @@ class InputOptions(ImageOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         names = self.class_names
-        if names is not None and not all(isinstance(name, str) and name for name in names):
+        if names is not None and not all(
+            isinstance(name, str) and name for name in names
+        ):
             reason = f"classes is {self.classes!r}."
-            raise ToolkitError(reason, "Give --classes as names separated by commas.", status=2)
+            raise ToolkitError(
+                reason, "Give --classes as names separated by commas.", status=2
+            )
 
     @property
     def class_names(self) -> tuple[str, ...] | None:

@@ -5,7 +5,14 @@ from dataclasses import replace
 from hvd.toolkit.core import Task
 from hvd.toolkit.images import image_files
 from hvd.toolkit.tasks.objects.drawing import draw
-from hvd.toolkit.tasks.objects.files import COLUMNS, finish, from_array, measure, read, write
+from hvd.toolkit.tasks.objects.files import (
+    COLUMNS,
+    finish,
+    from_array,
+    measure,
+    read,
+    write,
+)
 from hvd.toolkit.tasks.objects.metrics import METRICS
 from hvd.toolkit.tasks.objects.options import Conditions, InputOptions
 from hvd.toolkit.tasks.objects.types import Labelled, Picture

@@ -8,16 +8,27 @@ import numpy as np
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.objects.options import SMALLEST
 
-IGNORE = 255  # in masks: a pixel that belongs to no class, or of which none is known
+IGNORE = (
+    255  # in masks: a pixel that belongs to no class, or of which none is known
+)
 BACKGROUND = "background"
 
 
 def check_rgb(image: np.ndarray) -> None:
     """Raise ToolkitError unless an image is uint8 (H, W, 3)."""
     is_array = isinstance(image, np.ndarray)
-    if not is_array or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        kind = f"{image.dtype} {image.shape}" if is_array else type(image).__name__
-        raise ToolkitError(f"The picture is {kind}.", "Give uint8 (H, W, 3), RGB.")
+    if (
+        not is_array
+        or image.dtype != np.uint8
+        or image.ndim != 3
+        or image.shape[2] != 3
+    ):
+        kind = (
+            f"{image.dtype} {image.shape}" if is_array else type(image).__name__
+        )
+        raise ToolkitError(
+            f"The picture is {kind}.", "Give uint8 (H, W, 3), RGB."
+        )
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,9 @@ class Picture:
         check_rgb(image)
         if min(image.shape[:2]) < SMALLEST:
             reason = f"The picture is {image.shape[1]} x {image.shape[0]}."
-            raise ToolkitError(reason, f"Give {SMALLEST} pixels a side or more.")
+            raise ToolkitError(
+                reason, f"Give {SMALLEST} pixels a side or more."
+            )
 
         view = image.view()
         view.flags.writeable = False
@@ -69,9 +82,19 @@ def check_fits(answer: Labelled, picture: Picture) -> None:
     """Raise ToolkitError unless every pixel of the picture has one of the answer's classes."""
     shape = picture.image.shape[:2]
     mask = answer.mask
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.shape != shape:
-        kind = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
-        raise ToolkitError(f"The answer's mask is {kind}.", f"Return uint8 {shape}.")
+    if (
+        not isinstance(mask, np.ndarray)
+        or mask.dtype != np.uint8
+        or mask.shape != shape
+    ):
+        kind = (
+            f"{mask.dtype} {mask.shape}"
+            if isinstance(mask, np.ndarray)
+            else type(mask).__name__
+        )
+        raise ToolkitError(
+            f"The answer's mask is {kind}.", f"Return uint8 {shape}."
+        )
 
     if picture.classes not in (None, answer.classes):
         reason = f"The answer has the classes {', '.join(answer.classes)}."
@@ -79,15 +102,21 @@ def check_fits(answer: Labelled, picture: Picture) -> None:
 
     absent = set(picture.wanted or ()) - set(answer.classes)
     if absent:
-        reason = f"The answer does not know the classes {', '.join(sorted(absent))}."
-        raise ToolkitError(reason, "Choose other --classes, or another method.", 2)
+        reason = (
+            f"The answer does not know the classes {', '.join(sorted(absent))}."
+        )
+        raise ToolkitError(
+            reason, "Choose other --classes, or another method.", 2
+        )
 
     if mask.max() >= len(answer.classes):
         reason = f"The answer's mask holds {mask.max()}, of {len(answer.classes)} classes."
         raise ToolkitError(reason, "Return indices of the classes, from 0.")
 
 
-def choose_network(picture: Picture, known: Mapping[str, tuple[str, ...]], default: str) -> str:
+def choose_network(
+    picture: Picture, known: Mapping[str, tuple[str, ...]], default: str
+) -> str:
     """Choose the network, or forest, that answers a picture.
 
     A picture that names its classes needs a network with exactly these; one that wants some
@@ -105,10 +134,16 @@ def choose_network(picture: Picture, known: Mapping[str, tuple[str, ...]], defau
         With status 2 when no network knows the classes.
     """
     if picture.classes is not None:
-        fitting = [name for name, classes in known.items() if classes == picture.classes]
+        fitting = [
+            name
+            for name, classes in known.items()
+            if classes == picture.classes
+        ]
     elif picture.wanted is not None:
         wanted = set(picture.wanted)
-        fitting = [name for name, classes in known.items() if wanted <= set(classes)]
+        fitting = [
+            name for name, classes in known.items() if wanted <= set(classes)
+        ]
         fitting.sort(key=lambda name: len(known[name]))
     else:
         fitting = [default]
@@ -117,7 +152,11 @@ def choose_network(picture: Picture, known: Mapping[str, tuple[str, ...]], defau
         return fitting[0]
 
     asked = ", ".join(picture.classes or picture.wanted or ())
-    lists = "; ".join(", ".join(classes) for classes in dict.fromkeys(known.values()))
+    lists = "; ".join(
+        ", ".join(classes) for classes in dict.fromkeys(known.values())
+    )
     remedy = f"Choose among their classes: {lists}; or train a network of your own and give it "
     remedy += "by --checkpoint."
-    raise ToolkitError(f"No shipped network knows all of the classes {asked}.", remedy, 2)
+    raise ToolkitError(
+        f"No shipped network knows all of the classes {asked}.", remedy, 2
+    )
