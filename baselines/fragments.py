@@ -42,8 +42,11 @@ def colour_similarity(pixels: np.ndarray, bins: int, blur: float) -> np.ndarray:
     count = len(pixels)
     offsets = np.arange(bins)[:, None] - np.arange(bins)
     kernel = np.exp(-0.5 * (offsets / blur) ** 2)
+    # Neighbouring bins share their counts, so that a slight change of light
+    # does not move all of them.
     similarities = []
 
+    # Ranges of L, a and b that photographs use.
     for channel, (low, high) in enumerate(((0, 100), (-60, 60), (-60, 60))):
         position = (
             (pixels[..., channel].reshape(count, -1) - low)
@@ -241,12 +244,14 @@ class Loops:
         pixels = lab(inputs.fragments)
         dissimilarity = side_dissimilarity(pixels)
 
+        # Neighbours are each other's best match; the ratio says by how much.
         ratio = np.clip(
             np.log(mutual_ratio(dissimilarity)[:, :turns] + 1e-6), -2.5, 2.5
         )
         gradient = np.log(dissimilarity[:, :turns] / pixels.shape[1] + 1e-3)
         start = -self.ratio * ratio - self.gradient * gradient
         touching = touching_probability(start, self.none)
+        # Four fragments that close a loop support each other's sides.
         for _ in range(self.rounds):
             bonus = sum(
                 np.log1p(loop / self.floor) for loop in closing_loops(touching)
@@ -255,6 +260,8 @@ class Loops:
                 start + self.loops * bonus, self.none
             )
 
+        # Fragments of one photograph need not touch: a random walk along
+        # likely neighbours joins them.
         walk = walk_probability(touching.sum((0, 1)), self.steps)
         affinity = 1 / (
             1 + np.exp(-(self.slope * np.log(walk + 1e-4) + self.offset))

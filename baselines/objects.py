@@ -70,6 +70,7 @@ class Forest:
         total = np.zeros((len(features), len(self.classes)), np.float32)
         rows = np.arange(len(features))
 
+        # All pixels descend a tree together, one level a step.
         for tree in range(len(self.feature)):
             node = np.zeros(len(features), np.int32)
             while True:
@@ -83,6 +84,7 @@ class Forest:
                     goes_left, self.left[tree][node], self.right[tree][node]
                 )
                 node = np.where(is_leaf, node, child)
+            # Every tree has one vote.
             total += self.chances[tree][node]
 
         return total / len(self.feature)
@@ -140,6 +142,8 @@ class Texture:
                 rows, columns, -1
             )
 
+            # Features are thinned, so that chances are enlarged to the
+            # picture's size.
             size = wide[1].stop - wide[1].start, wide[0].stop - wide[0].start
             planes = []
             for k in range(chances.shape[2]):
@@ -199,6 +203,7 @@ def train_forest(
 ) -> Forest:
     """Train a forest on pictures and their masks; rare classes weigh more, by the square root."""
     rng = np.random.default_rng(seed)
+    # As many pixels of each picture as its size allows, about PIXELS in all.
     share = PIXELS / sum(mask[::STEP, ::STEP].size for _, mask in pairs)
     values = []
     truth = []
@@ -215,6 +220,7 @@ def train_forest(
 
     values = np.concatenate(values)
     truth = np.concatenate(truth)
+    # Rare classes would be lost among the background otherwise.
     weight = 1 / np.sqrt(
         np.maximum(1, np.bincount(truth, minlength=len(classes)))
     )
@@ -235,6 +241,7 @@ def forest_from(
     pixels: np.ndarray,
 ) -> Forest:
     """The arrays of a forest of scikit-learn."""
+    # scikit-learn's own format changes between versions: store plain arrays.
     trees = [estimator.tree_ for estimator in classifier.estimators_]
     nodes = max(tree.node_count for tree in trees)
 
@@ -252,7 +259,8 @@ def forest_from(
         shares[:, classifier.classes_.astype(int)] = counts / counts.sum(
             1, keepdims=True
         )
-        shares[tree.feature >= 0] = 0  # only leaves answer
+        # only leaves answer
+        shares[tree.feature >= 0] = 0
         chances.append(np.rint(255 * shares))
 
     return Forest(

@@ -119,6 +119,7 @@ def uses(node: ast.AST, module: str) -> Iterator[Symbol]:
     for part in ast.walk(node):
         imports |= names_imported(part)  # those inside functions
 
+    # Names and attributes are how a module uses another's symbols.
     for part in ast.walk(node):
         if isinstance(part, ast.Name):
             target = imports.get(part.id, Symbol(module, part.id))

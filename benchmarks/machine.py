@@ -88,6 +88,7 @@ def thread_report() -> list[str]:
         f"threads: onnxruntime 1, OpenCV {opencv}, {', '.join(sorted(pools))}"
     ]
 
+    # Times taken on a busy machine are too long, whatever is measured.
     load = os.getloadavg()[0]
     cores = os.cpu_count()
     if load > cores:

@@ -57,9 +57,11 @@ def cost_of_network(task: str, source: str, other: str) -> dict[str, Any]:
         "operations": sum(operations(network, inputs) for _, inputs in calls),
     }
 
+    # Timed in turn, so that a busy moment slows all of them alike.
     runs = {
         "onnxruntime": lambda: [network.run(**inputs) for _, inputs in calls]
     }
+    # torch is optional: the table then has no line for it.
     if find_spec("torch") and find_spec("onnx"):
         run_torch = registry.load(registry.TRAINING["run in torch"])(
             network.name

@@ -26,11 +26,13 @@ def main(ours: str, peer: str, data: str) -> None:
         for name, path in files.items()
     }
     methods["baseline"] = registry.method("lines", "baseline")
+    # Both answer the same samples with the same masks.
     samples = registry.samples("lines", data, task.options(), SAMPLES, SEED)
     records = list(evaluation.evaluate(task, methods, samples))
 
     scores = evaluation.summary(records, task.metrics)
     facts = {name: {"scores": scores[name]} for name in scores}
+    # What each cost to train belongs beside what it reaches.
     for name, path in files.items():
         network = checkpoint("lines", path)
         training = network.card["training"]

@@ -32,6 +32,8 @@ def draw_examples(
     if not ranked:
         return []
 
+    # Showing only good answers would mislead: the two worst, and one in the
+    # middle.
     chosen = (*ranked[:2], ranked[len(ranked) // 2])
     files = {sample: f"{task}-{k}.jpg" for k, sample in enumerate(chosen, 1)}
     examples = {}

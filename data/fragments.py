@@ -87,6 +87,7 @@ def heap(
     """
     grid = conditions.grid
     each = grid * grid
+    # Augment before cutting, so that fragments still fit together.
     if conditions.augment:
         photographs = np.stack(
             [augment(photograph, rng) for photograph in photographs]
@@ -98,6 +99,7 @@ def heap(
 
     count = len(fragments)
     turn = np.zeros(count, np.int32)
+    # Each fragment is turned alone; the truth keeps by how much.
     if conditions.rotate:
         turn = rng.integers(0, 4, count, dtype=np.int32)
         fragments = np.stack(
@@ -106,6 +108,7 @@ def heap(
     if conditions.noise:
         fragments = add_noise(fragments, conditions.noise, rng)
 
+    # The order of the heap must not tell the answer.
     order = remaining(rng.permutation(count), each, conditions.missing)
     place = order % each
     target = Arrangement(

@@ -143,6 +143,8 @@ def polycrystal(
     The micrograph float32 (H, W), about 0 to 1; its grains int32 (H, W) from 1; and the width of
     its boundaries in pixels.
     """
+    # Sizes are drawn on a logarithmic scale, as steels vary by a factor of
+    # ten.
     diameter = float(np.exp(rng.uniform(np.log(14), np.log(110))))
     labels, distance, pair = tessellation(shape, diameter, rng)
     if rng.random() < 0.02:  # a single crystal
@@ -150,6 +152,7 @@ def polycrystal(
         distance = np.full(shape, diameter, np.float32)
 
     count = labels.max() + 1
+    # Etched boundaries, grains of different grey, or both.
     mode = rng.choice(["etched", "tones", "both"], p=[0.5, 0.15, 0.35])
     tones = rng.normal(
         0, 0.03 if mode == "etched" else rng.uniform(0.05, 0.18), count
@@ -161,6 +164,7 @@ def polycrystal(
         * (rng.random() < 0.3)
     )
 
+    # Everything that a network must learn not to take for a boundary.
     image = add_texture(image, labels, diameter, rng)
     image = add_twins(image, labels, diameter, rng)
     image = add_defects(image, diameter, rng)
@@ -171,6 +175,7 @@ def polycrystal(
         if is_thin
         else rng.uniform(0.02, 0.06) * diameter + 0.6
     )
+    # Tones alone show no line, so that the truth is the edge itself.
     if mode == "tones":
         return image, labels, 3.0
     image = add_etching(image, distance, pair, width, diameter, rng)
@@ -269,6 +274,7 @@ def add_twins(
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(
         np.float32
     )
+    # Each grain has its own direction, distance and contrast of bands.
     angle = rng.uniform(0, np.pi, count)
     has_twins = rng.random(count) < rng.uniform(0.1, 0.6)
 
@@ -276,7 +282,8 @@ def add_twins(
     period = (diameter * rng.uniform(0.08, 0.8, count) + 3)[labels]
     phase = (across / period + rng.random(count)[labels]) % 1
     share = rng.uniform(0.1, 0.5, count)[labels]
-    if rng.random() < 0.5:  # lines rather than bands
+    # lines rather than bands
+    if rng.random() < 0.5:
         share = np.minimum(share, 1.5 / period)
     contrast = (rng.normal(0, rng.uniform(0.03, 0.14), count) * has_twins)[
         labels
@@ -355,6 +362,7 @@ def photograph(
         )
         image = image * np.clip(1 + 0.2 * strength * light, 0.3, 2)
 
+    # Contrast and brightness as a user of the microscope sets them.
     contrast = np.exp(rng.uniform(-0.9, 0.5) * strength)
     offset = rng.uniform(-0.2, 0.2) * strength
     image = 0.5 + (image - 0.5) * contrast + offset
@@ -363,6 +371,7 @@ def photograph(
     if rng.random() < 0.6:
         deviation = rng.uniform(0, 0.08) * strength
         image = image + deviation * rng.standard_normal(image.shape, np.float32)
+    # Dark field shows boundaries bright.
     if rng.random() < 0.1 * strength:
         image = 1 - image
 
@@ -399,6 +408,7 @@ def folder_samples(
                 f"There is no folder {folder / part}.", remedy, status=5
             )
 
+    # Hidden files and tables beside the images are passed over.
     paths = []
     for path in sorted((folder / "images").iterdir()):
         if path.is_file() and is_image_name(path.name, str(path)):
@@ -417,6 +427,7 @@ def folder_samples(
 
         image = read_grey(path, max_pixels)
         mask = read_grey(truth, max_pixels)
+        # A mask saved as 0 and 1 would be read as empty.
         if 0 < mask.max() <= 127:
             reason = f"{truth} holds values up to {mask.max()} only."
             raise ToolkitError(
@@ -440,6 +451,8 @@ def change_image(
 ) -> np.ndarray:
     """Show an image uint8 or uint16 (H, W) under the light, lens and noise of the conditions."""
     top = np.iinfo(image.dtype).max
+    # The order is that of a microscope: specimen, light, lens, then the
+    # camera's noise.
     grey = image.astype(np.float32) / top
     grey = np.clip(
         grey.mean() + (grey - grey.mean()) * conditions.contrast, 0, 1

@@ -256,6 +256,7 @@ def paint_brain(
     rng: np.random.Generator,
 ) -> None:
     """Paint white matter under a folded ribbon of grey matter, with fluid in the furrows."""
+    # Folds have a main wave and a finer one on it.
     period = rng.uniform(0.13, 0.2)
     fold = noise(period, rng) + 0.4 * noise(period * 0.5, rng)
     inside = depth > rng.uniform(0.01, 0.05)
@@ -268,9 +269,8 @@ def paint_brain(
     paint(labels, inside & ((ridge < grey) | (depth < 0.06)), "grey")
     paint(labels, inside & (ridge < furrow), "fluid")
 
-    if (
-        plane == "lateral"
-    ):  # the cleft between the frontal and the temporal lobe
+    # the cleft between the frontal and the temporal lobe
+    if plane == "lateral":
         distance = np.abs(at.y - 0.05 + 0.35 * (at.x - 0.1) + 0.02 * fold)
         cleft = distance < rng.uniform(0.015, 0.03)
         paint(labels, inside & cleft & (at.x > -0.2), "fluid")
@@ -335,6 +335,7 @@ def paint_hindbrain(
     labels: np.ndarray, at: Frame, plane: str, rng: np.random.Generator
 ) -> None:
     """Paint cerebellum with its leaves, pons and brain stem, and the fluid around them."""
+    # Anatomy differs a little from head to head.
     shift = rng.normal(0, 0.025, 6).tolist()
     cerebellum = at.oval(
         0.43 + shift[0], -0.44 + shift[1], 0.2, 0.29, 0.25 + shift[2] * 4
@@ -350,6 +351,7 @@ def paint_hindbrain(
     paint(labels, between, "fluid" if rng.random() < 0.4 else "white")
     core = at.oval(0.42 + shift[0], -0.34, 0.07, 0.16) < 1 + 0.3 * leaves
     paint(labels, core, "white")
+    # Away from the middle there is no brain stem.
     if plane == "lateral":
         return
 
@@ -375,6 +377,8 @@ def scan_of_labels(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     From labels uint8 (128, 128) to float32 (64, 64) in [0, 1].
     """
     greys = np.array(list(T1.values()), np.float32)
+    # Most heads are T1-like; some have another contrast entirely, so that the
+    # network does not learn one scanner by heart.
     spread = rng.choice([0.1, 0.5], p=[0.65, 0.35])
     tones = np.clip(
         greys * (1 + rng.normal(0, spread, len(greys)).astype(np.float32)),
@@ -394,6 +398,7 @@ def scan_of_labels(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         + noise(0.08, rng)
         + rng.standard_normal(labels.shape, np.float32)
     )
+    # Receiver coils see near tissue brighter than far tissue.
     image += rough[labels] * image * speckle
 
     clouds = rng.uniform(0, 0.35) * noise(1.2, rng)
@@ -402,6 +407,7 @@ def scan_of_labels(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     image = cv2.GaussianBlur(image, (0, 0), FINE * rng.uniform(0.28, 0.5))
     image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
+    # Scanners cut off the brightest pixels.
     white = np.quantile(image, rng.uniform(0.99, 1)) * rng.uniform(1, 1.25)
     return np.clip(image / white, 0, 1).astype(np.float32)
 

@@ -39,6 +39,7 @@ def prepare_heads(
         context.Pool(workers, start_worker) as pool,
     ):
         heads = []
+        # Each head depends on (seed, number) alone, whatever the workers do.
         for image in pool.imap(
             partial(sample_head, seed), range(total), chunksize=50
         ):
@@ -51,6 +52,7 @@ def prepare_heads(
         np.save(unfinished / "val.npy", stack[count:])
         np.save(unfinished / "missing.npy", TASK_MASK.astype(np.uint8))
 
+        # Look at the sheet before training for hours.
         shown = stack[:SHOWN].astype(np.float32) / 255
         damaged = np.where(TASK_MASK, 0, shown)
         sheet = contact_sheet({"complete": shown, "damaged": damaged})
@@ -66,9 +68,8 @@ def read_complete_scans(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         remedy = "Give an .npy file or a folder of complete scans, or builtin."
         raise ToolkitError(f"There is no {path}.", remedy, status=5)
 
-    if (
-        path / "val.npy"
-    ).is_file():  # a folder that `toolkit prepare lines` wrote
+    # a folder that `toolkit prepare lines` wrote
+    if (path / "val.npy").is_file():
         path = path / "val.npy"
     content = (
         read_image_folder(path, max_pixels) if path.is_dir() else read_npy(path)
@@ -110,6 +111,7 @@ def samples(
                 "Give complete scans.",
                 status=5,
             )
+        # Scale by the entire file, not by each scan, as `predict` does.
         low, span = grey_range(stack[~is_missing])
         chosen = np.random.default_rng(seed).permutation(len(stack))[:count]
         images = ((stack[chosen].astype(np.float64) - low) / span).astype(
@@ -123,6 +125,7 @@ def samples(
         mask = mask_from_option(
             conditions.mask, image.shape, rng, conditions.max_pixels
         )
+        # Pixels that the file itself lacks have no truth to be scored against.
         hidden = mask & ~unknown[k]
         if not hidden.any():
             reason = f"The mask {conditions.mask} hides no measured pixel."

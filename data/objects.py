@@ -55,6 +55,7 @@ def pictures(
 
     folder = data_set(Path(data))
     classes = folder.classes
+    # Look before scoring: a data set of 0 and 255 would score as perfect.
     check_class_indices(folder, max_pixels)
     for k in np.random.default_rng(seed).permutation(len(folder.pairs))[:count]:
         pair = folder.pairs[k]

@@ -83,6 +83,7 @@ def random_shape(rng: np.random.Generator) -> Shape:
     """A shape somewhere in the picture, perhaps partly outside."""
     name = CLASSES[rng.integers(1, len(CLASSES))]
     centre = rng.uniform(0.1, 0.9, 2) * SIDE
+    # Sizes are drawn on a logarithmic scale, so that small ones are not rare.
     size = np.exp(rng.uniform(np.log(8), np.log(32)))
     turn = rng.uniform(0, 2 * np.pi)
 
@@ -102,6 +103,7 @@ def random_shape(rng: np.random.Generator) -> Shape:
         [np.cos(angle), np.sin(angle)], 1
     )
 
+    # A ring has a hole, which polygons of COCO cannot hold.
     outlines = (outline, 0.5 * outline) if name == "ring" else (outline,)
     return Shape(name, tuple(centre + one for one in outlines))
 
@@ -176,6 +178,7 @@ def prepare_scenes(
     ):
         images = []
         annotations = []
+        # Each scene depends on (seed, number) alone, whatever the workers do.
         scenes = pool.imap(
             partial(sample_scene, seed), range(count), chunksize=20
         )
@@ -191,7 +194,10 @@ def prepare_scenes(
             yield number
 
         categories = [
-            {"id": k, "name": name} for k, name in enumerate(CLASSES) if k
+            # Class 0 is the background, which COCO does not list.
+            {"id": k, "name": name}
+            for k, name in enumerate(CLASSES)
+            if k
         ]
         document = {
             "images": images,
@@ -213,6 +219,7 @@ def coco_annotation(shape: Shape) -> dict[str, Any]:
         left, top = int(columns[0]), int(rows[0])
         box = [left, top, int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
 
+    # Shapes with holes are written as run lengths.
     if len(shape.outlines) == 1:
         segmentation = [
             [round(float(value), 2) for value in shape.outlines[0].ravel()]

@@ -42,6 +42,7 @@ class Network(NetworkMethod):
                 np.float32
             )
             images = np.ascontiguousarray(images[:, :, ::view])
+            # Large scans go in smaller batches, to bound memory.
             step = max(1, AT_ONCE // missing.size)
             parts = []
 

@@ -93,6 +93,8 @@ def likeliest_classes(
     columns = overlapping_parts(image.shape[1], LARGEST, OVERLAP)
     right_margins: list[np.ndarray] = []  # of the parts in the column before
 
+    # Parts overlap; where they do, blend from one to the other, because
+    # networks are unsure at borders.
     for k, (left, right) in enumerate(columns):
         end = columns[k + 1][0] if k + 1 < len(columns) else right
         next_margins = []
@@ -109,6 +111,7 @@ def likeliest_classes(
                 blend(before, probability[:, :, : before.shape[2]], axis=2)
             next_margins.append(probability[:, :, end - left :].copy())
 
+            # What overlaps with the next part waits for it.
             probability = probability[:, :, : end - left]
             if above is not None:
                 blend(above, probability[:, : above.shape[1]], axis=1)

@@ -60,6 +60,7 @@ def choose_methods(
     """
     if methods is None:
         return registry.methods(task, (), checkpoint)
+    # One method, a list and a dictionary all become a dictionary by name.
     if isinstance(methods, str) or hasattr(methods, "predict"):
         methods = [methods]
     if not isinstance(methods, dict | list | tuple) or not methods:
@@ -74,6 +75,7 @@ def choose_methods(
 
     names = [one for one in methods.values() if isinstance(one, str)]
     by_name = registry.methods(task, names, checkpoint) if names else {}
+    # Only a method that is loaded by its name can be given another network.
     if checkpoint is not None and not names:
         remedy = "Set its checkpoint on the object, or name the method."
         raise ToolkitError(

@@ -219,6 +219,7 @@ def predict_command(name: str) -> click.Command:
             run.time_limit,
         )
 
+        # A table is for people; programs get one JSON record a line.
         table = (
             tables.RunTable(task, run.out)
             if on_terminal() and not run.json
@@ -234,6 +235,7 @@ def predict_command(name: str) -> click.Command:
 
             if record["status"] == "failed":
                 failed = True
+                # The line begins with the input already.
                 reason = record["reason"].removeprefix(f"{record['input']} ")
                 say(f"Error: {record['input']}: {reason} {record['remedy']}")
 
@@ -314,6 +316,7 @@ def show_command(name: str) -> click.Command:
         if out.suffix != ".png":
             reason = f"--out {out} does not end in .png."
             raise ToolkitError(reason, "Give the name of a PNG file.", 2)
+        # A picture inside the folder would be read as a sample the next time.
         if data.exists() and out.resolve().is_relative_to(data.resolve()):
             reason = f"--out {out} lies inside --data {data}."
             raise ToolkitError(reason, "Give a file outside of it.", 2)
@@ -323,6 +326,8 @@ def show_command(name: str) -> click.Command:
         seed = registry.task(name).show_seed if run.seed is None else run.seed
         sample = next(hvd.samples(name, run.data, 1, seed, **vars(conditions)))
 
+        # Unless methods are named, show those that can answer this sample; the
+        # floor has nothing to show.
         if not run.method:
             methods = {
                 m: its
@@ -413,6 +418,7 @@ def add_commands() -> None:
         extra [prepare]. The report lists every object that was dropped, repaired or clipped, with
         its file and the reason.
         """
+        # Imported here: `--help` and the other commands must not load it.
         with extra_installed("prepare", "Preparing"):
             from hvd.data.preparation.run import prepare_data_set
 
@@ -532,6 +538,8 @@ def add_commands() -> None:
 
 def print_account(out: Path) -> None:
     """Print what became of the objects and images of a prepared data set."""
+    # Parts are nested in the images of report.json, and stand on a line of
+    # their own.
     account = json.loads((out / "report.json").read_text())
     parts = account["images"].pop("parts")
     lines = (
@@ -545,6 +553,7 @@ def print_account(out: Path) -> None:
             + "  ".join(f"{name} {count}" for name, count in counts.items())
         )
 
+    # An empty part is no error, but training or testing with it would fail.
     for part, count in parts.items():
         if not count:
             reason = (

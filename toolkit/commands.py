@@ -79,9 +79,11 @@ def click_option(
     is_sequence = get_origin(hint) is tuple and get_args(hint)[1:] == (...,)
     shown_default = details["shown_default"]
 
+    # A task may describe a shared option in its own words.
     help = notes.get(field.name, details["help"])
     if shown_default:
         help += f"  [default: {shown_default}]"
+    # click shows the others by itself.
     has_own_default = (
         shown_default
         or is_required

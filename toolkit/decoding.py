@@ -128,14 +128,14 @@ def read_jpeg(
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
         least = {}
-        if (
-            shrink > 1
-        ):  # simplejpeg shrinks as far as the picture stays at least this large
+        # simplejpeg shrinks as far as the picture stays at least this large
+        if shrink > 1:
             least = {
                 "min_height": -(-height // shrink),
                 "min_width": -(-width // shrink),
             }
 
+        # Printers' JPEGs hold CMYK, which simplejpeg does not turn into RGB.
         if space == "CMYK":
             colour = rgb_of_cmyk(simplejpeg.decode_jpeg(data, "CMYK", **least))
             image = grey_of_rgb(colour) if kind is Kind.GREY else colour
@@ -147,6 +147,8 @@ def read_jpeg(
     except ValueError as error:
         raise damage_error(name, str(error)) from error
 
+    # libjpeg fills what is missing with grey and only warns, so look
+    # ourselves.
     try:
         check_scans(data, name)
     except (
@@ -230,6 +232,9 @@ def check_scans(data: bytes, name: str) -> None:
     for marker, content in segments(data):
         if marker in FRAMES:
             is_progressive = marker in PROGRESSIVE
+            # Of baseline JPEGs every scan completes its components;
+            # progressive ones send the bits of each coefficient in several
+            # scans.
             left = {
                 content[6 + 3 * k]: np.full(64, 99) for k in range(content[5])
             }
@@ -302,6 +307,7 @@ def check_chunks(data: bytes, name: str) -> None:
         if kind == b"IEND":
             return
 
+        # libpng checks these itself only in part: a damaged palette may pass.
         if kind != b"IDAT":
             checksum = data[end - 4 : end]
             if (
@@ -322,6 +328,8 @@ def read_bitmap(
     BMP has no checksum and many dialects: unless it is the plainest one, OpenCV and Pillow must
     agree on the pixels.
     """
+    # Unusual bitmaps are read differently by different decoders: accept one
+    # only where two of them agree.
     if not is_plain_bitmap(data):
         try:
             with any_size():

@@ -60,6 +60,7 @@ def findings() -> Iterator[Finding]:
         installed = installed_version(name)
         yield Finding(name, installed or "missing", "" if installed else AGAIN)
 
+    # They share the folder cv2, and the last one installed wins.
     for name in OTHER_OPENCV:
         installed = installed_version(name)
         if installed:
@@ -80,6 +81,8 @@ def findings() -> Iterator[Finding]:
     yield telemetry()
     yield strict_decoders()
     yield from checkpoints()
+    # The last proof that all of it works together: answer a sample of each
+    # task.
     for task in registry.TASKS:
         yield sample_answers(task)
 
@@ -241,6 +244,7 @@ def sample_answers(name: str) -> Finding:
         prediction = registry.method(name, task.method).predict(sample.inputs)
         milliseconds = 1000 * (time.perf_counter() - start)
 
+        # Pooled metrics need many samples to say anything.
         metric = next(metric for metric in task.metrics if not metric.pool)
         score = float(metric.score(sample.target, prediction))
         return Finding(

@@ -57,6 +57,7 @@ def score(
     with data_errors():
         samples = iter(registry.samples(task_name, data, options, count, seed))
         refusals: dict[str, str] = {}
+        # Ask with the first sample, then put it back in front of the others.
         if leave_out:
             first = next(samples, None)
             if first is None:
@@ -100,10 +101,14 @@ def evaluate(
         for k, sample in enumerate(samples):
             for name, method in list(methods.items()):
                 try:
+                    # The first call loads networks and fills caches: its time
+                    # is not counted.
                     yield score_sample(
                         task, name, method, sample, warm_up=k == 0
                     )
                 except Exception as error:
+                    # A benchmark goes on without the method; an evaluation
+                    # stops.
                     if failures is None:
                         raise
                     is_ours = isinstance(error, ToolkitError)
@@ -157,6 +162,8 @@ def split_by_ability(
                 ask(method, inputs)
                 able[name] = method
             except ToolkitError as error:
+                # Only refusals of this input count: a broken checkpoint must
+                # be seen.
                 if error.status not in (1, 2):
                     raise
                 refusals[name] = error.reason
@@ -187,10 +194,12 @@ def interval(
     {'mean': 0.5, 'low': None, 'high': None}
     """
     values = np.asarray(values, np.float64)
+    # One sample has a mean, but nothing to resample.
     if len(values) == 1:
         mean = values[0] if pool is None else pool(values[0])
         return {"mean": float(mean), "low": None, "high": None}
 
+    # The seed is fixed, so that equal scores have equal intervals.
     chosen = np.random.default_rng(seed).integers(
         0, len(values), (RESAMPLES, len(values))
     )
@@ -198,6 +207,8 @@ def interval(
         mean = values.mean()
         resampled = values[chosen].mean(1)
     else:
+        # Metrics such as IoU over all images are no means of scores: pool the
+        # counts of the resampled images, then compute the metric.
         times = np.stack(
             [np.bincount(row, minlength=len(values)) for row in chosen]
         )
@@ -252,6 +263,7 @@ def difference(
     records: list[dict[str, Any]], metric: Metric, method: str, other: str
 ) -> dict[str, float]:
     """Score of `method` minus score of `other`, paired by sample, with its interval."""
+    # Pairing removes what both methods share: how hard each sample is.
     scores = {}
     for record in records:
         scores[record["method"], record["sample"]] = np.array(
@@ -268,6 +280,7 @@ def difference(
             ]
         )
 
+    # Pooled metrics are subtracted after pooling, not image by image.
     both = np.array(
         [(scores[method, sample], scores[other, sample]) for sample in samples]
     )

@@ -108,9 +108,11 @@ def strange_in_node(node: memoryview) -> set[str]:
         elif number == AN_ATTRIBUTE:
             attributes.append(value)
 
+    # An operator of another domain may call code outside of onnxruntime.
     if domain not in (b"", b"ai.onnx") or name not in ALLOWED:
         strange.add(name)
     allowed = ATTRIBUTE | dict.fromkeys((SUBGRAPH, SUBGRAPHS), (BYTES,))
+    # Graphs inside attributes (loops, branches) would escape this check.
     for attribute in attributes:
         for kind, value in fields(attribute, allowed):
             if kind in (SUBGRAPH, SUBGRAPHS):
@@ -152,6 +154,8 @@ def fields(
         key, place = varint(data, place)
         number = key >> 3
         kind = key & 7
+        # A reader that skips unknown fields may differ from onnxruntime's, and
+        # then something else is run than was checked.
         if key > LARGEST_KEY or kind not in known.get(number, ()):
             raise ValueError(
                 f"it has a field {number} of kind {kind}, which is not known"
@@ -168,6 +172,7 @@ def fields(
         else:
             length = 8 if kind == EIGHT_BYTES else 4
 
+        # Lengths come from the file itself: never trust them.
         if place + length > len(data):
             raise ValueError("it is cut short")
         yield (

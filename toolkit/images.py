@@ -321,6 +321,8 @@ def image_files(path: Path) -> Iterator[InputFile]:
         yield InputFile(path)
         return
 
+    # A list of folders rather than recursion: memory stays small however many
+    # files there are, and links are never followed in circles.
     folders = [path]
     while folders:
         folder = folders.pop()
@@ -388,6 +390,7 @@ def check_archive(entries: list[zipfile.ZipInfo], path: Path) -> None:
     """Raise ToolkitError when an archive has too many files, or one twice, or unpacks to too much."""
     unpacked = sum(entry.file_size for entry in entries)
     packed = sum(entry.compress_size for entry in entries)
+    # Small archives that unpack to terabytes are refused before unpacking.
     is_bomb = (
         unpacked > LARGEST_ARCHIVE
         or unpacked > LARGEST_RATIO * packed + (1 << 20)
@@ -406,6 +409,7 @@ def check_archive(entries: list[zipfile.ZipInfo], path: Path) -> None:
         reason = f"{path} is not a readable .zip: it is packed by another method than Deflate."
         raise ToolkitError(reason, "Pack it anew, by Deflate.")
 
+    # Which of the two would be read depends on the reader.
     for name, count in Counter(entry.filename for entry in entries).most_common(
         1
     ):

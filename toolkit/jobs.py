@@ -40,6 +40,7 @@ def places(inputs: tuple[Path, ...], out: Path, task: Task) -> list[Path]:
     """
     resolved = [path.resolve() for path in inputs]
     check_distinct(resolved)
+    # scan.png and scan.tif would answer in one folder: then the suffix stays.
     stems = Counter(
         path.name if is_folder(path) else path.stem for path in resolved
     )
@@ -57,6 +58,7 @@ def places(inputs: tuple[Path, ...], out: Path, task: Task) -> list[Path]:
                 reason, "Predict them into different folders.", status=2
             )
 
+    # Results among the inputs would be read as inputs by the next run.
     target = out.resolve()
     for path, top in zip(resolved, tops, strict=True):
         check_apart(path, target, top, is_single=len(resolved) == 1, task=task)

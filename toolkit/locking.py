@@ -36,10 +36,14 @@ def lock_output(out: Path, shard: Shard) -> Iterator[Path]:
     with ExitStack() as stack:
         if is_new:  # a run that is refused leaves nothing behind
             stack.callback(remove_if_empty, out)
+        # Shards run beside each other and lock out only a run of all inputs,
+        # and a second run of the same shard.
         if shard is not None:
             hold_lock(stack, out / LOCK, shared=True)
         hold_lock(stack, out / f"{LOCK}{ending}", shared=False)
 
+        # Nobody else is at work here, so that remains of stopped shards can
+        # go.
         if shard is None:
             for entry in out.iterdir():
                 if UNFINISHED_SHARD.fullmatch(entry.name):
@@ -154,6 +158,8 @@ def open_lock(path: Path) -> IO[str]:
     It is written elsewhere and then renamed, so that it names its holder from the first moment.
     """
     no_links = getattr(os, "O_NOFOLLOW", 0)
+    # The file appears with its content at once, so that a run that fails to
+    # lock it can always read who holds it.
     if not os.path.lexists(path):
         beside = path.with_name(f"{path.name}-{os.getpid()}")
         with suppress(FileNotFoundError):
@@ -191,6 +197,7 @@ def try_lock(file: IO[str], shared: bool) -> bool:
         except OSError:
             return False
 
+    # Shared locks admit each other; an exclusive one admits nobody.
     try:
         fcntl.flock(
             file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB

@@ -71,6 +71,7 @@ def shard_manifests(out: Path) -> list[Path]:
             )
         shards[int(match[1]), int(match[2])] = path
 
+    # Shards of different counts overlap: their records cannot be joined.
     counts = {count for _, count in shards}
     if len(counts) != 1:
         several = "shards of several runs" if counts else "no shards of a run"
@@ -176,6 +177,8 @@ def read_manifest(path: Path, after: int = 0) -> Iterator[dict[str, Any]]:
             if number <= after:
                 continue
             try:
+                # A manifest may have been edited or cut short since it was
+                # written.
                 record = json.loads(line)
                 if not all(
                     isinstance(record[name], str)

@@ -196,10 +196,13 @@ def check_seal(data: bytes, name: str) -> None:
             status=3,
         )
 
+    # The seal protects against damage, not against malice: hence the next
+    # check.
     if seal[len(SEAL) :] != hashlib.sha256(body).hexdigest().encode():
         reason = f"{name} is damaged: its bytes do not match its seal."
         raise ToolkitError(reason, "Copy or export it again.", status=3)
 
+    # Only operators that our networks need may be run.
     try:
         strange = strange_operators(body)
     except ValueError as error:
@@ -226,6 +229,7 @@ def load_session(data: bytes, name: str) -> Any:
             data, options, providers=["CPUExecutionProvider"]
         )
 
+    # A graph may be built so that optimising it never ends.
     try:
         return in_thread(load, LOADING)
     except TimeoutError as error:
@@ -285,6 +289,7 @@ def run_interruptibly(
     lacks the name of the network. `shrink` gives the memory back.
     """
     options = import_onnxruntime().RunOptions()
+    # One huge input would otherwise keep its memory until the process ends.
     if shrink:
         options.add_run_config_entry(
             "memory.enable_memory_arena_shrinkage", "cpu:0"
@@ -323,6 +328,7 @@ def in_thread(
         except BaseException as error:
             outcome.set_exception(error)
 
+    # A daemon thread does not keep the process alive when it never returns.
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
@@ -330,6 +336,8 @@ def in_thread(
             timeout=max(0.0, seconds) if math.isfinite(seconds) else None
         )
     finally:
+        # Interrupted or too late: ask it to stop, and remember it if it does
+        # not.
         if not outcome.done():
             terminate()
             thread.join(PATIENCE)
@@ -345,6 +353,7 @@ def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
     """
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
+    # Optimising would merge the operators that are counted.
     options.graph_optimization_level = (
         onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     )
@@ -367,6 +376,7 @@ def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
         if kind not in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
             continue
 
+        # The profile holds the shape of every input as {type: shape}.
         shapes = [
             next(iter(shape.values())) for shape in node["input_type_shape"]
         ]

@@ -140,6 +140,7 @@ def check_value(name: str, value: Any, details: Any) -> None:
 
     low = details["low"]
     high = details["high"]
+    # "not >=" rather than "<", so that NaN is refused too.
     too_low = low is not None and not value >= low
     too_high = high is not None and not value <= high
     if too_low or too_high:

@@ -31,6 +31,8 @@ def write_bytes(path: Path, data: bytes, work: Path | None = None) -> None:
 
     Raises ToolkitError with status 4 when that fails.
     """
+    # Written beside its place and renamed: after a crash the file is the old
+    # one or the new one, never a part.
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(
@@ -126,6 +128,7 @@ def whole_folder(
     old = temporary.with_name(f"{temporary.name}.old")
     try:
         yield temporary
+        # mkdtemp makes folders that nobody else may read.
         temporary.chmod(default_mode(0o777))
         if path.exists():
             path.rename(old)
@@ -134,6 +137,7 @@ def whole_folder(
         temporary.rename(path)
     except OSError as error:
         raise unwritable(path, error) from error
+    # Put the old folder back when the new one did not take its place.
     finally:
         if old.exists() and not path.exists():
             old.rename(path)
@@ -151,6 +155,7 @@ def strange_files(
         if path.is_dir() and not path.is_symlink()
         else []
     )
+    # Name one file, so that the user knows where to look.
     for file in files:
         if not is_as_written(file, replaces.get(file.name, "")):
             changed = (
@@ -219,6 +224,7 @@ def check_replaceable(folder: Path, names: Iterable[str]) -> None:
     if not names:
         return
 
+    # Without a record of its own, no file here can be known as ours.
     recorded = recorded_files(folder)
     strange = [
         name

@@ -48,6 +48,7 @@ def panels(
     columns : panels beside each other; four panels of three columns are drawn in two.
     cell : height and width that each picture is enlarged or shrunk to.
     """
+    # Four pictures look better as 2 x 2 than as 3 + 1.
     columns = (
         2 if len(parts) == 4 and columns == 3 else min(columns, len(parts))
     )
@@ -61,6 +62,7 @@ def panels(
         (rows * height + foot, columns * width + MARGIN, 3), PAPER, np.uint8
     )
 
+    # Lay the pictures from left to right, row by row.
     for k, (title, image) in enumerate(parts):
         top = k // columns * height + MARGIN
         left = k % columns * width + MARGIN

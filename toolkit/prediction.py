@@ -162,12 +162,14 @@ def predict(
             f"No input exists: {names}.", "Check the paths.", status=2
         )
 
+    # Look at all inputs before anything is written.
     tops = places(inputs, out, task)
     if all(job.skipped for job in jobs(task, inputs, tops)):
         raise ToolkitError(
             f"There is no input in {names}.", "Check the paths.", status=2
         )
 
+    # The lock keeps a second run from writing into the same folder.
     with lock_output(out, shard) as work:
         check_manifest(out / shard_name(shard), shard)
         check_replaceable(out, task.run_files)
@@ -185,6 +187,8 @@ def predict(
             time_limit=time_limit,
             files=tuple(map(snapshot, option_files(options))),
         )
+        # Inputs are listed and answered one by one: a million files must not
+        # fill the memory.
         census = Census(shard)
         todo = filter(census.count_job, jobs(task, inputs, tops))
 
@@ -192,6 +196,8 @@ def predict(
         with closing(answers(run, out, todo, workers)) as records:
             for record in records:
                 manifest.add(
+                    # Times differ between runs, while manifests of equal runs
+                    # must be equal.
                     {k: value for k, value in record.items() if k != "seconds"}
                 )
                 yield record
@@ -336,6 +342,7 @@ def merge_shards(out: Path) -> Path:
         manifest = Manifest(work)
         count = 0
         for part in parts:
+            # Check each record: shards may come from other machines.
             for record in read_shard(part)[1]:
                 check_record(record, header, part)
                 manifest.add(record)
@@ -354,6 +361,7 @@ def merge_shards(out: Path) -> Path:
                 reason, "Run the shards again.", status=5
             ) from error
 
+        # Only now, when the joined manifest exists, may the parts go.
         for part in parts:
             part.unlink()
 
@@ -380,6 +388,7 @@ def check_headers(parts: list[Path]) -> ShardHeader:
             remedy = "Run all shards with one version, method and network, and the same options."
             raise ToolkitError(reason, remedy, status=5)
 
+        # A file may have been added between two shards.
         if (header.inputs, header.count) != (first.inputs, first.count):
             reason = f"{names} are shards of different inputs."
             raise ToolkitError(
@@ -517,6 +526,8 @@ def record_of_job(run: Run, job: Job, folder: Path) -> dict[str, Any]:
             "reason": job.skipped,
         }
 
+    # Everything that one input can raise becomes its failed record; only a
+    # wrong set-up (another status) ends the run.
     try:
         return record_of(run, job, folder)
     except ToolkitError as error:
@@ -651,6 +662,8 @@ def reusable_record(
     None when there is none, or when its files are not all there as they were written. When the
     input had another path, the record is changed to the present one.
     """
+    # Reuse an answer only when input, method, options and version are the
+    # same.
     record = read_record(folder)
     if record is None or (record.get("run"), record.get("sha256")) != (
         run.key,
@@ -658,12 +671,14 @@ def reusable_record(
     ):
         return None
 
+    # Somebody may have changed or removed its files since.
     files = files_of_record(record)
     if not files or not all(
         is_as_written(folder / name, its) for name, its in files.items()
     ):
         return None
 
+    # The input may have been moved: the record follows it.
     here = {
         "input": str(job.path),
         "outputs": [str(folder / name) for name in files],

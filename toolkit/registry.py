@@ -117,6 +117,7 @@ def method(task: str, name: str, checkpoint: str | None = None) -> Method:
         remedy = f"Choose one of: {', '.join(METHODS[task])}; or module:Class or FILE.py:Class."
         raise ToolkitError(f"{task} has no method {name!r}.", remedy, status=2)
 
+    # Dataclasses without defaults, or with another constructor, end here.
     try:
         return (
             kind(checkpoint=checkpoint)
@@ -170,11 +171,13 @@ def own_method(name: str) -> type:
         )
     except ToolkitError:
         raise
-    except (Exception, SystemExit) as error:  # whatever a user's file raises
+    # whatever a user's file raises
+    except (Exception, SystemExit) as error:
         if debugging():
             raise
         reason = f"{place} cannot be loaded: {type(error).__name__}: {error}."
         remedy = "Mend it; `toolkit --debug ...` shows where it fails."
+        # The commonest reason: the file is in the current folder.
         if isinstance(error, ModuleNotFoundError):
             remedy = "Give FILE.py:Class for a file; no folder is put on the import path for it."
         raise ToolkitError(reason, remedy, status=2) from error
@@ -202,6 +205,7 @@ def load_file(path: Path) -> Any:
             f"There is no {path}.", "Give FILE.py:Class.", status=2
         )
 
+    # Two files of one name, or a file changed in between, are two modules.
     content = hashlib.sha256(
         str(path.resolve()).encode() + path.read_bytes()
     ).hexdigest()

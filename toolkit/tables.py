@@ -41,6 +41,7 @@ def scores_table(result: dict[str, Any]) -> str:
     """The scores of one evaluation, with a line below that says what was measured."""
     metrics = list(next(iter(result["methods"].values()))["metrics"])
     rows = []
+    # Only the headline metric has room for its interval.
     for name, scores in result["methods"].items():
         cells = [f"{score['mean']:.3f}" for score in scores["metrics"].values()]
         headline = scores["metrics"][metrics[0]]
@@ -59,6 +60,7 @@ def scores_table(result: dict[str, Any]) -> str:
     for name, value in result["options"].items():
         shown = "default" if value is None else value
         options += f", {name} {shown}"
+    # One sample says nothing about other samples.
     kind = (
         "means [95 % interval]"
         if result["samples"] > 1
@@ -99,6 +101,7 @@ class RunTable:
         else:
             cells = [column.cell(record) for column in self.task.columns]
             self.notes.update(record["notes"])
+            # Remember one picture, for the sentence below the table.
             ending = self.task.look_at
             pictures = [
                 path for path in record["outputs"] if path.endswith(ending)
@@ -106,6 +109,7 @@ class RunTable:
             self.pictures = sorted(self.pictures + pictures)[:1]
 
         self.rows.append((name, [name, status, *cells]))
+        # Keep the first names alone: a run may have a million inputs.
         if len(self.rows) > 2 * MOST_ROWS:
             self.rows = sorted(self.rows)[:MOST_ROWS]
 
@@ -122,6 +126,7 @@ class RunTable:
             True,
             *(column.is_text for column in self.task.columns),
         ]
+        # Names may hold bytes that this terminal cannot print.
         lines = [draw_table(header, rows, is_text)]
 
         answered = self.counts["ok"]
@@ -148,6 +153,7 @@ class RunTable:
             )
             sentence += f"; failed: {', '.join(self.failed)}{more}"
 
+        # End with what to do next.
         sentence += f". All records: {self.out / 'manifest.jsonl'}."
         if self.pictures:
             sentence += f" Open first: {self.pictures[0]}"

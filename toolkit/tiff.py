@@ -218,6 +218,8 @@ def only_page(file: tifffile.TiffFile, name: str) -> tifffile.TiffPage:
 
     Looks at no more pages than it needs: their chain may be long, or circular.
     """
+    # Microscopes add thumbnails and macro pictures; those marked as reduced
+    # copies are not meant. Two full pages are a question for the user.
     pages = []
     for number in range(MOST_PAGES):
         page = page_at(file, number)
@@ -320,6 +322,7 @@ def check_parts(page: tifffile.TiffPage, data: bytes, name: str) -> None:
     places = page.dataoffsets
     sizes = page.databytecounts
     expected = math.prod(page.chunked)
+    # Decoders fill missing strips with zeros and report success.
     if not len(places) == len(sizes) == expected:
         raise damage_error(
             name, f"it has {len(places)} strips or tiles of {expected}"
@@ -332,6 +335,7 @@ def check_parts(page: tifffile.TiffPage, data: bytes, name: str) -> None:
     if page.compression in PLAIN:
         return
 
+    # Without a check of this compression, damage would go unseen.
     check = CODED.get(page.compression)
     if check is None:
         names = {kind.value: kind.name for kind in COMPRESSION}

@@ -67,6 +67,7 @@ def read(path: Path) -> Annotations:
             total.update(data)
             parse, document = parser_of(data)
             parse(document, name, annotations)
+        # One bad file is reported and left out: the others are worth having.
         except ToolkitError as error:
             annotations.problems.append(Problem(name, "skipped", error.reason))
         except Unusable as error:
@@ -78,6 +79,7 @@ def read(path: Path) -> Annotations:
         reason = f"No annotations can be read from {path}: {why}"
         raise ToolkitError(reason, f"Give {FORMATS}.", status=5)
 
+    # One image may be annotated in several files.
     annotations.images = merge_images(annotations)
     annotations.sha256 = total.hexdigest()
     return annotations
@@ -129,6 +131,7 @@ def merge_images(annotations: Annotations) -> list[Annotated]:
             by_name[image.name] = image
             continue
 
+        # Coordinates of another size cannot be brought together.
         if (
             None not in (image.size, earlier.size)
             and image.size != earlier.size
@@ -155,6 +158,7 @@ def merge_two(
 
     The instances of the later one lie in front.
     """
+    # Later annotations lie above earlier ones; keep that order when joining.
     rearmost = min((instance.rank for instance in image.instances), default=0)
     start = (
         max((instance.rank for instance in earlier.instances), default=-1) + 1

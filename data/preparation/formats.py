@@ -52,6 +52,7 @@ def coco(document: dict[str, Any], file: str, annotations: Annotations) -> None:
     images = coco_images(document, file, annotations)
     instances = coco_instances(document, file, annotations, names, images)
 
+    # Crowds become 255, unknown: such a mask would teach nothing.
     crowds = [
         instance.crowd for members in instances.values() for instance in members
     ]
@@ -82,6 +83,7 @@ def coco_categories(
     document: dict[str, Any], file: str, annotations: Annotations
 ) -> dict[Any, str]:
     """The names of a file's categories by their ids."""
+    # In the order of ids, so that the classes come out alike each time.
     names: dict[Any, str] = {}
     for category in sorted(
         entries(document, "categories"), key=lambda c: number(c.get("id"))
@@ -98,6 +100,7 @@ def coco_categories(
             names[identity] = name
             annotations.categories.setdefault(name)
 
+    # People expect the ids of their file in the masks.
     if names and all(identity.isdecimal() for identity in names):
         numbers = [int(identity) for identity in names]
         gaps = max(numbers) - min(numbers) + 1 - len(numbers)
@@ -194,6 +197,7 @@ def coco_instance(
     outlines = ()
     runs = None
 
+    # A list is a polygon or several; a dictionary is a run length encoding.
     if isinstance(segmentation, list):
         is_nested = not segmentation or isinstance(segmentation[0], list)
         parts = segmentation if is_nested else [segmentation]
@@ -246,6 +250,7 @@ def voc(root: ElementTree.Element, file: str, annotations: Annotations) -> None:
         annotations.instance_count += 1
         category = (entry.findtext("name") or "").strip()
         is_deleted = (entry.findtext("deleted") or "").strip() == "1"
+        # Deleted objects stay in files of LabelMe's web version.
         if not category or is_deleted:
             reason = "it is marked as deleted" if category else "it has no name"
             annotations.add_problem(
@@ -266,6 +271,8 @@ def voc(root: ElementTree.Element, file: str, annotations: Annotations) -> None:
             if corners:
                 outlines.append(points(corners))
 
+        # A box is kept beside the outline: it counts where there is no
+        # outline.
         box = None
         bounds = entry.find("bndbox")
         if bounds is not None:
@@ -273,6 +280,7 @@ def voc(root: ElementTree.Element, file: str, annotations: Annotations) -> None:
             top = number(bounds.findtext("ymin"))
             right = number(bounds.findtext("xmax"))
             bottom = number(bounds.findtext("ymax"))
+            # Pascal VOC counts pixels from 1.
             box = box_of(
                 [left - 1, top - 1, right - left + 1, bottom - top + 1]
             )
@@ -362,6 +370,7 @@ def cvat_instance(entry: ElementTree.Element, identity: str) -> Instance | str:
     box = None
     is_upright = number(entry.get("rotation", "0")) == 0
 
+    # Elements differ in how they say which pixels they cover.
     if entry.tag == "polygon":
         outlines = (
             points(
@@ -390,6 +399,7 @@ def cvat_instance(entry: ElementTree.Element, identity: str) -> Instance | str:
     category = entry.get("label", "")
     if not category:
         return "it has no label"
+    # z_order says which shape lies above.
     rank = number(entry.get("z_order", "0"))
     rank = 0 if math.isnan(rank) else rank
     return Instance(identity, category, outlines, runs, box, rank=rank)
@@ -425,6 +435,7 @@ def cityscapes(
             annotations.add_problem(file, "dropped", reason, name, str(rank))
             continue
 
+        # "cargroup" marks cars that nobody told apart.
         is_crowd = label.endswith("group") and label != "group"
         category = label.removesuffix("group") if is_crowd else label
         annotations.categories.setdefault(category)
@@ -447,6 +458,7 @@ def labelme(
     annotations.formats.add("LabelMe")
     name = labelme_image(document.get("imagePath"), file)
     size = size_of(document.get("imageWidth"), document.get("imageHeight"))
+    # Masks are compressed in the file, so that their size must be bounded.
     largest = min(size[0] * size[1], LARGEST_MASK) if size else LARGEST_MASK
     instances = []
 
@@ -459,6 +471,7 @@ def labelme(
             )
             continue
 
+        # Shapes differ in what their points mean.
         kind = entry.get("shape_type", "polygon")
         values = points(entry.get("points"))
         outlines = ()

@@ -119,6 +119,8 @@ def prepare_image(
         "annotations": annotated.file,
         "status": "ok",
     }
+    # An image that cannot be read takes its instances with it, each with a
+    # line in the report.
     try:
         image, shape, sha256 = read_oriented(plan.options, item, remark)
     except ToolkitError as error:
@@ -132,6 +134,7 @@ def prepare_image(
             "kept": [],
         }, {}
 
+    # Paint at full size first: what is lost by scaling is then known.
     painted = paint_instances(plan, annotated, shape, remark)
     labels, numbers, order = rasters.label_map(
         painted, shape, plan.indices, plan.options.priority
@@ -149,8 +152,10 @@ def prepare_image(
     outside = account_for_instances(plan, order, numbers, written, remark)
     mask = final_mask(plan, order, written)
     counts = rasters.pixels_of_values(mask)
+    # Never write an image and mask that do not fit together.
     check_prepared(written.picture, mask, counts, plan)
 
+    # Whatever was cropped away is reported, and not counted as kept.
     kept = []
     for one in painted:
         if id(one) not in outside:
@@ -301,6 +306,7 @@ def read_oriented(
     data = read_bytes(options.images / item.source)
     header = read_header(data, "it", options.max_pixels)
     orientation = header.orientation
+    # Damaged EXIF data is no reason to lose the image.
     if orientation is None:
         orientation = 1
         remark("noted", "its EXIF data are damaged: taken as upright")
@@ -310,10 +316,12 @@ def read_oriented(
     stored = header.width, header.height
     shown = stored[::-1] if orientation in (5, 6, 7, 8) else stored
     annotated = item.annotated.size
+    # Annotations of another size would be painted in the wrong place.
     if annotated not in (None, stored, shown):
         sizes = f"its annotations are for {annotated[0]} x {annotated[1]}"
         raise ToolkitError(f"it is {stored[0]} x {stored[1]}, {sizes}", "")
 
+    # The annotations' size tells whether their author saw the image turned.
     is_applied = orientation != 1 and annotated != stored
     if orientation != 1:
         done = "applied" if is_applied else "not applied"
@@ -323,6 +331,7 @@ def read_oriented(
         remark("noted", f"EXIF orientation {orientation}: {done}, {why}")
 
     size = shown if is_applied else stored
+    # Large JPEGs are decoded at a reduced size, which is much faster.
     scale = decoding_scale(size, options)
     image = decode(
         data,

@@ -46,6 +46,7 @@ def match_files(
 
     for annotated in annotations.images:
         candidates, reason = candidates_of(annotated, files)
+        # Two annotations of one image would become two training examples.
         if len(candidates) == 1 and candidates[0] in taken:
             reason = f"its image is that of {taken[candidates[0]]} already"
             candidates = []
@@ -56,6 +57,8 @@ def match_files(
         taken[candidates[0]] = annotated.name
         pairs.append((annotated, candidates[0]))
 
+    # An image without annotations may be background, or forgotten: it is left
+    # out and listed.
     for file in files.paths:
         if file not in taken:
             problems.append(
@@ -77,6 +80,8 @@ def image_files(annotations: Annotations, folder: Path) -> ImageFiles:
                 paths.append(Path(base, name).relative_to(folder).as_posix())
     paths.sort()
 
+    # Annotations may name a file with its folder, without it, or without its
+    # suffix.
     by_name = defaultdict(list)
     by_stem = defaultdict(list)
     for path in paths:
@@ -153,8 +158,10 @@ def name_items(pairs: list[tuple[Annotated, str]]) -> list[Item]:
     used = set()
     items = []
 
+    # Sorted, so that names do not depend on the order of the file system.
     for annotated, source in sorted(pairs, key=lambda pair: pair[1]):
         base = PurePosixPath(source).stem
+        # Images of one name in several folders are named by their folder too.
         if stems[base] > 1:
             base = source.replace("/", "_").replace(".", "_")
         if len(os.fsencode(base)) > LONGEST:

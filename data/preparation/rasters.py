@@ -270,6 +270,7 @@ def mask_of_runs(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
             f"its runs are of {size}, the image has {shape[1]} x {shape[0]}"
         )
 
+    # A few characters may stand for terabytes of pixels.
     is_too_large = (
         height > MOST_TIMES * shape[0] or width > MOST_TIMES * shape[1]
     )
@@ -280,6 +281,7 @@ def mask_of_runs(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
         counts = unpack_runs(runs.counts)
     else:
         counts = np.array(runs.counts, np.float64)
+    # Values come from a file: they may be NaN, negative or broken.
     is_finite = len(counts) > 0 and np.isfinite(counts).all()
     if (
         not is_finite
@@ -312,6 +314,7 @@ def place_mask(
     ):
         return result
 
+    # Cut off what lies outside of the image.
     rows = slice(max(0, top), min(shape[0], top + height))
     columns = slice(max(0, left), min(shape[1], left + width))
     inside = mask[
@@ -340,20 +343,25 @@ def unpack_runs(text: str | bytes) -> np.ndarray:
     Each count is a group of characters with 5 bits each, from the lowest on; bit 6 says that more
     follow. From the fourth count on, differences to the count before the last are stored.
     """
+    # Each character holds five bits and a flag that says whether more follow;
+    # LEB128 with an offset of 48.
     data = text.encode("latin-1", "replace") if isinstance(text, str) else text
     codes = np.frombuffer(data, np.uint8).astype(np.int64) - 48
     if len(codes) == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
         raise ValueError("its compressed runs are damaged")
 
-    last = np.flatnonzero((codes & 32) == 0)  # the last character of each count
+    # the last character of each count
+    last = np.flatnonzero((codes & 32) == 0)
     first = np.concatenate([[0], last[:-1] + 1])
     place = np.arange(len(codes)) - np.repeat(first, last - first + 1)
     if place.max() > 10:
         raise ValueError("its compressed runs are damaged")
 
     values = np.add.reduceat((codes & 31) << (5 * place), first)
+    # Sign extension: the sixth bit of the last character.
     is_negative = (codes[last] & 16) > 0
     values[is_negative] -= np.int64(1) << (5 * (last - first + 1)[is_negative])
+    # From the third on, counts are differences to the one before the last.
     values[1::2] = np.cumsum(values[1::2])
     if len(values) > 2:
         values[2::2] = np.cumsum(values[2::2])
@@ -403,12 +411,14 @@ def label_map(
             one.instance.rank,
         ),
     }
+    # What is painted later lies above; large objects therefore come first.
     order = sorted(
         (one for one in instances if not one.instance.crowd), key=keys[priority]
     )
     mask = np.zeros(shape, np.uint8)
     numbers = np.zeros(shape, np.min_scalar_type(len(order)))
 
+    # Crowds lie below all instances.
     for one in instances:
         if one.instance.crowd:
             np.copyto(mask[one.where], IGNORE, where=one.pixels)

@@ -81,11 +81,13 @@ def prepare_data_set(
     classes, indices = choose_classes(options, annotations)
     items, problems = match_files(annotations, options.images)
 
+    # Chunks are the unit of work and of resuming.
     plan = Plan(options, indices, len(classes))
     chunks = [items[k : k + CHUNK] for k in range(0, len(items), CHUNK)]
     work = out.with_name(f"{out.name}.unfinished")
     check_work(work)
 
+    # The run has a folder beside `out`, which gets its name once all is done.
     with ExitStack() as stack:
         hold_lock(stack, make_folder(work) / LOCK, shared=shard is not None)
         begin(
@@ -120,6 +122,7 @@ def check_places(options: PrepareOptions, out: Path) -> None:
             f"There is no folder {options.images}.", remedy, status=5
         )
 
+    # Results among the inputs would be read by the next run.
     for folder in (options.images, options.annotations):
         if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
             reason = f"--out {out} lies within {folder}, which is read."
@@ -131,6 +134,7 @@ def choose_classes(
 ) -> tuple[tuple[str, ...], dict[str, int]]:
     """The classes of masks, a background first, and the index in masks of each chosen category."""
     categories = annotations.categories
+    # Without --classes, all categories count.
     chosen = options.classes or tuple(
         name for name in categories if name != BACKGROUND
     )
@@ -195,6 +199,7 @@ def begin(
 
     It records the options, and hashes of the annotations and of the list of images.
     """
+    # The list of images is kept as a checksum, to notice a changed folder.
     image_list = [
         (item.source, item.name, item.annotated.name) for item in items
     ]
@@ -307,11 +312,13 @@ def prepare_chunks(
         if shard is None
         else range(shard[0] - 1, len(chunks), shard[1])
     )
+    # Lists of earlier runs count: --resume prepares only the rest.
     missing = [k for k in mine if not chunk_list(work, k).exists()]
     total = sum(len(chunks[k]) for k in mine)
     done = total - sum(len(chunks[k]) for k in missing)
     yield done, total
 
+    # More processes than chunks would have nothing to do.
     processes = pool(min(workers, max(1, len(missing))))
     try:
         futures = [
@@ -395,6 +402,7 @@ def conclude(
     """Distribute the images of all chunks among the parts, write the report, and rename the folder."""
     records = records_of_chunks(work, count)
     remove_hidden(work)
+    # Near-duplicates go to one part, or a test would know its answers.
     good = [record for record in records if record["status"] == "ok"]
     groups = list(
         near_duplicate_groups([int(record["hash"], 16) for record in good])
@@ -407,6 +415,7 @@ def conclude(
     for record in records:
         all_problems += record["remarks"]
 
+    # Images without objects are kept for testing, but teach nothing.
     written = []
     for record in good:
         if parts[record["name"]] == "train" and not shows_object(record):
@@ -414,6 +423,7 @@ def conclude(
         else:
             written.append(record)
 
+    # Refuse an empty data set, and say why nothing was left.
     if not any(shows_object(record) for record in good):
         shutil.rmtree(work)
         refuse_empty(all_problems)
@@ -434,6 +444,7 @@ def conclude(
     page = report.html_page(account, work, manifest)
     write_bytes(work / "report.html", page.encode(errors="backslashreplace"))
 
+    # All is moved: what is left are empty folders.
     for name in ("images", "masks", "instances", "chunks"):
         shutil.rmtree(work / name)
     (work / LOCK).unlink()

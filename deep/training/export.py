@@ -50,6 +50,7 @@ def export_task(task: str, run: Path, out: Path) -> Path:
             remedy = "Give --run the folder that `toolkit train` wrote."
             raise ToolkitError(f"There is no {path}.", remedy, status=2)
 
+    # Look at everything before the first file is written.
     index = read_index(out / "index.json")
     check_replaceable(out, task, index)
     record = read_run(run / RUN)
@@ -57,6 +58,8 @@ def export_task(task: str, run: Path, out: Path) -> Path:
         reason = f"{run} holds a run of {record['task']}, not of {task}."
         raise ToolkitError(reason, f"Export {record['task']}.", status=2)
 
+    # The exported graph takes raw pixels and returns probabilities: it holds
+    # all preparation.
     network, best = read_best(weights, chosen, record.get("arguments", {}))
     graph = chosen.export.graph(network).eval()
     examples = chosen.export.examples()
@@ -66,6 +69,7 @@ def export_task(task: str, run: Path, out: Path) -> Path:
     onnx.helper.set_model_props(model, {"card": to_json(card)})
     onnx.checker.check_model(model)
     data = append_seal(model.SerializeToString())
+    # The checkpoint must answer as torch does, or nothing is written.
     check_agreement(
         graph, Checkpoint(data, f"{task}.onnx", chosen.task), examples
     )
@@ -78,6 +82,7 @@ def export_task(task: str, run: Path, out: Path) -> Path:
     if "classes" in card:
         entry["classes"] = card["classes"]
     index[f"{task}.onnx"] = entry
+    # Weights beside the graph: to go on training from them.
     write_bytes(out / f"{task}.safetensors", save(network.state_dict()))
     write_bytes(out / f"{task}.onnx", data)
     write_bytes(
@@ -117,6 +122,8 @@ def card_of(
     """
     export = recipe.export
     unknown = "a data set of one's own: licence not known here"
+    # A card says what the network was trained on, so that users can judge
+    # whether it fits their data.
     scores = {
         name: round(best[name], 4)
         for name in ("score", *recipe.reported)
@@ -269,6 +276,7 @@ def torch_runner(name: str) -> Callable[..., None]:
     graph = chosen.export.graph(network).eval()
     order = list(chosen.export.examples()[0])
 
+    # On one thread, as onnxruntime is timed.
     def run(**inputs: np.ndarray) -> None:
         torch.set_num_threads(1)
         with torch.inference_mode():
@@ -292,6 +300,7 @@ def quantise(network: Checkpoint, inputs: list[dict[str, np.ndarray]]) -> bytes:
 
     Static quantisation with a scale for every channel of weights; ranges are taken from `inputs`.
     """
+    # Weights are rounded by channel, activations by what the examples show.
     model = onnx.load_from_string(network.data)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "integers.onnx"

@@ -253,6 +253,8 @@ class Learner:
     ) -> dict[str, float]:
         """Take one optimiser step; returns numbers to watch."""
         device = self.machine.device
+        # Warm-up and decay: the rate depends on the step alone, so that
+        # resuming changes nothing.
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["speed"]
 
@@ -268,7 +270,10 @@ class Learner:
         self.optimizer.zero_grad()
         loss.backward()
 
+        # Clipping keeps one odd batch from spoiling the weights.
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        # NaN in the weights cannot be undone: stop while the last state is
+        # good.
         if not torch.isfinite(norm):
             reason = f"The gradient of step {step} is not finite"
             reason += "; the state of the last validation is kept."
@@ -276,6 +281,8 @@ class Learner:
                 reason, "Lower the recipe's learning rate and resume."
             )
         self.optimizer.step()
+        # The average of recent weights generalises better, and is what is
+        # exported.
         self.averaged.update_parameters(self.network)
 
         return {
@@ -432,6 +439,7 @@ class Journal:
 
 def forget_later_steps(history: Path, step: int) -> None:
     """Remove from a history the steps that will be taken again, and a last line cut short."""
+    # A killed run may have written half a line.
     lines = (
         history.read_bytes().splitlines(keepends=True)
         if history.exists()
@@ -473,6 +481,7 @@ def draw_curves(folder: Path) -> None:
     titles = ("loss", "training loss"), ("score", "validation score")
 
     for axes, (name, title) in zip(figure.subplots(1, 2), titles, strict=True):
+        # Before the first validation there is no score.
         values = [
             math.nan if record[name] is None else record[name]
             for record in records

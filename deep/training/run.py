@@ -152,6 +152,7 @@ def begin_run(record: Path, now: dict[str, Any], options: TrainOptions) -> None:
             raise ToolkitError(
                 f"{out} is no folder.", "Choose another --out.", status=4
             )
+        # Never train into a folder of other files.
         if out.exists() and any(out.iterdir()):
             reason = f"{out} holds files, but no {RUN}: it is not the folder of a run."
             raise ToolkitError(reason, "Choose another --out.", status=4)
@@ -162,6 +163,7 @@ def begin_run(record: Path, now: dict[str, Any], options: TrainOptions) -> None:
         remedy = "Give --resume, or another --out."
         raise ToolkitError(f"{out} holds a run already.", remedy, status=2)
 
+    # A resumed run must continue the same training, or its record would lie.
     earlier = read_run(record)
     for name in ("task", "steps", "seed", "data", "weights"):
         if earlier.get(name) != now[name]:

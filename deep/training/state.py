@@ -88,6 +88,8 @@ def load_state(
             raise ToolkitError(reason, BEGIN_ANEW, status=5)
         return None
 
+    # The file may be damaged, or of another recipe: say so instead of training
+    # on.
     tensors, metadata = read_tensors(path)
     try:
         progress = Progress(**json.loads(metadata["progress"]))

@@ -416,6 +416,7 @@ class FragmentNetwork(nn.Module):
     ) -> tuple[list[Tensor], list[Tensor], Tensor]:
         heaps, n, s = fragments.shape[:3]
         blocks = Blocks(turns)
+        # Pixels from -1 to 1, as (fragments, channels, rows, columns).
         pixels = (
             fragments.reshape(heaps * n, s, s, 3).permute(0, 3, 1, 2).float()
             / 127.5
@@ -427,6 +428,8 @@ class FragmentNetwork(nn.Module):
         strips = side_strips(pixels).reshape(heaps, n, 4, 3, DEPTH, s)
 
         same = torch.eye(n, device=pixels.device)
+        # Gates decide from the heap how far to trust each cue: noise spoils
+        # gradients, and worn sides spoil both.
         gradient, ratio = self.handcrafted(strips, blocks, same)
         gates = functional.softplus(self.gates(x.mean(1)).float())
         ratio_gate, gradient_gate, learned_gate = gates[..., None, None].unbind(
@@ -437,6 +440,7 @@ class FragmentNetwork(nn.Module):
             + ratio_gate[:, None] * ratio
             - gradient_gate[:, None] * gradient.clamp(max=8)
         )
+        # No fragment is its own neighbour.
         sides = sides - 1e4 * same
 
         start = sides
@@ -444,6 +448,7 @@ class FragmentNetwork(nn.Module):
         affinity = torch.zeros_like(sides[:, 0])
         affinities = []
         all_sides = [sides]
+        # Each round reads the affinities of the last one, and mends them.
         for step in self.rounds:
             x, sides, touching, affinity = step(
                 x, start, touching, affinity, self.none, blocks

@@ -44,6 +44,7 @@ class ObjectNetwork(nn.Module):
         deeper: tuple[int, ...] = (0, 0, 0, 0, 0),
     ):
         super().__init__()
+        # Edges keep the full resolution that the main path gives up.
         self.edges = conv_norm_relu(3, EDGE, 3, 1)
         self.enter = conv_norm_relu(3, widths[0], 4, 2)
         self.down = nn.ModuleList(
@@ -54,6 +55,8 @@ class ObjectNetwork(nn.Module):
             blocks = (Separable(width, normalise=True) for _ in range(count))
             self.deeper.append(nn.Sequential(*blocks))
 
+        # Down to the coarsest level, and up again, at each level joined with
+        # what came down.
         self.narrower = nn.ModuleList(
             conv_norm_relu(a, b, 2, 2) for a, b in pairwise(widths)
         )
@@ -63,6 +66,7 @@ class ObjectNetwork(nn.Module):
         self.up = nn.ModuleList(
             Residual(width, normalise=True) for width in widths[:-1]
         )
+        # One value for the entire picture tells indoors from outdoors.
         self.surround = nn.Conv2d(widths[-1], widths[-1], 1)
         self.leave = nn.Conv2d(widths[0], EDGE, 1)
         self.classify = nn.Conv2d(2 * EDGE, len(classes), 3, padding=1)

@@ -59,6 +59,7 @@ def vary(
 ) -> np.ndarray:
     """A random crop (size, size, 3): at times enlarged, mirrored, or in another light."""
     full = len(photograph)
+    # Mostly at the size it has; at times a larger or smaller part, resized.
     side = int(rng.integers(40, full)) if rng.random() < 0.2 else size
     row, column = rng.integers(0, full - side + 1, 2)
     photograph = photograph[row : row + side, column : column + side]
@@ -100,8 +101,10 @@ def batch(photographs: np.ndarray, step: int, seed: int) -> list[Sample]:
         rng.choice(len(SHAPES), p=[shape[0] for shape in SHAPES])
     ]
     fragments = images * grid * grid
+    # Turned heaps cost four times the memory.
     turned = bool(rng.random() < SHARE_TURNED) and fragments < 400
     worn = int(rng.choice((1, 2, 2))) if rng.random() < SHARE_WORN else 0
+    # Worn fragments are hard enough: most of them stay without noise.
     clean = SHARE_CLEAN_WORN if worn else SHARE_CLEAN
 
     most = 320 if turned else 640
@@ -116,6 +119,7 @@ def batch(photographs: np.ndarray, step: int, seed: int) -> list[Sample]:
             rotate=turned,
             worn=worn,
         )
+        # No photograph twice in a heap: the truth would be wrong.
         chosen = photographs[
             rng.choice(len(photographs), images, replace=False)
         ]
@@ -174,6 +178,8 @@ def loss(
     truth = np.stack([neighbours(sample.target, turned) for sample in samples])
     side_loss = side_losses(sides, none, torch.as_tensor(truth), len(turns))
 
+    # Pairs matter most: grouping is what is scored. The weights were set by
+    # hand.
     total = 2 * pair_loss + 0.25 * contrast + 0.3 * side_loss
     return total, {
         "pairs": pair_loss.item(),
@@ -186,6 +192,7 @@ def pair_losses(
     affinities: list[Tensor], groups: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy and contrast of affinity logits (B, n, n), for the true groups (B, n)."""
+    # A fragment is no pair with itself.
     n = groups.shape[1]
     apart = ~torch.eye(n, dtype=torch.bool)
     same = (groups[:, :, None] == groups[:, None]).float()
@@ -199,6 +206,7 @@ def pair_losses(
             logits, same, reduction="none"
         )
         entropy = entropy + weight * surprise[:, apart].mean()
+        # Contrast: a fragment's partners should come before all others.
         chance = functional.log_softmax(logits.masked_fill(~apart, -1e4), -1)
         contrast = (
             contrast
@@ -213,6 +221,7 @@ def side_losses(
 ) -> Tensor:
     """Cross-entropy of side logits (B, 4O, n, n), for the true neighbours (B, 4, n)."""
     count, _, n, _ = sides[0].shape
+    # The last column stands for "no neighbour on this side".
     truth = torch.where(truth == NONE, turns * n, truth)
     weights = torch.tensor([0.5, 0.4, 0.6, 1.0]) / 2.5
     total = torch.zeros(())
@@ -249,6 +258,7 @@ def validate(network: nn.Module, photographs: np.ndarray) -> dict[str, float]:
     for name, (conditions, count) in VALIDATION.items():
         values = []
         turns = torch.arange(4 if conditions.rotate else 1)
+        # The same heaps each time, so that scores of different steps compare.
         for sample in heaps(photographs, conditions, count, seed=1):
             fragments = torch.from_numpy(sample.inputs.fragments.copy())[None]
             affinities, _, _ = network(fragments, turns)

@@ -92,6 +92,7 @@ def data(folder: Path, part: str) -> Examples | list[Sample]:
     if part == "val":
         return real + list(polycrystal_samples(24, seed=2_000_003))
 
+    # Half the size as well, because other microscopes magnify less.
     pyramids = []
     for sample in real:
         image = sample.inputs.image.astype(np.float32) / 255
@@ -105,6 +106,8 @@ def data(folder: Path, part: str) -> Examples | list[Sample]:
             )
         pyramids.append([(image, mask), tuple(half)])
 
+    # Generate the pool once: drawing each example anew would take longer than
+    # the steps.
     with multiprocessing.get_context("spawn").Pool(2, start_worker) as workers:
         generated = workers.map(generate_example, range(POOL), chunksize=25)
     return Examples(pyramids, generated)
@@ -170,6 +173,7 @@ def batch(
     rng = np.random.default_rng([seed, step])
     images = []
     masks = []
+    # First generated examples alone, then real ones among them.
     for k in range(BATCH):
         is_changed = True
         if step >= GENERATED_ALONE and k < BATCH * SHARE_REAL:
@@ -183,6 +187,7 @@ def batch(
                 if is_changed
                 else plain_crop(pyramid[0], rng)
             )
+        # Blank images teach that a micrograph may show no boundary.
         elif rng.random() < BLANK:
             mask = np.zeros((CROP, CROP), np.float32)
             image = mask + np.float32(rng.uniform(0.1, 0.9))
@@ -193,6 +198,7 @@ def batch(
         images.append(photograph(image, rng) if is_changed else image)
         masks.append(mask)
 
+    # Broken lines are punished once single pixels are right.
     weight = LINES_WEIGHT if step >= LINES_FROM else 0.0
     image_tensor = torch.from_numpy(np.stack(images))[:, None]
     mask_tensor = torch.from_numpy(np.stack(masks))[:, None]
@@ -258,6 +264,7 @@ def validate(network: nn.Module, samples: list[Sample]) -> dict[str, float]:
     """Scores of the labelled micrograph, and F1 on generated ones; `score` weighs both kinds."""
     network.eval()
     answers = []
+    # Validate with the closure of prediction, as that is what users get.
     for sample in samples:
         image = torch.from_numpy(sample.inputs.image.astype(np.float32) / 255)[
             None, None
@@ -271,6 +278,7 @@ def validate(network: nn.Module, samples: list[Sample]) -> dict[str, float]:
         )
     network.train()
 
+    # The real micrograph is scored at full length, generated ones by F1 alone.
     real = samples[0].target
     scores = {
         "iou": boundary_iou(real, answers[0]),

@@ -83,6 +83,7 @@ def data(folder: Path, part: str) -> Examples | np.ndarray:
     if part == "val":
         return read_heads(folder / "val.npy")[:100]
 
+    # Heads in their native planes are optional: generated ones suffice.
     planes = None
     native = folder / "train_native.npz"
     if native.exists():
@@ -131,6 +132,7 @@ def rescan(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     Gamma, contrast, uneven coils, a face cut away as before scans are shared, blur or sharpening,
     noise; mirrored at times.
     """
+    # The order is that of a scanner: contrast, coil, defacing, filter, noise.
     image = np.clip(image / 255, 0, 1)
     if rng.random() < 0.5:
         image = image ** np.exp(rng.uniform(-0.4, 0.4))
@@ -170,6 +172,8 @@ def rescan(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def random_mask(rng: np.random.Generator) -> np.ndarray:
     """A random mask: the task's, parallel lines of any width, period and angle, or random lines."""
     kind = rng.random()
+    # The task's own mask often, and all other kinds so that any can be
+    # answered.
     if kind < SHARE_TASK:
         return TASK_MASK
     if kind < SHARE_TASK + SHARE_TURNED:
@@ -214,6 +218,8 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor]:
                 examples.slices[rng.integers(len(examples.slices))], rng
             )
 
+        # Pixels are scaled by the brightest measured one, as in prediction,
+        # where the others are unknown.
         image = rescan(image, rng)
         measured = ~random_mask(rng)
         images.append(

@@ -79,6 +79,7 @@ def data(folder: Path, part: str) -> Examples:
     Every image and mask is read once, so that a wrong one stops the run before it begins.
     """
     content = data_set(folder / part)
+    # Class indices of both parts must mean the same.
     if content.classes != data_set(folder / "train").classes:
         reason = f"{folder / part} has other classes than {folder / 'train'}."
         raise ToolkitError(reason, "Prepare both together.", status=5)
@@ -93,6 +94,8 @@ def data(folder: Path, part: str) -> Examples:
         counts.append(np.bincount(mask.ravel(), minlength=IGNORE + 1)[:classes])
         sizes.append(mask.shape)
 
+    # Images of a batch have one size: that of the median image, in whole
+    # steps.
     sides = np.clip(
         np.rint(np.median(sizes, 0) / STEP) * STEP, STEP, WIDEST
     ).astype(int)
@@ -202,6 +205,7 @@ def batch(
     an epoch. Half of the batches show everything at half its size.
     """
     rng = np.random.default_rng([seed, step])
+    # All images of a batch have one size, so that halving is decided once.
     is_half = rng.random() < SHARE_HALVED
     shape = examples.shape
     if is_half:
@@ -210,6 +214,8 @@ def batch(
     images = []
     masks = []
     for k in range(step * BATCH, (step + 1) * BATCH):
+        # Each image comes once an epoch, in an order that depends on (seed,
+        # epoch).
         epoch, place = divmod(k, len(examples.pairs))
         order = np.random.default_rng([seed, 1, epoch]).permutation(
             len(examples.pairs)
@@ -267,6 +273,7 @@ def loss(
     images, masks, weights = examples
     logits = network(images).float()
     known = masks != IGNORE
+    # A batch without a known pixel has no loss; zero keeps the graph intact.
     if not known.any():
         numbers = {
             "cross_entropy": 0.0,
@@ -283,6 +290,8 @@ def loss(
     likelihood = logits.log_softmax(0)
     probability = likelihood.exp()
 
+    # Cross-entropy learns fast; Dice and the Lovasz loss aim at IoU, which is
+    # what is scored.
     right = likelihood.gather(0, labels[None])[0]
     pixel_weights = weights[labels]
     entropy = -(pixel_weights * right).sum() / pixel_weights.sum()
@@ -331,6 +340,7 @@ def validate(network: nn.Module, examples: Examples) -> dict[str, float]:
 
     The background is left out of the mean.
     """
+    # Sum over all images first: small images alone would give noisy IoUs.
     network.eval()
     count = len(examples.classes)
     confusion = np.zeros((count, count), np.int64)
@@ -347,6 +357,7 @@ def validate(network: nn.Module, examples: Examples) -> dict[str, float]:
     both = np.diag(confusion)
     either = confusion.sum(0) + confusion.sum(1) - both
     scores = {}
+    # A class that neither occurs nor is predicted has no IoU.
     for k, name in enumerate(examples.classes):
         if name != BACKGROUND and either[k]:
             scores[f"iou_{name}"] = float(both[k] / either[k])

@@ -107,8 +107,12 @@ def layout(neighbours: np.ndarray, grid: int | None) -> np.ndarray:
     scores[:, :, np.arange(count), np.arange(count)] = (
         0  # no fragment is its own neighbour
     )
+    # Begin with the largest piece whose fragments all choose each other,
+    # because one wrong seed would spoil the board.
     best = fill_board(scores, grid, largest_piece(scores, grid))
 
+    # Keep what fits well, lay the rest again, and stop once that no longer
+    # pays.
     for _ in range(REPAIRS):
         piece = trustworthy_piece(scores, best)
         if len(piece) == count:
@@ -118,6 +122,7 @@ def layout(neighbours: np.ndarray, grid: int | None) -> np.ndarray:
             break
         best = board
 
+    # Places may be negative: the board grows in all directions from its seed.
     places = np.array(list(best))
     fragments, turns = zip(*best.values(), strict=True)
     result = np.zeros((3, count), np.int32)

@@ -69,6 +69,7 @@ def groups_of_unknown_number(
     points = spectral_embedding(affinity, most)
     tree = average_linkage(logits)
 
+    # Without leniency towards weak pairs, large photographs would be divided.
     lenient = logits + LENIENCY * (1 - np.eye(count))
     best = np.zeros(count, np.int32)
     highest = evidence_within(lenient, best) - GROUP_COST
@@ -79,6 +80,7 @@ def groups_of_unknown_number(
         if score > highest:
             best = labels
             highest = score
+        # The best number has passed: more groups only lower the evidence.
         elif images > best.max() + 1 + PATIENCE:
             break
 

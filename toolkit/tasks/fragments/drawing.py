@@ -98,6 +98,8 @@ def rows_by_group(fragments: np.ndarray, group: np.ndarray) -> np.ndarray:
     """
     widest = int(np.bincount(group).max())
     rows = int(group.max()) + 1
+    # Large heaps are shown at a lower resolution, so that the picture can be
+    # opened.
     every = int(
         np.ceil(fragments.shape[1] * np.sqrt(rows * widest / MOST_PIXELS))
     )
@@ -106,6 +108,7 @@ def rows_by_group(fragments: np.ndarray, group: np.ndarray) -> np.ndarray:
     size = fragments.shape[1]
     cells = []
     for k in range(rows):
+        # Rows of unequal length are filled with paper.
         members = fragments[group == k]
         empty = np.full(
             (widest - len(members), size, size, 3), pictures.PAPER, np.uint8

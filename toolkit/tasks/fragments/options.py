@@ -79,6 +79,8 @@ class Conditions(InputOptions):
                 status=2,
             )
 
+        # Methods compare all pairs, so memory grows with the square of this
+        # number.
         fragments = self.images * self.grid**2
         if not 2 <= fragments <= MOST:
             raise ToolkitError(

@@ -135,6 +135,8 @@ def check_fits(arrangement: Arrangement, heap: Heap) -> None:
         name: np.asarray(getattr(arrangement, name))
         for name in Arrangement.__annotations__
     }
+    # Methods of one's own may return anything: say what is wrong, part by
+    # part.
     for name, part in parts.items():
         if part.shape != (count,):
             reason = f"The answer's {name} has the shape {part.shape}, for {count} fragments."
@@ -159,6 +161,7 @@ def check_fits(arrangement: Arrangement, heap: Heap) -> None:
         raise ToolkitError(
             "The answer's confidence lies outside 0 to 1.", "Return 0 to 1."
         )
+    # Every later step counts groups by their largest number.
     if set(np.unique(parts["group"])) != set(
         range(int(parts["group"].max()) + 1)
     ):

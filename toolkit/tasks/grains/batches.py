@@ -134,6 +134,8 @@ def diameters_by_batch(
     ToolkitError
         With status 2, when a table is not where its record says.
     """
+    # Micrometres and pixels cannot be compared: take one unit and count the
+    # rest.
     units = Counter(
         record["unit"] for record in records() if record["status"] == "ok"
     )
@@ -145,10 +147,13 @@ def diameters_by_batch(
             if record["status"] == "ok" and record["unit"] == unit:
                 yield Path(record["input"]).absolute().parent, record
 
+    # Read the records twice rather than hold the tables of thousands of
+    # images.
     folders = {folder for folder, _ in comparable()}
     if len(folders) < 2:
         return {}, 0, unit == "pixel"
 
+    # Folders are named shortly where that is clear.
     names_differ = len({folder.name for folder in folders}) == len(folders)
     parts = {}
     for folder, record in comparable():

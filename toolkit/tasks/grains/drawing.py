@@ -36,6 +36,8 @@ def draw(sample: Sample, predictions: dict[str, Boundaries]) -> np.ndarray:
     """
     image = sample.inputs.image
     target = sample.target
+    # Boundaries are thin: a reduced picture of the entire image would hide
+    # them.
     starts = [
         max(0, (length - cut) // 2)
         for length, cut in zip(image.shape, CUT, strict=True)
@@ -57,6 +59,7 @@ def draw(sample: Sample, predictions: dict[str, Boundaries]) -> np.ndarray:
 
     caption = "blue: boundary, right; red: none is there; yellow: missed"
     height, width = ground.shape[:2]
+    # A reader would otherwise take the scores for those of the shown part.
     if (height, width) != image.shape:
         part = (
             f"{height} x {width} of {image.shape[0]} x {image.shape[1]} pixels"

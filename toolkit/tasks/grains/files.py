@@ -163,6 +163,7 @@ def write(
     name = micrograph.name
     labels = answer.labels
     grains = answer.grains
+    # Without a scale, sizes are in pixels.
     scale = micrograph.scale.micrometres_per_pixel
     unit = UNITS[values["unit"]]
 
@@ -202,6 +203,7 @@ def table(grains: Grains, scale: float, unit: str) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     sizes = f"area_{unit}2", f"diameter_{unit}", f"perimeter_{unit}"
+    # Positions stay in pixels, so that they can be looked up in the image.
     shape = "aspect_ratio", "orientation_degrees", "touches_frame"
     writer.writerow(["grain", "row_px", "column_px", *sizes, *shape])
 

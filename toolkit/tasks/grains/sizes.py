@@ -184,6 +184,8 @@ def distribution(diameters: np.ndarray, areas: np.ndarray) -> dict[str, Any]:
     """
     result = {}
     for name, weights in (("number", np.ones(len(diameters))), ("area", areas)):
+        # Area-weighted values say what a point of the section sees; ASTM E112
+        # counts by number.
         mean = (diameters * weights).sum() / weights.sum()
         d10, d50, d90 = percentiles(diameters, weights, (0.1, 0.5, 0.9))
         result[f"{name}_weighted"] = {
@@ -197,6 +199,7 @@ def distribution(diameters: np.ndarray, areas: np.ndarray) -> dict[str, Any]:
     result["log_normal"] = {
         "median": significant(np.exp(logs.mean())),
         "geometric_deviation": significant(np.exp(logs.std())),
+        # Grains of one size have no distribution to compare with.
         "ks_distance": significant(normal_distance(logs))
         if logs.std() > 0
         else None,
@@ -254,6 +257,8 @@ def intercepts(labels: np.ndarray) -> np.ndarray:
             length = max(0, len(line) - 1) * spacing
             result[pattern] += length, boundary_crossings(line)
 
+    # Circles cross boundaries of all directions, so that elongated grains do
+    # not bias the mean.
     for share in CIRCLES:
         radius = share * min(height, width)
         angle = np.linspace(0, 2 * np.pi, max(8, int(2 * np.pi * radius)) + 1)

@@ -39,6 +39,7 @@ def contact_sheet(rows: dict[str, np.ndarray]) -> np.ndarray:
     """
     parts = []
     for title, images in rows.items():
+        # Take scans from the entire stack: the first ones are often empty.
         shown = np.unique(np.linspace(0, len(images) - 1, SHOWN).astype(int))
         strip = []
         for image in images[shown]:

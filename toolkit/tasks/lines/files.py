@@ -164,6 +164,8 @@ def scans_from_stack(
     check_values(values, name)
     nan = np.isnan(values)
 
+    # The mask that the user names comes first, then NaN. Zeros are a guess,
+    # and are looked at only when nothing else tells.
     if mask is not None:
         finding = given_mask(mask, values.shape[1:], max_pixels)
         missing = nan | finding.missing
@@ -178,6 +180,8 @@ def scans_from_stack(
         remedy = "Give scans with some measured pixels; in a mask, 1 = missing."
         raise ToolkitError(f"All pixels of {name} are missing.", remedy)
 
+    # Networks see values from 0 to 1; `Origin` keeps what is needed to go
+    # back.
     low, span = grey_range(values[~missing], content.zero)
     scaled = np.clip((values.astype(np.float64) - low) / span, 0, 1)
     images = np.where(missing, 0, scaled).astype(np.float32)
@@ -199,6 +203,7 @@ def check_values(values: np.ndarray, name: Path) -> None:
         reason = f"{name} has the shape {values.shape}."
         raise ToolkitError(reason, "Give (N, H, W), (N, 1, H, W) or (H, W).")
 
+    # Such numbers would not survive the conversion to float64.
     if values.dtype.kind in "ui" and (
         int(values.max()) > EXACT or int(values.min()) < -EXACT
     ):

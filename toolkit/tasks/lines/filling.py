@@ -31,6 +31,7 @@ def fill_by_mask(
     float32 (N, H, W) in [0, 1].
     """
     result = images.copy()
+    # Scans with the same mask are filled together, which is many times faster.
     scans_by_mask = {}
     for k, gaps in enumerate(missing):
         scans_by_mask.setdefault(gaps.tobytes(), []).append(k)
@@ -38,6 +39,8 @@ def fill_by_mask(
     for group in scans_by_mask.values():
         members = np.array(group)
         gaps = missing[group[0]]
+        # Small scans are filled in one piece; large ones in tiles, to bound
+        # memory.
         longest = max(gaps.shape)
         tile = longest if longest <= TILE + 2 * MARGIN else TILE
 
@@ -46,6 +49,8 @@ def fill_by_mask(
                 continue
 
             part = images[:, *wide][members]
+            # Nothing is measured nearby, so that the scan's mean is the best
+            # guess.
             if gaps[wide].all():
                 mean = images[members].sum((1, 2)) / (~gaps).sum()
                 filled = np.broadcast_to(mean[:, None, None], part.shape)
@@ -56,6 +61,7 @@ def fill_by_mask(
             columns = np.arange(core[1].start, core[1].stop)
             place = members[:, None, None], rows[:, None], columns
             values = np.clip(filled[:, *inner], 0, 1)
+            # Measured pixels keep their exact values.
             result[place] = np.where(gaps[core], values, result[place])
 
     return result

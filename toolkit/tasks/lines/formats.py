@@ -75,6 +75,8 @@ def read_content(path: Path, max_pixels: int = MAX_PIXELS) -> FileContent:
         return read_npy(path)
     if name.endswith((".nii", ".nii.gz")):
         return read_nifti(path)
+    # A folder or a known suffix decides; only files without one are opened to
+    # look.
     if name.endswith(tuple(SUFFIXES)):
         return read_images([path], max_pixels)
     if name.endswith(DICOM) or is_dicom(path):
@@ -379,6 +381,8 @@ def unzip_volume(data: bytes, path: Path, nibabel: Any) -> bytes:
         kind = nibabel.Nifti2Header if is_second else nibabel.Nifti1Header
         header = kind(start[: kind.sizeof_hdr], check=False)
 
+        # A small archive may unpack to terabytes: read only what the header
+        # promises.
         values = value_bytes(header)
         most = int(header["vox_offset"]) + values + BEHIND
         if not 0 <= most <= LARGEST_FILE:
@@ -476,6 +480,7 @@ def read_dicom(path: Path) -> FileContent:
         reason = f"{path} is no DICOM image that can be read: {error}."
         raise ToolkitError(reason, "Export it uncompressed.") from error
 
+    # A palette or a colour image has no single intensity to fill.
     kind = str(scan.get("PhotometricInterpretation", "of no known kind"))
     known = pixels.dtype.name in ("uint8", "int8", "uint16", "int16")
     if not kind.startswith("MONOCHROME") or not known:
@@ -543,6 +548,7 @@ def check_frames(pydicom: Any, scan: Any, path: Path) -> None:
     if syntax == pydicom.uid.RLELossless:
         return  # no bomb: two bytes stand for 128 at most
 
+    # A compressed frame may unpack to far more than the header promises.
     count = int(scan.get("NumberOfFrames") or 1)
     expected = int(scan.Rows), int(scan.Columns)
     for frame in pydicom.encaps.generate_frames(

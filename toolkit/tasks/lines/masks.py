@@ -110,6 +110,8 @@ def mask_of_description(
         if 0 < width < period <= 64 and angle < 180:
             return stripes(shape, width, period, angle, phase)
 
+    # Random lines need a generator: they are for evaluating, not for real
+    # scans.
     match = re.fullmatch(rf"random:{number}(@90|@0)?", text)
     if match and rng and 0 < float(match[1]) < 1:
         return random_lines(shape, float(match[1]), match[2] == "@90", rng)

@@ -156,6 +156,8 @@ def check_fits(filled: Filled, scans: Scans) -> None:
             "Return float32 from 0 to 1.",
         )
 
+    # A method that changes measured pixels invents data, and its PSNR
+    # misleads.
     measured = ~scans.missing
     if not np.array_equal(images[measured], scans.images[measured]):
         reason = "The answer's images differ from the scans where these were measured."

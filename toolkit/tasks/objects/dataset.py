@@ -56,9 +56,11 @@ def data_set(folder: Path) -> DataSet:
     for image in sorted((folder / "images").iterdir()):
         if image.suffix.lower() not in SUFFIXES or image.name[0] == ".":
             continue
+        # A missing mask would silently be taken for background.
         if image.stem not in masks:
             remedy = f"Put {image.stem}.png into {folder / 'masks'}."
             raise ToolkitError(f"{image} has no mask.", remedy, status=5)
+        # Masks are matched by stem, so that a.jpg and a.png would share one.
         if image.stem in pairs:
             reason = f"{pairs[image.stem][0]} and {image.name} would have the same mask."
             raise ToolkitError(
@@ -92,6 +94,8 @@ def class_names(path: Path) -> tuple[str, ...]:
             f"{path} does not list the classes.", remedy, status=5
         ) from error
 
+    # Masks of other tools may mark unknown pixels by 0 or -1: read as ours,
+    # they would train the network on wrong labels.
     if ignored != IGNORE:
         reason = f"{path} says that unknown pixels are {ignored!r} in masks; here they are {IGNORE}."
         raise ToolkitError(reason, "Change the masks, and the file.", status=5)
@@ -136,6 +140,8 @@ def check_class_indices(data: DataSet, max_pixels: int = MAX_PIXELS) -> None:
         if suspect is None and (mask == IGNORE).any():
             suspect = path
 
+    # Black and white masks are the commonest mistake: white is 255, which
+    # means unknown here, so that nothing would be learned.
     if suspect:
         reason = (
             f"{suspect} and all masks beside it hold 0 and {IGNORE} alone, "
@@ -171,6 +177,7 @@ def read_mask(
             f"{path} is {mask.dtype} {mask.shape}.", remedy, status=5
         )
 
+    # Colour masks saved as grey levels end here rather than as wrong classes.
     strange = np.setdiff1d(mask, [*range(classes), IGNORE])
     if len(strange):
         reason = (

@@ -100,6 +100,7 @@ def check_fits(answer: Labelled, picture: Picture) -> None:
         reason = f"The answer has the classes {', '.join(answer.classes)}."
         raise ToolkitError(reason, f"Return {', '.join(picture.classes)}.")
 
+    # A class that the user asked for would be missing without a word.
     absent = set(picture.wanted or ()) - set(answer.classes)
     if absent:
         reason = (
@@ -144,6 +145,8 @@ def choose_network(
         fitting = [
             name for name, classes in known.items() if wanted <= set(classes)
         ]
+        # The network with the fewest classes beside the wanted ones confuses
+        # least.
         fitting.sort(key=lambda name: len(known[name]))
     else:
         fitting = [default]
@@ -151,6 +154,7 @@ def choose_network(
     if fitting:
         return fitting[0]
 
+    # Nothing fits: list what the shipped networks do know.
     asked = ", ".join(picture.classes or picture.wanted or ())
     lists = "; ".join(
         ", ".join(classes) for classes in dict.fromkeys(known.values())
