@@ -25,7 +25,7 @@ from hvd.toolkit.tasks.lines.types import Filled, Scans
 def answer(
     scans: Scans, fill: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> Filled:
-    """Fill scans by `fill(images (N, H, W), missing (H, W))`, called once for every mask and tile."""
+    """Fill scans by `fill(images (N, H, W), missing (H, W))`, called for every mask and tile."""
     return Filled(fill_by_mask(scans.images, scans.missing, fill))
 
 
@@ -133,7 +133,7 @@ def longest_gap(missing: np.ndarray) -> float:
 def interpolate_rows(
     images: np.ndarray, missing: np.ndarray, degree: int
 ) -> np.ndarray:
-    """Fill scans (N, H, W) row by row; rows without a measured pixel afterwards, down the columns."""
+    """Fill scans (N, H, W) row by row, then rows without a measured pixel down the columns."""
     filled = images.astype(np.float64)
     is_empty = missing.all(1)
     for row in np.flatnonzero(missing.any(1) & ~is_empty):

@@ -123,7 +123,7 @@ def read_forest(path: Path, signature: tuple) -> Forest:
 
 
 def choose_forest(picture: Picture) -> Forest:
-    """The shipped forest that knows the classes of a picture; of street scenes when it names none."""
+    """The shipped forest that knows a picture's classes; that of street scenes by default."""
     return shipped_forest(choose_network(picture, forest_classes(), STREET))
 
 

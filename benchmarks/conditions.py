@@ -267,7 +267,7 @@ def fixed_conditions(task: str) -> tuple[Condition, ...]:
 
 
 def all_conditions(task: str, real: Path | None) -> tuple[Condition, ...]:
-    """All conditions of a task that can be measured, on built-in samples or on a folder of real data."""
+    """All conditions of a task that can be measured, on built-in samples or on real data."""
     conditions = (
         fixed_conditions(task) + SWEEPS.get(task, ()) + SIZES.get(task, ())
     )

@@ -137,7 +137,7 @@ def uses(node: ast.AST, module: str) -> Iterator[Symbol]:
 
 
 def data_files(node: ast.AST, module: str) -> Iterator[str]:
-    """Yield SHA-256 of the .npz files beside a module whose name, or its start, the code mentions."""
+    """Yield SHA-256 of the .npz files beside a module that its code mentions by name or start."""
     texts = []
     for part in ast.walk(node):
         if isinstance(part, ast.Constant) and isinstance(part.value, str):

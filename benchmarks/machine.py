@@ -1,4 +1,4 @@
-"""The machine that results are measured on: what it is, how fast it is, and how much memory is used.
+"""The machine that results are measured on: what it is, how fast, and how much memory is used.
 
 `python -m hvd.benchmarks.machine TASK METHOD SOURCE` prints the peak memory, in megabytes, of a
 process that answers one sample.

@@ -27,7 +27,7 @@ def reference() -> str:
 def groups(
     cli: click.Group,
 ) -> Iterator[tuple[str, list[tuple[str, click.Command]]]]:
-    """Yield a heading with its commands: those of a group together, each other command by itself."""
+    """Yield a heading with its commands: those of a group together, all others by themselves."""
     context = click.Context(cli)
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)

@@ -1,4 +1,4 @@
-"""Run the benchmark: every task and method on fixed samples. Results are JSON; `render` draws them."""
+"""Run the benchmark: every task and method on fixed samples, written as JSON."""
 
 import json
 import sys
@@ -97,7 +97,7 @@ def check_tasks(tasks: tuple[str, ...], data: Path | None) -> None:
 def task_results(
     task: str, name: str, options: BenchmarkOptions, report: Report
 ) -> dict[str, Any]:
-    """Results of one task: where and on what it was measured, and the records of every condition."""
+    """Results of one task: where and on what it was measured, and the records of conditions."""
     data = options.data
     cells = Cells(options.out / "cells" / name / task, task, options, report)
     conditions = all_conditions(task, data)

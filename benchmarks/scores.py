@@ -180,7 +180,7 @@ def preferred_results(results: list[Results]) -> Results:
 
 
 def study(name: str) -> dict[str, Any] | None:
-    """A comparison measured by a command of its own, such as `preparation`; None when it was not."""
+    """A comparison measured by a command of its own (`preparation`); None when it was not."""
     path = RESULTS / f"{name}.json"
     return read(path) if path.exists() else None
 

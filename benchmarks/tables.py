@@ -13,9 +13,9 @@ from hvd.toolkit.network import index, shipped_checkpoint
 GAP = "-"  # stands for what was not measured
 HEAD = """# Results
 
-Written by `toolkit report` from `benchmarks/results/*.json`: means over samples, on one thread. What
-it means: [report.pdf](report.pdf); in five minutes: [slides.pdf](slides.pdf). `make report` also
-draws the same with pictures, `benchmarks/index.html`."""
+Written by `toolkit report` from `benchmarks/results/*.json`: means over samples, on one thread.
+What it means: [report.pdf](report.pdf); in five minutes: [slides.pdf](slides.pdf). `make report`
+also draws the same with pictures, `benchmarks/index.html`."""
 
 
 def markdown(
@@ -51,7 +51,7 @@ def cell(
 
 
 def headline(results: list[Results]) -> str:
-    """One row for each task: `baseline` and `deep` under its first condition, and the difference."""
+    """One row for each task: `baseline` and `deep` under its first condition, and their gap."""
     rows = []
     for result in results:
         for task in result.tasks.values():

@@ -29,7 +29,7 @@ SIDE = 384  # pixels along a side of a built-in micrograph
 def field(
     shape: tuple[int, int], period: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Smooth random field float32 (H, W) of unit deviation; it changes over about `period` pixels."""
+    """Smooth random field float32 (H, W) of unit deviation; `period` pixels is its wavelength."""
     cells = tuple(max(2, int(np.ceil(length / period)) + 3) for length in shape)
     large = smooth_noise(cells, rng, scale=period)
 

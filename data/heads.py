@@ -279,7 +279,7 @@ def paint_brain(
 def paint_deep_structures(
     labels: np.ndarray, at: Frame, plane: str, rng: np.random.Generator
 ) -> None:
-    """Paint corpus callosum, ventricles, deep grey matter and hindbrain; in lateral sections an eye."""
+    """Paint corpus callosum, ventricles, deep grey matter and hindbrain, or an eye."""
     shift = rng.normal(0, 0.025, 12).tolist()
     y = 0.02 + shift[0]
     x = 0.02 + shift[1]

@@ -1,4 +1,4 @@
-"""`grains` by network: boundary probability tile by tile, then the closure that all methods share."""
+"""`grains` by network: boundary probability tile by tile, then the closure of all methods."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,8 +21,8 @@ CLOSURE = Closure(blur=0.3, inside=0.15, smallest=0.7, weakest=0.15)
 class Network(NetworkMethod):
     """U-Net; see `deep/training/models/grains.py`.
 
-    `threshold`, as in `boundaries.boundary_mask`, and the closure were set by trials on the training
-    and validation micrographs and on 24 generated ones.
+    `threshold`, as in `boundaries.boundary_mask`, and the closure were set by trials on the
+    training and validation micrographs and on 24 generated ones.
     """
 
     task: ClassVar[str] = "grains"

@@ -270,9 +270,9 @@ def evaluate(
     ----------
     task : one of `hvd.tasks()`.
     data : "builtin", which needs nothing, or the path of a data set.
-    method : a name, an object with `predict(inputs)`, a list of these, or a dictionary of names with
-        either, such as `{"mine": Mine(), "deep": "deep"}`; None: all of the task that can answer
-        such samples.
+    method : a name, an object with `predict(inputs)`, a list of these, or a dictionary of names
+        with either, such as `{"mine": Mine(), "deep": "deep"}`; None: all of the task that can
+        answer such samples.
     samples : how many, at most.
     seed : the same seed gives the same samples.
     checkpoint : path of another network, for methods that have one.

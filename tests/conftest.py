@@ -1,4 +1,4 @@
-"""What tests of several wings share; this checkout is the one that is tested, whatever is installed."""
+"""What tests share. This checkout is the one that is tested, whatever is installed."""
 
 import os
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""What all tasks share: the nouns, options, evaluation, prediction, networks, images, command line."""
+"""What all tasks share: nouns, options, evaluation, prediction, networks, images, commands."""

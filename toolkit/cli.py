@@ -153,7 +153,7 @@ def refuse_other_checkout() -> None:
 @click.version_option(package_name="handcrafted-vs-deep", prog_name="toolkit")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Answer questions about images by a handcrafted method and by a compact network, side by side."""
+    """Answer questions about images by a handcrafted method and a compact network, side by side."""
     context.with_resource(command_line())
 
 

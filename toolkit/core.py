@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-DEBUG = "TOOLKIT_DEBUG"  # environment variable that `toolkit --debug` sets, for its workers too
-FAULT = "This is a fault of the toolkit: run it again as `toolkit --debug ...` and report what that shows."
+# Environment variable that `toolkit --debug` sets, for its worker processes too.
+DEBUG = "TOOLKIT_DEBUG"
+FAULT = (
+    "This is a fault of the toolkit: run it again as `toolkit --debug ...` "
+    "and report what that shows."
+)
 
 
 def debugging() -> bool:
@@ -121,7 +125,7 @@ def data_errors() -> Iterator[None]:
 
 
 class InputFile(NamedTuple):
-    """An input below a path, with the reason for skipping it; an empty one when it is not skipped."""
+    """An input below a path, with the reason for skipping it; "" when it is not skipped."""
 
     path: Path
     skipped: str = ""

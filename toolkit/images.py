@@ -89,9 +89,9 @@ def unreadable(path: Path, error: OSError) -> ToolkitError:
 def signature(path: Path) -> tuple:
     """Changes whenever a file, or any file in a folder and its subfolders, is replaced or edited.
 
-    Caches of what was read from a path use it as a key, so that they never return anything stale. A
-    file that changed within the last seconds may change again without a trace in its time of change:
-    its signature is never the same twice.
+    Caches of what was read from a path use it as a key, so that they never return anything stale.
+    A file that changed within the last seconds may change again without a trace in its time of
+    change: its signature is never the same twice.
     """
     states = file_states(path)
     latest = max(max(state[-2:]) for state in states)
@@ -387,7 +387,7 @@ def images_in_zip(
 
 
 def check_archive(entries: list[zipfile.ZipInfo], path: Path) -> None:
-    """Raise ToolkitError when an archive has too many files, or one twice, or unpacks to too much."""
+    """Refuse an archive that has too many files, or one twice, or unpacks to too much."""
     unpacked = sum(entry.file_size for entry in entries)
     packed = sum(entry.compress_size for entry in entries)
     # Small archives that unpack to terabytes are refused before unpacking.

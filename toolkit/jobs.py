@@ -25,7 +25,7 @@ for suffix in SUFFIXES:
 
 @dataclass(frozen=True)
 class Job:
-    """An input, the folder for its results, and the reason for skipping it; empty when it is answered."""
+    """An input, the folder for its results, and the reason for skipping it, or ""."""
 
     path: Path
     folder: Path
@@ -160,7 +160,7 @@ def jobs(
 
 
 def folder_in_output(path: Path, file: Path, task: Task) -> Path:
-    """The folder for the results of a file in the only input folder, beside the files of the run."""
+    """The folder for a file of the only input folder, beside the files of the run."""
     within = file.relative_to(path).parent / result_name(file)
     first = within.parts[0]
     beside = path / (first if len(within.parts) > 1 else file.name)

@@ -146,7 +146,7 @@ def check_holder(file: IO[str], path: Path, is_free: bool) -> None:
 
 
 def holder_text() -> str:
-    """The text in a lock of this process, always of the same length: no lock is without a holder."""
+    """The text in a lock of this process, always of the same length."""
     return f"{OWNER} {os.getpid()} on {socket.gethostname()}".ljust(LENGTH)[
         :LENGTH
     ]

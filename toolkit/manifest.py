@@ -60,7 +60,7 @@ def shard_name(shard: Shard) -> str:
 
 
 def shard_manifests(out: Path) -> list[Path]:
-    """The manifests of all shards of a run; raises ToolkitError with status 5 when one is missing."""
+    """The manifests of all shards of a run; ToolkitError with status 5 when one is missing."""
     remedy = "Give the --out of `toolkit predict --shard I/N`."
     shards: dict[tuple[int, int], Path] = {}
     for path in out.glob("manifest-*-of-*.jsonl"):

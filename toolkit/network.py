@@ -65,7 +65,7 @@ def import_onnxruntime() -> ModuleType:
 
 
 def telemetry_is_off() -> bool:
-    """Whether onnxruntime sends nothing: we are first to import it, or its user switched that off."""
+    """Whether onnxruntime sends nothing: we imported it first, or the user switched that off."""
     by_us = onnxruntime_without_telemetry.cache_info().currsize > 0
     return (
         by_us

@@ -255,7 +255,7 @@ def page_at(file: tifffile.TiffFile, number: int) -> tifffile.TiffPage | None:
 def check_page(
     page: tifffile.TiffPage, data: bytes, name: str, max_pixels: int
 ) -> None:
-    """Raise ToolkitError for a page that is too large, damaged, or of a kind that we do not read."""
+    """Raise ToolkitError for a page that is too large, damaged, or of an unsupported kind."""
     check_size(page.imagewidth * page.imagelength, name, max_pixels)
     unread = raw_tags(data, page, name) - {tag.code for tag in page.tags}
     if any(code < PRIVATE for code in unread):

@@ -36,7 +36,7 @@ def window(
 def overlapping_parts(
     length: int, largest: int, overlap: int
 ) -> list[tuple[int, int]]:
-    """Start and end of the parts of a side: one part when it is not too long, else overlapping ones.
+    """Start and end of the parts of a side: one if it is short enough, else overlapping ones.
 
     >>> overlapping_parts(2000, 1024, 256)
     [(0, 1024), (768, 1792), (976, 2000)]

@@ -29,7 +29,10 @@ from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import read_bytes
 from hvd.toolkit.tasks.objects.dataset import without_repeated_keys
 
-FORMATS = "COCO JSON, Pascal VOC XML, CVAT 1.1 XML, Cityscapes *_gtFine_polygons.json, or LabelMe JSON"
+FORMATS = (
+    "COCO JSON, Pascal VOC XML, CVAT 1.1 XML, "
+    "Cityscapes *_gtFine_polygons.json, or LabelMe JSON"
+)
 
 # Keys that a JSON document must have, by the reader of its format.
 JSON_FORMATS = (

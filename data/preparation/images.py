@@ -37,7 +37,7 @@ Remark = Callable[..., None]  # called as remark(action, reason, instance)
 
 @dataclass(frozen=True)
 class Item:
-    """An image to prepare: its annotations, its file relative to the images' folder, its new name."""
+    """An image to prepare: its annotations, its file in the images' folder, its new name."""
 
     annotated: Annotated
     source: str
@@ -46,7 +46,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Plan:
-    """How all images are prepared: the options, the index of each category, the number of classes."""
+    """How all images are prepared: the options, each category's index, the number of classes."""
 
     options: PrepareOptions
     indices: dict[str, int]

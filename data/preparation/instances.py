@@ -1,6 +1,6 @@
 """Annotated objects, whatever the format of the file that they came from.
 
-Coordinates are pixels: x to the right, y down, (0, 0) the upper left corner of the upper left pixel.
+Coordinates are pixels: x to the right, y down, (0, 0) the upper left corner of the image.
 """
 
 from dataclasses import dataclass, field

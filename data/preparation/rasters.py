@@ -262,7 +262,7 @@ def rasterise(
 
 
 def mask_of_runs(runs: Runs, shape: tuple[int, int]) -> np.ndarray:
-    """The mask bool (height, width) of an image for run lengths; raises ValueError with the reason."""
+    """The mask bool (height, width) of run lengths; raises ValueError with the reason."""
     height, width = runs.shape
     size = f"{width} x {height} pixels"
     if runs.corner is None and runs.shape != shape:

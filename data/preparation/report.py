@@ -1,4 +1,4 @@
-"""Report what a preparation did: as JSON, and as one HTML page that loads nothing from elsewhere."""
+"""Report what a preparation did: as JSON, and as one HTML page that needs no other file."""
 
 import base64
 from collections import defaultdict

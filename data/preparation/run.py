@@ -246,7 +246,7 @@ def check_same_run(
 
 
 def read_options(path: Path) -> dict[str, Any]:
-    """The options that a run was begun with; ToolkitError with status 5 when they cannot be read."""
+    """The options that a run was begun with; ToolkitError (status 5) when unreadable."""
     try:
         options = json.loads(path.read_bytes())
         if not isinstance(options, dict):
@@ -399,7 +399,7 @@ def conclude(
     problems: list[Problem],
     count: int,
 ) -> None:
-    """Distribute the images of all chunks among the parts, write the report, and rename the folder."""
+    """Distribute the images among the parts, write the report, and rename the folder."""
     records = records_of_chunks(work, count)
     remove_hidden(work)
     # Near-duplicates go to one part, or a test would know its answers.

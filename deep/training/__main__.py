@@ -1,4 +1,4 @@
-"""`torchrun -m hvd.deep.training TASK --data DIR --out RUN`: the same as `toolkit train TASK ...`."""
+"""`torchrun -m hvd.deep.training TASK --data DIR --out RUN`: the same as `toolkit train`."""
 
 import sys
 

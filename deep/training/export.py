@@ -248,7 +248,7 @@ def check_replaceable(out: Path, task: str, index: dict[str, Any]) -> None:
 
 @contextmanager
 def silence_advice() -> Iterator[None]:
-    """Silence the warnings of torch and onnxruntime about things that do not concern our networks."""
+    """Silence warnings of torch and onnxruntime that do not concern our networks."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:

@@ -327,7 +327,7 @@ def fitting_weights(
 def average(
     highest: float, averages: list[Tensor], current: list[Tensor], count: int
 ) -> None:
-    """Move averages towards the current values, in place: faster at first, when these change fast."""
+    """Move averages towards the current values, in place: faster at first, when these change."""
     decay = min(highest, (1 + count) / (10 + count))
     torch.optim.swa_utils.get_ema_multi_avg_fn(decay)(averages, current, count)
 

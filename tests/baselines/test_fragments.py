@@ -29,7 +29,7 @@ def pixels():
 
 
 def gallagher(left, right):
-    """How badly the gradient across the seam fits those inside `left`, whose right side touches `right`."""
+    """How badly the gradient across the seam of `left` and `right` fits those inside `left`."""
     gradient = left[:, -1] - left[:, -2]
     mean = gradient.mean(0)
     covariance = np.cov(gradient.T, bias=True) + REGULARISATION * np.eye(3)

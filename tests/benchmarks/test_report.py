@@ -466,7 +466,8 @@ def changed_by(sources, place, old, new):
 
 
 def test_a_method_or_a_line_added_makes_no_other_result_stale(sources):
-    added = "\n\n@dataclass(frozen=True)\nclass Added:\n    def predict(self, inputs):\n        return 1\n"
+    added = "\n\n@dataclass(frozen=True)\nclass Added:\n"
+    added += "    def predict(self, inputs):\n        return 1\n"
     for place in (
         "baselines/lines.py",
         "deep/grains.py",

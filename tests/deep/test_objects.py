@@ -1,4 +1,4 @@
-"""Pictures larger than the network is shown at once, and pictures answered at another size than their own."""
+"""Pictures larger than the network is shown at once, and pictures answered at another size."""
 
 from itertools import pairwise
 

@@ -47,7 +47,8 @@ COCO = {
     ],
     "categories": [{"id": 1, "name": "thing"}],
 }
-VOC = """<annotation><filename>a.png</filename><size><width>64</width><height>40</height></size><object><name>thing</name>
+VOC = """<annotation><filename>a.png</filename><size><width>64</width><height>40</height></size>
+<object><name>thing</name>
 <polygon><x1>1</x1><y1>1</y1><x2>9</x2><y2>1</y2><x3>9</x3><y3>9</y3></polygon></object></annotation>"""
 
 

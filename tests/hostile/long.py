@@ -1,7 +1,7 @@
-"""10,000 pictures, 100 of them bad, answered in one run and in one that is killed ten times: `python -m tests.hostile.long`.
+"""Answer 10,000 pictures, 100 of them bad, in one run and in one that is killed ten times.
 
-Prints what came of it, and the peak memory after 1,000 pictures and after all; a part of `make fuzz`.
-"""
+`python -m tests.hostile.long` prints what came of it, and the peak memory after 1,000 pictures
+and after all. A part of `make fuzz`.
 
 import hashlib
 import json
@@ -60,8 +60,10 @@ def digest(folder):
 
 def peak(folder):
     """Exit status, records and peak memory, in megabytes, of a run by one process."""
-    code = "import sys; from hvd.benchmarks.machine import own_peak_megabytes as peak; from hvd.toolkit.cli import cli;"
-    code += "status = cli.main(sys.argv[1:], standalone_mode=False); print(peak(), file=sys.stderr); sys.exit(status)"
+    code = "import sys; from hvd.benchmarks.machine import own_peak_megabytes as peak; "
+    code += "from hvd.toolkit.cli import cli; "
+    code += "status = cli.main(sys.argv[1:], standalone_mode=False); "
+    code += "print(peak(), file=sys.stderr); sys.exit(status)"
     found = subprocess.run(
         [sys.executable, "-c", code, *COMMAND[3:-2]],
         cwd=folder,
@@ -91,7 +93,8 @@ def main():
             for name in ("ok", "failed")
         }
         print(
-            f"{COUNT} pictures: {counts}, status {status}, peak memory {megabytes:.0f} MB, {time.perf_counter() - began:.0f} s"
+            f"{COUNT} pictures: {counts}, status {status}, peak memory "
+            f"{megabytes:.0f} MB, {time.perf_counter() - began:.0f} s"
         )
         assert (status, counts) == (1, {"ok": COUNT - BAD, "failed": BAD})
         assert megabytes < before + GROWTH

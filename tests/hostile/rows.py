@@ -19,17 +19,19 @@ MODULES = (
 ROWS = {}
 HEAD = """# What becomes of bad input
 
-Written by `python -m tests.hostile.rows` from the tests in `tests/hostile/`: a test for each row, most in a process of its own with
-limits on memory and time. Exit status: 0 all done, 1 some inputs failed and the rest was written, 2 usage, 3 checkpoint, 4 output
-not writable, 5 data set, 130 interrupted. A message says what, where, and how to mend it.
+Written by `python -m tests.hostile.rows` from the tests in `tests/hostile/`: a test for each row,
+most in a process of its own with limits on memory and time. Exit status: 0 all done, 1 some inputs
+failed and the rest was written, 2 usage, 3 checkpoint, 4 output not writable, 5 data set,
+130 interrupted. A message says what is wrong, where, and what to do.
 
-A JPEG has no checksum: after some of its bytes changed it may still be one, and what decodes without a warning of libjpeg is
-answered. All other damage is found: PNG has checksums, TIFF is refused unless every strip and tile decodes to its full size, and
-BMP, WebP and uncompressed data are refused when they are cut short.
+A JPEG has no checksum: after some of its bytes changed it may still be a JPEG, and what decodes
+without a warning of libjpeg is answered. All other damage is noticed: PNG has checksums, TIFF is
+refused unless every strip and tile decodes to its full size, and BMP, WebP and uncompressed data
+are refused when they are cut short.
 
-At length, by `python -m tests.hostile.long` (2026-11-21): of 10,000 pictures, 100 of them cut short, 9,900 were answered and 100
-failed by name, with status 1; peak memory was 167 MB after 1,000 and 172 MB after all; the same run, killed ten times and resumed,
-left the same bytes.
+At length, by `python -m tests.hostile.long` (2026-11-21): of 10,000 pictures, 100 of them cut
+short, 9,900 were answered and 100 failed by name, with status 1; peak memory was 167 MB after
+1,000 and 172 MB after all; the same run, killed ten times and resumed, left the same bytes.
 
 | input | what becomes of it |
 | --- | --- |

@@ -21,7 +21,7 @@ def can_forbid():
 
 
 def forbid_internet():
-    """Have the kernel kill this process, and all that it starts, when it opens an internet socket."""
+    """Have the kernel kill this process and its children when one opens an internet socket."""
     program = [
         (LOAD, 0, 0, NUMBER),
         (JUMP_EQUAL, 0, 3, SOCKET[platform.machine()]),

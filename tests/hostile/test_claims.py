@@ -262,7 +262,8 @@ print(own_peak_megabytes() - before, used.ru_utime + used.ru_stime)
 
 
 @row(
-    "file that claims or unpacks to far more than it holds: TIFF tags, pages and tiles, zip, .nii.gz, DICOM",
+    "file that claims or unpacks to far more than it holds: "
+    "TIFF tags, pages and tiles, zip, .nii.gz, DICOM",
     "refused by its header, within a second and little memory",
 )
 @pytest.mark.parametrize("name", CLAIMS)

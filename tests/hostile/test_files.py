@@ -1,4 +1,4 @@
-"""Folders, links, outputs that cannot be written, processes that are interrupted, arrays and archives."""
+"""Folders, links, unwritable outputs, interrupted processes, arrays and archives."""
 
 import ctypes
 import io

@@ -127,7 +127,8 @@ GOOD = np.zeros((4, 16, 16, 3), np.uint8)
         {"fragments": GOOD, "equal": True},
     ],
     ids=lambda m: (
-        f"{getattr(m['fragments'], 'shape', 'list')}-{getattr(m['fragments'], 'dtype', '')}-{m.get('images')}"
+        f"{getattr(m['fragments'], 'shape', 'list')}-"
+        f"{getattr(m['fragments'], 'dtype', '')}-{m.get('images')}"
     ),
 )
 def test_no_method_can_be_shown_a_malformed_heap(malformed):

@@ -157,7 +157,8 @@ def test_what_cannot_be_loaded_is_refused_with_a_sentence(
 def test_a_method_that_is_wrong_fails_the_input_and_is_named(
     place, body, words
 ):
-    text = "from hvd.toolkit.tasks.lines import Filled\nclass Mean:\n    def predict(self, inputs):\n"
+    text = "from hvd.toolkit.tasks.lines import Filled\n"
+    text += "class Mean:\n    def predict(self, inputs):\n"
     (place / "mean.py").write_text(f"{text}        {body}\n")
     done = toolkit(
         place,
@@ -289,7 +290,8 @@ def test_what_a_method_prints_does_not_mix_with_the_records(place):
 
 
 def test_a_method_whose_fields_have_no_default_is_refused(place):
-    text = "class Mean:\n    def __init__(self, level):\n        pass\n    def predict(self, inputs):\n        pass\n"
+    text = "class Mean:\n    def __init__(self, level):\n        pass\n"
+    text += "    def predict(self, inputs):\n        pass\n"
     (place / "mean.py").write_text(text)
     done = toolkit(
         place, "evaluate", "lines", "--samples", 1, "--method", "mean.py:Mean"

@@ -1,4 +1,4 @@
-"""Runs over many inputs: resumed, shared, by several processes, beside other runs; whatever lies in the folder."""
+"""Runs over many inputs: resumed, in shards, by several processes, beside other runs."""
 
 import dataclasses
 import json
@@ -75,7 +75,7 @@ def call(folder, *options):
 
 
 def heeds():
-    """Let Ctrl-C end a process: those that a shell starts in the background ignore it, and all that they start."""
+    """Let Ctrl-C end a process, although a shell starts it in the background."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

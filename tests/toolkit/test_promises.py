@@ -1,4 +1,4 @@
-"""What the README promises of files that somebody else made; docs/trust.md tells of each kind of bad input."""
+"""What the README promises of files that somebody else made."""
 
 import json
 import os
@@ -247,9 +247,10 @@ def test_a_fault_of_ours_fails_one_input_and_its_place_is_shown_when_asked_for(
 
 
 def peak(*arguments):
-    """How many records a command leaves, and its peak memory in megabytes, in a process of its own."""
+    """How many records a command leaves, and the peak memory of its process in megabytes."""
     script = (
-        "import sys; from hvd.toolkit.cli import cli; from hvd.benchmarks.machine import own_peak_megabytes;"
+        "import sys; from hvd.toolkit.cli import cli;"
+        "from hvd.benchmarks.machine import own_peak_megabytes;"
         "cli.main(sys.argv[1:], standalone_mode=False);"
         "print(own_peak_megabytes(), file=sys.stderr)"
     )

@@ -386,7 +386,7 @@ def touching_probability(sides: Tensor, none: Tensor, blocks: Blocks) -> Tensor:
 
 
 class FragmentNetwork(nn.Module):
-    """`forward(fragments, turns)` -> affinity and side logits of every round, logit of no neighbour.
+    """`forward(fragments, turns)` -> affinity and side logits by round, logit of no neighbour.
 
     Fragments are uint8 (B, n, s, s, 3), turns int64 [0] or [0, 1, 2, 3]. Affinity logits are
     (B, n, n), side logits (B, 4O, n, n); the side logits begin with those before the first round.

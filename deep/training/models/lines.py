@@ -1,9 +1,9 @@
 """Network for `lines`: what stood in the missing pixels of a scan.
 
-A residual U-Net (Ronneberger et al., MICCAI 2015) that corrects a prior: the measured pixels, spread
-over the gaps by normalised convolution (Knutsson & Westin, CVPR 1993), coarse to fine, which works
-for any mask. Blocks have no normalisation (Lim et al., EDSR, CVPRW 2017); below full resolution
-their convolutions are separable (Chollet, Xception, CVPR 2017).
+A residual U-Net (Ronneberger et al., MICCAI 2015) that corrects a prior: the measured pixels,
+spread over the gaps by normalised convolution (Knutsson & Westin, CVPR 1993), coarse to fine,
+which works for any mask. Blocks have no normalisation (Lim et al., EDSR, CVPRW 2017); below full
+resolution their convolutions are separable (Chollet, Xception, CVPR 2017).
 """
 
 import torch

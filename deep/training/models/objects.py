@@ -28,7 +28,7 @@ EDGE = 8  # channels at full resolution
 
 
 class ObjectNetwork(nn.Module):
-    """`forward(x)` -> logits (B, classes, H, W), for RGB float32 (B, 3, H, W) in [0, 1] of any size.
+    """`forward(x)` -> logits (B, classes, H, W), for RGB float32 (B, 3, H, W) in [0, 1].
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Recipe for `fragments`: heaps of every size and condition, cut afresh for each step.
 
-`toolkit train fragments --data ../shared/data/fragments --out runs/fragments` takes 1.8 hours on two
-busy cores. The shipped weights were trained for 5,500 steps more, starting from those with
+`toolkit train fragments --data ../shared/data/fragments --out runs/fragments` takes 1.8 hours on
+two busy cores. The shipped weights were trained for 5,500 steps more, starting from those with
 `--weights`: 1.3 hours. The mix of batches was changed during the first run, as the card says; the
 mix below has not been run from the start.
 """
@@ -80,7 +80,7 @@ def vary(
 
 
 def read_photographs(folder: Path, part: str) -> np.ndarray:
-    """The photographs of a part, uint8 (N, 64, 64, 3), at least as many as the largest heap needs."""
+    """The photographs of a part, uint8 (N, 64, 64, 3), at least as many as the largest heap has."""
     result = photographs(str(folder / f"{part}.zip"), 64)
     most = max(images for _, images, _, _ in SHAPES)
     if len(result) < most:
@@ -132,7 +132,7 @@ def batch(photographs: np.ndarray, step: int, seed: int) -> list[Sample]:
 
 
 def neighbours(target: Arrangement, turned: bool) -> np.ndarray:
-    """For each side (4, n), the index o * n + j of the fragment j that touches it; NONE at the frame.
+    """For each side (4, n), the index o * n + j of the fragment j that touches it, or NONE.
 
     o is the turn of j relative to i, 0 in upright heaps.
     """
@@ -252,7 +252,7 @@ VALIDATION = {
 
 @torch.inference_mode()
 def validate(network: nn.Module, photographs: np.ndarray) -> dict[str, float]:
-    """ARI with known sizes on fixed validation heaps, under each condition; `score` is their mean."""
+    """ARI with known sizes on fixed heaps, under each condition; `score` is their mean."""
     network.eval()
     scores = {}
     for name, (conditions, count) in VALIDATION.items():
@@ -334,10 +334,10 @@ RECIPE = Recipe(
         },
         card={
             "recipe": "deep/training/recipes/fragments.py",
-            "inputs": "fragments uint8 (n, s, s, 3) RGB, s >= 4; turns int64 [0] for upright heaps, "
-            "[0, 1, 2, 3] for turned ones",
-            "outputs": "affinity (n, n): probability of one photograph; neighbours (4, turns, n, n): "
-            "probability that two sides touch",
+            "inputs": "fragments uint8 (n, s, s, 3) RGB, s >= 4; "
+            "turns int64 [0] for upright heaps, [0, 1, 2, 3] for turned ones",
+            "outputs": "affinity (n, n): probability of one photograph; "
+            "neighbours (4, turns, n, n): probability that two sides touch",
         },
         sources={
             "f1d6689f3985298e2bc60c89df57fcf4a6df0e1de58f241944ee168a64405fa5": (

@@ -114,7 +114,7 @@ def data(folder: Path, part: str) -> Examples | list[Sample]:
 
 
 def real_crop(pyramid: list[Pair], rng: np.random.Generator) -> Pair:
-    """A crop turned by any angle, at 0.35 to 1.3 of the resolution, perhaps mirrored, bent a little."""
+    """A crop turned by any angle, at 0.35 to 1.3 of the resolution, mirrored, bent a little."""
     if rng.random() < SHARE_FULL:
         scale = rng.uniform(0.8, 1.3)
     else:

@@ -1,4 +1,4 @@
-"""Recipe for `lines`: heads of people, framed afresh, and generated ones, under many kinds of masks.
+"""Recipe for `lines`: heads of people, framed afresh, and generated ones, under many masks.
 
 `toolkit train lines --data ../shared/data/lines --out runs/lines`
 
@@ -341,10 +341,10 @@ RECIPE = Recipe(
         },
         card={
             "recipe": "deep/training/recipes/lines.py",
-            "inputs": "measured float32 (B, H, W) in [0, 1], zero where missing; known float32 (B, H, "
-            "W), 1 where measured; H and W from 8",
-            "outputs": "filled (B, H, W), within the range of each scan's measured pixels, which stay "
-            "as they came",
+            "inputs": "measured float32 (B, H, W) in [0, 1], zero where missing; "
+            "known float32 (B, H, W), 1 where measured; H and W from 8",
+            "outputs": "filled (B, H, W), within the range of each scan's "
+            "measured pixels, which stay as they came",
         },
         sources={
             "0bfddfd321f427ff4240c33f8984f8a8c9196af0b8fa4bef13f31469ffcf7a8a": (

@@ -1,7 +1,7 @@
 """Recipe for `objects`: labelled images, framed, turned and lit afresh.
 
-`toolkit train objects --data ../shared/data/objects/camvid --out runs/objects` takes 1.5 hours on two
-busy cores.
+`toolkit train objects --data ../shared/data/objects/camvid --out runs/objects` takes 1.5 hours on
+two busy cores.
 
 The shipped weights were trained for 1,050, 800 and 1,650 steps more (the last the best of 4,000),
 each run started from the one before with `--weights`. Pooled IoU on the validation part was 0.607,

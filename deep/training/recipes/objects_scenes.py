@@ -1,8 +1,9 @@
 """Recipe for `objects` on generated scenes, for a narrower network, which answers built-in samples.
 
-`toolkit prepare scenes --images 2000 --seed 1000 --out scenes`
-`toolkit prepare objects --annotations scenes/annotations.json --images scenes/images --priority order --size 128 --out prepared`
-`toolkit train objects-scenes --data prepared --out runs/objects-scenes`
+    toolkit prepare scenes --images 2000 --seed 1000 --out scenes
+    toolkit prepare objects --annotations scenes/annotations.json --images scenes/images \
+        --priority order --size 128 --out prepared
+    toolkit train objects-scenes --data prepared --out runs/objects-scenes
 
 The shipped weights were trained without the loss of IoU and without frames of half the size, which
 were added to the recipe later.

@@ -78,8 +78,10 @@ def test_coco_gives_classes_by_their_ids_and_tells_of_gaps_among_them(tmp_path):
     ] and "85 gaps" in gaps.problems[0].reason
 
 
-VOC = """<annotation><filename>a.jpg</filename><size><width>64</width><height>48</height></size><object><name>dog</name>
-<bndbox><xmin>11</xmin><ymin>11</ymin><xmax>30</xmax><ymax>30</ymax></bndbox><polygon>{}</polygon></object></annotation>"""
+VOC = """<annotation><filename>a.jpg</filename><size><width>64</width><height>48</height></size>
+<object><name>dog</name>
+<bndbox><xmin>11</xmin><ymin>11</ymin><xmax>30</xmax><ymax>30</ymax></bndbox>
+<polygon>{}</polygon></object></annotation>"""
 NUMBERED = "".join(
     f"<x{k}>{x}</x{k}><y{k}>{y}</y{k}>"
     for k, (x, y) in enumerate(np.reshape(SQUARE, (4, 2)), 1)
@@ -441,7 +443,8 @@ def test_images_of_one_name_in_parts_of_a_cvat_project_are_several(tmp_path):
     unnamed = (
         '<image id="2"><polygon label="dog" points="1,1;5,1;5,5"/></image>'
     )
-    text = f"<annotations>{image.format(0, 'Train', shape)}{image.format(1, 'Test', shape)}{unnamed}</annotations>"
+    images = image.format(0, "Train", shape) + image.format(1, "Test", shape)
+    text = f"<annotations>{images}{unnamed}</annotations>"
     found = read(saved(tmp_path, text, "a.xml"))
     assert [one.name for one in found.images] == [
         "Train/a.jpg",

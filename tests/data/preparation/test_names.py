@@ -1,4 +1,4 @@
-"""Which image is whose, by names in annotations and on disk, and what it is called in the data set."""
+"""Which image is whose, by names in annotations and on disk, and its name in the data set."""
 
 import json
 import os

@@ -73,7 +73,7 @@ def photograph(path, width=64, height=48, seed=0, exif=None):
 
 
 def coco(tmp_path, images, annotations):
-    """Options for a COCO file of images (name, width, height) and annotations (image, segmentation, changes)."""
+    """Options for a COCO file of images (name, width, height) and annotations."""
     document = {
         "images": [
             {"id": k, "file_name": name, "width": w, "height": h}

@@ -58,7 +58,8 @@ def test_true_neighbours_are_mirrored_and_each_closes_a_loop_round_every_inner_c
     assert torch.equal(blocks.exchange_pairs(true), true)
     closed = blocks.loops(true)
     support = closed + blocks.exchange_pairs(closed)
-    # of 12 seams in a 3 x 3 photograph, seen from both sides, 8 lie at the frame (one inner corner), 4 within (two)
+    # of 12 seams in a 3 x 3 photograph, seen from both sides, 8 lie at the frame (one inner
+    # corner), 4 within (two)
     assert sorted(support[true > 0].tolist()) == [1.0] * 32 + [2.0] * 16
     assert support[true == 0].max() == 0
 

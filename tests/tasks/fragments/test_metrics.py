@@ -1,4 +1,4 @@
-"""Metrics of `fragments`: perfect is 1, chance is 0, and names and turns of the whole do not matter."""
+"""Metrics of `fragments`: perfect is 1, chance is 0; names of groups do not matter."""
 
 from dataclasses import replace
 

@@ -12,7 +12,7 @@ from hvd.toolkit.tasks.grains.boundaries import Closure
 
 @pytest.fixture(scope="module")
 def pattern():
-    """Grains int32 (300, 400) from 1 and their boundary probability, drawn with a pen of five pixels."""
+    """Grains int32 (300, 400) from 1 and their boundary probability, by a pen of five pixels."""
     labels, _, _ = tessellation((300, 400), 45, np.random.default_rng(4))
     return labels, boundaries.pen_strokes(labels, 5).astype(np.uint8) * 255
 

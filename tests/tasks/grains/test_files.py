@@ -47,7 +47,7 @@ def etched(diameter, seed):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Two batches of two micrographs each, TIFF with a scale of 0.5 micrometres a pixel; one more file is broken."""
+    """Two batches of two micrographs, TIFF of 0.5 micrometres a pixel, and one broken file."""
     place = tmp_path_factory.mktemp("batches")
     for batch in ("before", "after"):
         (place / batch).mkdir()

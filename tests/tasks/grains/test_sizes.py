@@ -10,7 +10,7 @@ from hvd.toolkit.tasks.grains import sizes
 
 
 def voronoi(count, side, seed=0):
-    """A random Voronoi pattern of `count` seeds to side x side pixels, cut out of a larger one: labels without gaps from 1."""
+    """A Voronoi pattern of `count` seeds to side x side pixels, cut out of a larger one."""
     rng = np.random.default_rng(seed)
     points = rng.uniform(-0.5 * side, 1.5 * side, (4 * count, 2))
     grid = np.stack(np.mgrid[:side, :side], -1).reshape(-1, 2)

@@ -203,7 +203,10 @@ def labels_without_gaps(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def after_moves(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Single moves between groups, best first, while the evidence within groups rises and none runs empty."""
+    """Single moves between groups, best first, while the evidence within groups rises.
+
+    No group becomes empty.
+    """
     labels = labels.copy()
     # (n, k): evidence of each fragment for each group
     gain = logits @ np.eye(labels.max() + 1)[labels]
@@ -222,7 +225,10 @@ def after_moves(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def after_exchanges(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Exchanges of two fragments between groups, best first, while the evidence within groups rises (Kernighan & Lin, 1970)."""
+    """Exchanges of two fragments between groups, best first, while the evidence rises.
+
+    Evidence is that within groups, as in Kernighan & Lin, 1970.
+    """
     labels = labels.copy()
     gain = logits @ np.eye(labels.max() + 1)[labels]
     index = np.arange(len(labels))

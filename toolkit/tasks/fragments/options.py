@@ -13,7 +13,10 @@ WIDEST = 1024
 MOST = 2000  # fragments in a heap: memory grows with their square
 
 PREDICT = "Group fragments by photograph, and put each photograph together."
-INPUT = "Each INPUT is a heap: a folder or .zip of fragments as images, or an .npy of uint8 (n, s, s, 3)."
+INPUT = (
+    "Each INPUT is a heap: a folder or .zip of fragments as images, "
+    "or an .npy of uint8 (n, s, s, 3)."
+)
 SAMPLES = "Samples are heaps of photographs, cut and mixed afresh."
 DATA = "Folder, .zip or .npy of photographs, or builtin."
 
@@ -25,7 +28,8 @@ class InputOptions(ImageOptions):
     images: int = option(10, "Photographs in a heap.", low=1, high=MOST)
     known: str = option(
         "sizes",
-        "What you know: sizes = how many photographs, all of the same size; count = how many; nothing.",
+        "What you know: sizes = how many photographs, all of the same size; "
+        "count = how many; nothing.",
         choices=("sizes", "count", "nothing"),
     )
     rotate: bool = option(False, "Fragments may be turned by quarter turns.")
@@ -67,7 +71,8 @@ class Conditions(InputOptions):
 
         if self.fragment - 2 * self.worn < SMALLEST:
             raise ToolkitError(
-                f"Fragments of {self.fragment} pixels, worn by {self.worn}, are narrower than {SMALLEST}.",
+                f"Fragments of {self.fragment} pixels, worn by {self.worn}, "
+                f"are narrower than {SMALLEST}.",
                 "Give a larger --fragment or a smaller --worn.",
                 status=2,
             )

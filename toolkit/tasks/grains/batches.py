@@ -1,4 +1,4 @@
-"""Summarise a run of `predict grains`: one table of all micrographs, and a comparison of batches."""
+"""Summarise a run of `predict grains`: one table of all micrographs, and batches compared."""
 
 import csv
 import io

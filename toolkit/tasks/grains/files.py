@@ -76,7 +76,7 @@ def read(path: Path, options: InputOptions) -> Micrograph:
 
 
 def from_array(array: np.ndarray, options: InputOptions) -> Micrograph:
-    """The micrograph in an array: grey (H, W), or RGB uint8 (H, W, 3), which is turned into grey."""
+    """The micrograph in an array: grey (H, W), or RGB uint8 (H, W, 3), turned into grey."""
     array = np.asarray(array)
     if array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8:
         array = cv2.cvtColor(array, cv2.COLOR_RGB2GRAY)

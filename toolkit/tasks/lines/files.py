@@ -335,7 +335,7 @@ def mask_from_option(
     rng: np.random.Generator | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
-    """The mask bool (H, W) of an array, of a file, or of a description (`masks.mask_of_description`)."""
+    """The mask bool (H, W) of an array, a file or a description (`masks.mask_of_description`)."""
     if isinstance(mask, np.ndarray):
         return binary_mask(np.squeeze(mask), "mask", shape)
     if Path(mask).is_file():
@@ -405,7 +405,7 @@ def finish(filled: Filled, scans: Scans) -> Filled:
 
 
 def measure(filled: Filled, scans: Scans) -> tuple[dict[str, Any], list[str]]:
-    """Values for the record: how many scans, what is missing of them, and how that was determined."""
+    """Values for the record: how many scans, what they miss, and how that was determined."""
     values = {
         "scans": len(scans.missing),
         "missing_share": round(float(scans.missing.mean()), 4),

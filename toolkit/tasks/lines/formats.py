@@ -374,7 +374,7 @@ def value_bytes(header: Any) -> int:
 
 
 def unzip_volume(data: bytes, path: Path, nibabel: Any) -> bytes:
-    """The content of a .nii.gz file; raises ToolkitError when it is far more than its header says."""
+    """The content of a .nii.gz file; refuses one that is far more than its header says."""
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
         start = file.read(NIFTI_HEADER)
         is_second = b"n+2" in start[4:8]

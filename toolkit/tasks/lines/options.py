@@ -9,7 +9,10 @@ INPUT = (
     "Each INPUT is a stack of scans: .npy, folder of images, image, NIfTI volume or DICOM file. "
     "Not for diagnosis."
 )
-SAMPLES = "Samples are scans in which lines are hidden, further ones where some are missing already."
+SAMPLES = (
+    "Samples are scans in which lines are hidden, further ones where some are "
+    "missing already."
+)
 DATA = ".npy (N, H, W) or folder of scans, or builtin: generated heads."
 
 

@@ -147,7 +147,7 @@ class Truth:
 
 
 def check_fits(filled: Filled, scans: Scans) -> None:
-    """Raise ToolkitError unless an answer fills the gaps, and nothing else, with values in [0, 1]."""
+    """Raise ToolkitError unless an answer fills the gaps alone, with values in [0, 1]."""
     images = filled.images
     check_array("images", images, scans)
     if not (images.min() >= 0 and images.max() <= 1):

@@ -1,7 +1,8 @@
 """`objects`: which class does every pixel belong to?
 
-Conventions: pictures are uint8 RGB (H, W, 3), one an input; masks are uint8 (H, W), the index of a
-class, or 255 where none is known. A class called `background` is left out of the means over classes.
+Conventions: pictures are uint8 RGB (H, W, 3), one an input; masks are uint8 (H, W), the index of
+a class, or 255 where none is known. A class called `background` is left out of the means over
+classes.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Read folders of images with the class of every pixel, as `toolkit prepare objects` writes them."""
+"""Read folders of images with every pixel's class, as `toolkit prepare objects` writes them."""
 
 import io
 import json
@@ -97,7 +97,8 @@ def class_names(path: Path) -> tuple[str, ...]:
     # Masks of other tools may mark unknown pixels by 0 or -1: read as ours,
     # they would train the network on wrong labels.
     if ignored != IGNORE:
-        reason = f"{path} says that unknown pixels are {ignored!r} in masks; here they are {IGNORE}."
+        reason = f"{path} says that unknown pixels are {ignored!r} in masks; "
+        reason += f"here they are {IGNORE}."
         raise ToolkitError(reason, "Change the masks, and the file.", status=5)
 
     is_list = isinstance(names, list) and all(
