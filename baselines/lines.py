@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -425,5 +426,6 @@ def covariance_of(heads: np.ndarray) -> dict[str, np.ndarray]:
 
 if __name__ == "__main__":
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **covariance_of(read_array(Path(sys.argv[1]))))
+    arrays: dict[str, Any] = covariance_of(read_array(Path(sys.argv[1])))
+    np.savez_compressed(buffer, **arrays)
     write_bytes(Path(__file__).with_name(COVARIANCE), buffer.getvalue())

@@ -31,9 +31,7 @@ from hvd.toolkit.tiles import Window, tiles
 TREES = 40
 LEAVES = 600
 PIXELS = 300_000  # that a forest is trained on
-STEP = (
-    2  # pixels: every second one is classified, and the others are interpolated
-)
+STEP = 2  # pixels: every second one is classified, the others interpolated
 SCALES = 0.5, 8.0  # pixels: the finest and the coarsest blur
 
 # Pixels, multiples of STEP. The coarsest blur sees half the margin.
@@ -133,9 +131,10 @@ class Texture:
 
     def predict(self, inputs: Picture) -> Labelled:
         forest = choose_forest(inputs)
-        mask = np.empty(inputs.image.shape[:2], np.uint8)
+        height, width = inputs.image.shape[:2]
+        mask = np.empty((height, width), np.uint8)
 
-        for core, wide, inner in tiles(mask.shape, TILE, MARGIN):
+        for core, wide, inner in tiles((height, width), TILE, MARGIN):
             values = features(inputs.image, wide)
             rows, columns, count = values.shape
             chances = forest.probability(values.reshape(-1, count)).reshape(
@@ -205,8 +204,8 @@ def train_forest(
     rng = np.random.default_rng(seed)
     # As many pixels of each picture as its size allows, about PIXELS in all.
     share = PIXELS / sum(mask[::STEP, ::STEP].size for _, mask in pairs)
-    values = []
-    truth = []
+    values_by_picture = []
+    truth_by_picture = []
     pixels = np.zeros(len(classes), np.int64)
 
     for image, mask in pairs:
@@ -214,12 +213,12 @@ def train_forest(
         known = thinned != IGNORE
         chosen = known & (rng.random(known.shape) < share)
         entire = slice(0, image.shape[0]), slice(0, image.shape[1])
-        values.append(features(image, entire)[chosen])
-        truth.append(thinned[chosen])
+        values_by_picture.append(features(image, entire)[chosen])
+        truth_by_picture.append(thinned[chosen])
         pixels += np.bincount(mask[mask != IGNORE], minlength=len(classes))
 
-    values = np.concatenate(values)
-    truth = np.concatenate(truth)
+    values = np.concatenate(values_by_picture)
+    truth = np.concatenate(truth_by_picture)
     # Rare classes would be lost among the background otherwise.
     weight = 1 / np.sqrt(
         np.maximum(1, np.bincount(truth, minlength=len(classes)))

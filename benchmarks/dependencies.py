@@ -69,7 +69,9 @@ def metric_name(call: ast.Call) -> str | None:
         keyword.value for keyword in call.keywords if keyword.arg == "name"
     ]
     first = next(iter([*call.args[:1], *named]), None)
-    return first.value if isinstance(first, ast.Constant) else None
+    if isinstance(first, ast.Constant) and isinstance(first.value, str):
+        return first.value
+    return None
 
 
 def digest_of(start: list[Symbol], *texts: str) -> str:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -137,11 +138,8 @@ def network_calls(method: Method, sample: Sample) -> Calls:
         calls.append((network, inputs))
         return run(network, *answers, **inputs)
 
-    Checkpoint.run = record_and_run
-    try:
+    with patch.object(Checkpoint, "run", record_and_run):
         method.predict(sample.inputs)
-    finally:
-        Checkpoint.run = run
 
     return calls
 

@@ -92,7 +92,7 @@ def quality(task: TaskResults) -> Callable[[Axes], None]:
                 [max(0, mean["mean"] - low)],
                 [max(0, high - mean["mean"])],
             ]
-            style = {
+            style: dict[str, Any] = {
                 "color": colour,
                 "markersize": 5,
                 "capsize": 2,
@@ -162,7 +162,7 @@ def sweep(
 
             colour, marker, line = LOOKS[method]
             x, means, lows, highs = zip(*points, strict=True)
-            style = {
+            style: dict[str, Any] = {
                 "marker": marker,
                 "linestyle": line,
                 "color": colour,

@@ -53,7 +53,7 @@ def run_prepare(
     annotations: Path, images: Path, out: Path, workers: int
 ) -> int:
     """Run our preparation; returns how many images there were."""
-    options = PrepareOptions(annotations, images)
+    options = PrepareOptions(annotations=annotations, images=images)
     steps = list(prepare_data_set(options, out, workers, None, False))
     _, total = steps[-1]
     return total

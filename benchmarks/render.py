@@ -107,7 +107,7 @@ def drawn_documents(results: list[Results]) -> dict[Path, bytes]:
             source = Path(folder, f"{name}.typ")
             source.write_text(fill_template(source.name, Quoted(chosen)))
             documents[FOLDER / f"{name}.pdf"] = typst.compile(
-                source,
+                str(source),
                 root=folder,
                 ignore_system_fonts=True,
                 font_paths=[fonts],

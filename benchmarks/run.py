@@ -59,7 +59,7 @@ def run_benchmark(
     name = (
         f"{source}-chosen" if options.method else source
     )  # reports need all methods
-    results = {"name": name, "tasks": {}}
+    results: dict[str, Any] = {"name": name, "tasks": {}}
     for task in tasks:
         results["tasks"][task] = round_floats(
             task_results(task, source, options, report)

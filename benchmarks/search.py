@@ -4,7 +4,7 @@
 """
 
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -20,12 +20,12 @@ NEARBY = 0.3  # standard deviation of a small change, of the logarithm
 
 
 def vary(
-    method: Method,
+    method: Any,
     ranges: dict[str, tuple[float, float]],
     rng: np.random.Generator,
     deviation: float,
-) -> Method:
-    """The method with other parameters.
+) -> Any:
+    """The method, a dataclass, with other parameters.
 
     Without a deviation, all are drawn from their ranges; with one, about a third changes a little.
     """
@@ -35,18 +35,14 @@ def vary(
         value = np.exp(rng.uniform(np.log(low), np.log(high)))
         if deviation:
             is_changed = rng.random() < 1 / 3
-            near = (
-                np.clip(now * np.exp(rng.normal(0, deviation)), low, high)
-                if is_changed
-                else now
-            )
-            value = near
+            value = now
+            if is_changed:
+                factor = np.exp(rng.normal(0, deviation))
+                value = np.clip(now * factor, low, high)
 
-        new = (
-            round(float(value))
-            if isinstance(now, int)
-            else float(f"{value:.3g}")
-        )
+        new: float = float(f"{value:.3g}")
+        if isinstance(now, int):
+            new = round(float(value))
         if owner:
             part = replace(getattr(method, owner), **{inner: new})
             method = replace(method, **{owner: part})
@@ -117,4 +113,4 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     task_name, method_name, *places = sys.argv[1:]
     method = search_parameters(task_name, method_name, places)
-    print({f.name: getattr(method, f.name) for f in fields(method)})
+    print(vars(method))

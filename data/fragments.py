@@ -103,7 +103,7 @@ def heap(
     if conditions.rotate:
         turn = rng.integers(0, 4, count, dtype=np.int32)
         fragments = np.stack(
-            [np.rot90(f, k) for f, k in zip(fragments, turn, strict=True)]
+            [np.rot90(f, int(k)) for f, k in zip(fragments, turn, strict=True)]
         )
     if conditions.noise:
         fragments = add_noise(fragments, conditions.noise, rng)

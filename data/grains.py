@@ -201,7 +201,7 @@ def add_etching(
     rng : the source of randomness.
     """
     shape = image.shape
-    ragged = 1
+    ragged = np.ones(1, np.float32)
     if width > 1.5:
         ragged = np.exp(rng.uniform(0, 0.5) * field(shape, diameter * 0.5, rng))
         distance = distance + rng.uniform(0, 0.5) * width * field(
@@ -309,11 +309,11 @@ def add_defects(
             int(rng.integers(0, length)) for length in image.shape[::-1]
         )
         lengths = rng.exponential(0.05 * diameter, 2).clip(0.5, 0.2 * diameter)
-        axes = np.maximum(1, lengths).astype(int)
+        a, b = np.maximum(1, lengths).astype(int).tolist()
         tone = rng.normal(-0.25, 0.2)
-        draw_ellipse(drawing, centre, axes, rng.uniform(0, 180), tone, -1)
+        draw_ellipse(drawing, centre, (a, b), rng.uniform(0, 180), tone, -1)
         if rng.random() < 0.3:
-            draw_ellipse(drawing, centre, axes + 1, 0, -tone, 1)
+            draw_ellipse(drawing, centre, (a + 1, b + 1), 0, -tone, 1)
 
     # Scratches.
     for _ in range(rng.poisson(rng.choice([0, 1.5, 8], p=[0.5, 0.3, 0.2]))):
@@ -332,13 +332,12 @@ def add_defects(
 def draw_ellipse(
     drawing: np.ndarray,
     centre: tuple[int, ...],
-    axes: np.ndarray,
+    axes: tuple[int, ...],
     angle: float,
     tone: float,
     thickness: int,
 ) -> None:
     """Draw an ellipse in place; a thickness of -1 fills it."""
-    axes = tuple(map(int, axes))
     cv2.ellipse(
         drawing, centre, axes, angle, 0, 360, tone, thickness, cv2.LINE_AA
     )

@@ -58,7 +58,7 @@ class Frame:
 
     def oval(
         self,
-        y: float,
+        y: float | np.ndarray,
         x: float,
         high: float,
         wide: float,

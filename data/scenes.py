@@ -220,12 +220,13 @@ def coco_annotation(shape: Shape) -> dict[str, Any]:
         box = [left, top, int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
 
     # Shapes with holes are written as run lengths.
+    segmentation: list | dict = {
+        "counts": run_lengths(inside),
+        "size": [SIDE, SIDE],
+    }
     if len(shape.outlines) == 1:
-        segmentation = [
-            [round(float(value), 2) for value in shape.outlines[0].ravel()]
-        ]
-    else:
-        segmentation = {"counts": run_lengths(inside), "size": [SIDE, SIDE]}
+        outline = shape.outlines[0].ravel()
+        segmentation = [[round(float(value), 2) for value in outline]]
 
     return {
         "category_id": CLASSES.index(shape.name),

@@ -15,13 +15,15 @@ FOUR_BYTES = 5
 LARGEST_KEY = (1 << 32) - 1
 
 # For each message, the numbers of its known fields and the wire types that they may have.
-MODEL = {
+Known = dict[int, tuple[int, ...]]  # kinds of value by field number
+
+MODEL: Known = {
     1: (NUMBER,),
     5: (NUMBER,),
     **dict.fromkeys((2, 3, 4, 6, 7, 8, 14), (BYTES,)),
 }
-GRAPH = dict.fromkeys((1, 2, 5, 10, 11, 12, 13, 14, 16), (BYTES,))
-NODE = dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), (BYTES,))
+GRAPH: Known = dict.fromkeys((1, 2, 5, 10, 11, 12, 13, 14, 16), (BYTES,))
+NODE: Known = dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 9), (BYTES,))
 ATTRIBUTE = {
     2: (FOUR_BYTES,),
     3: (NUMBER,),
@@ -79,7 +81,7 @@ def strange_operators(model: bytes) -> set[str]:
     Raises ValueError when the bytes are not those of a model, or unusual ones.
     """
     strange = set()
-    allowed = MODEL | {FUNCTIONS: (BYTES,)}
+    allowed: Known = MODEL | {FUNCTIONS: (BYTES,)}
     for number, value in fields(memoryview(model), allowed, once={THE_GRAPH}):
         if number == FUNCTIONS:
             strange.add("functions of its own")
@@ -131,7 +133,7 @@ def check_tensor(tensor: memoryview) -> None:
 
 def fields(
     data: memoryview,
-    known: dict[int, tuple[int, ...]],
+    known: Known,
     once: frozenset[int] | set[int] = frozenset(),
 ) -> Iterator[tuple[int, memoryview]]:
     """Yield number and bytes of each field of a message; fields that are numbers have no bytes.

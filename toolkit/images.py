@@ -7,7 +7,7 @@ import os
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -249,14 +249,17 @@ def decode(
             apply_orientation(image, header.orientation) if upright else image
         )
 
-    reader = next(
-        read for begins, read in READERS.items() if data.startswith(begins)
-    )
-    return reader(data, name, kind, shrink, upright)
+    start = next(start for start in READERS if data.startswith(start))
+    return READERS[start](data, name, kind, shrink, upright)
 
 
 RIFF = b"RIFF"
-READERS = {JPEG: read_jpeg, PNG: read_png, BMP: read_bitmap, RIFF: read_webp}
+READERS: dict[bytes, Callable[..., np.ndarray]] = {
+    JPEG: read_jpeg,
+    PNG: read_png,
+    BMP: read_bitmap,
+    RIFF: read_webp,
+}
 
 
 def decode_grey(

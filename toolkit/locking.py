@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.manifest import Shard
@@ -189,10 +189,10 @@ def try_lock(file: IO[str], shared: bool) -> bool:
     except ImportError:  # Windows, which knows no shared locks
         import msvcrt
 
+        lock: Any = msvcrt
         try:
             return (
-                shared
-                or msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1) is None
+                shared or lock.locking(file.fileno(), lock.LK_NBLCK, 1) is None
             )
         except OSError:
             return False

@@ -179,7 +179,8 @@ def plain_value(value: Any) -> Any:
     """A value as JSON can hold it; Python users may give arrays and paths."""
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "shape") and getattr(value, "ndim", 0):
+    is_array = hasattr(value, "shape") and value.shape != ()
+    if is_array:
         return f"an array {value.shape}, SHA-256 {hashlib.sha256(value.tobytes()).hexdigest()}"
     return value.item() if hasattr(value, "item") else value
 

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, redirect_stdout
 from dataclasses import asdict, dataclass, is_dataclass
@@ -187,6 +187,7 @@ def predict(
             time_limit=time_limit,
             files=tuple(map(snapshot, option_files(options))),
         )
+
         # Inputs are listed and answered one by one: a million files must not
         # fill the memory.
         census = Census(shard)
@@ -195,11 +196,11 @@ def predict(
         manifest = Manifest(work)
         with closing(answers(run, out, todo, workers)) as records:
             for record in records:
-                manifest.add(
-                    # Times differ between runs, while manifests of equal runs
-                    # must be equal.
-                    {k: value for k, value in record.items() if k != "seconds"}
-                )
+                # Times differ between runs, while manifests of equal runs
+                # must be equal.
+                stored = dict(record)
+                stored.pop("seconds", None)
+                manifest.add(stored)
                 yield record
 
         manifest.finish(out / shard_name(shard), census.header(run))
@@ -416,7 +417,7 @@ def check_record(
 
 def answers(
     run: Run, out: Path, todo: Iterator[Job], workers: int
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Yield the record of every job, in their order.
 
     When a process is killed, the inputs that were in progress are answered again, each in a

@@ -25,8 +25,9 @@ def draw_table(
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
 
+    text = io.StringIO()
     console = Console(
-        file=io.StringIO(),
+        file=text,
         width=200,
         markup=False,
         emoji=False,
@@ -34,7 +35,7 @@ def draw_table(
     )
     console.print(table)
 
-    return console.file.getvalue()
+    return text.getvalue()
 
 
 def scores_table(result: dict[str, Any]) -> str:

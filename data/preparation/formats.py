@@ -26,6 +26,8 @@ from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.decoding import Kind
 from hvd.toolkit.images import decode
 
+Outlines = tuple[np.ndarray, ...]
+
 LARGEST_SIDE = 1 << 16  # pixels: a longer side is a mistake
 LARGEST_MASK = 1 << 25  # pixels of an object
 
@@ -194,7 +196,7 @@ def coco_instance(
 ) -> Instance:
     """The instance of a COCO annotation."""
     segmentation = annotation.get("segmentation")
-    outlines = ()
+    outlines: Outlines = ()
     runs = None
 
     # A list is a polygon or several; a dictionary is a run length encoding.
@@ -365,7 +367,7 @@ def drop_nameless_image(
 
 def cvat_instance(entry: ElementTree.Element, identity: str) -> Instance | str:
     """The instance of a CVAT element, or the reason why it has none."""
-    outlines = ()
+    outlines: Outlines = ()
     runs = None
     box = None
     is_upright = number(entry.get("rotation", "0")) == 0
@@ -474,7 +476,7 @@ def labelme(
         # Shapes differ in what their points mean.
         kind = entry.get("shape_type", "polygon")
         values = points(entry.get("points"))
-        outlines = ()
+        outlines: Outlines = ()
         runs = None
         box = None
         if kind in ("polygon", None, ""):
@@ -598,8 +600,10 @@ def box_of(values: Any) -> tuple[float, float, float, float] | None:
     """x, y, width and height; None unless they are four numbers that span something."""
     if not isinstance(values, list | tuple) or len(values) != 4:
         return None
-    box = tuple(map(number, values))
-    return box if all(map(math.isfinite, box)) and min(box[2:]) > 0 else None
+    x, y, width, height = map(number, values)
+    box = x, y, width, height
+    is_box = all(map(math.isfinite, box)) and width > 0 and height > 0
+    return box if is_box else None
 
 
 def entries(document: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:

@@ -113,7 +113,7 @@ def prepare_image(
             Problem(subject[0], action, reason, item.source, *subject[1:])
         )
 
-    record = {
+    record: dict[str, Any] = {
         "name": item.name,
         "source": item.source,
         "annotations": annotated.file,

@@ -183,6 +183,5 @@ def overlay(
 
     shown = class_overlay(image, mask, classes)
     settings = [cv2.IMWRITE_JPEG_QUALITY, 80]
-    return base64.b64encode(
-        cv2.imencode(".jpg", shown[..., ::-1], settings)[1]
-    ).decode()
+    jpeg = cv2.imencode(".jpg", shown[..., ::-1], settings)[1].tobytes()
+    return base64.b64encode(jpeg).decode()

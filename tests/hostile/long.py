@@ -2,6 +2,7 @@
 
 `python -m tests.hostile.long` prints what came of it, and the peak memory after 1,000 pictures
 and after all. A part of `make fuzz`.
+"""
 
 import hashlib
 import json

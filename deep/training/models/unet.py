@@ -34,8 +34,8 @@ def descend_and_rise(
         x = smaller(x)
 
     x = down[-1](x)
-    for block, skip in zip(rise, reversed(skips), strict=True):
-        x = block(x, skip)
+    for enlarged, skip in zip(rise, reversed(skips), strict=True):
+        x = enlarged(x, skip)
     return x
 
 

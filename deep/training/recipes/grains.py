@@ -132,7 +132,8 @@ def real_crop(pyramid: list[Pair], rng: np.random.Generator) -> Pair:
     centre = rng.uniform(reach, image.shape - reach)
 
     # Where each pixel of the crop comes from.
-    grid = np.stack(np.mgrid[:CROP, :CROP], -1).astype(np.float32) - CROP / 2
+    down, right = np.mgrid[:CROP, :CROP]
+    grid = np.stack([down, right], -1).astype(np.float32) - CROP / 2
     bend = smooth_noise((CROP // 32, CROP // 32, 2), rng, (CROP, CROP))
     bent = grid + rng.uniform(0, 4) * bend
     place = bent @ linear.T.astype(np.float32) + centre.astype(np.float32)
@@ -148,7 +149,7 @@ def real_crop(pyramid: list[Pair], rng: np.random.Generator) -> Pair:
 def plain_crop(example: Pair, rng: np.random.Generator) -> Pair:
     """A crop in one of eight orientations, not scaled."""
     top, left = rng.integers(0, np.array(example[0].shape) - CROP + 1)
-    turns = rng.integers(0, 4)
+    turns = int(rng.integers(0, 4))
     is_mirrored = rng.random() < 0.5
     crops = []
     for array in example:
@@ -160,7 +161,7 @@ def plain_crop(example: Pair, rng: np.random.Generator) -> Pair:
             np.ascontiguousarray(crop[:, ::-1] if is_mirrored else crop)
         )
 
-    return tuple(crops)
+    return crops[0], crops[1]
 
 
 def batch(

@@ -186,10 +186,11 @@ def random_mask(rng: np.random.Generator) -> np.ndarray:
             (SIDE, SIDE), rng.uniform(0.1, 0.6), bool(rng.random() < 0.5), rng
         )
 
-    width = rng.integers(1, 5)
-    period = width + rng.integers(1, 5)
+    width = int(rng.integers(1, 5))
+    period = width + int(rng.integers(1, 5))
     angle = rng.choice([0, 90]) if kind < 0.65 else rng.uniform(0, 180)
-    return stripes((SIDE, SIDE), width, period, angle, rng.integers(0, period))
+    phase = int(rng.integers(0, period))
+    return stripes((SIDE, SIDE), width, period, float(angle), phase)
 
 
 def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor]:

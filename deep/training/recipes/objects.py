@@ -207,9 +207,10 @@ def batch(
     rng = np.random.default_rng([seed, step])
     # All images of a batch have one size, so that halving is decided once.
     is_half = rng.random() < SHARE_HALVED
-    shape = examples.shape
+    height, width = examples.shape
     if is_half:
-        shape = tuple(max(STEP, side // 2 // STEP * STEP) for side in shape)
+        height = max(STEP, height // 2 // STEP * STEP)
+        width = max(STEP, width // 2 // STEP * STEP)
 
     images = []
     masks = []
@@ -225,15 +226,15 @@ def batch(
         )
         if is_half:
             image, mask = halve(image, mask)
-        image, mask = reframe(image, mask, shape, rng)
+        image, mask = reframe(image, mask, (height, width), rng)
         images.append(relight(image, rng))
         masks.append(mask)
 
-    images, masks = mix_classes(
+    pixels, labels = mix_classes(
         np.stack(images), np.stack(masks), examples.classes, rng
     )
-    image_tensor = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-    return image_tensor, torch.from_numpy(masks).long(), examples.weights
+    image_tensor = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())
+    return image_tensor, torch.from_numpy(labels).long(), examples.weights
 
 
 def mix_classes(

@@ -90,7 +90,8 @@ def arrangement_of_groups(
     together = group[:, None] == group[None]
     np.fill_diagonal(together, False)
     confidence = (affinity * together).sum(1) / np.maximum(together.sum(1), 1)
-    return Arrangement(group, *place, confidence.astype(np.float32))
+    row, column, turn = place
+    return Arrangement(group, row, column, turn, confidence.astype(np.float32))
 
 
 def layout(neighbours: np.ndarray, grid: int | None) -> np.ndarray:
@@ -298,8 +299,9 @@ def fill_board(scores: np.ndarray, grid: int | None, start: Board) -> Board:
         ]
         offers = np.stack([edge[place] for place in places])
         offers[:, :, ~free] = -1
-        k, turn, i = np.unravel_index(offers.argmax(), offers.shape)
-        put(places[k], int(i), int(turn))
+        best = np.unravel_index(offers.argmax(), offers.shape)
+        k, turn, i = (int(index) for index in best)
+        put(places[k], i, turn)
 
     return board
 

@@ -247,12 +247,12 @@ def common_borders(labels: np.ndarray, relief: np.ndarray) -> Borders:
 
     borders = {grain: {} for grain in range(1, count)}
     rows = np.repeat(np.arange(count), np.diff(length.indptr)).tolist()
-    for a, b, pixels in zip(
+    for grain, other, pixels in zip(
         rows, length.indices.tolist(), length.data.tolist(), strict=True
     ):
-        border = pixels, float(height[a, b])
-        borders[a][b] = border
-        borders[b][a] = border
+        border = pixels, float(height[grain, other])
+        borders[grain][other] = border
+        borders[other][grain] = border
 
     return borders
 

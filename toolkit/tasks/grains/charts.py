@@ -49,7 +49,7 @@ def chart(
     if high <= low:
         low, high = low - 0.1, high + 0.1
 
-    def x_of(values: np.ndarray) -> np.ndarray:
+    def x_of(values: np.ndarray | float) -> np.ndarray:
         share = (np.log(values) - low) / (high - low)
         return np.rint(LEFT + share * (RIGHT - LEFT)).astype(int)
 

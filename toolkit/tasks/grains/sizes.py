@@ -363,7 +363,7 @@ def summary(
     """
     unit = micrometres_per_pixel or 1.0
     inside = ~grains.touches_frame
-    result = {
+    result: dict[str, Any] = {
         "unit": "micrometre" if micrometres_per_pixel else "pixel",
         "grains": len(inside),
         "whole_grains": int(inside.sum()),

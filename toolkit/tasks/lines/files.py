@@ -66,9 +66,8 @@ def read(path: Path, options: InputOptions) -> Scans:
 def from_array(array: np.ndarray, options: InputOptions) -> Scans:
     """The scans in an array (N, H, W) or (H, W); masked values are missing."""
     if isinstance(array, np.ma.MaskedArray):
-        array = array.astype(np.result_type(array.dtype, np.float32)).filled(
-            np.nan
-        )
+        kind = np.result_type(array.dtype, np.float32)
+        array = np.ma.filled(array.astype(kind), np.nan)
 
     content = content_of_array(np.asarray(array))
     images, missing, origin = scans_of(
@@ -247,7 +246,7 @@ def mask_by_zeros(
             raise
 
     if nan.any() and (missing == nan).all():
-        finding = MaskFinding(nan.any(0), "NaN", 1.0)
+        finding = MaskFinding(np.any(nan, axis=0), "NaN", 1.0)
     return finding, missing
 
 
@@ -406,7 +405,7 @@ def finish(filled: Filled, scans: Scans) -> Filled:
 
 def measure(filled: Filled, scans: Scans) -> tuple[dict[str, Any], list[str]]:
     """Values for the record: how many scans, what they miss, and how that was determined."""
-    values = {
+    values: dict[str, Any] = {
         "scans": len(scans.missing),
         "missing_share": round(float(scans.missing.mean()), 4),
     }

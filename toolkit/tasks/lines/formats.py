@@ -10,6 +10,7 @@ import math
 import struct
 import warnings
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -207,7 +208,7 @@ def read_levels(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def save_images(
-    values: np.ndarray, files: list[Path], folder: Path, ending: str
+    values: np.ndarray, files: Sequence[Path], folder: Path, ending: str
 ) -> list[str]:
     """Write scans as images named after `files`; returns the names.
 
