@@ -192,9 +192,11 @@ def touching_probability(scores: np.ndarray, none: float) -> np.ndarray:
 
 
 def closing_loops(touching: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probability that two sides are also joined by way of two other fragments.
+    """Expected number of ways from one side to the other through two further fragments.
 
-    For both corners of a side, (4, O, n, n): four fragments meet there (Son et al., ECCV 2014).
+    Four fragments meet at a corner: when i touches j, and the other two sides of the corner touch
+    as well, they support each other (Son et al., ECCV 2014). One array (4, O, n, n) for each of
+    the two corners at a side; O is the number of turns, 1 for upright heaps and 4 for turned ones.
     """
     if touching.shape[1] == 1:
         p = touching[:, 0]
@@ -207,7 +209,8 @@ def closing_loops(touching: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     turn = (SIDE[None] - SIDE[:, None] - 2) % 4
     pairs = touching[SIDE[:, None], turn].transpose(0, 2, 1, 3)
 
-    # A step crosses a side and goes on to the next side of the fragment behind it.
+    # A step goes on to the next side of a fragment and crosses it. After three
+    # steps, the next side of j faces side a of i: the second roll leads there.
     step = np.roll(pairs, -1, 0).reshape(4 * count, -1)
     around = np.roll((step @ step @ step).reshape(4, count, 4, count), 1, 2)
 
@@ -229,9 +232,8 @@ class Loops:
     ratio: float = 5.0  # weight of the logarithm of the mutual ratio
     gradient: float = 0.5  # weight of the logarithm of the dissimilarity
     none: float = -2.0  # score of having no neighbour
-    loops: float = (
-        1.5  # weight of the logarithm of a loop's probability over the floor
-    )
+    # Weight of the logarithm of a loop's probability over the floor
+    loops: float = 1.5
     floor: float = 0.02  # probability of a loop that says nothing
     rounds: int = 3
     steps: int = 16

@@ -26,21 +26,18 @@ class Watershed:
     the width of the pen.
     """
 
-    window: float = (
-        73.6  # standard deviation of the Gaussian for local mean and contrast
-    )
+    # Standard deviation of the Gaussian for local mean and contrast
+    window: float = 73.6
     smoothing: float = 0.34  # bilateral filter (Tomasi & Manduchi, 1998): closer tones are averaged
     line: int = 41  # widest dark line that bottom-hat filtering detects
     ridge: float = 1.88  # weight of lines
     step: float = 0.577  # weight of the gradient between tones
-    darkness: float = (
-        1.09  # weight of the tone itself: etched boundaries are dark
-    )
+    # Weight of the tone itself: etched boundaries are dark
+    darkness: float = 1.09
     level: float = 2.41  # strength at which a boundary is as likely as not
     sharpness: float = 1.73  # logits per unit of strength
-    pen: float = (
-        10.0  # width at which boundaries are drawn: that of the training labels
-    )
+    # Width at which boundaries are drawn: that of the training labels
+    pen: float = 10.0
     closure: Closure = CLOSURE
 
     def probability(self, grey: np.ndarray) -> np.ndarray:

@@ -119,7 +119,7 @@ def uses(node: ast.AST, module: str) -> Iterator[Symbol]:
     """
     imports = dict(read_module(module).imports)
     for part in ast.walk(node):
-        imports |= names_imported(part)  # those inside functions
+        imports |= names_from_hvd(part)  # those inside functions
 
     # Names and attributes are how a module uses another's symbols.
     for part in ast.walk(node):
@@ -155,19 +155,30 @@ def data_files(node: ast.AST, module: str) -> Iterator[str]:
 
 @cache
 def read_module(name: str) -> Module:
-    """Parse one of our modules."""
-    module = Module({LOOSE: []}, {})
+    """The statements of a module by the names they bind, and what it imports from `hvd`.
+
+    Statements that bind no name, such as calls and assignments to attributes, are listed under
+    LOOSE and count for everything in the module. Docstrings are dropped: they change no answer.
+    """
+    module = Module(statements={LOOSE: []}, imports={})
     for statement in ast.parse(Path(place_of(name)).read_text()).body:
         drop_docstrings(statement)
-        module.imports.update(names_imported(statement))
-        if isinstance(statement, ast.Expr) and not isinstance(
-            statement.value, ast.Constant
-        ):
+        module.imports.update(names_from_hvd(statement))
+
+        bound = names_bound(statement)
+        for bound_name in bound:
+            module.statements.setdefault(bound_name, []).append(statement)
+        if not bound and is_loose(statement):
             module.statements[LOOSE].append(statement)
-        for bound in names_bound(statement):
-            module.statements.setdefault(bound, []).append(statement)
 
     return module
+
+
+def is_loose(statement: ast.stmt) -> bool:
+    """Whether a statement that binds no name may still change what a module does."""
+    if isinstance(statement, ast.Expr):
+        return not isinstance(statement.value, ast.Constant)
+    return isinstance(statement, ast.Assign | ast.AugAssign)
 
 
 def place_of(module: str) -> str:
@@ -178,8 +189,8 @@ def place_of(module: str) -> str:
     return spec.origin
 
 
-def names_imported(node: ast.AST) -> dict[str, str | Symbol]:
-    """For each name that an import binds, the module of ours or the symbol that it stands for."""
+def names_from_hvd(node: ast.AST) -> dict[str, str | Symbol]:
+    """For each name that an import from `hvd` binds, the module or symbol it stands for."""
     if not isinstance(node, ast.ImportFrom) or not (
         node.module or ""
     ).startswith("hvd"):

@@ -24,12 +24,8 @@ from hvd.toolkit.outputs import write_bytes
 
 BEGIN = "<!-- results: `toolkit report` writes between these markers -->"
 END = "<!-- end of results -->"
-QUOTED = (
-    "fragments",
-    "grains",
-    "lines",
-    "objects",
-)  # tasks in the prose of report.typ and slides.typ
+# Tasks in the prose of report.typ and slides.typ.
+QUOTED_TASKS = "fragments", "grains", "lines", "objects"
 FOLDER = Path("benchmarks")
 TEMPLATES = Path(__file__).parent
 
@@ -50,16 +46,15 @@ def write_documents(check: bool = False) -> list[Path]:
     results = stored_results()
     before, rest = readme.split(BEGIN)
     table = tables.headline(results[:1])
+    readme = f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
     documents = {
-        Path(
-            "README.md"
-        ): f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}".encode(),
+        Path("README.md"): readme.encode(),
         Path("docs/reference.md"): reference().encode(),
         FOLDER / "REPORT.md": tables.report(results).encode(),
         Path("checkpoints/README.md"): tables.cards().encode(),
     }
     if results:
-        documents |= drawn_documents(results)
+        documents |= pdf_documents(results)
         if not check:
             documents |= {FOLDER / "index.html": page(results).encode()}
 
@@ -79,17 +74,21 @@ def write_documents(check: bool = False) -> list[Path]:
     return stale
 
 
-def drawn_documents(results: list[Results]) -> dict[Path, bytes]:
-    """The report and the slides, as PDF. Needs the extra [report]."""
+def pdf_documents(results: list[Results]) -> dict[Path, bytes]:
+    """The report and the slides, as PDF. Needs the extra [report].
+
+    `results` are those on real data, if any, and last those on built-in samples, the only ones
+    with pictures. The same results give the same bytes everywhere, so that `--check` can compare.
+    """
     try:
-        import matplotlib
+        import matplotlib  # draws the plots, and brings the fonts
         import typst
     except ImportError as error:
         remedy = "Install the extra: pip install '.[report]'."
         raise ToolkitError(f"Drawing needs {error.name}.", remedy, 2) from error
 
     chosen = preferred_results(results)
-    missing = [task for task in QUOTED if task not in chosen.tasks]
+    missing = [task for task in QUOTED_TASKS if task not in chosen.tasks]
     if missing:
         remedy = f"Run `toolkit benchmark {' '.join(missing)}`."
         raise ToolkitError(

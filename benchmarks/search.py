@@ -93,19 +93,24 @@ def search_parameters(task: str, name: str, sources: list[str]) -> Method:
 
 
 def mean_scores(
-    method: Method, samples: list[list[Any]], metrics: dict[str, Any]
+    method: Method,
+    samples_by_source: list[list[Any]],
+    metrics: dict[str, Any],
 ) -> dict[str, list[float]]:
-    """The mean of every metric over the samples of each source."""
-    scores: dict[str, list[float]] = {name: [] for name in metrics}
-    for part in samples:
-        answers = [
-            (sample.target, method.predict(sample.inputs)) for sample in part
+    """For each metric its mean over the samples of every source.
+
+    Sources are kept apart, so that a large one weighs no more than a small one.
+    """
+    means: dict[str, list[float]] = {name: [] for name in metrics}
+    for samples in samples_by_source:
+        # Answer each sample once, whatever the number of metrics.
+        pairs = [
+            (sample.target, method.predict(sample.inputs)) for sample in samples
         ]
         for name, score in metrics.items():
-            scores[name].append(
-                float(np.mean([score(*answer) for answer in answers]))
-            )
-    return scores
+            values = [score(target, answer) for target, answer in pairs]
+            means[name].append(float(np.mean(values)))
+    return means
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def heap(
     rng: np.random.Generator,
     id: str = "",
 ) -> Sample:
-    """One sample: photographs cut, distorted as `conditions` say, and shuffled.
+    """One sample: photographs cut, distorted and shuffled, and some fragments left out.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def heap(
     counter-clockwise quarter turns that it was given.
     """
     grid = conditions.grid
-    each = grid * grid
+    per_photograph = grid * grid
     # Augment before cutting, so that fragments still fit together.
     if conditions.augment:
         photographs = np.stack(
@@ -108,35 +108,40 @@ def heap(
     if conditions.noise:
         fragments = add_noise(fragments, conditions.noise, rng)
 
-    # The order of the heap must not tell the answer.
-    order = remaining(rng.permutation(count), each, conditions.missing)
-    place = order % each
+    # The order of the heap must not tell the answer. Before shuffling,
+    # fragment k comes from photograph k // per_photograph.
+    order = rng.permutation(count)
+    order = remaining(order, per_photograph, conditions.missing)
+    place = order % per_photograph
     target = Arrangement(
-        group=(order // each).astype(np.int32),
+        group=(order // per_photograph).astype(np.int32),
         row=(place // grid).astype(np.int32),
         column=(place % grid).astype(np.int32),
         turn=turn[order],
         confidence=np.ones(len(order), np.float32),
     )
 
-    return Sample(
-        id, heap_of(np.ascontiguousarray(fragments[order]), conditions), target
-    )
+    # Networks need contiguous memory, which turned fragments lack. The heap
+    # says no more about the photographs than `conditions.known` allows.
+    shuffled = np.ascontiguousarray(fragments[order])
+    return Sample(id, heap_of(shuffled, conditions), target)
 
 
-def remaining(order: np.ndarray, each: int, missing: float) -> np.ndarray:
-    """Leave out a share of fragments, but keep at least two of every photograph.
+def remaining(
+    order: np.ndarray, per_photograph: int, missing: float
+) -> np.ndarray:
+    """Leave out a share of all fragments, but keep at least two of every photograph.
 
     Parameters
     ----------
     order : numbers of the fragments in random order, (n,); the last ones are left out.
-    each : fragments per photograph; fragment k comes from photograph k // each.
+    per_photograph : fragments; fragment k comes from photograph k // per_photograph.
     missing : share to leave out.
     """
     is_lost = np.zeros(len(order), bool)
     is_lost[len(order) - round(missing * len(order)) :] = True
-    for photograph in range(len(order) // each):
-        members = np.flatnonzero(order // each == photograph)
+    for photograph in range(len(order) // per_photograph):
+        members = np.flatnonzero(order // per_photograph == photograph)
         is_lost[members[:2]] = False
     return order[~is_lost]
 

@@ -383,13 +383,15 @@ def polycrystal_samples(
     """Yield samples of generated polycrystals (side, side); sample k depends on (seed, k) alone."""
     for k in range(count):
         rng = np.random.default_rng([seed, k])
-        image, labels, pen = polycrystal((side, side), rng)
+        image, labels, pen_width = polycrystal((side, side), rng)
+        # Milder light and lens than in training, as in a usual micrograph.
         image = np.rint(photograph(image, rng, 0.6) * 255).astype(np.uint8)
 
-        reach = (
-            max(LEAST_TOLERANCE, pen / 2) if tolerance is None else tolerance
-        )
-        target = Boundaries(pen_strokes(labels, pen), labels, reach)
+        # Lines within half the width of the drawn boundary agree with it.
+        distance = tolerance
+        if distance is None:
+            distance = max(LEAST_TOLERANCE, pen_width / 2)
+        target = Boundaries(pen_strokes(labels, pen_width), labels, distance)
         yield Sample(f"{seed}-{k}", Micrograph(image), target)
 
 

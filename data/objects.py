@@ -10,9 +10,9 @@ from hvd.data.scenes import CLASSES, sample_scene
 from hvd.toolkit.core import Sample
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.tasks.objects.dataset import (
-    check_class_indices,
     data_set,
     read_pair,
+    refuse_black_and_white,
 )
 from hvd.toolkit.tasks.objects.files import nearest_mask, resize_picture
 from hvd.toolkit.tasks.objects.options import Conditions
@@ -56,7 +56,7 @@ def pictures(
     folder = data_set(Path(data))
     classes = folder.classes
     # Look before scoring: a data set of 0 and 255 would score as perfect.
-    check_class_indices(folder, max_pixels)
+    refuse_black_and_white(folder, max_pixels)
     for k in np.random.default_rng(seed).permutation(len(folder.pairs))[:count]:
         pair = folder.pairs[k]
         image, mask = read_pair(pair, len(classes), max_pixels)

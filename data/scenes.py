@@ -21,9 +21,8 @@ from hvd.toolkit.processes import start_worker
 
 CLASSES = "background", "disc", "ring", "square", "star", "triangle"
 SIDE = 128  # pixels along a side of a picture
-FINE = (
-    4  # outlines are drawn this much finer, so that edges cover pixels by parts
-)
+# Outlines are drawn this much finer, so that edges cover pixels by parts
+FINE = 4
 VERTICES = 48  # of a polygon that stands for a circle
 
 

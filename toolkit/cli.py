@@ -94,7 +94,8 @@ def print_fault(error: BaseException) -> NoReturn:
 def open_missing_streams() -> None:
     """Open standard streams that were closed.
 
-    Otherwise the next file to be opened would take the place of one, and get what is printed.
+    Otherwise the next file to be opened would get their number, and what is printed would be
+    written into that file.
     """
     for number, name, mode in (
         (0, "stdin", "r"),
@@ -105,7 +106,7 @@ def open_missing_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
-        if getattr(sys, name) is None:
+        if getattr(sys, name) is None:  # as Python leaves a closed stream
             setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 

@@ -148,25 +148,18 @@ def lockable(folder: Path) -> Finding:
 
 
 def telemetry() -> Finding:
-    """Whether onnxruntime sends nothing to its maker."""
+    """Whether onnxruntime can be imported, and sends no events to its maker."""
+    name = "telemetry of onnxruntime"
     try:
-        from hvd.toolkit.network import (
-            TELEMETRY,
-            import_onnxruntime,
-            telemetry_is_off,
-        )
+        from hvd.toolkit.network import TELEMETRY, load_onnxruntime
 
-        if not telemetry_is_off():
-            return Finding("telemetry of onnxruntime", "may be on", TELEMETRY)
-        import_onnxruntime()
+        _, is_silent = load_onnxruntime()
     except Exception as error:  # any error is the answer
-        return Finding(
-            "telemetry of onnxruntime",
-            f"{type(error).__name__}: {error}",
-            AGAIN,
-        )
+        return Finding(name, f"{type(error).__name__}: {error}", AGAIN)
 
-    return Finding("telemetry of onnxruntime", "off")
+    if not is_silent:
+        return Finding(name, "may be on", TELEMETRY)
+    return Finding(name, "off")
 
 
 def strict_decoders() -> Finding:

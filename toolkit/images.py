@@ -272,14 +272,16 @@ def decode_grey(
 def grey_levels(image: np.ndarray, name: str) -> np.ndarray:
     """A grey image (H, W) as uint8 or uint16.
 
-    Other numbers are stretched so that the least becomes 0 and the greatest 65535.
+    Values of other types are stretched: the least becomes 0, the greatest 65535. An image of one
+    value becomes 0 everywhere.
     """
     if image.dtype in (np.uint8, np.uint16):
         return image
     if not np.isfinite(image).all():
         remedy = "Replace NaN and infinite values."
-        raise ToolkitError(f"{name} holds values that are no numbers.", remedy)
+        raise ToolkitError(f"{name} holds NaN or infinite values.", remedy)
 
+    # In float64, so that the spread of large integers does not overflow.
     image = image.astype(np.float64)
     spread = image.max() - image.min()
     return np.rint(
@@ -531,9 +533,10 @@ def write_indexed_png(
 
 
 def square(image: np.ndarray, size: int) -> np.ndarray:
-    """The centre square of an image, resized to (size, size, 3).
+    """The centre square of a photograph (H, W, 3), resized to (size, size, 3).
 
-    Averages over areas when it shrinks; cubic when it grows.
+    So photographs of any shape can be stacked; stretching would distort them. Averages over areas
+    when it shrinks, which avoids aliasing; cubic when it grows.
     """
     height, width = image.shape[:2]
     side = min(height, width)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvd.toolkit.core import InputFile, Task, ToolkitError
+from hvd.toolkit.core import Task, ToolkitError
 from hvd.toolkit.images import SUFFIXES
 from hvd.toolkit.locking import LOCK, UNFINISHED
 from hvd.toolkit.manifest import MANIFEST
@@ -81,17 +81,18 @@ def check_apart(
         raise ToolkitError(reason, "Choose another --out.", status=2)
 
 
-def first_of(task: Task, path: Path) -> Iterator[InputFile]:
-    """The first input that is found at a path, if any."""
-    return itertools.islice(task.find_inputs(path), 1)
-
-
 def check_distinct(resolved: list[Path]) -> None:
-    """Raise ToolkitError with status 2 when two inputs are one file, or one lies in another."""
+    """Raise ToolkitError with status 2 when a file would be answered twice.
+
+    That is when two inputs are one file, or one lies in another, which is a folder. Paths are
+    resolved; hard links are recognised by device and inode.
+    """
     paths = set(resolved)
     path_of_file: dict[tuple[int, int], Path] = {}
 
     for path in resolved:
+        # A missing file, or one that is forbidden to look at, fails by itself
+        # later.
         state = state_of(path)
         identity = (state.st_dev, state.st_ino) if state else None
         other = path_of_file.get(identity) or next(
@@ -99,7 +100,8 @@ def check_distinct(resolved: list[Path]) -> None:
         )
         if other:
             reason = f"The inputs {path} and {other} are one, or one lies in the other."
-            raise ToolkitError(reason, "Give each file once.", status=2)
+            remedy = "Give each file once, alone or in its folder."
+            raise ToolkitError(reason, remedy, status=2)
         if identity:
             path_of_file[identity] = path
 
@@ -161,14 +163,6 @@ def jobs(
 
 def folder_in_output(path: Path, file: Path, task: Task) -> Path:
     """The folder for a file of the only input folder, beside the files of the run."""
-    within = file.relative_to(path).parent / result_name(file)
-    first = within.parts[0]
-    beside = path / (first if len(within.parts) > 1 else file.name)
-    return Path(free_name(first, beside, task), *within.parts[1:])
-
-
-def path_below(path: Path, file: Path, task: Task) -> Path:
-    """Where the results of a file in an input folder go, below the folder for all its results."""
     within = file.relative_to(path).parent / result_name(file)
     first = within.parts[0]
     beside = path / (first if len(within.parts) > 1 else file.name)

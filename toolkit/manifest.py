@@ -17,9 +17,8 @@ from hvd.toolkit.outputs import default_mode, to_json, unwritable
 MANIFEST = "manifest.jsonl"
 SHARD_MANIFEST = re.compile(r"manifest-([1-9]\d{0,5})-of-([1-9]\d{0,5})\.jsonl")
 STATUSES = ("ok", "failed", "skipped")
-MOST_HELD = (
-    1000  # records in memory before they are written to a temporary file
-)
+# Records in memory before they are written to a temporary file
+MOST_HELD = 1000
 MOST_PARTS = 100  # temporary files that are open at once
 
 Shard = tuple[int, int] | None

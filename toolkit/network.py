@@ -34,9 +34,8 @@ from hvd.toolkit.images import read_bytes, signature
 Answer = tuple[str, tuple[int, ...]]  # type and shape of an output
 
 LARGEST = 256 << 20  # bytes of a checkpoint
-LARGE_INPUT = (
-    4 << 20
-)  # bytes: a tile of a micrograph has more, a heap of fragments less
+# Bytes: a tile of a micrograph has more, a heap of fragments less.
+LARGE_INPUT = 4 << 20
 
 # Protocol buffer: metadata_props (14), key "sha256", a value of 64 characters.
 SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"
@@ -59,28 +58,24 @@ def import_onnxruntime() -> ModuleType:
     process: its own `disable_telemetry_events` stops neither files nor connections (1.31.1).
     """
     with IMPORT:
-        if not telemetry_is_off():
+        module, is_silent = load_onnxruntime()
+        if not is_silent:
             warnings.warn(TELEMETRY, RuntimeWarning, stacklevel=2)
-        return onnxruntime_without_telemetry()
-
-
-def telemetry_is_off() -> bool:
-    """Whether onnxruntime sends nothing: we imported it first, or the user switched that off."""
-    by_us = onnxruntime_without_telemetry.cache_info().currsize > 0
-    return (
-        by_us
-        or "onnxruntime" not in sys.modules
-        or os.environ.get(NO_TELEMETRY) == "1"
-    )
+        return module
 
 
 @cache
-def onnxruntime_without_telemetry() -> ModuleType:
-    """Import onnxruntime while the environment forbids telemetry."""
+def load_onnxruntime() -> tuple[ModuleType, bool]:
+    """onnxruntime, imported while telemetry is forbidden, and whether it sends nothing.
+
+    It reads the environment at its first import only: forbidding comes too late when somebody else
+    imported it before us.
+    """
     before = os.environ.get(NO_TELEMETRY)
+    is_silent = before == "1" or "onnxruntime" not in sys.modules
     os.environ[NO_TELEMETRY] = "1"
     try:
-        return import_module("onnxruntime")
+        return import_module("onnxruntime"), is_silent
     finally:
         if before is None:
             del os.environ[NO_TELEMETRY]

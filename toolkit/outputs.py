@@ -27,23 +27,32 @@ def default_mode(mode: int) -> int:
 
 
 def write_bytes(path: Path, data: bytes, work: Path | None = None) -> None:
-    """Write a file that is complete or absent, by way of a temporary file in `work` or beside it.
+    """Write a file at once: after a crash it is the old one or the new one, never a part.
 
-    Raises ToolkitError with status 4 when that fails.
+    Parameters
+    ----------
+    path : of the file; its folder is made.
+    data : its content.
+    work : folder on the same file system for the temporary file, such as `lock_output` yields;
+        beside the file when None.
+
+    Raises
+    ------
+    ToolkitError : status 1 for a name that is too long, else 4.
     """
-    # Written beside its place and renamed: after a crash the file is the old
-    # one or the new one, never a part.
+    # Write a temporary file and rename it, which file systems do at once.
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(
+        descriptor, temporary = tempfile.mkstemp(
             dir=work or path.parent, prefix=".unfinished-"
         )
         try:
-            with os.fdopen(handle, "wb") as file:
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
 
+            # mkstemp makes files that nobody else may read.
             os.chmod(temporary, default_mode(0o666))
             os.replace(temporary, path)
         except BaseException:
@@ -300,8 +309,7 @@ def unwritable(path: Path, error: OSError) -> ToolkitError:
         reason = f"{path} cannot be written: {error.strerror}."
         return ToolkitError(reason, "Give the input a shorter name.")
 
-    why = (
-        error.strerror or error
-    )  # NumPy raises errors of its own when a disk is full
+    # NumPy raises errors of its own when a disk is full.
+    why = error.strerror or error
     remedy = "Check that --out is a folder, its permissions and the free space."
     return ToolkitError(f"{path} cannot be written: {why}.", remedy, status=4)

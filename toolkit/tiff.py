@@ -33,9 +33,8 @@ MAGIC = b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"  # the last two: BigTIFF
 MOST_PAGES = 64  # a pyramid with its thumbnails has fewer
 LARGEST_PADDING = 1024  # rows below the image in its last strip
 MOST_SAMPLES = 5  # numbers in a pixel: CMYK and transparency
-LARGEST_TILE = (
-    1 << 24
-)  # pixels; the tiles of a smaller image may reach beyond it
+# Pixels; the tiles of a smaller image may reach beyond it
+LARGEST_TILE = 1 << 24
 REDUCED = 1  # bit of NewSubfileType: a smaller copy of another page
 
 # Compressions that tifffile decodes to a fixed number of bytes.

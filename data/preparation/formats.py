@@ -83,13 +83,17 @@ def check_kind_of_coco(document: dict[str, Any]) -> None:
 
 def coco_categories(
     document: dict[str, Any], file: str, annotations: Annotations
-) -> dict[Any, str]:
-    """The names of a file's categories by their ids."""
-    # In the order of ids, so that the classes come out alike each time.
-    names: dict[Any, str] = {}
-    for category in sorted(
-        entries(document, "categories"), key=lambda c: number(c.get("id"))
-    ):
+) -> dict[str, str]:
+    """The names of a file's categories by their ids; adds them to the annotations' categories."""
+
+    def by_number(category: dict[str, Any]) -> float:
+        value = number(category.get("id"))
+        return math.inf if math.isnan(value) else value
+
+    # By number, so that a class has the same value in masks however the file
+    # lists its categories.
+    names: dict[str, str] = {}
+    for category in sorted(entries(document, "categories"), key=by_number):
         identity = id_key(category.get("id"))
         name = category.get("name")
         if identity is None or not is_name(name, LONGEST_CATEGORY):
@@ -102,12 +106,13 @@ def coco_categories(
             names[identity] = name
             annotations.categories.setdefault(name)
 
-    # People expect the ids of their file in the masks.
+    # People expect the ids of their file in the masks, which hold the places
+    # of classes instead. That differs at the latest where numbers are missing.
     if names and all(identity.isdecimal() for identity in names):
         numbers = [int(identity) for identity in names]
         gaps = max(numbers) - min(numbers) + 1 - len(numbers)
         if gaps:
-            reason = f"category ids have {gaps} gaps: "
+            reason = f"{gaps} numbers are missing between the category ids: "
             reason += "masks hold the places of classes in classes.json, not these ids"
             annotations.add_problem(file, "noted", reason)
 

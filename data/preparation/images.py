@@ -27,9 +27,8 @@ SURROUND = (
     116,
     124,
 )  # BGR, around a picture in a letterbox: the mean of photographs
-SMALL = (
-    8  # pixels of a mask: an object that covers more shows in several of them
-)
+# Pixels of a mask: an object that covers more shows in several of them
+SMALL = 8
 OUTSIDE = "it lies outside of what is cut from the image"
 
 Remark = Callable[..., None]  # called as remark(action, reason, instance)

@@ -18,7 +18,7 @@ from hvd.toolkit.tasks.objects.drawing import class_overlay, palette
 
 SHOWN = 24  # pictures in the gallery
 ROWS = 200  # of a table; report.json holds the others
-MENDED = "repaired", "clipped"
+MENDED = "repaired", "clipped"  # what may be done to an object that is kept
 IGNORED = "ignored"  # the name of pixels of value 255
 ORDER = ("skipped", "dropped", "repaired", "clipped", "noted")
 
@@ -40,12 +40,15 @@ def account_of(
     manifest : lines of the images that were written.
     problems : of images and objects, as dictionaries.
     """
-    # An object may have several problems of one kind, and counts once.
+    # An object may be mended several times, and counts once, unless it was
+    # dropped after all.
     subjects = defaultdict(set)
     for problem in problems:
         subject = problem["file"], problem["image"], problem["instance"]
         subjects[problem["action"]].add(subject)
 
+    # Each lost object has exactly one "dropped" line, so that annotated is
+    # always kept + dropped.
     instances = {
         "annotated": annotations.instance_count,
         "kept": sum(len(record["kept"]) for record in records),
@@ -54,6 +57,7 @@ def account_of(
     for action in MENDED:
         instances[action] = len(subjects[action] - subjects["dropped"])
 
+    # Problems of entire files, and of images without a name, name no image.
     overlaps = [record.get("overlap", 0) for record in records]
     skipped = {image for _, image, _ in subjects["skipped"]} - {""}
     return {

@@ -40,7 +40,7 @@ HISTORY = "history.jsonl"
 # replaced.
 FINE_TUNING = 0.5
 
-FEW = 4  # numbers: a parameter with at most this many is a gate or a scale
+FEW = 4  # numbers of a parameter that is a gate, a scale or a small bias
 LOG_EVERY = 20  # steps between points of the curves in TensorBoard
 
 
@@ -219,17 +219,15 @@ class Learner:
             self.network, multi_avg_fn=averaging, use_buffers=True
         )
 
-        # Gates and scales act alone, so they may move faster.
+        # Single numbers, such as the weight of a cue, must move far from where
+        # they start, so that they learn ten times as fast; shrinking them
+        # towards 0 would mean nothing. `learn` sets the rate times `speed`.
         parameters = list(self.network.parameters())
-        matrices = [p for p in parameters if p.numel() > FEW]
-        scalars = [p for p in parameters if p.numel() <= FEW]
+        large = [p for p in parameters if p.numel() > FEW]
+        small = [p for p in parameters if p.numel() <= FEW]
         groups = [
-            {
-                "params": matrices,
-                "speed": 1,
-                "weight_decay": recipe.weight_decay,
-            },
-            {"params": scalars, "speed": 10, "weight_decay": 0},
+            {"params": large, "speed": 1, "weight_decay": recipe.weight_decay},
+            {"params": small, "speed": 10, "weight_decay": 0},
         ]
         self.optimizer = torch.optim.AdamW(groups)
 

@@ -23,9 +23,9 @@ from hvd.deep.training.recipe import Export, Recipe
 from hvd.toolkit import pictures
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.objects.dataset import (
-    check_class_indices,
     data_set,
     read_pair,
+    refuse_black_and_white,
 )
 from hvd.toolkit.tasks.objects.drawing import class_overlay, with_legend
 from hvd.toolkit.tasks.objects.files import nearest_mask
@@ -84,7 +84,7 @@ def data(folder: Path, part: str) -> Examples:
         reason = f"{folder / part} has other classes than {folder / 'train'}."
         raise ToolkitError(reason, "Prepare both together.", status=5)
     if part == "train":
-        check_class_indices(content)
+        refuse_black_and_white(content)
 
     counts = []
     sizes = []
@@ -337,11 +337,13 @@ def lovasz(probability: Tensor, truth: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def validate(network: nn.Module, examples: Examples) -> dict[str, float]:
-    """IoU of each class over all images together, their mean `pooled_iou`, and pixel accuracy.
+    """IoU of each class but the background over all images together, and pixel accuracy.
 
-    The background is left out of the mean.
+    `score`, which decides which weights are kept, is the mean IoU of these classes, `pooled_iou`;
+    1 when there is no such class.
     """
-    # Sum over all images first: small images alone would give noisy IoUs.
+    # Count pixels of all images together (rows: truth, columns: answer),
+    # because the IoU of a single image is noisy.
     network.eval()
     count = len(examples.classes)
     confusion = np.zeros((count, count), np.int64)
@@ -349,10 +351,9 @@ def validate(network: nn.Module, examples: Examples) -> dict[str, float]:
         image, mask = read_pair(pair, count)
         predicted = predicted_mask(network, image)
         known = mask != IGNORE
-        cells = mask[known].astype(int) * count + predicted[known]
-        confusion += np.bincount(cells, minlength=count * count).reshape(
-            count, count
-        )
+        pairs = mask[known].astype(int) * count + predicted[known]
+        pair_counts = np.bincount(pairs, minlength=count * count)
+        confusion += pair_counts.reshape(count, count)
     network.train()
 
     both = np.diag(confusion)

@@ -75,7 +75,7 @@ def test_coco_gives_classes_by_their_ids_and_tells_of_gaps_among_them(tmp_path):
     )
     assert [p.action for p in gaps.problems] == [
         "noted"
-    ] and "85 gaps" in gaps.problems[0].reason
+    ] and "85 numbers are missing" in gaps.problems[0].reason
 
 
 VOC = """<annotation><filename>a.jpg</filename><size><width>64</width><height>48</height></size>

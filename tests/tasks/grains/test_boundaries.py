@@ -148,9 +148,8 @@ def test_the_threshold_of_the_mask_rises_with_the_distance_from_a_line():
     line = np.flatnonzero(boundaries.lines(labels).any(0))[0]
     probability = np.zeros((100, 100), np.uint8)
     probability[:, line - 4 : line + 6] = 255  # a band of 10
-    probability[:, line + 15] = (
-        153  # 0.6: enough up to (0.6 - 0.3) / 0.3 = 1 width from the line
-    )
+    # 0.6: enough up to (0.6 - 0.3) / 0.3 = 1 width from the line
+    probability[:, line + 15] = 153
     probability[:, line + 8] = 153
     mask = boundaries.boundary_mask(probability, labels, 0.3)
     assert (

@@ -54,7 +54,7 @@ def test_the_caption_of_a_large_micrograph_says_what_is_shown(monkeypatch):
     assert "Shown" not in captions[0]
     assert (
         "600 x 800 of 1200 x 1600" in captions[1]
-        and "scores are of the whole" in captions[1]
+        and "scores are of the entire image" in captions[1]
     )
 
 

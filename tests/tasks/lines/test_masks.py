@@ -122,9 +122,8 @@ def test_a_mask_is_recognised_where_it_shows(name, count, ground, heads):
     mask, images = MASKS[name], ground(heads[:count])
     found = recognise_mask(np.where(mask, 0, images).astype(np.float32))
     shows = mask & (images > 0.1).any(0)
-    shows[[0, 1, 2, 3, -4, -3, -2, -1]] = (
-        False  # at the frame, missing rows look like a black rim
-    )
+    # At the frame, missing rows look like a black rim
+    shows[[0, 1, 2, 3, -4, -3, -2, -1]] = False
     assert found.confidence > 0.5
     assert (found.missing & shows).sum() > 0.9 * shows.sum()
     wrong = found.missing & ~mask & (images > 0.1).any(0)

@@ -105,9 +105,8 @@ def layout(neighbours: np.ndarray, grid: int | None) -> np.ndarray:
     """
     scores = np.log(np.maximum(neighbours, LEAST) / LEAST)
     count = scores.shape[2]
-    scores[:, :, np.arange(count), np.arange(count)] = (
-        0  # no fragment is its own neighbour
-    )
+    # No fragment is its own neighbour
+    scores[:, :, np.arange(count), np.arange(count)] = 0
     # Begin with the largest piece whose fragments all choose each other,
     # because one wrong seed would spoil the board.
     best = fill_board(scores, grid, largest_piece(scores, grid))

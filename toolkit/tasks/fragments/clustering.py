@@ -15,9 +15,8 @@ MEAN_ROUNDS = 12
 MOVE_ROUNDS = 1000
 
 MOST_GROUPS = 50
-PATIENCE = (
-    10  # how many larger numbers of groups are tried after the best one so far
-)
+# How many larger numbers of groups are tried after the best one so far
+PATIENCE = 10
 
 # When the number of groups is chosen, LENIENCY is added to all logits, so that fragments which no
 # group claims do not become groups of their own, and a further group must add GROUP_COST of
@@ -25,9 +24,8 @@ PATIENCE = (
 LENIENCY = 1.0
 GROUP_COST = 25.0
 
-EVIDENCE_LIMIT = (
-    6.0  # logits are limited to this: one wrong pair must not outweigh a group
-)
+# Logits are limited to this: one wrong pair must not outweigh a group
+EVIDENCE_LIMIT = 6.0
 
 
 def groups(affinity: np.ndarray, images: int | None, equal: bool) -> np.ndarray:

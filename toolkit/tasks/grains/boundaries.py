@@ -26,9 +26,8 @@ LEAST_SPREAD = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 64}
 
 WIDEST = 40  # pixels: a band of boundary is never taken to be wider
 RISE = 0.3  # how much the threshold rises for each boundary width away from the line
-MOST_SAMPLED = (
-    1000  # rows and columns, at most, from which the range of grey is taken
-)
+# Rows and columns, at most, from which the range of grey is taken
+MOST_SAMPLED = 1000
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ from hvd.toolkit.tasks.grains.metrics import boundary_iou
 from hvd.toolkit.tasks.grains.sizes import Grains
 from hvd.toolkit.tasks.grains.types import Boundaries
 
-MOST_SHOWN = (
-    25_000_000  # pixels of an overlay; larger micrographs are shown smaller
-)
+# Pixels of an overlay; larger micrographs are shown smaller
+MOST_SHOWN = 25_000_000
 LEAST_WIDTH = 480  # pixels: an overlay needs this for its colour key
 CUT = (
     600,

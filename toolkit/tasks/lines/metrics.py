@@ -6,9 +6,8 @@ from skimage.metrics import structural_similarity
 from hvd.toolkit.core import Metric
 from hvd.toolkit.tasks.lines.types import Filled, Truth
 
-HIGHEST = (
-    100.0  # dB: the score of a perfect answer, whose error has no logarithm
-)
+# In dB: the score of a perfect answer, whose error has no logarithm
+HIGHEST = 100.0
 
 
 def errors(target: Truth, prediction: Filled) -> np.ndarray:

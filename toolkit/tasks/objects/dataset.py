@@ -128,10 +128,11 @@ def without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def check_class_indices(data: DataSet, max_pixels: int = MAX_PIXELS) -> None:
-    """Raise ToolkitError with status 5 when all masks hold nothing but 0 and 255.
+def refuse_black_and_white(data: DataSet, max_pixels: int = MAX_PIXELS) -> None:
+    """Refuse a data set whose masks are black and white: ToolkitError with status 5.
 
-    Then 255, which here stands for unknown, was most likely meant as a class.
+    White is 255, which stands for unknown. Training would see background alone, and every score
+    would be perfect.
     """
     suspect = None
     for _, path in data.pairs:
@@ -141,8 +142,6 @@ def check_class_indices(data: DataSet, max_pixels: int = MAX_PIXELS) -> None:
         if suspect is None and (mask == IGNORE).any():
             suspect = path
 
-    # Black and white masks are the commonest mistake: white is 255, which
-    # means unknown here, so that nothing would be learned.
     if suspect:
         reason = (
             f"{suspect} and all masks beside it hold 0 and {IGNORE} alone, "

@@ -8,9 +8,8 @@ import numpy as np
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.objects.options import SMALLEST
 
-IGNORE = (
-    255  # in masks: a pixel that belongs to no class, or of which none is known
-)
+# In masks: a pixel that belongs to no class, or of which none is known
+IGNORE = 255
 BACKGROUND = "background"
 
 
