@@ -80,7 +80,7 @@ def run_benchmark(
 
 
 def check_tasks(tasks: tuple[str, ...], data: Path | None) -> None:
-    """Raise ToolkitError for an unknown task, or one whose real data are missing."""
+    """Refuse an unknown task, or one whose test part is missing in a folder of real data."""
     for task in tasks:
         if task not in registry.METHODS:
             remedy = f"Choose one of: {', '.join(registry.METHODS)}."
@@ -88,7 +88,9 @@ def check_tasks(tasks: tuple[str, ...], data: Path | None) -> None:
                 f"There is no benchmark of {task!r}.", remedy, status=2
             )
         if data and not (data / test_part(task)).exists():
-            remedy = "Give --data as ../shared/data is laid out."
+            remedy = (
+                "Give --data a folder as benchmarks/conditions.py lays it out."
+            )
             raise ToolkitError(
                 f"There is no {data / test_part(task)}.", remedy, status=5
             )

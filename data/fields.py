@@ -10,13 +10,13 @@ def smooth_noise(
     shape: tuple[int, int] | None = None,
     scale: float | None = None,
 ) -> np.ndarray:
-    """Normal noise float32 on a coarse grid of cells, enlarged by cubic interpolation.
+    """Gaussian noise float32, drawn on a coarse grid of cells and enlarged by cubic interpolation.
 
     Parameters
     ----------
-    cells : rows, columns and, for several fields, their number.
+    cells : rows, columns and, for several fields, their number, which is the last axis.
     rng : the source of randomness.
-    shape : rows and columns of the field; or
+    shape : rows and columns of the field; give this or `scale`.
     scale : how many pixels wide a cell becomes.
 
     >>> smooth_noise((4, 4), np.random.default_rng(0), (32, 48)).shape

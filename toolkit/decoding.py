@@ -204,8 +204,12 @@ def jpeg_bits(data: bytes) -> int | None:
 
 
 def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield marker and content of each segment of a JPEG (ITU-T T.81), up to its end."""
-    place = 2
+    """Yield marker and content of each segment of a JPEG (ITU-T T.81).
+
+    The end marker comes with empty content; a file that is cut short yields none. Coded pixels
+    between segments are passed over.
+    """
+    place = 2  # behind the start marker
     while match := NEXT_MARKER.search(data, place):
         marker = data[match.start() + 1]
         if marker == END:

@@ -281,6 +281,7 @@ def difference(
         )
 
     # Pooled metrics are subtracted after pooling, not image by image.
+    # (samples, methods, counts): both are resampled together, so still paired.
     both = np.array(
         [(scores[method, sample], scores[other, sample]) for sample in samples]
     )

@@ -351,17 +351,20 @@ def check_parts(page: tifffile.TiffPage, data: bytes, name: str) -> None:
 def check_part(
     shape: tuple[int, ...], dtype: Any, page: tifffile.TiffPage, name: str
 ) -> None:
-    """Raise ToolkitError for a strip or tile whose picture is not what the page announces."""
-    height, width = (
-        page.chunks[:2] if page.planarconfig == 1 else page.chunks[1:3]
-    )
-    samples = page.samplesperpixel if page.planarconfig == 1 else 1
+    """Refuse a strip or tile that is larger than the page says, or of other channels or type.
+
+    Pictures inside a TIFF (JPEG, PNG, WebP) have headers of their own. The last strip may be lower.
+    """
+    is_interleaved = page.planarconfig == 1
+    height, width = page.chunks[:2] if is_interleaved else page.chunks[1:3]
+    expected = page.samplesperpixel if is_interleaved else 1
+    channels = shape[2] if len(shape) > 2 else 1
+
     if shape[0] > height or shape[1] > width:
         raise damage_error(name, f"a strip or tile is {shape[1]} x {shape[0]}")
-    if (*shape, 1)[2] != samples or dtype != page.dtype:
-        raise damage_error(
-            name, f"a strip or tile holds {(*shape, 1)[2]} channels of {dtype}"
-        )
+    if channels != expected or dtype != page.dtype:
+        reason = f"a strip or tile holds {channels} channels of {dtype}"
+        raise damage_error(name, reason)
 
 
 def check_jpeg(part: bytes, page: tifffile.TiffPage, name: str) -> None:

@@ -433,15 +433,16 @@ def label_map(
 
 
 def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize labels (H, W) to (width, height): each pixel gets the label that covers most of it.
+    """Resize labels (H, W) to (width, height).
 
-    In case of a tie, it gets the rarer label.
+    Each new pixel gets the label that covers most of it; in case of a tie the rarer one, so that
+    small objects stay.
     """
     rows, heights = overlaps(labels.shape[0], size[1])
     columns, widths = overlaps(labels.shape[1], size[0])
 
-    # Only where a pixel covers different labels is there anything to count. OpenCV's minimum and
-    # maximum do not know longer integers.
+    # The least and the greatest label under each new pixel: only where they
+    # differ is there anything to count. OpenCV takes no 32-bit integers here.
     window = np.ones((rows.shape[1], columns.shape[1]), np.uint8)
     plane = labels if labels.dtype.itemsize < 4 else labels.astype(np.float32)
     least = cv2.erode(plane, window, anchor=(0, 0))[rows[:, 0]][
@@ -467,6 +468,8 @@ def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         i = row[k : k + step]
         j = column[k : k + step]
         covered = flat.take(starts[i][:, :, None] + columns[j][:, None])
+        # Count votes for all pixels at once: each has its own range of
+        # numbers. argmax takes the first of equals, which is the rarer.
         choices = (
             position.take(covered)
             + len(values) * np.arange(len(i))[:, None, None]

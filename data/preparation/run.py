@@ -246,13 +246,13 @@ def check_same_run(
 
 
 def read_options(path: Path) -> dict[str, Any]:
-    """The options that a run was begun with; ToolkitError (status 5) when unreadable."""
+    """The options of an unfinished run, to compare when it is resumed."""
     try:
         options = json.loads(path.read_bytes())
         if not isinstance(options, dict):
-            raise ValueError("it is no object")
+            raise ValueError("it is not a JSON object")
     except (OSError, ValueError, RecursionError) as error:
-        reason = f"{path} does not say what was begun: {error}."
+        reason = f"{path} is damaged: {error}."
         raise ToolkitError(
             reason, f"Remove {path.parent}, and begin anew.", status=5
         ) from error

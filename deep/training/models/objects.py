@@ -1,9 +1,10 @@
 """Network for `objects`: the class of every pixel.
 
 A U-Net (Ronneberger, Fischer & Brox, MICCAI 2015) of residual blocks (He et al., CVPR 2016), whose
-skips are added. Full resolution, where pixels are many, has nothing but a strided convolution at
-the start and a narrow one at the end, which keeps it fast. A deeper one has separable blocks
-(Chollet, Xception, CVPR 2017) on the way down, which cost little.
+skips are added. Full resolution, where pixels are many, has narrow convolutions only, one at the
+start for edges and one at the end, which keeps it fast; the main path starts with a strided one. A
+deeper network has separable blocks (Chollet, Xception, CVPR 2017) on the way down, which cost
+little.
 """
 
 from itertools import pairwise
@@ -60,6 +61,7 @@ class ObjectNetwork(nn.Module):
         self.narrower = nn.ModuleList(
             conv_norm_relu(a, b, 2, 2) for a, b in pairwise(widths)
         )
+        # On the way up; weights are stored under this name.
         self.wider = nn.ModuleList(
             nn.Conv2d(b, a, 1) for a, b in pairwise(widths)
         )
@@ -72,6 +74,7 @@ class ObjectNetwork(nn.Module):
         self.classify = nn.Conv2d(2 * EDGE, len(classes), 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        # Each level halves the resolution. Values from [0, 1] to [-2, 2].
         height, width = x.shape[-2:]
         x = pad_to_multiple(x, 2 ** len(self.down)) * 4 - 2
         edges = self.edges(x)

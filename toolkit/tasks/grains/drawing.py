@@ -89,9 +89,10 @@ def overlay(
 ) -> np.ndarray:
     """The micrograph with red boundaries and grains tinted by diameter, and a colour key below.
 
-    Returns RGB uint8 (H, W, 3).
+    Tints are logarithmic. Where all grains are alike there are boundaries alone. Returns RGB
+    uint8, reduced for large micrographs.
     """
-    # Large micrographs are thinned out.
+    # Of large micrographs, every n-th row and column is shown.
     every = int(np.ceil(np.sqrt(labels.size / MOST_SHOWN)))
     labels = labels[::every, ::every]
     picture = grey(image[::every, ::every])
@@ -100,8 +101,9 @@ def overlay(
     if is_tinted:
         low = np.log(diameters.min())
         high = np.log(diameters.max())
-        share = np.concatenate([[0], (np.log(diameters) - low) / (high - low)])
-        tints = np.take(tint(share), labels, axis=0)
+        # Grains count from 1, so that place 0 is never used.
+        position = (np.log(diameters) - low) / (high - low)
+        tints = np.take(tint(np.append(0, position)), labels, axis=0)
         picture = cv2.addWeighted(picture, 0.6, tints, 0.4, 0)
 
         room = max(0, LEAST_WIDTH - picture.shape[1])
@@ -110,6 +112,7 @@ def overlay(
             picture, 0, 0, 0, room, cv2.BORDER_CONSTANT, value=white
         )
 
+    # Lines last, so that tints do not cover them.
     picture[:, : labels.shape[1]][lines(labels)] = pictures.RED
     if not is_tinted:
         return picture
