@@ -1,12 +1,12 @@
 # Every target sets itself up: a virtual environment with the versions of constraints.txt. EXTRAS=dev leaves torch out.
 PYTHON ?= python3
 VENV := .venv
-EXTRAS ?= dev,train,report
+EXTRAS ?= dev,train,report,docs
 TOOLKIT := $(VENV)/bin/toolkit
 DATA ?= ../shared/data
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: benchmark test fuzz train export report lint clean
+.PHONY: benchmark test fuzz train export report docs lint clean
 
 benchmark: $(VENV)/core  ## every method on what is built in: at most 5 minutes on two cores
 	$(TOOLKIT) benchmark
@@ -22,6 +22,10 @@ fuzz: $(VENV)/$(EXTRAS)  ## 1,000 changed files of every format: some minutes
 lint: $(VENV)/$(EXTRAS)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+docs: $(VENV)/$(EXTRAS)  ## into docs/_build/html; a warning is an error
+	$(VENV)/bin/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 report: $(VENV)/report
 	$(TOOLKIT) report
@@ -41,7 +45,7 @@ export: $(VENV)/$(EXTRAS)
 	$(TOOLKIT) export objects-person --run runs/objects-person
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build docs/_build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.12")'

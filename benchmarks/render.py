@@ -10,7 +10,6 @@ from typing import Any
 
 from hvd.benchmarks import tables
 from hvd.benchmarks.networks import is_worth_shipping
-from hvd.benchmarks.reference import reference
 from hvd.benchmarks.scores import (
     Results,
     TaskResults,
@@ -31,7 +30,7 @@ TEMPLATES = Path(__file__).parent
 
 
 def write_documents(check: bool = False) -> list[Path]:
-    """Write the README's table, docs/reference.md, REPORT.md, report, slides, page and cards.
+    """Write the README's table, REPORT.md, report, slides, page and cards.
 
     With `check` nothing is written, and ToolkitError is raised when a tracked file is stale. The
     page is not tracked. Returns the paths that changed.
@@ -49,7 +48,6 @@ def write_documents(check: bool = False) -> list[Path]:
     readme = f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
     documents = {
         Path("README.md"): readme.encode(),
-        Path("docs/reference.md"): reference().encode(),
         FOLDER / "REPORT.md": tables.report(results).encode(),
         Path("checkpoints/README.md"): tables.cards().encode(),
     }

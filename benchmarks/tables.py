@@ -19,10 +19,12 @@ also draws the same with pictures, `benchmarks/index.html`."""
 
 
 def markdown(
-    header: list[str], rows: Iterable[list[str]], numbers: bool = True
+    header: list[str],
+    rows: Iterable[list[str]],
+    texts: tuple[int, ...] = (0,),
 ) -> str:
-    """A table whose first column is text; the others are numbers, or text as well."""
-    rule = ["---"] + ["---:" if numbers else "---"] * (len(header) - 1)
+    """A table; columns with numbers are aligned to the right, `texts` to the left."""
+    rule = ["---" if k in texts else "---:" for k in range(len(header))]
     return "\n".join(
         f"| {' | '.join(line)} |" for line in [header, rule, *rows]
     )
@@ -64,7 +66,7 @@ def headline(results: list[Results]) -> str:
             rows.append([name, *means, gain_cell(task, condition), task.origin])
 
     header = ["task", *MAIN, "deep - baseline [95 %]", "measured on"]
-    return markdown(header, rows)
+    return markdown(header, rows, texts=(0, len(header) - 1))
 
 
 def short(results: list[Results]) -> str:

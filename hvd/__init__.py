@@ -152,8 +152,8 @@ def predict(
           `uncertainty=False`;
         - objects: `classes=None` (names that the network must know), `size=None`.
 
-        For all: `checkpoint`, the path of another network, and `max_pixels`. docs/reference.md says
-        more of each.
+        For all: `checkpoint`, the path of another network, and `max_pixels`. The page of
+        commands says more of each.
 
     Returns
     -------
@@ -221,7 +221,7 @@ def samples(
     samples : how many, at most.
     seed : the same seed gives the same samples.
     options : the conditions under which they are made, such as `noise=20` for fragments or
-        `mask="1/2@90"` for lines; docs/reference.md lists them under `toolkit evaluate`.
+        `mask="1/2@90"` for lines; the page of commands lists them under `toolkit evaluate`.
 
     Returns
     -------

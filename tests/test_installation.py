@@ -338,7 +338,6 @@ def test_a_task_is_a_wing_a_line_of_the_registry_and_its_files(tmp_path):
         "how bright is a picture?"
         in (second / "benchmarks/index.html").read_text()
     )
-    assert "toolkit predict toy" in (second / "docs/reference.md").read_text()
     assert (second / "toy.png").exists() and (
         second / "answers" / picture.stem / "level.txt"
     ).exists()

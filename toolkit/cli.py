@@ -527,8 +527,8 @@ def add_commands() -> None:
     def report(options: ReportOptions) -> None:
         """Write tables, page, report and slides from the results and the networks' cards.
 
-        Run it in the project's folder. It writes README.md, docs/reference.md,
-        checkpoints/README.md, and REPORT.md, index.html, report.pdf and slides.pdf in benchmarks/.
+        Run it in the project's folder. It writes README.md, checkpoints/README.md,
+        and REPORT.md, index.html, report.pdf and slides.pdf in benchmarks/.
         Needs the extra [report].
         """
         from hvd.benchmarks import render

@@ -1,6 +1,6 @@
 """Define every option once: a field of a dataclass carries its type, default, range and help.
 
-The option of the command line, its check, its line in docs/reference.md and the keyword in Python
+The option of the command line, its check, its line in the documentation and the keyword in Python
 are made from it. This module imports nothing heavy, so that `--help` answers at once.
 """
 

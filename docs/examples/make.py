@@ -37,9 +37,16 @@ def write_fragments() -> None:
         Image.fromarray(fragment).save(HERE / "heap" / f"{k:02d}.png")
 
 
+def write_scene() -> None:
+    """A generated scene of shapes, as PNG."""
+    sample = next(hvd.samples("objects", samples=1, seed=5))
+    Image.fromarray(sample.inputs.image).save(HERE / "scene.png")
+
+
 if __name__ == "__main__":
     for name in ("micrographs", "heap"):
         (HERE / name).mkdir(exist_ok=True)
     write_micrographs()
     write_scans()
     write_fragments()
+    write_scene()

@@ -1,12 +1,12 @@
 """The list of inputs that break tools: a test for each, and the table made of them.
 
-`python -m tests.hostile.rows` writes docs/trust.md.
+`python -m tests.hostile.rows` writes docs/reference/bad-input.md.
 """
 
 import importlib
 from pathlib import Path
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "trust.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "bad-input.md"
 MODULES = (
     "tests.hostile.test_images",
     "tests.hostile.test_files",
@@ -49,7 +49,7 @@ def row(given, becomes):
 
 
 def document():
-    """The text of docs/trust.md."""
+    """The text of docs/reference/bad-input.md."""
     for name in MODULES:
         importlib.import_module(name)
     return HEAD + "".join(

@@ -141,14 +141,6 @@ def test_values_are_checked_when_options_are_made(kind, values, words):
     assert words in error.value.remedy and error.value.status == 2
 
 
-def test_the_reference_is_that_of_the_commands():
-    from hvd.benchmarks.reference import reference
-
-    assert (ROOT / "docs/reference.md").read_text() == reference(), (
-        "run `toolkit report`"
-    )
-
-
 @pytest.mark.parametrize("verb", ["predict", "evaluate", "show"])
 def test_the_help_of_a_group_says_what_each_command_does(verb):
     context = click.Context(cli)

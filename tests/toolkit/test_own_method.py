@@ -15,7 +15,7 @@ import pytest
 from hvd.toolkit.images import write_png
 from hvd.toolkit.tasks.lines.masks import TASK_MASK
 
-PAGE = (Path(__file__).parents[2] / "docs/own-method.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/howto/own-method.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.S)
 COMMANDS = [
     line

@@ -286,7 +286,7 @@ def test_memory_does_not_grow_with_the_number_of_inputs(tmp_path):
 
 def stored(folder, task, corner=False):
     """An input of some size, or at a corner of what is allowed, and what predicting it may take at
-    most, in megabytes, by the formulas of docs/use.md."""
+    most, in megabytes, by the formulas of docs/howto/many-inputs.md."""
     rng = np.random.default_rng(0)
     if corner and task == "fragments":
         np.save(
