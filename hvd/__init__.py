@@ -137,8 +137,8 @@ def predict(
         Arrays are, by task:
 
         - fragments: uint8 (n, s, s, 3), RGB, a heap of n square fragments, s from 4 to 256;
-        - grains: a micrograph, (H, W) of any numbers, of which those that are not uint8 or uint16
-          are stretched from their least to their greatest, or RGB uint8 (H, W, 3);
+        - grains: a micrograph, (H, W) of any numbers, or RGB uint8 (H, W, 3); values that are
+          neither uint8 nor uint16 are stretched, the least to black and the greatest to white;
         - lines: a stack of scans, (N, H, W) or (H, W) of real numbers, with NaN or 0 in their
           missing lines, or a masked array;
         - objects: uint8 (H, W, 3), RGB, a picture.
@@ -168,13 +168,13 @@ def predict(
         - objects: `Labelled` with `mask` uint8 (H, W), indices into `classes`.
 
         `result.measured` is what is measured on it, under the names that records use;
-        `result.notes` the sentences to heed; `result.inputs` what the method was shown.
+        `result.notes` are sentences to keep in mind; `result.inputs` is what the method was shown.
 
     Raises
     ------
     ToolkitError
-        with `reason` and `remedy`, when an input cannot be answered. An iterator can be asked for
-        the next result after that.
+        with `reason` and `remedy`, when an input cannot be answered. An iterator goes on with the
+        next input after that.
 
     Examples
     --------
@@ -212,7 +212,7 @@ def samples(
     seed: int = EvaluateOptions.seed,
     **options: Any,
 ) -> "Iterator[Sample]":
-    """Samples of a task, each a question with its answer.
+    """Samples of a task: inputs with their known answers.
 
     Parameters
     ----------
@@ -245,13 +245,13 @@ def samples(
         run = EvaluateOptions(data=str(data), samples=samples, seed=seed)
         conditions = registry.make_options(registry.task(task).options, options)
 
-    def drawn() -> "Iterator[Sample]":
+    def sample_iterator() -> "Iterator[Sample]":
         with keyword_errors(), data_errors():
             yield from registry.samples(
                 task, run.data, conditions, run.samples, run.seed
             )
 
-    return drawn()
+    return sample_iterator()
 
 
 def evaluate(

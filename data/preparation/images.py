@@ -2,8 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,6 @@ SURROUND = (
 # Pixels of a mask: an object that covers more shows in several of them
 SMALL = 8
 OUTSIDE = "it lies outside of what is cut from the image"
-
-Remark = Callable[..., None]  # called as remark(action, reason, instance)
 
 
 @dataclass(frozen=True)
@@ -91,111 +88,120 @@ def image_sha256(path: Path) -> str | None:
         return None
 
 
+@dataclass
+class Remarks:
+    """What happened to an image and its instances, for the report."""
+
+    item: Item
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(
+        self, action: str, reason: str, instance: Instance | None = None
+    ) -> None:
+        """Add a problem of an instance, or of the entire image."""
+        source = self.item.source
+        file = self.item.annotated.file
+        subject = ("", "")
+        if instance:
+            file = instance.file or file
+            subject = (instance.id, instance.category)
+        self.problems.append(Problem(file, action, reason, source, *subject))
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """The problems as JSON can hold them."""
+        return [asdict(problem) for problem in self.problems]
+
+
 def prepare_image(
     plan: Plan, item: Item
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Prepare one image; returns its record, and its files by name, none when it is skipped."""
     annotated = item.annotated
-    remarks: list[Problem] = []
-
-    def remark(
-        action: str, reason: str, instance: Instance | None = None
-    ) -> None:
-        subject = annotated.file, "", ""
-        if instance:
-            subject = (
-                instance.file or annotated.file,
-                instance.id,
-                instance.category,
-            )
-        remarks.append(
-            Problem(subject[0], action, reason, item.source, *subject[1:])
-        )
-
+    remarks = Remarks(item)
     record: dict[str, Any] = {
         "name": item.name,
         "source": item.source,
         "annotations": annotated.file,
         "status": "ok",
     }
-    # An image that cannot be read takes its instances with it, each with a
-    # line in the report.
     try:
-        image, shape, sha256 = read_oriented(plan.options, item, remark)
+        image, shape, sha256 = read_oriented(plan.options, item, remarks)
     except ToolkitError as error:
-        remark("skipped", error.reason)
-        for instance in annotated.instances:
-            remark("dropped", "its image was skipped", instance)
-        return record | {
-            "status": "skipped",
-            "sha256": image_sha256(plan.options.images / item.source),
-            "remarks": [asdict(one) for one in remarks],
-            "kept": [],
-        }, {}
+        return record | skipped_image(plan, item, error.reason, remarks), {}
 
     # Paint at full size first: what is lost by scaling is then known.
-    painted = paint_instances(plan, annotated, shape, remark)
+    painted = paint_instances(plan, annotated, shape, remarks)
     labels, numbers, order = rasters.label_map(
         painted, shape, plan.indices, plan.options.priority
     )
-    for one in painted:
-        if (
-            one.instance.crowd
-            and not (labels[one.where][one.pixels] == IGNORE).any()
-        ):
-            remark(
-                "noted", "a crowd that lies entirely under others", one.instance
-            )
+    note_hidden_crowds(painted, labels, remarks)
 
     written = fit_to_size(image, labels, numbers, plan.options)
-    outside = account_for_instances(plan, order, numbers, written, remark)
+    outside = account_for_instances(plan, order, numbers, written, remarks)
     mask = final_mask(plan, order, written)
     counts = rasters.pixels_of_values(mask)
     # Never write an image and mask that do not fit together.
     check_prepared(written.picture, mask, counts, plan)
 
-    # Whatever was cropped away is reported, and not counted as kept.
+    # Instances that were cropped away are reported, and not counted as kept.
     kept = []
     for one in painted:
         if id(one) not in outside:
-            instance = one.instance
-            kept.append(
-                (
-                    instance.file or annotated.file,
-                    instance.id,
-                    instance.category,
-                )
-            )
+            file = one.instance.file or annotated.file
+            kept.append((file, one.instance.id, one.instance.category))
 
+    values = np.flatnonzero(counts)
     covered = sum(np.count_nonzero(one.pixels) for one in painted)
     record |= {
         "sha256": sha256,
         "size": list(shape[::-1]),
-        "pixels": {
-            int(value): int(counts[value]) for value in np.flatnonzero(counts)
-        },
+        "pixels": {int(value): int(counts[value]) for value in values},
         "hash": f"{difference_hash(image):016x}",
         "overlap": int(covered - np.count_nonzero(labels)),
         "kept": kept,
-        "remarks": [asdict(one) for one in remarks],
+        "remarks": remarks.as_dicts(),
     }
     return record, encoded_files(item.name, written, mask)
 
 
+def skipped_image(
+    plan: Plan, item: Item, reason: str, remarks: Remarks
+) -> dict[str, Any]:
+    """The record of an image that cannot be read; its instances are lost with it."""
+    remarks.add("skipped", reason)
+    for instance in item.annotated.instances:
+        remarks.add("dropped", "its image was skipped", instance)
+    return {
+        "status": "skipped",
+        "sha256": image_sha256(plan.options.images / item.source),
+        "remarks": remarks.as_dicts(),
+        "kept": [],
+    }
+
+
+def note_hidden_crowds(
+    painted: list[Painted], labels: np.ndarray, remarks: Remarks
+) -> None:
+    """Note crowds of which no pixel shows, because other objects lie over them."""
+    reason = "a crowd that lies entirely under others"
+    for one in painted:
+        shown = labels[one.where][one.pixels] == IGNORE
+        if one.instance.crowd and not shown.any():
+            remarks.add("noted", reason, one.instance)
+
+
 def paint_instances(
-    plan: Plan, annotated: Annotated, shape: tuple[int, int], remark: Remark
+    plan: Plan, annotated: Annotated, shape: tuple[int, int], remarks: Remarks
 ) -> list[Painted]:
     """The pixels of all instances whose category is chosen, in an image (height, width)."""
     painted = []
     for instance in annotated.instances:
         if instance.category not in plan.indices:
-            remark("dropped", "its class is not taken", instance)
+            remarks.add("dropped", "its class is not chosen", instance)
             continue
-        one, remarks = rasters.paint_instance(
-            instance, shape, plan.options.boxes
-        )
-        for entry in remarks:
-            remark(entry.action, entry.reason, instance)
+        one, notes = rasters.paint_instance(instance, shape, plan.options.boxes)
+        for note in notes:
+            remarks.add(note.action, note.reason, instance)
         if one:
             painted.append(one)
     return painted
@@ -206,7 +212,7 @@ def account_for_instances(
     order: list[Painted],
     numbers: np.ndarray,
     written: Written,
-    remark: Remark,
+    remarks: Remarks,
 ) -> set[int]:
     """Make sure that every instance shows in the mask, or remark why it does not.
 
@@ -215,7 +221,7 @@ def account_for_instances(
     """
     if written.instances is not None and len(order) > MOST_INSTANCES:
         reason = f"it has {len(order)} instances: those beyond {MOST_INSTANCES} share one number"
-        remark("noted", reason)
+        remarks.add("noted", reason)
 
     # In a mask of instances, number k stands for the k-th; in a mask of classes, its class.
     if written.instances is None:
@@ -234,7 +240,7 @@ def account_for_instances(
             continue
         visible = numbers[one.where] == k + 1
         if not visible.any():
-            remark("noted", "it lies entirely under others", one.instance)
+            remarks.add("noted", "it lies entirely under others", one.instance)
             continue
 
         note = ensure_visible(
@@ -242,9 +248,9 @@ def account_for_instances(
         )
         if note == OUTSIDE:
             outside.add(id(one))
-            remark("dropped", note, one.instance)
+            remarks.add("dropped", note, one.instance)
         elif note:
-            remark("noted", note, one.instance)
+            remarks.add("noted", note, one.instance)
 
     return outside
 
@@ -252,10 +258,11 @@ def account_for_instances(
 def final_mask(
     plan: Plan, order: list[Painted], written: Written
 ) -> np.ndarray:
-    """The mask of classes, uint8 (H, W); it agrees with the mask of instances when there is one.
+    """The mask of classes, uint8 (H, W).
 
-    Instances of a class that share a pixel may each cover less of it than their surroundings, but
-    more together: resizing classes and instances apart would make them differ.
+    When instances are written, it is made from their mask, so that the two agree: pixels that
+    small instances were given appear in both, and a pixel that several instances of a class win
+    only together becomes background. Ignored pixels stay.
     """
     if written.instances is None:
         return written.mask
@@ -286,7 +293,7 @@ def encoded_files(
 
 
 def read_oriented(
-    options: PrepareOptions, item: Item, remark: Remark
+    options: PrepareOptions, item: Item, remarks: Remarks
 ) -> tuple[np.ndarray, tuple[int, int], str]:
     """Read an image in the orientation that its annotations mean.
 
@@ -308,7 +315,7 @@ def read_oriented(
     # Damaged EXIF data is no reason to lose the image.
     if orientation is None:
         orientation = 1
-        remark("noted", "its EXIF data are damaged: taken as upright")
+        remarks.add("noted", "its EXIF data are damaged: taken as upright")
     if is_tiff(data) and orientation != 1:
         raise ToolkitError("it is a TIFF that is to be shown turned", "")
 
@@ -327,7 +334,7 @@ def read_oriented(
         why = "though the size does not show it"
         if annotated and stored != shown:
             why = "as the annotations' size shows"
-        remark("noted", f"EXIF orientation {orientation}: {done}, {why}")
+        remarks.add("noted", f"EXIF orientation {orientation}: {done}, {why}")
 
     size = shown if is_applied else stored
     # Large JPEGs are decoded at a reduced size, which is much faster.

@@ -57,42 +57,40 @@ def paint_instance(
     """
     remarks: list[Remark] = []
 
-    def dropped(reason: str) -> tuple[None, list[Remark]]:
+    def drop(reason: str) -> tuple[None, list[Remark]]:
         return None, [*remarks, Remark(instance, "dropped", reason)]
 
     if instance.runs is not None:
         try:
             mask = mask_of_runs(instance.runs, shape)
         except ValueError as error:
-            return dropped(str(error))
+            return drop(str(error))
         if instance.runs.corner and leaves_image(instance.runs, shape):
             remarks.append(
                 Remark(instance, "clipped", "its mask leaves the image")
             )
         painted = crop(instance, mask)
         return (
-            (painted, remarks)
-            if painted
-            else dropped("its runs cover no pixel")
+            (painted, remarks) if painted else drop("its runs cover no pixel")
         )
 
     if instance.outlines:
         rings, any_usable = usable_outlines(instance, shape, remarks)
         if not any_usable:
-            return dropped("no outline of it can be used")
+            return drop("no outline of it can be used")
     elif instance.box and boxes:
         outlined = replace(instance, outlines=(box_outline(instance.box),))
         rings, _ = usable_outlines(outlined, shape, remarks)
     elif instance.box:
-        return dropped("it is a box alone, no outline; --boxes takes it")
+        return drop("it is a box alone, no outline; --boxes takes it")
     else:
-        return dropped("it has no outline")
+        return drop("it has no outline")
 
     painted = crop(instance, *rasterise(rings, shape)) if rings else None
     return (
         (painted, remarks)
         if painted
-        else dropped("it covers no pixel of the image")
+        else drop("it covers no pixel of the image")
     )
 
 

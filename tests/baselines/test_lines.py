@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from skimage.restoration import inpaint_biharmonic
@@ -80,11 +82,7 @@ def test_better_methods_score_better(heads):
     def error(method):
         return np.square(method.predict(scans).images - heads).mean()
 
-    assert (
-        error(baselines.Biharmonic())
-        < error(baselines.Linear())
-        < error(baselines.Telea()) * 1.5
-    )
+    assert error(baselines.Biharmonic()) < error(baselines.Linear())
     assert error(baselines.Kriging()) < error(baselines.Linear())
 
 
@@ -95,17 +93,25 @@ def test_lmmse_knows_its_own_size_alone():
         )
 
 
-def test_what_lmmse_learns_predicts_heads_better_than_their_mean(heads):
-    known = baselines.covariance_of(
-        np.repeat(np.rint(heads * 255).astype(np.uint8), 18, axis=0)
-    )
-    assert known["components"].shape == (baselines.COMPONENTS, 4096) and known[
-        "together"
-    ].shape == (25, 49)
-    np.testing.assert_allclose(
-        known["mean"], heads.reshape(len(heads), -1).mean(0), atol=1e-2
-    )
-    assert known["together"][0, 2 * baselines.REACH] == pytest.approx(1)
+def test_lmmse_predicts_unseen_heads_better_than_their_mean(heads):
+    scans = asked(heads, TASK_MASK)
+    with np.load(Path(baselines.__file__).with_name("lmmse.npz")) as learned:
+        mean = learned["mean"].reshape(64, 64).astype(np.float32)
+
+    def error(images):
+        return np.square(images - heads)[:, TASK_MASK].mean()
+
+    assert error(baselines.Lmmse().predict(scans).images) < error(mean) / 2
+
+
+def test_what_lmmse_learns_are_mean_and_correlation_of_the_heads(heads):
+    scans = np.repeat(np.rint(heads * 255).astype(np.uint8), 18, axis=0)
+    learned = baselines.covariance_of(scans)
+    assert learned["components"].shape == (baselines.COMPONENTS, 4096)
+    assert learned["together"].shape == (25, 49)
+    assert learned["together"][0, 2 * baselines.REACH] == pytest.approx(1)
+    mean = heads.reshape(len(heads), -1).mean(0)
+    np.testing.assert_allclose(learned["mean"], mean, atol=1e-2)
 
 
 def test_scans_are_filled_group_by_group_of_their_masks(heads):
@@ -135,10 +141,12 @@ def test_large_scans_are_filled_in_tiles_that_leave_no_trace():
 
 
 def test_a_tile_without_a_measured_pixel_takes_the_mean_of_the_scan():
-    image = np.full((1, 600, 600), 0.25, np.float32)
+    image = np.broadcast_to(
+        np.linspace(0, 1, 600, dtype=np.float32), (1, 600, 600)
+    )
     mask = np.zeros((1, 600, 600), bool)
     mask[:, :560] = True
     filled = fill_by_mask(
         np.where(mask, 0, image), mask, baselines.biharmonic_surface
     )
-    np.testing.assert_allclose(filled, 0.25, atol=1e-3)
+    np.testing.assert_allclose(filled[:, :300], 0.5, atol=1e-3)

@@ -132,9 +132,10 @@ def batch(photographs: np.ndarray, step: int, seed: int) -> list[Sample]:
 
 
 def neighbours(target: Arrangement, turned: bool) -> np.ndarray:
-    """For each side (4, n), the index o * n + j of the fragment j that touches it, or NONE.
+    """True neighbours (4, n): for each side of fragment i, as it lies in the heap, o * n + j.
 
-    o is how many quarter turns less j is turned than i, 0 in upright heaps.
+    j is the fragment that touches it, o how many quarter turns less j is turned than i (0 in
+    upright heaps). NONE where there is no neighbour.
     """
     # Fragments by their place, with a border of empty places.
     n = len(target.group)
@@ -149,8 +150,8 @@ def neighbours(target: Arrangement, turned: bool) -> np.ndarray:
             target.group, target.row + 1 + down, target.column + 1 + right
         ]
         index = (target.turn - target.turn[j]) % 4 * n + j if turned else j
-        # `side` is one of the photograph's sides; a turned fragment has
-        # another of its own there.
+        # Side `side` of the photograph is side `side - turn` of a fragment
+        # that was turned. Where j is NONE, the index is discarded.
         result[(side - target.turn) % 4, np.arange(n)] = np.where(
             j == NONE, NONE, index
         )

@@ -311,7 +311,7 @@ def test_categories_that_are_not_taken_are_dropped_and_told(tmp_path):
         and mask[20, 50] == 1
         and mask[20, 20] == 0
     )
-    assert reasons(report, "dropped") == ["its class is not taken"]
+    assert reasons(report, "dropped") == ["its class is not chosen"]
     run(replace(options, classes=("car", "dog")), tmp_path / "both")
     (mask,) = masks(tmp_path / "both").values()
     assert mask[20, 50] == 1 and mask[20, 20] == 2
