@@ -61,8 +61,8 @@ def named(tree):
     """Our modules that are named as strings, such as "hvd.deep.lines:Network"."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found = PLACE.fullmatch(node.value)
-            if found and found[1] in OURS - {
+            result = PLACE.fullmatch(node.value)
+            if result and result[1] in OURS - {
                 "checkpoints"
             }:  # which hold no code
                 yield node.value
@@ -266,9 +266,9 @@ def test_a_planted_violation_is_found(tmp_path, place, line, words):
         )
     with open(tmp_path / place, "a") as file:
         file.write(f"\n{line}\n")
-    found = [*violations(tmp_path)]
-    assert len(found) >= 1 and all(place in one for one in found)
-    assert any(words in one for one in found)
+    result = [*violations(tmp_path)]
+    assert len(result) >= 1 and all(place in one for one in result)
+    assert any(words in one for one in result)
 
 
 def test_tests_import_by_hvd_names():

@@ -42,13 +42,13 @@ def gallagher(left, right):
 def test_dissimilarity_is_gallaghers_for_every_side_and_turn(
     pixels, side, turn
 ):
-    found = side_dissimilarity(pixels)[side, turn, 1, 3]
+    result = side_dissimilarity(pixels)[side, turn, 1, 3]
     left = np.rot90(pixels[1], side - 1)  # side to the right
     right = np.rot90(
         pixels[3], (side + 2 + turn) - 3
     )  # touching side to the left
     expected = gallagher(left, right) + gallagher(right[:, ::-1], left[:, ::-1])
-    assert found == pytest.approx(expected, rel=1e-3)
+    assert result == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_ratio_is_to_the_geometric_mean_of_both_second_bests_and_symmetric(
@@ -103,8 +103,8 @@ def test_loops_close_round_every_inner_corner_of_the_photographs_and_nowhere_els
 
 def test_the_chances_of_a_side_s_partners_and_of_none_add_to_one():
     scores = np.zeros((4, 1, 6, 6))
-    found = touching_probability(scores, none=np.log(6))
-    np.testing.assert_allclose(found.sum(-1), 0.5)
+    result = touching_probability(scores, none=np.log(6))
+    np.testing.assert_allclose(result.sum(-1), 0.5)
 
 
 def test_the_baseline_groups_bundled_photographs():

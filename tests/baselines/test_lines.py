@@ -25,14 +25,14 @@ def asked(images, mask):
 
 def test_the_biharmonic_surface_is_that_of_scikit_image(heads):
     scans = asked(heads[:2], TASK_MASK)
-    for image, found in zip(
+    for image, result in zip(
         scans.images, baselines.Biharmonic().predict(scans).images, strict=True
     ):
         known = image[
             ~TASK_MASK
         ]  # scikit-image keeps to the range of what is known
         np.testing.assert_allclose(
-            np.clip(found, known.min(), known.max()),
+            np.clip(result, known.min(), known.max()),
             inpaint_biharmonic(image, TASK_MASK),
             atol=1e-5,
         )
@@ -136,8 +136,8 @@ def test_large_scans_are_filled_in_tiles_that_leave_no_trace():
     mask = stripes((520, 530), 2, 4, 80)[None]
     asked_for = np.where(mask, 0, image)
     tiled = fill_by_mask(asked_for, mask, baselines.biharmonic_surface)
-    whole = baselines.biharmonic_surface(asked_for, mask[0])
-    np.testing.assert_allclose(tiled, whole, atol=1e-5)
+    complete = baselines.biharmonic_surface(asked_for, mask[0])
+    np.testing.assert_allclose(tiled, complete, atol=1e-5)
 
 
 def test_a_tile_without_a_measured_pixel_takes_the_mean_of_the_scan():

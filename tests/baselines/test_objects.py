@@ -22,11 +22,11 @@ def test_a_packed_forest_answers_as_scikit_learn_does():
         seen, truth
     )
     packed = baseline.forest_from(grown, ("a", "b", "c", "d"), np.zeros(4, int))
-    found = packed.probability(seen)
+    result = packed.probability(seen)
     np.testing.assert_allclose(
-        found[:, grown.classes_], grown.predict_proba(seen), atol=1 / 255
+        result[:, grown.classes_], grown.predict_proba(seen), atol=1 / 255
     )
-    assert not found[:, 1].any()
+    assert not result[:, 1].any()
 
 
 def test_a_forest_that_was_replaced_is_read_again(tmp_path, monkeypatch):
@@ -75,10 +75,10 @@ def test_the_forest_is_chosen_by_the_classes_asked_for():
 
 def test_parts_of_a_large_picture_leave_no_trace(monkeypatch):
     image = np.hstack([sample_scene(0, k)[0] for k in range(2)])
-    whole = baseline.Texture().predict(Picture(image, CLASSES)).mask
+    complete = baseline.Texture().predict(Picture(image, CLASSES)).mask
     monkeypatch.setattr(baseline, "TILE", 96)
     parts = baseline.Texture().predict(Picture(image, CLASSES)).mask
-    assert len(image) > 96 and (parts == whole).mean() > 0.999
+    assert len(image) > 96 and (parts == complete).mean() > 0.999
 
 
 def test_the_floor_is_the_class_that_is_seen_most():

@@ -64,14 +64,14 @@ def tiny(monkeypatch):
 @pytest.fixture
 def asked(monkeypatch):
     """The methods that are evaluated, condition by condition."""
-    found, whole = [], run.evaluation.evaluate
+    result, complete = [], run.evaluation.evaluate
 
     def listening(task, methods, *rest):
-        found.append(list(methods))
-        return whole(task, methods, *rest)
+        result.append(list(methods))
+        return complete(task, methods, *rest)
 
     monkeypatch.setattr(run.evaluation, "evaluate", listening)
-    return found
+    return result
 
 
 def measured(folder, quick=True):
@@ -81,9 +81,9 @@ def measured(folder, quick=True):
 
 
 def test_results_hold_a_record_for_each_sample_and_method(tiny, tmp_path):
-    found = measured(tmp_path)["tasks"]["fragments"]
-    assert list(found["methods"]) == list(METHODS["fragments"])
-    for condition in found["conditions"]:
+    result = measured(tmp_path)["tasks"]["fragments"]
+    assert list(result["methods"]) == list(METHODS["fragments"])
+    for condition in result["conditions"]:
         assert (
             len(condition["records"]) == 2 * len(METHODS["fragments"])
             and condition["failures"] == {}
@@ -91,11 +91,11 @@ def test_results_hold_a_record_for_each_sample_and_method(tiny, tmp_path):
 
 
 def test_results_read_back_draw_the_same_tables(tiny, tmp_path):
-    found = measured(tmp_path)
+    result = measured(tmp_path)
     again = json.loads((tmp_path / "builtin-quick.json").read_text())
-    assert again == found
+    assert again == result
     assert tables.short([scores.Results(again)]) == tables.short(
-        [scores.Results(found)]
+        [scores.Results(result)]
     )
 
 
@@ -110,7 +110,7 @@ def test_only_what_was_deleted_is_measured_again(tiny, tmp_path, asked):
     again = measured(tmp_path)
     assert asked == [["colour"]]
     before, after = (
-        found["tasks"]["fragments"]["conditions"] for found in (first, again)
+        result["tasks"]["fragments"]["conditions"] for result in (first, again)
     )
     assert before[0] == after[0] and [
         r["sample"] for r in before[1]["records"]
@@ -144,21 +144,21 @@ def test_a_method_that_fails_is_a_row_that_says_so_and_the_others_still_run(
         def predict(self, inputs):
             raise ValueError("no colours today")
 
-    whole = registry.methods
+    complete = registry.methods
     monkeypatch.setattr(
         registry,
         "methods",
         lambda *of: {
             m: Broken() if m == "colour" else its
-            for m, its in whole(*of).items()
+            for m, its in complete(*of).items()
         },
     )
-    found = measured(tmp_path)
+    result = measured(tmp_path)
     failure = (
         "fragments, first, colour: Broken failed: ValueError: no colours today."
     )
-    assert run.failures(found)[0].startswith(failure)
-    lines = tables.report([scores.Results(found)]).splitlines()
+    assert run.failures(result)[0].startswith(failure)
+    lines = tables.report([scores.Results(result)]).splitlines()
     assert any(
         line.startswith("| colour | failed: Broken failed: ValueError")
         for line in lines
@@ -168,29 +168,29 @@ def test_a_method_that_fails_is_a_row_that_says_so_and_the_others_still_run(
         for line in lines
     )
     assert (
-        tables.short([scores.Results(found)]).count(
+        tables.short([scores.Results(result)]).count(
             "| colour | failed | failed |"
         )
         == 1
     )
 
 
-def test_costs_that_cannot_be_measured_are_told_and_the_rest_is_there(
+def test_costs_that_cannot_be_measured_are_reported_and_the_rest_is_there(
     tiny, tmp_path, monkeypatch
 ):
     def broken(*of):
         raise ValueError("no network today")
 
     monkeypatch.setattr(run.networks, "cost_of_network", broken)
-    found = measured(tmp_path, quick=False)
-    assert run.failures(found) == [
+    result = measured(tmp_path, quick=False)
+    assert run.failures(result) == [
         "fragments, network: ValueError: no network today"
     ]
     assert (
         "| network | failed: ValueError: no network today |"
-        in tables.report([scores.Results(found)])
+        in tables.report([scores.Results(result)])
     )
-    assert found["tasks"]["fragments"]["pictures"]
+    assert result["tasks"]["fragments"]["pictures"]
 
 
 def test_results_of_other_tasks_stay_when_one_is_measured_again(tiny, tmp_path):
@@ -237,7 +237,7 @@ def test_a_difference_is_bold_only_when_its_interval_excludes_zero(
 
 
 def test_data_of_one_s_own_are_not_called_by_another_s_name():
-    found = scores.TaskResults(
+    result = scores.TaskResults(
         "fragments",
         {
             "sha256": "0" * 64,
@@ -246,7 +246,7 @@ def test_data_of_one_s_own_are_not_called_by_another_s_name():
             "conditions": [],
         },
     )
-    assert "my/photographs.zip" in found.origin
+    assert "my/photographs.zip" in result.origin
 
 
 def test_time_in_proportion_to_size_has_the_slope_one():
@@ -262,7 +262,7 @@ def test_time_in_proportion_to_size_has_the_slope_one():
                 "records": [record],
             }
         )
-    found = scores.TaskResults(
+    result = scores.TaskResults(
         "fragments",
         {
             "data": "builtin",
@@ -271,7 +271,7 @@ def test_time_in_proportion_to_size_has_the_slope_one():
             "conditions": points,
         },
     )
-    ((method, sizes, times, slope),) = found.growth()
+    ((method, sizes, times, slope),) = result.growth()
     assert (
         method == "deep"
         and list(sizes) == [10, 20, 80]
@@ -370,7 +370,7 @@ def test_an_unknown_task_has_no_benchmark():
         )
 
 
-def test_damaged_results_are_told(tmp_path):
+def test_damaged_results_are_reported(tmp_path):
     (tmp_path / "builtin.json").write_text("garbage")
     with pytest.raises(ToolkitError, match="damaged"):
         run.read(tmp_path / "builtin.json")
@@ -523,8 +523,8 @@ def test_what_one_s_own_method_takes_from_ours_counts(
     monkeypatch.syspath_prepend(tmp_path)
     name = f"own_{len(base)}"
     (tmp_path / f"{name}.py").write_text(base)
-    found = dependencies.closure([dependencies.Symbol(name, "Mine")])
-    assert dependencies.Symbol("hvd.baselines.lines", "Linear") in found
+    result = dependencies.closure([dependencies.Symbol(name, "Mine")])
+    assert dependencies.Symbol("hvd.baselines.lines", "Linear") in result
 
 
 def test_a_name_that_is_not_there_has_no_fingerprint():

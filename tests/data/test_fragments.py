@@ -44,14 +44,14 @@ def test_a_sample_depends_on_seed_and_number_alone(photographs):
 
 
 def test_wear_takes_pixels_from_every_side(photographs):
-    whole = heap(
+    complete = heap(
         photographs[:2], Conditions(images=2), np.random.default_rng(0)
     )
     worn = heap(
         photographs[:2], Conditions(images=2, worn=2), np.random.default_rng(0)
     )
     np.testing.assert_array_equal(
-        worn.inputs.fragments, whole.inputs.fragments[:, 2:-2, 2:-2]
+        worn.inputs.fragments, complete.inputs.fragments[:, 2:-2, 2:-2]
     )
 
 
@@ -65,19 +65,19 @@ def test_noise_has_the_standard_deviation_asked_for():
 
 
 def test_the_order_of_a_heap_says_nothing_of_its_groups(photographs):
-    found = [
+    result = [
         adjusted_rand_score(s.target.group, np.arange(96) // 16)
         for s in heaps(photographs, Conditions(images=6), 100, 0)
     ]
-    assert abs(np.mean(found)) < 0.01
+    assert abs(np.mean(result)) < 0.01
 
 
-def test_a_method_is_told_what_known_says(photographs):
-    told = {
+def test_a_method_is_reported_what_known_says(photographs):
+    reported = {
         k: next(heaps(photographs, Conditions(images=3, known=k), 1, 0)).inputs
         for k in ("sizes", "count", "nothing")
     }
-    assert {k: (h.images, h.equal) for k, h in told.items()} == {
+    assert {k: (h.images, h.equal) for k, h in reported.items()} == {
         "sizes": (3, True),
         "count": (3, False),
         "nothing": (None, False),
@@ -163,25 +163,25 @@ def test_more_images_than_photographs_are_refused(photographs):
 def test_a_share_of_all_fragments_is_left_out_but_two_of_each_photograph_stay(
     photographs, missing
 ):
-    whole = heap(
+    complete = heap(
         photographs,
         Conditions(images=6, known="count"),
         np.random.default_rng(1),
     )
-    found = heap(
+    result = heap(
         photographs,
         Conditions(images=6, known="count", missing=missing),
         np.random.default_rng(1),
     )
     assert (
-        len(found.inputs.fragments)
-        == len(found.target.group)
+        len(result.inputs.fragments)
+        == len(result.target.group)
         == max(12, 96 - round(96 * missing))
     )
-    assert np.bincount(found.target.group, minlength=6).min() >= 2
-    kept = {fragment.tobytes() for fragment in whole.inputs.fragments}
+    assert np.bincount(result.target.group, minlength=6).min() >= 2
+    kept = {fragment.tobytes() for fragment in complete.inputs.fragments}
     assert all(
-        fragment.tobytes() in kept for fragment in found.inputs.fragments
+        fragment.tobytes() in kept for fragment in result.inputs.fragments
     )
 
 

@@ -82,10 +82,12 @@ def folder(tmp_path):
 
 
 def test_a_labelled_folder_gives_its_micrographs_in_order(folder):
-    found = list(samples(str(folder), Conditions(), 10, 0))
-    assert [s.id for s in found] == ["m0", "m1"]
-    assert found[0].target.mask.shape == found[0].inputs.image.shape == (96, 96)
-    assert found[0].target.tolerance >= 3
+    result = list(samples(str(folder), Conditions(), 10, 0))
+    assert [s.id for s in result] == ["m0", "m1"]
+    assert (
+        result[0].target.mask.shape == result[0].inputs.image.shape == (96, 96)
+    )
+    assert result[0].target.tolerance >= 3
     assert (
         next(
             samples(str(folder), Conditions(tolerance=7), 1, 0)

@@ -22,10 +22,10 @@ def sample():
 
 
 def test_tiles_leave_no_trace(sample, monkeypatch):
-    whole = Network().probability(sample.inputs)
+    complete = Network().probability(sample.inputs)
     monkeypatch.setattr(boundaries, "TILE", 320)
     tiled = Network().probability(sample.inputs)
-    assert np.abs(tiled.astype(int) - whole).max() <= 2
+    assert np.abs(tiled.astype(int) - complete).max() <= 2
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 0), (5, 11), (16, 40)])
@@ -33,18 +33,18 @@ def test_cropping_moves_no_boundary_that_is_not_at_the_cut(
     sample, rows, columns
 ):
     network, image = Network(), sample.inputs.image
-    whole, cropped = (
+    complete, cropped = (
         network.probability(Micrograph(i))
         for i in (image, image[rows:, columns:])
     )
     inner = np.s_[100:, 100:]
     first, second = (
         partition(p[inner].copy(), network.closure)
-        for p in (whole[rows:, columns:], cropped)
+        for p in (complete[rows:, columns:], cropped)
     )
     assert (
         np.abs(
-            whole[rows:, columns:][inner].astype(int) - cropped[inner]
+            complete[rows:, columns:][inner].astype(int) - cropped[inner]
         ).mean()
         < 4
     )

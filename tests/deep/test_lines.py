@@ -58,17 +58,17 @@ def test_tiles_leave_no_trace(monkeypatch):
         np.float32
     )[None]
     scans = asked(image, stripes((256, 200), 2, 4, 80))
-    whole = deep.Network().predict(scans).images
+    complete = deep.Network().predict(scans).images
     monkeypatch.setattr(filling, "TILE", 64)
     np.testing.assert_allclose(
-        deep.Network().predict(scans).images, whole, atol=2e-3
+        deep.Network().predict(scans).images, complete, atol=2e-3
     )
 
 
 def test_scans_are_filled_in_parts_when_there_are_many(monkeypatch, heads):
     scans = asked(heads, TASK_MASK)
-    whole = deep.Network().predict(scans).images
+    complete = deep.Network().predict(scans).images
     monkeypatch.setattr(deep, "AT_ONCE", 3 * 4096)
     np.testing.assert_allclose(
-        deep.Network().predict(scans).images, whole, atol=1e-6
+        deep.Network().predict(scans).images, complete, atol=1e-6
     )

@@ -242,7 +242,7 @@ FORMATS = {
 def fuzzed(name, count):
     """Try `count` changed files; returns how many were read all the same."""
     form = FORMATS[name]
-    whole, rng, answered = (
+    complete, rng, answered = (
         form.make(),
         np.random.default_rng([SEED, *name.encode()]),
         0,
@@ -250,23 +250,23 @@ def fuzzed(name, count):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"some{form.suffix}")
         for k in range(count):
-            data = bytearray(whole)
+            data = bytearray(complete)
             for place in rng.integers(0, len(data), rng.integers(1, 5)):
                 data[place] ^= int(rng.integers(1, 256))
             path.write_bytes(data)
             try:
-                found = form.read(path)
+                result = form.read(path)
             except ToolkitError:
                 continue
             except Exception as error:
                 raise AssertionError(f"{name}, try {k}: {error!r}") from error
             answered += 1
             if form.reference:
-                compare(found, bytes(data), form, f"{name}, try {k}")
+                compare(result, bytes(data), form, f"{name}, try {k}")
     return answered
 
 
-def compare(found, data, form, place):
+def compare(result, data, form, place):
     """Fail unless an independent decoder reads the same pixels."""
     try:
         theirs = form.reference(data)
@@ -274,10 +274,10 @@ def compare(found, data, form, place):
         raise AssertionError(
             f"{place}: answered, and refused by another: {error}"
         ) from error
-    assert found.shape == theirs.shape, (
-        f"{place}: {found.shape}, {theirs.shape}"
+    assert result.shape == theirs.shape, (
+        f"{place}: {result.shape}, {theirs.shape}"
     )
-    most = np.abs(found.astype(int) - theirs).max()
+    most = np.abs(result.astype(int) - theirs).max()
     assert most <= form.tolerance, f"{place}: pixels differ by {most}"
 
 

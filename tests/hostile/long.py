@@ -50,13 +50,13 @@ def made(folder, count):
 
 def digest(folder):
     """SHA-256 of all files below a folder, with their names."""
-    whole = hashlib.sha256()
+    complete = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        whole.update(
+        complete.update(
             f"{path.relative_to(folder)}\0".encode()
             + hashlib.sha256(path.read_bytes()).digest()
         )
-    return whole.hexdigest()
+    return complete.hexdigest()
 
 
 def peak(folder):
@@ -65,30 +65,30 @@ def peak(folder):
     code += "from hvd.toolkit.cli import cli; "
     code += "status = cli.main(sys.argv[1:], standalone_mode=False); "
     code += "print(peak(), file=sys.stderr); sys.exit(status)"
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, *COMMAND[3:-2]],
         cwd=folder,
         capture_output=True,
         text=True,
     )
     return (
-        found.returncode,
-        [json.loads(line) for line in found.stdout.splitlines()],
-        float(found.stderr.split()[-1]),
+        result.returncode,
+        [json.loads(line) for line in result.stdout.splitlines()],
+        float(result.stderr.split()[-1]),
     )
 
 
 def main():
     with tempfile.TemporaryDirectory() as place:
-        few, whole, killed = (
+        few, complete, killed = (
             Path(place, name) for name in ("few", "whole", "killed")
         )
         made(few / "in", COUNT // 10)
         before = peak(few)[2]
         print(f"{COUNT // 10} pictures: peak memory {before:.0f} MB")
-        made(whole / "in", COUNT)
+        made(complete / "in", COUNT)
         began = time.perf_counter()
-        status, records, megabytes = peak(whole)
+        status, records, megabytes = peak(complete)
         counts = {
             name: sum(r["status"] == name for r in records)
             for name in ("ok", "failed")
@@ -105,7 +105,7 @@ def main():
             if r["status"] == "failed"
         )
         killed.mkdir()
-        (killed / "in").symlink_to(whole / "in")
+        (killed / "in").symlink_to(complete / "in")
         rng = np.random.default_rng(0)
         for _ in range(KILLS):
             process = subprocess.Popen(
@@ -118,7 +118,7 @@ def main():
             process.send_signal(signal.SIGKILL)
             process.wait()
         subprocess.run([*COMMAND, "--resume"], cwd=killed, capture_output=True)
-        same = digest(whole / "out") == digest(killed / "out")
+        same = digest(complete / "out") == digest(killed / "out")
         print(
             f"killed {KILLS} times and resumed: {'the same bytes' if same else 'OTHER BYTES'}"
         )

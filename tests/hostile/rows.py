@@ -38,11 +38,11 @@ short, 9,900 were answered and 100 failed by name, with status 1; peak memory wa
 """
 
 
-def row(given, becomes):
-    """Mark a test as that of a row: what is given, and what becomes of it."""
+def row(bad_input, becomes):
+    """Mark a test as that of a row: the bad input, and what becomes of it."""
 
     def mark(test):
-        ROWS[test.__module__, test.__name__] = f"| {given} | {becomes} |\n"
+        ROWS[test.__module__, test.__name__] = f"| {bad_input} | {becomes} |\n"
         return test
 
     return mark

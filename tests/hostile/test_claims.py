@@ -143,10 +143,10 @@ def jpeg_2000_scan():
 def volume(behind):
     import nibabel
 
-    whole = nibabel.Nifti1Image(
+    complete = nibabel.Nifti1Image(
         np.ones((64, 64, 4), np.int16), np.eye(4)
     ).to_bytes()
-    return gzip.compress(whole + bytes(behind))
+    return gzip.compress(complete + bytes(behind))
 
 
 def many_tiles():
@@ -309,16 +309,16 @@ def prepared(place, name, text):
 
     (place / name).write_text(text)
     began = time.process_time()
-    found = read(place / name)
-    return found, time.process_time() - began
+    result = read(place / name)
+    return result, time.process_time() - began
 
 
 def test_polygons_of_a_corner_with_a_high_number_are_read_at_once(tmp_path):
     polygon = "<polygon><x1>1</x1><y1>1</y1><x999999>9</x999999><y999999>9</y999999></polygon>"
     entries = f"<object><name>thing</name>{polygon}</object>" * 100
     text = f"<annotation><filename>a.png</filename>{entries}</annotation>"
-    found, seconds = prepared(tmp_path, "a.xml", text)
-    outlines = [one.outlines[0] for one in found.images[0].instances]
+    result, seconds = prepared(tmp_path, "a.xml", text)
+    outlines = [one.outlines[0] for one in result.images[0].instances]
     assert len(outlines) == 100 and all(
         np.isnan(outline).any() for outline in outlines
     )
@@ -341,12 +341,12 @@ def labelme(mask, **changes):
 
 def test_a_mask_larger_than_its_picture_is_not_unpacked(tmp_path):
     large = coded(".png", np.full((4000, 4000), 255, np.uint8))
-    found, seconds = prepared(tmp_path, "a.json", labelme(large))
-    (one,) = found.images[0].instances
+    result, seconds = prepared(tmp_path, "a.json", labelme(large))
+    (one,) = result.images[0].instances
     assert one.runs.counts == () and seconds < SECONDS
     small = coded(".png", np.full((9, 9), 255, np.uint8))
-    found, _ = prepared(tmp_path, "a.json", labelme(small))
-    assert found.images[0].instances[0].runs.shape == (9, 9)
+    result, _ = prepared(tmp_path, "a.json", labelme(small))
+    assert result.images[0].instances[0].runs.shape == (9, 9)
 
 
 @pytest.mark.parametrize("identity", ["9" * 5000, 10**250, "x" * 300])
@@ -368,10 +368,10 @@ def test_an_id_of_many_digits_is_left_out_and_the_others_are_read(
             {"id": 2, "name": "thing"},
         ],
     }
-    found, _ = prepared(tmp_path, "a.json", json.dumps(document))
-    assert len(found.images[0].instances) == 1
+    result, _ = prepared(tmp_path, "a.json", json.dumps(document))
+    assert len(result.images[0].instances) == 1
     assert any(
-        "without id or name" in problem.reason for problem in found.problems
+        "without id or name" in problem.reason for problem in result.problems
     )
 
 
@@ -395,10 +395,10 @@ def test_a_frame_of_a_scan_that_is_cut_short_is_refused(tmp_path):
         np.random.default_rng(0).integers(0, 256, (8, 8)), np.ones((8, 8))
     )
     Image.fromarray(picture.astype(np.uint8)).save(file, "JPEG", quality=95)
-    whole = file.getvalue()
+    complete = file.getvalue()
     for frame, right in (
-        (whole, True),
-        (whole[: len(whole) // 2] + whole[-2:], False),
+        (complete, True),
+        (complete[: len(complete) // 2] + complete[-2:], False),
     ):
         scan = pydicom.dcmread(io.BytesIO(slice_of_a_scan()))
         scan.file_meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
@@ -442,8 +442,8 @@ def test_a_category_with_a_long_name_is_left_out(tmp_path):
         "categories": [{"id": 1, "name": "x" * 200_000}],
     }
     document["annotations"][0]["segmentation"] = [[1, 1, 9, 1, 9, 9]]
-    found, seconds = prepared(tmp_path, "a.json", json.dumps(document))
-    assert not found.categories and seconds < SECONDS
+    result, seconds = prepared(tmp_path, "a.json", json.dumps(document))
+    assert not result.categories and seconds < SECONDS
 
 
 def test_lengths_of_runs_beyond_any_number_are_dropped():

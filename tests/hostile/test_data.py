@@ -26,7 +26,7 @@ def place(tmp_path):
 
 def coco(**changes):
     """A data set of three pictures with an object each."""
-    found = {
+    result = {
         "images": [
             {"id": k, "file_name": f"{k}.png", "width": 64, "height": 40}
             for k in range(3)
@@ -43,7 +43,7 @@ def coco(**changes):
         ],
         "categories": [{"id": 1, "name": "thing"}],
     }
-    return found | changes
+    return result | changes
 
 
 def prepared(place, text):

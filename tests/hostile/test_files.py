@@ -121,8 +121,8 @@ def test_stems(place):
     (place / "in/a.png.jpg").write_bytes(coded(".jpg"))
     (place / "in/a.Jpg").write_bytes(coded(".jpg"))
     assert toolkit(*PREDICT, "--out", "again", cwd=place).status == 0
-    found = {p.name for p in (place / "again").iterdir()}
-    assert found == {
+    outcome = {p.name for p in (place / "again").iterdir()}
+    assert outcome == {
         "a.jpg",
         "a.Jpg",
         "a.png",
@@ -368,9 +368,9 @@ def test_what_may_not_be_read_fails_alone(place, inputs):
     )
     (place / "in/closed").chmod(0o755)
     records = [json.loads(line) for line in process.stdout.splitlines()]
-    found = {record["input"]: record["status"] for record in records}
+    outcome = {record["input"]: record["status"] for record in records}
     assert process.returncode == 1, process.stderr
-    assert found["in/a.png"] == "failed" and found["in/b.png"] == "ok"
+    assert outcome["in/a.png"] == "failed" and outcome["in/b.png"] == "ok"
     assert (place / "out/manifest.jsonl").exists()
 
 

@@ -25,5 +25,7 @@ def test_changed_bytes_are_read_or_refused(name):
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
     command = [sys.executable, "-m", "tests.hostile.fuzz", name, "50"]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert found.returncode == 0, found.stderr[-2000:]
+    result = subprocess.run(
+        command, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr[-2000:]

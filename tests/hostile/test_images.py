@@ -233,12 +233,12 @@ def test_bomb(run, tmp_path):
         except ToolkitError:
             print(own_peak_megabytes() - before)
     """
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script, tmp_path / "bomb.png"],
         capture_output=True,
         text=True,
     )
-    assert float(found.stdout) < 50, found.stderr
+    assert float(result.stdout) < 50, result.stderr
 
 
 @row("width 0", "fails: damaged")

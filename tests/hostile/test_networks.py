@@ -48,8 +48,13 @@ def asked(place, name, data, extra=()):
     "status 3: not a checkpoint of this toolkit",
 )
 def test_no_network(place):
-    whole = files("hvd.checkpoints").joinpath("objects.onnx").read_bytes()
-    for data in (b"", b"weights", b"<html></html>", whole[: len(whole) // 2]):
+    complete = files("hvd.checkpoints").joinpath("objects.onnx").read_bytes()
+    for data in (
+        b"",
+        b"weights",
+        b"<html></html>",
+        complete[: len(complete) // 2],
+    ):
         ended = asked(place, "some.onnx", data)
         assert (
             ended.status == 3 and "some.onnx is not a checkpoint" in ended.err
@@ -58,11 +63,11 @@ def test_no_network(place):
 
 @row("one byte changed", "status 3: its bytes do not match its seal")
 def test_changed(place):
-    whole = bytearray(
+    complete = bytearray(
         files("hvd.checkpoints").joinpath("objects.onnx").read_bytes()
     )
-    whole[5000] ^= 1
-    ended = asked(place, "some.onnx", bytes(whole))
+    complete[5000] ^= 1
+    ended = asked(place, "some.onnx", bytes(complete))
     assert ended.status == 3 and "seal" in ended.err
 
 
@@ -101,17 +106,17 @@ def model(nodes, inputs=("image",), shape=("n",), weights=()):
         "onnx", reason="making a graph needs the extra [train]"
     )
     helper, number = onnx.helper, onnx.TensorProto.FLOAT
-    given = [
+    expected = [
         helper.make_tensor_value_info(name, number, list(shape))
         for name in inputs
     ]
-    found = helper.make_tensor_value_info("y", number, list(shape))
+    result = helper.make_tensor_value_info("y", number, list(shape))
     made = helper.make_model(
         helper.make_graph(
             [node(helper, *n) for n in nodes],
             "one",
-            given,
-            [found],
+            expected,
+            [result],
             list(weights),
         ),
         opset_imports=[helper.make_opsetid("", 17)],

@@ -392,11 +392,11 @@ def test_scenes_are_generated_prepared_evaluated_and_answered(run, tmp_path):
     code, printed, _ = run(
         "evaluate", "objects", "--data", out / "train", "--samples", 3, "--json"
     )
-    found = json.loads(printed)["methods"]
+    outcome = json.loads(printed)["methods"]
     assert (
         code == 0
-        and set(found) == {"trivial", "baseline", "deep"}
-        and "pooled_iou" in found["deep"]["metrics"]
+        and set(outcome) == {"trivial", "baseline", "deep"}
+        and "pooled_iou" in outcome["deep"]["metrics"]
     )
     assert (
         run(

@@ -84,11 +84,11 @@ def test_compressed_tiffs_hold_the_pixels_that_were_written(
 ):
     if compression == "packbits" and "predictor" in options:
         return
-    found = decode(
+    result = decode(
         tiff(COLOUR, photometric="rgb", compression=compression, **options),
         "it",
     )
-    np.testing.assert_array_equal(found, COLOUR)
+    np.testing.assert_array_equal(result, COLOUR)
 
 
 def test_a_bigtiff_and_one_of_small_tiles_are_read():
@@ -100,8 +100,8 @@ def test_a_bigtiff_and_one_of_small_tiles_are_read():
 
 
 def test_16_bits_that_store_white_as_zero_are_inverted():
-    found = decode(tiff(GREY16, photometric="miniswhite"), "it", Kind.GREY)
-    np.testing.assert_array_equal(found, 65535 - GREY16)
+    result = decode(tiff(GREY16, photometric="miniswhite"), "it", Kind.GREY)
+    np.testing.assert_array_equal(result, 65535 - GREY16)
 
 
 @pytest.mark.parametrize("kind", ["unassalpha", "assocalpha", "unspecified"])
@@ -125,9 +125,9 @@ def pages(*kinds):
 @pytest.mark.parametrize(
     ("kinds", "whole"), [((False, True, True), 0), ((True, False), 1)]
 )
-def test_reduced_copies_of_an_image_are_passed_over(kinds, whole):
+def test_reduced_copies_of_an_image_are_passed_over(kinds, complete):
     np.testing.assert_array_equal(
-        decode(pages(*kinds), "it", Kind.GREY), GREY + whole
+        decode(pages(*kinds), "it", Kind.GREY), GREY + complete
     )
 
 
@@ -274,8 +274,8 @@ def test_what_is_shrunk_while_it_is_read_has_the_size_of_its_part(shrink):
         cv2.imencode(".png", COLOUR)[1].tobytes(),
         tiff(COLOUR),
     ):
-        found = decode(data, "it", shrink=shrink)
-        assert found.shape == (HEIGHT // shrink, WIDTH // shrink, 3)
+        result = decode(data, "it", shrink=shrink)
+        assert result.shape == (HEIGHT // shrink, WIDTH // shrink, 3)
 
 
 def png(rows, **changes):
@@ -433,8 +433,10 @@ def test_12_bits_of_16_are_as_bright_as_8():
 def test_a_last_strip_that_is_filled_up_is_read(compression, rows):
     """Some writers store as many rows in the last strip as in the others."""
     below = -(-HEIGHT // rows) * rows
-    whole = np.concatenate([GREY, np.zeros((below - HEIGHT, WIDTH), np.uint8)])
-    data = tiff(whole, compression=compression, rowsperstrip=rows)
+    complete = np.concatenate(
+        [GREY, np.zeros((below - HEIGHT, WIDTH), np.uint8)]
+    )
+    data = tiff(complete, compression=compression, rowsperstrip=rows)
     np.testing.assert_array_equal(
         decode(changed_tag(data, 257, HEIGHT), "it", Kind.GREY), GREY
     )

@@ -25,7 +25,7 @@ def test_a_sound_installation_has_nothing_to_mend():
         assert f"{task}: answered in " in result.stdout
 
 
-def test_the_thread_pools_and_what_the_promises_rest_on_are_told():
+def test_the_thread_pools_and_what_the_promises_rest_on_are_reported():
     call = [sys.executable, "-m", "hvd.toolkit", "doctor"]
     text = subprocess.run(call, capture_output=True, text=True).stdout
     assert re.search(
@@ -38,7 +38,7 @@ def test_the_thread_pools_and_what_the_promises_rest_on_are_told():
     assert "ok   damaged pictures: refused: JPEG, PNG, TIFF" in text
 
 
-def test_decoders_that_answer_half_a_picture_are_told(monkeypatch):
+def test_decoders_that_answer_half_a_picture_are_reported(monkeypatch):
     monkeypatch.setattr(
         doctor, "is_decoded", lambda data: data.startswith(b"II")
     )
@@ -46,27 +46,27 @@ def test_decoders_that_answer_half_a_picture_are_told(monkeypatch):
     assert finding.result == "answered: TIFF" and finding.remedy
 
 
-def test_a_package_that_is_missing_and_one_too_many_are_told(monkeypatch):
+def test_a_package_that_is_missing_and_one_too_many_are_reported(monkeypatch):
     monkeypatch.setattr(
         doctor,
         "installed_version",
         lambda name: "" if name == "hdbscan" else "5.0",
     )
-    found = {finding.what: finding for finding in doctor.findings()}
-    assert found["hdbscan"].result == "missing" and found["hdbscan"].remedy
-    assert "pip uninstall opencv-python," in found["opencv-python"].remedy
+    outcome = {finding.what: finding for finding in doctor.findings()}
+    assert outcome["hdbscan"].result == "missing" and outcome["hdbscan"].remedy
+    assert "pip uninstall opencv-python," in outcome["opencv-python"].remedy
 
 
-def test_a_network_that_fails_is_told_and_the_others_are_tried(monkeypatch):
+def test_a_network_that_fails_is_reported_and_the_others_are_tried(monkeypatch):
     monkeypatch.setattr(doctor.registry, "method", lambda task, name: None)
-    found = [
+    outcome = [
         finding
         for finding in doctor.findings()
         if finding.what in doctor.registry.TASKS
     ]
-    assert len(found) == 4 and all(
+    assert len(outcome) == 4 and all(
         "AttributeError" in finding.result and finding.remedy
-        for finding in found
+        for finding in outcome
     )
 
 
@@ -85,12 +85,13 @@ def damaged(tmp_path, monkeypatch):
     monkeypatch.setattr(network, "files", lambda package: folder)
 
 
-def test_a_changed_byte_is_told(damaged):
-    found = {finding.what: finding for finding in doctor.findings()}
+def test_a_changed_byte_is_reported(damaged):
+    outcome = {finding.what: finding for finding in doctor.findings()}
     assert (
-        "not the file that was shipped" in found["checkpoint lines.onnx"].result
+        "not the file that was shipped"
+        in outcome["checkpoint lines.onnx"].result
     )
-    assert "sound" in found["checkpoint grains.onnx"].result
+    assert "sound" in outcome["checkpoint grains.onnx"].result
     assert run("models", "verify").exception.status == 3
 
 

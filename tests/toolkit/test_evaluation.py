@@ -26,21 +26,21 @@ def records():
 
 
 def test_the_summary_gives_mean_interval_median_and_p95():
-    found = summary(records(), (ARI,))["a"]
-    assert found["metrics"]["ari"]["mean"] == pytest.approx(0.7)
+    result = summary(records(), (ARI,))["a"]
+    assert result["metrics"]["ari"]["mean"] == pytest.approx(0.7)
     assert (
         0.5
-        <= found["metrics"]["ari"]["low"]
+        <= result["metrics"]["ari"]["low"]
         <= 0.7
-        <= found["metrics"]["ari"]["high"]
+        <= result["metrics"]["ari"]["high"]
         <= 0.9
     )
-    assert found["milliseconds"] == {"median": 20, "p95": pytest.approx(29)}
+    assert result["milliseconds"] == {"median": 20, "p95": pytest.approx(29)}
 
 
 def test_a_constant_difference_has_no_width():
-    found = difference(records(), ARI, "a", "b")
-    assert found == {
+    result = difference(records(), ARI, "a", "b")
+    assert result == {
         "mean": pytest.approx(0.1),
         "low": pytest.approx(0.1),
         "high": pytest.approx(0.1),
@@ -49,27 +49,27 @@ def test_a_constant_difference_has_no_width():
 
 def test_the_interval_is_that_of_the_normal_approximation_when_samples_are_many():
     values = np.random.default_rng(0).normal(3, 2, 2000)
-    found = interval(values)
+    result = interval(values)
     error = 1.96 * values.std() / 2000**0.5
-    assert found["low"] == pytest.approx(values.mean() - error, abs=0.01)
-    assert found["high"] == pytest.approx(values.mean() + error, abs=0.01)
+    assert result["low"] == pytest.approx(values.mean() - error, abs=0.01)
+    assert result["high"] == pytest.approx(values.mean() + error, abs=0.01)
 
 
 def test_evaluation_gives_a_record_for_each_sample_and_method(heap_sample):
     methods = {m: method("fragments", m) for m in ("trivial", "colour")}
-    found = list(
+    result = list(
         evaluate(task("fragments"), methods, [heap_sample, heap_sample])
     )
-    assert [r["method"] for r in found] == ["trivial", "colour"] * 2
-    assert all(r["milliseconds"] > 0 for r in found)
+    assert [r["method"] for r in result] == ["trivial", "colour"] * 2
+    assert all(r["milliseconds"] > 0 for r in result)
     assert [
-        r["metrics"]["pair_recall"] for r in found if r["method"] == "trivial"
+        r["metrics"]["pair_recall"] for r in result if r["method"] == "trivial"
     ] == [1, 1]
 
 
 def test_pooled_counts_are_summed_over_samples_before_they_are_a_score():
     counts = {"a": [[9, 10], [1, 100]], "b": [[8, 10], [2, 100]]}
-    found = [
+    result = [
         {
             "sample": str(k),
             "method": m,
@@ -79,13 +79,13 @@ def test_pooled_counts_are_summed_over_samples_before_they_are_a_score():
         for m, values in counts.items()
         for k, v in enumerate(values)
     ]
-    score = summary(found, (POOLED,))["a"]["metrics"]["accuracy"]
+    score = summary(result, (POOLED,))["a"]["metrics"]["accuracy"]
     assert (
         score["mean"] == pytest.approx(10 / 110)
         and score["low"] == pytest.approx(0.01)
         and score["high"] == pytest.approx(0.9)
     )
-    gain = difference(found, POOLED, "a", "b")
+    gain = difference(result, POOLED, "a", "b")
     assert (
         gain["mean"] == pytest.approx(0)
         and gain["low"] == pytest.approx(-0.01)
@@ -93,7 +93,7 @@ def test_pooled_counts_are_summed_over_samples_before_they_are_a_score():
     )
 
 
-def test_a_method_that_fails_is_told_and_the_others_go_on(heap_sample):
+def test_a_method_that_fails_is_reported_and_the_others_go_on(heap_sample):
     class Failing:
         def predict(self, inputs):
             raise MemoryError("too large")
@@ -104,11 +104,11 @@ def test_a_method_that_fails_is_told_and_the_others_go_on(heap_sample):
     )
     with pytest.raises(MemoryError):
         list(evaluate(task("fragments"), methods, [heap_sample]))
-    found = list(
+    result = list(
         evaluate(
             task("fragments"), methods, [heap_sample, heap_sample], failures
         )
     )
-    assert [r["method"] for r in found] == ["trivial"] * 2 and failures == {
+    assert [r["method"] for r in result] == ["trivial"] * 2 and failures == {
         "failing": "MemoryError: too large"
     }

@@ -38,9 +38,9 @@ def encoded(image, suffix):
     [(".png", 0), (".bmp", 0), (".tif", 0), (".jpg", 12), (".webp", 12)],
 )
 def test_five_formats_are_read_as_rgb(image, suffix, error):
-    found = decode(encoded(image, suffix), "some")
-    assert found.dtype == np.uint8
-    assert np.abs(found.astype(int) - image).max() <= error
+    result = decode(encoded(image, suffix), "some")
+    assert result.dtype == np.uint8
+    assert np.abs(result.astype(int) - image).max() <= error
 
 
 def test_grey_and_16_bit_and_transparent_images_become_rgb(image):
@@ -113,7 +113,7 @@ def test_a_pipe_among_images_is_refused_and_not_waited_for(tmp_path):
 @pytest.mark.parametrize(
     "method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED]
 )
-def test_a_damaged_member_of_an_archive_is_told(image, method, tmp_path):
+def test_a_damaged_member_of_an_archive_is_reported(image, method, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
         archive.writestr("a.png", encoded(image, ".png"))
     data = bytearray((tmp_path / "a.zip").read_bytes())

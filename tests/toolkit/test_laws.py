@@ -80,8 +80,8 @@ def test_an_array_comes_back_as_it_was_saved(shape, kind):
     np.save(file, array)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "a.npy").write_bytes(file.getvalue())
-        found = read_array(Path(folder, "a.npy"))
-    assert found.dtype == array.dtype and found.shape == array.shape
+        result = read_array(Path(folder, "a.npy"))
+    assert result.dtype == array.dtype and result.shape == array.shape
 
 
 @given(JSON)
@@ -103,19 +103,20 @@ def test_no_cell_begins_a_formula(text):
 
 @given(st.lists(NUMBERS, min_size=2, max_size=40), NUMBERS)
 def test_an_interval_lies_within_the_values_and_moves_with_them(values, shift):
-    found, moved = (
+    result, moved = (
         interval(np.array(values)),
         interval(np.array(values) + shift),
     )
     slack = 1e-9 * (1 + max(map(abs, [*values, shift])))
     assert (
         min(values) - slack
-        <= found["low"]
-        <= found["high"]
+        <= result["low"]
+        <= result["high"]
         <= max(values) + slack
     )
     assert all(
-        abs(found[name] + shift - moved[name]) <= 1e3 * slack for name in found
+        abs(result[name] + shift - moved[name]) <= 1e3 * slack
+        for name in result
     )
 
 
@@ -129,13 +130,13 @@ def test_an_interval_lies_within_the_values_and_moves_with_them(values, shift):
 def test_a_weight_is_as_good_as_a_repetition(pairs):
     values, weights = (np.array(column) for column in zip(*pairs, strict=True))
     shares = (0.1, 0.5, 0.9)
-    found = percentiles(values, weights.astype(float), shares)
+    result = percentiles(values, weights.astype(float), shares)
     repeated = np.repeat(values, weights)
     np.testing.assert_allclose(
-        found, percentiles(repeated, np.ones(len(repeated)), shares)
+        result, percentiles(repeated, np.ones(len(repeated)), shares)
     )
     assert (
-        (np.diff(found) >= 0).all()
-        and values.min() <= found[0]
-        and found[-1] <= values.max()
+        (np.diff(result) >= 0).all()
+        and values.min() <= result[0]
+        and result[-1] <= values.max()
     )

@@ -31,11 +31,11 @@ def shipped():
 
 
 def test_the_shipped_checkpoint_matches_its_index_and_carries_its_card():
-    found = checkpoint("fragments")
+    outcome = checkpoint("fragments")
     index = json.loads(
         files("hvd.checkpoints").joinpath("index.json").read_text()
     )
-    assert index["fragments.onnx"]["sha256"] == found.sha256
+    assert index["fragments.onnx"]["sha256"] == outcome.sha256
     assert {
         "task",
         "training",
@@ -43,7 +43,7 @@ def test_the_shipped_checkpoint_matches_its_index_and_carries_its_card():
         "data",
         "recipe",
         "parameters",
-    } <= set(found.card)
+    } <= set(outcome.card)
 
 
 def test_the_seal_is_the_hash_of_all_before_it(shipped):
@@ -121,8 +121,8 @@ def test_probabilities_come_back_symmetric_for_any_size_and_count(
             np.testing.assert_allclose(
                 neighbours[side, turn], other.T, atol=1e-4
             )
-    for found in (affinity, neighbours):
-        assert found.min() >= 0 and found.max() <= 1 + 1e-6
+    for outcome in (affinity, neighbours):
+        assert outcome.min() >= 0 and outcome.max() <= 1 + 1e-6
 
 
 def test_a_convolution_has_two_operations_for_each_weight_and_place():
@@ -156,8 +156,10 @@ def test_a_convolution_has_two_operations_for_each_weight_and_place():
     network = Checkpoint(
         append_seal(made.SerializeToString()), "one.onnx", "objects"
     )
-    found = operations(network, {"image": np.ones((1, 3, 20, 32), np.float32)})
-    assert found == 2 * (8 * 10 * 16) * (3 * 3 * 3)
+    outcome = operations(
+        network, {"image": np.ones((1, 3, 20, 32), np.float32)}
+    )
+    assert outcome == 2 * (8 * 10 * 16) * (3 * 3 * 3)
 
 
 def test_operations_grow_with_the_picture():
@@ -187,12 +189,12 @@ def built(nodes):
         "onnx", reason="making a graph needs the extra [train]"
     )
     helper, number = onnx.helper, onnx.TensorProto.FLOAT
-    given, found = (
+    expected, outcome = (
         helper.make_tensor_value_info(name, number, ["n"])
         for name in ("x", "y")
     )
     made = helper.make_model(
-        helper.make_graph(nodes(helper), "one", [given], [found]),
+        helper.make_graph(nodes(helper), "one", [expected], [outcome]),
         opset_imports=[helper.make_opsetid("", 17)],
     )
     made.ir_version = 8

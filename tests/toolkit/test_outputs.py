@@ -13,7 +13,7 @@ def test_a_file_replaces_the_one_before(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_place_that_cannot_be_written_is_told_with_status_4(tmp_path):
+def test_a_place_that_cannot_be_written_is_reported_with_status_4(tmp_path):
     (tmp_path / "file").write_text("in the way")
     for write in (
         lambda p: write_bytes(p, b"1"),

@@ -199,7 +199,7 @@ def test_workers_ask_the_network_that_was_named(tmp_path):
         )
     network = files("hvd.checkpoints").joinpath("objects-person.onnx")
     (tmp_path / "mine.onnx").write_bytes(network.read_bytes())
-    found = []
+    result = []
     for workers in (1, 2):
         call = (
             "predict",
@@ -214,15 +214,15 @@ def test_workers_ask_the_network_that_was_named(tmp_path):
             tmp_path, *call, "--checkpoint", "mine.onnx", "--workers", workers
         )
         assert done.returncode == 0, done.stderr
-        found.append(
+        result.append(
             {
                 json.loads(line)["checkpoint"]
                 for line in done.stdout.splitlines()
             }
         )
     assert (
-        found[0]
-        == found[1]
+        result[0]
+        == result[1]
         == {hashlib.sha256(network.read_bytes()).hexdigest()}
     )
 

@@ -106,7 +106,7 @@ def tree(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def complete(tmp_path_factory):
     """What an undisturbed run leaves."""
     folder = tmp_path_factory.mktemp("whole")
     images(folder / "in")
@@ -116,10 +116,12 @@ def whole(tmp_path_factory):
     return tree(folder / "out")
 
 
-def test_every_input_gets_one_record_and_the_manifest_holds_them_by_name(whole):
+def test_every_input_gets_one_record_and_the_manifest_holds_them_by_name(
+    complete,
+):
     records = [
         json.loads(line)
-        for line in whole["manifest.jsonl"].decode().splitlines()
+        for line in complete["manifest.jsonl"].decode().splitlines()
     ]
     assert len(records) == COUNT and [r["input"] for r in records] == sorted(
         r["input"] for r in records
@@ -127,14 +129,14 @@ def test_every_input_gets_one_record_and_the_manifest_holds_them_by_name(whole):
     assert [r["input"] for r in records if r["status"] == "failed"] == [
         "in/005.png"
     ]
-    assert "deeper/000/mask.png" in whole and "001/mask.png" in whole
+    assert "deeper/000/mask.png" in complete and "001/mask.png" in complete
 
 
 @row(
     "killed at any moment",
     "what is there is whole; the same command with `--resume` ends in the same bytes",
 )
-def test_a_run_killed_again_and_again_ends_in_the_same_bytes(place, whole):
+def test_a_run_killed_again_and_again_ends_in_the_same_bytes(place, complete):
     rng, killed = np.random.default_rng(1), 0
     for _ in range(4):
         process = call(place, "--resume")
@@ -151,7 +153,7 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(place, whole):
         and len(out.splitlines()) == COUNT
         and "Traceback" not in err
     )
-    assert tree(place / "out") == whole
+    assert tree(place / "out") == complete
 
 
 def test_an_input_answered_before_is_left_as_it_is_unless_something_differs(
@@ -170,7 +172,7 @@ def test_an_input_answered_before_is_left_as_it_is_unless_something_differs(
 
 
 @row("run in three shares, put together", "the bytes of one run")
-def test_shares_put_together_are_one_run(place, whole):
+def test_shares_put_together_are_one_run(place, complete):
     for share in ("1/3", "3/3", "2/3"):
         process = call(place, "--shard", share)
         process.communicate()
@@ -178,7 +180,7 @@ def test_shares_put_together_are_one_run(place, whole):
     status = subprocess.run(
         merge, cwd=place / "in", capture_output=True
     ).returncode
-    assert status == 0 and tree(place / "out") == whole
+    assert status == 0 and tree(place / "out") == complete
 
 
 def test_shares_that_lack_one_are_not_put_together(place):
@@ -212,10 +214,10 @@ def test_shards_of_different_runs_are_not_put_together(place):
     )
 
 
-def test_several_processes_leave_the_bytes_of_one(place, whole):
+def test_several_processes_leave_the_bytes_of_one(place, complete):
     process = call(place, "--workers", "2")
     process.communicate()
-    assert tree(place / "out") == whole
+    assert tree(place / "out") == complete
 
 
 @dataclass(frozen=True)
@@ -281,7 +283,7 @@ def test_a_second_run_on_one_output_stops_with_status_4(place):
     assert answer(place)
 
 
-def test_links_pipes_and_other_files_are_passed_over_and_told(place):
+def test_links_pipes_and_other_files_are_passed_over_and_reported(place):
     (place / "in/link.png").symlink_to(place / "in/001.png")
     (place / "in/loop").symlink_to(place / "in")
     os.mkfifo(place / "in/pipe.png")
@@ -314,13 +316,13 @@ def test_a_file_and_a_folder_of_the_same_name_get_results_of_their_own(place):
 )
 def test_a_picture_that_changes_while_it_is_read_fails(place, monkeypatch):
     method = registry.method("objects", "trivial")
-    whole = type(method).predict
+    complete = type(method).predict
 
     def slow(self, inputs):
         (place / "in/001.png").write_bytes(
             (place / "in/001.png").read_bytes() + b" "
         )
-        return whole(self, inputs)
+        return complete(self, inputs)
 
     monkeypatch.setattr(type(method), "predict", slow)
     (record,) = predict(
@@ -334,7 +336,7 @@ def test_a_picture_that_changes_while_it_is_read_fails(place, monkeypatch):
     assert record["status"] == "failed" and "changed" in record["reason"]
 
 
-def test_names_of_any_kind_are_told_as_json_and_found_again(place):
+def test_names_of_any_kind_are_reported_as_json_and_found_again(place):
     names = [
         "-rf.png",
         "=1+1.png",
@@ -348,11 +350,11 @@ def test_names_of_any_kind_are_told_as_json_and_found_again(place):
     assert sum(r["status"] == "ok" for r in answer(place)) == COUNT - 1 + len(
         names
     )
-    told = {
+    reported = {
         r["input"].rpartition("/")[2]
         for r in read_manifest(place / "out/manifest.jsonl")
     }
-    assert set(names) <= told
+    assert set(names) <= reported
 
 
 def test_records_beyond_what_is_held_in_memory_come_out_in_order(tmp_path):
@@ -425,13 +427,13 @@ def test_a_file_and_a_folder_of_one_name_within_two_inputs_are_answered_apart(
     (place / "other").mkdir()
     (place / "other/000.png").write_bytes((place / "in/001.png").read_bytes())
     method = registry.method("objects", "trivial")
-    given = place / "in/deeper", place / "other/000.png"
+    expected = place / "in/deeper", place / "other/000.png"
     records = list(
         predict(
             registry.task("objects"),
             "trivial",
             method,
-            given,
+            expected,
             place / "out",
             InputOptions(),
         )
@@ -488,21 +490,21 @@ def test_an_input_that_cannot_be_read_fails_alone(place, monkeypatch):
                 str(place / name / f"{k}.png"),
                 np.full((16, 16, 3), k, np.uint8),
             )
-    whole = Path.iterdir
+    complete = Path.iterdir
 
     def refused(path):
         if path.name == "first":
             raise PermissionError(13, "Permission denied", str(path))
-        return whole(path)
+        return complete(path)
 
     monkeypatch.setattr(Path, "iterdir", refused)
-    given = place / "first", place / "second"
+    expected = place / "first", place / "second"
     records = list(
         predict(
             task,
             "trivial",
             method,
-            given,
+            expected,
             place / "out",
             task.input_options(known="nothing"),
         )
@@ -596,17 +598,17 @@ def test_a_run_that_was_stopped_while_it_wrote_can_be_run_again(
     micrographs, monkeypatch
 ):
     grains(micrographs, "a")
-    whole = outputs.write_bytes
+    complete = outputs.write_bytes
 
     def stopped(path, data, work=None):
         if path.name == "summary.csv":
             raise KeyboardInterrupt
-        whole(path, data, work)
+        complete(path, data, work)
 
     monkeypatch.setattr(outputs, "write_bytes", stopped)
     with pytest.raises(KeyboardInterrupt):
         grains(micrographs, "a", "b")
-    monkeypatch.setattr(outputs, "write_bytes", whole)
+    monkeypatch.setattr(outputs, "write_bytes", complete)
     grains(micrographs, "a", "b")
     assert (micrographs / "out/batches.csv").exists()
 
@@ -751,16 +753,16 @@ def test_an_input_given_twice_is_refused(place, second):
 def test_an_output_that_was_changed_is_not_taken_as_done(place):
     answer(place)
     mask = place / "out/001/mask.png"
-    whole = mask.read_bytes()
-    mask.write_bytes(whole[:-1])
+    complete = mask.read_bytes()
+    mask.write_bytes(complete[:-1])
     with pytest.raises(
         ToolkitError, match="no earlier result accounts for"
     ) as error:
         answer(place, resume=True)
-    assert error.value.status == 4 and mask.read_bytes() == whole[:-1]
+    assert error.value.status == 4 and mask.read_bytes() == complete[:-1]
     mask.unlink()
     answer(place, resume=True)
-    assert mask.read_bytes() == whole
+    assert mask.read_bytes() == complete
 
 
 @row(
@@ -863,10 +865,10 @@ def test_many_parts_of_a_manifest_are_joined_few_at_a_time(
         )
         assert len(manifest.parts) < 4
     manifest.finish(tmp_path / "all.jsonl")
-    found = [
+    result = [
         record["input"] for record in read_manifest(tmp_path / "all.jsonl")
     ]
-    assert found == [f"{k:06d}" for k in range(500)]
+    assert result == [f"{k:06d}" for k in range(500)]
     assert {
         path.name for path in tmp_path.iterdir() if path.stat().st_size
     } >= {"all.jsonl"}
@@ -1004,12 +1006,12 @@ def test_shards_over_other_pictures_or_with_another_limit_are_not_put_together(
     place,
 ):
     answer(place, shard=(1, 2))
-    whole = (place / "in/001.png").read_bytes()
-    (place / "in/001.png").write_bytes(whole + b"behind its end")
+    complete = (place / "in/001.png").read_bytes()
+    (place / "in/001.png").write_bytes(complete + b"behind its end")
     answer(place, shard=(2, 2))
     with pytest.raises(ToolkitError, match="different inputs"):
         merge_shards(place / "out")
-    (place / "in/001.png").write_bytes(whole)
+    (place / "in/001.png").write_bytes(complete)
     task, method = (
         registry.task("objects"),
         registry.method("objects", "trivial"),

@@ -140,7 +140,7 @@ def test_importing_hvd_and_predicting_leave_the_environment_alone():
 
 
 @pytest.mark.parametrize(("setting", "warned"), [("", True), ("1", False)])
-def test_onnxruntime_imported_first_with_telemetry_is_told(setting, warned):
+def test_onnxruntime_imported_first_with_telemetry_is_reported(setting, warned):
     script = f"""if True:
         import os, warnings
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # of this test alone: it sends nothing
@@ -191,8 +191,8 @@ def test_the_same_seed_gives_the_same_numbers(task):
     )
     first, second = (json.loads(run(*call).stdout) for _ in range(2))
     scores = [
-        {m: its["metrics"] for m, its in found["methods"].items()}
-        for found in (first, second)
+        {m: its["metrics"] for m, its in outcome["methods"].items()}
+        for outcome in (first, second)
     ]
     assert scores[0] == scores[1]
 
@@ -201,12 +201,12 @@ def test_a_fault_of_ours_fails_one_input_and_its_place_is_shown_when_asked_for(
     pictures, tmp_path, monkeypatch
 ):
     method = type(registry.method("objects", "trivial"))
-    whole = method.predict
+    complete = method.predict
 
     def faulty(self, inputs):
         if inputs.image[0, 0, 0] == first:
             raise IndexError("out of range")
-        return whole(self, inputs)
+        return complete(self, inputs)
 
     first = cv2.imread(str(pictures / "3.png"))[0, 0, 2]
     monkeypatch.setattr(method, "predict", faulty)
@@ -254,12 +254,12 @@ def peak(*arguments):
         "cli.main(sys.argv[1:], standalone_mode=False);"
         "print(own_peak_megabytes(), file=sys.stderr)"
     )
-    found = subprocess.run(
+    outcome = subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)],
         capture_output=True,
         text=True,
     )
-    return len(found.stdout.splitlines()), float(found.stderr.split()[-1])
+    return len(outcome.stdout.splitlines()), float(outcome.stderr.split()[-1])
 
 
 def test_memory_does_not_grow_with_the_number_of_inputs(tmp_path):

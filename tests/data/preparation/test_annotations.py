@@ -39,28 +39,28 @@ def saved(tmp_path, content, name="annotations.json"):
     return tmp_path / name
 
 
-def polygon_of(found, k=0):
-    (image,) = found.images
+def polygon_of(result, k=0):
+    (image,) = result.images
     return image.instances[k].outlines[0].tolist()
 
 
 def test_coco_gives_classes_by_their_ids_and_tells_of_gaps_among_them(tmp_path):
-    found = read(saved(tmp_path, coco()))
+    result = read(saved(tmp_path, coco()))
     assert (
-        found.formats == {"COCO"}
-        and list(found.categories) == ["car", "dog"]
-        and found.instance_count == 1
+        result.formats == {"COCO"}
+        and list(result.categories) == ["car", "dog"]
+        and result.instance_count == 1
     )
-    (image,) = found.images
+    (image,) = result.images
     assert (
         image.name == "a.jpg"
         and image.size == (64, 48)
         and image.instances[0].category == "dog"
     )
     assert (
-        polygon_of(found) == SQUARE
+        polygon_of(result) == SQUARE
         and image.instances[0].box == (10, 10, 20, 20)
-        and not found.problems
+        and not result.problems
     )
     gaps = read(
         saved(
@@ -117,14 +117,14 @@ LABELME["shapes"] = [{"label": "dog", "points": PAIRS, "shape_type": "polygon"}]
     ],
 )
 def test_every_format_gives_the_same_instance(kind, name, content, tmp_path):
-    found = read(saved(tmp_path, content, name))
+    result = read(saved(tmp_path, content, name))
     assert (
-        found.formats == {kind}
-        and list(found.categories)[-1] == "dog"
-        and found.instance_count == 1
+        result.formats == {kind}
+        and list(result.categories)[-1] == "dog"
+        and result.instance_count == 1
     )
-    assert polygon_of(found) == SQUARE
-    image = found.images[0]
+    assert polygon_of(result) == SQUARE
+    image = result.images[0]
     assert image.name == (
         "a" if kind == "Cityscapes" else "a.jpg"
     ) and image.size == (64, 48)
@@ -211,15 +211,15 @@ def test_groups_of_cityscapes_are_crowds(tmp_path):
         ),
     ],
 )
-def test_what_coco_has_wrong_is_told(changes, action, words, tmp_path):
-    found = read(saved(tmp_path, coco(**changes)))
+def test_what_coco_has_wrong_is_reported(changes, action, words, tmp_path):
+    result = read(saved(tmp_path, coco(**changes)))
     assert any(
-        one.action == action and words in one.reason for one in found.problems
+        one.action == action and words in one.reason for one in result.problems
     )
-    kept = sum(len(image.instances) for image in found.images)
+    kept = sum(len(image.instances) for image in result.images)
     assert (
-        kept + sum(one.action == "dropped" for one in found.problems)
-        == found.instance_count
+        kept + sum(one.action == "dropped" for one in result.problems)
+        == result.instance_count
     )
 
 
@@ -228,9 +228,9 @@ def test_two_annotations_of_one_id_are_both_kept_when_they_differ(tmp_path):
         {"id": 1, "image_id": 1, "category_id": 3, "segmentation": [SQUARE]},
         {"id": 1, "image_id": 1, "category_id": 4, "segmentation": [SQUARE]},
     ]
-    found = read(saved(tmp_path, coco(annotations=twice)))
-    assert len(found.images[0].instances) == 2 and [
-        one.action for one in found.problems
+    result = read(saved(tmp_path, coco(annotations=twice)))
+    assert len(result.images[0].instances) == 2 and [
+        one.action for one in result.problems
     ] == ["noted"]
 
 
@@ -268,17 +268,17 @@ def test_two_annotations_of_one_id_are_both_kept_when_they_differ(tmp_path):
         ),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_and_others_are_read(
+def test_a_file_that_cannot_be_used_is_reported_and_others_are_read(
     name, content, words, tmp_path
 ):
     with pytest.raises(ToolkitError, match=words) as refusal:
         read(saved(tmp_path, content, name))
     assert refusal.value.status == 5
     saved(tmp_path, coco(), "good.json")
-    found = read(tmp_path)
-    assert len(found.images) == 1 and [one.file for one in found.problems] == [
-        name
-    ]
+    result = read(tmp_path)
+    assert len(result.images) == 1 and [
+        one.file for one in result.problems
+    ] == [name]
 
 
 def test_what_covers_no_area_is_dropped_by_name(tmp_path):
@@ -286,9 +286,9 @@ def test_what_covers_no_area_is_dropped_by_name(tmp_path):
         "</image>",
         '<polyline label="dog" points="1,2;3,4"/><points label="dog" points="1,2"/></image>',
     )
-    found = read(saved(tmp_path, shapes, "a.xml"))
-    assert found.instance_count == 3 and len(found.images[0].instances) == 1
-    assert [one.reason for one in found.problems] == [
+    result = read(saved(tmp_path, shapes, "a.xml"))
+    assert result.instance_count == 3 and len(result.images[0].instances) == 1
+    assert [one.reason for one in result.problems] == [
         "a polyline covers no area",
         "a points covers no area",
     ]
@@ -316,9 +316,9 @@ def test_what_covers_no_area_is_dropped_by_name(tmp_path):
 def test_an_image_that_two_files_annotate_is_one(tmp_path):
     saved(tmp_path, VOC.format(NUMBERED), "a.xml")
     saved(tmp_path, CVAT, "b.xml")
-    found = read(tmp_path)
-    assert len(found.images) == 1 and len(found.images[0].instances) == 2
-    assert "twice" in found.problems[0].reason
+    result = read(tmp_path)
+    assert len(result.images) == 1 and len(result.images[0].instances) == 2
+    assert "twice" in result.problems[0].reason
 
 
 def test_what_are_no_numbers_does_not_stop_a_file(tmp_path):
@@ -327,10 +327,10 @@ def test_what_are_no_numbers_does_not_stop_a_file(tmp_path):
         {"id": k, "image_id": 1, "category_id": 3, "segmentation": [s]}
         for k, s in enumerate(strange)
     ]
-    found = read(saved(tmp_path, coco(annotations=annotations)))
-    assert len(found.images[0].instances) == 3
+    result = read(saved(tmp_path, coco(annotations=annotations)))
+    assert len(result.images[0].instances) == 3
     assert all(
-        not np.isfinite(i.outlines[0]).all() for i in found.images[0].instances
+        not np.isfinite(i.outlines[0]).all() for i in result.images[0].instances
     )
 
 
@@ -354,10 +354,10 @@ def test_what_its_tool_marked_as_deleted_is_dropped(tmp_path):
             *CITY["objects"],
         ]
     }
-    found = read(saved(tmp_path, city))
+    result = read(saved(tmp_path, city))
     assert (
-        len(found.images[0].instances) == 1
-        and found.problems[0].reason == "it is marked as deleted"
+        len(result.images[0].instances) == 1
+        and result.problems[0].reason == "it is marked as deleted"
     )
 
 
@@ -371,13 +371,13 @@ def test_categories_and_annotations_without_an_id_do_not_stop_a_file(tmp_path):
         3,
         {"image_id": 1, "category_id": 9},
     ]
-    found = read(saved(tmp_path, nameless))
+    result = read(saved(tmp_path, nameless))
     assert (
-        list(found.categories) == ["c"]
-        and len(found.images[0].instances) == 2
-        and found.instance_count == 4
+        list(result.categories) == ["c"]
+        and len(result.images[0].instances) == 2
+        and result.instance_count == 4
     )
-    dropped = [one for one in found.problems if one.action == "dropped"]
+    dropped = [one for one in result.problems if one.action == "dropped"]
     assert len(dropped) == 2 and all(
         one.instance.startswith("#") for one in dropped
     )
@@ -406,12 +406,12 @@ def test_images_of_one_name_in_two_folders_are_two(tmp_path):
 )
 def test_a_crowd_is_one_however_it_is_marked(value, crowd, tmp_path):
     annotation = coco()["annotations"][0] | {"iscrowd": value}
-    found = read(saved(tmp_path, coco(annotations=[annotation])))
-    assert found.images[0].instances[0].crowd is crowd
+    result = read(saved(tmp_path, coco(annotations=[annotation])))
+    assert result.images[0].instances[0].crowd is crowd
     assert (
         any(
             "every annotation is a crowd" in problem.reason
-            for problem in found.problems
+            for problem in result.problems
         )
         is crowd
     )
@@ -445,16 +445,16 @@ def test_images_of_one_name_in_parts_of_a_cvat_project_are_several(tmp_path):
     )
     images = image.format(0, "Train", shape) + image.format(1, "Test", shape)
     text = f"<annotations>{images}{unnamed}</annotations>"
-    found = read(saved(tmp_path, text, "a.xml"))
-    assert [one.name for one in found.images] == [
+    result = read(saved(tmp_path, text, "a.xml"))
+    assert [one.name for one in result.images] == [
         "Train/a.jpg",
         "Test/a.jpg",
-    ] and found.instance_count == 3
-    corners = found.images[0].instances[0].outlines[0].reshape(-1, 2)
+    ] and result.instance_count == 3
+    corners = result.images[0].instances[0].outlines[0].reshape(-1, 2)
     np.testing.assert_allclose(
         [corners.min(0), corners.max(0)], [[12, 16], [28, 24]], atol=1e-9
     )
-    assert [(p.action, p.reason) for p in found.problems if p.instance] == [
+    assert [(p.action, p.reason) for p in result.problems if p.instance] == [
         ("dropped", "its image has no name")
     ]
 
@@ -473,10 +473,10 @@ def test_masks_of_labelme_are_read(tmp_path):
     (image,) = read(
         saved(tmp_path, LABELME | {"shapes": [shape, damaged]})
     ).images
-    found = mask_of_runs(image.instances[0].runs, (48, 64))
+    result = mask_of_runs(image.instances[0].runs, (48, 64))
     assert (
-        found[20:25, 10:17].tolist() == (mask > 0).tolist()
-        and found.sum() == 15
+        result[20:25, 10:17].tolist() == (mask > 0).tolist()
+        and result.sum() == 15
     )
     with pytest.raises(ValueError, match="0 x 0"):
         mask_of_runs(image.instances[1].runs, (48, 64))
@@ -499,8 +499,8 @@ def test_of_two_files_the_later_lies_in_front(tmp_path):
 def test_an_annotation_that_two_files_hold_counts_once(tmp_path):
     for name in ("a.json", "b.json"):
         saved(tmp_path, coco(), name)
-    found = read(tmp_path)
-    assert len(found.images[0].instances) == 1 and found.instance_count == 2
+    result = read(tmp_path)
+    assert len(result.images[0].instances) == 1 and result.instance_count == 2
     assert [
-        (p.file, p.instance) for p in found.problems if p.action == "dropped"
+        (p.file, p.instance) for p in result.problems if p.action == "dropped"
     ] == [("b.json", "7")]

@@ -105,7 +105,7 @@ def test_an_object_smaller_than_a_pixel_keeps_one(tmp_path):
     assert reasons(report, "noted") == ["so small that it is kept as one pixel"]
 
 
-def test_an_object_under_another_is_told(tmp_path):
+def test_an_object_under_another_is_reported(tmp_path):
     photograph(tmp_path / "images/a.png")
     options = coco(
         tmp_path,
@@ -142,7 +142,7 @@ def test_small_instances_beside_a_large_one_of_their_class_are_not_lost(
     assert set(np.unique(numbers)) == set(range(12))
 
 
-def test_of_small_instances_in_one_pixel_one_is_kept_and_the_others_told(
+def test_of_small_instances_in_one_pixel_one_is_kept_and_the_others_reported(
     tmp_path,
 ):
     photograph(tmp_path / "images/a.png", 640, 480)
@@ -224,10 +224,10 @@ def test_grey_images_and_16_bits_become_rgb(tmp_path):
     )
     assert report["images"]["written"] == 4
     for name in "bcd":
-        found = cv2.imread(
+        result = cv2.imread(
             str(next((tmp_path / "out").glob(f"*/images/{name}.jpg")))
         )
-        assert np.abs(found.astype(int) - image[..., None]).mean() < 6
+        assert np.abs(result.astype(int) - image[..., None]).mean() < 6
 
 
 def test_an_object_of_one_pixel_is_not_taken_by_a_smaller_one(tmp_path):
@@ -253,7 +253,7 @@ def test_an_object_of_one_pixel_is_not_taken_by_a_smaller_one(tmp_path):
     )
 
 
-def test_a_crowd_under_others_is_told(tmp_path):
+def test_a_crowd_under_others_is_reported(tmp_path):
     photograph(tmp_path / "images/a.png")
     report = run(
         coco(

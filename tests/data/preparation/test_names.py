@@ -104,7 +104,9 @@ def test_names_that_are_no_utf_8_and_long_ones_are_prepared(tmp_path):
     assert report["images"]["written"] == 3
 
 
-def test_what_a_second_file_tells_of_an_image_is_told_of_that_file(tmp_path):
+def test_what_a_second_file_tells_of_an_image_is_reported_of_that_file(
+    tmp_path,
+):
     photograph(tmp_path / "images/a.png")
     coco(tmp_path, [("a.png", 64, 48)], [(0, [[1, 1, 5, 1]], {"id": 77})])
     (tmp_path / "a.json").rename(tmp_path / "b.json")

@@ -24,12 +24,12 @@ def outlined(*outlines, **changes):
     )
 
 
-def whole(instance, boxes=False, shape=SHAPE):
+def complete(instance, boxes=False, shape=SHAPE):
     """The pixels of an instance in its image, and its remarks as (action, reason)."""
-    found, remarks = rasters.paint_instance(instance, shape, boxes)
+    result, remarks = rasters.paint_instance(instance, shape, boxes)
     mask = np.zeros(shape, bool)
-    if found:
-        mask[found.where] = found.pixels
+    if result:
+        mask[result.where] = result.pixels
     return mask, [(remark.action, remark.reason) for remark in remarks]
 
 
@@ -48,37 +48,40 @@ def test_outlines_are_drawn_as_pycocotools_draws_them(seed):
         return
     flat = points.ravel().tolist()
     wanted = coco_masks.decode(coco_masks.frPyObjects([flat], *SHAPE))[..., 0]
-    found, remarks = whole(outlined(flat))
-    np.testing.assert_array_equal(found, wanted)
+    result, remarks = complete(outlined(flat))
+    np.testing.assert_array_equal(result, wanted)
     assert not remarks
 
 
 def test_parts_are_joined_and_overlaps_of_parts_are_no_holes():
-    found, _ = whole(
+    result, _ = complete(
         outlined(
             [10, 10, 30, 10, 30, 30, 10, 30], [20, 20, 40, 20, 40, 40, 20, 40]
         )
     )
     assert (
-        found[15, 15] and found[25, 25] and found[35, 35] and not found[35, 15]
+        result[15, 15]
+        and result[25, 25]
+        and result[35, 35]
+        and not result[35, 15]
     )
 
 
-def test_a_bow_tie_keeps_both_halves_and_is_told():
-    found, remarks = whole(outlined([10, 10, 50, 40, 50, 10, 10, 40]))
-    assert found[24, 14] and found[24, 46] and not found[12, 30]
+def test_a_bow_tie_keeps_both_halves_and_is_reported():
+    result, remarks = complete(outlined([10, 10, 50, 40, 50, 10, 10, 40]))
+    assert result[24, 14] and result[24, 46] and not result[12, 30]
     assert remarks == [("repaired", "self-intersection: area 0.0 -> 600.0")]
 
 
-def test_an_outline_that_leaves_the_image_is_clipped_and_told():
-    found, remarks = whole(outlined([-20, -20, 20, -20, 20, 20, -20, 20]))
-    assert found.sum() == 400 and found[:20, :20].all()
+def test_an_outline_that_leaves_the_image_is_clipped_and_reported():
+    result, remarks = complete(outlined([-20, -20, 20, -20, 20, 20, -20, 20]))
+    assert result.sum() == 400 and result[:20, :20].all()
     assert remarks == [("clipped", "it leaves the image: area 1600.0 -> 400.0")]
     far = 1e8
-    found, remarks = whole(
+    result, remarks = complete(
         outlined([-far, -far, far, -far, far, far, -far, far])
     )
-    assert found.all() and remarks[0][0] == "clipped"
+    assert result.all() and remarks[0][0] == "clipped"
 
 
 @pytest.mark.parametrize(
@@ -94,13 +97,15 @@ def test_an_outline_that_leaves_the_image_is_clipped_and_told():
 def test_an_outline_that_cannot_be_drawn_is_left_out_and_others_of_the_instance_are_kept(
     outline, reason
 ):
-    found, remarks = whole(outlined(outline))
-    assert not found.any() and remarks == [
+    result, remarks = complete(outlined(outline))
+    assert not result.any() and remarks == [
         ("noted", f"{reason}: left out"),
         ("dropped", "no outline of it can be used"),
     ]
-    found, remarks = whole(outlined(outline, [10, 10, 30, 10, 30, 30, 10, 30]))
-    assert found.sum() == 400 and remarks == [
+    result, remarks = complete(
+        outlined(outline, [10, 10, 30, 10, 30, 30, 10, 30])
+    )
+    assert result.sum() == 400 and remarks == [
         ("noted", f"outline 0: {reason}: left out")
     ]
 
@@ -115,8 +120,8 @@ def test_an_outline_that_cannot_be_drawn_is_left_out_and_others_of_the_instance_
     ],
 )
 def test_what_covers_no_pixel_is_dropped(outline):
-    found, remarks = whole(outlined(outline))
-    assert not found.any() and remarks[-1] == (
+    result, remarks = complete(outlined(outline))
+    assert not result.any() and remarks[-1] == (
         "dropped",
         "it covers no pixel of the image",
     )
@@ -124,10 +129,10 @@ def test_what_covers_no_pixel_is_dropped(outline):
 
 def test_a_box_alone_is_drawn_only_when_asked():
     box = Instance("1", "dog", box=(10, 5, 20, 30))
-    found, remarks = whole(box)
-    assert not found.any() and "box alone" in remarks[0][1]
-    found, remarks = whole(box, boxes=True)
-    assert found[5:35, 10:30].all() and found.sum() == 600 and not remarks
+    result, remarks = complete(box)
+    assert not result.any() and "box alone" in remarks[0][1]
+    result, remarks = complete(box, boxes=True)
+    assert result[5:35, 10:30].all() and result.sum() == 600 and not remarks
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -140,10 +145,11 @@ def test_runs_are_what_pycocotools_decodes_compressed_or_not(seed):
         )
     packed = coco_masks.encode(mask.astype(np.uint8))
     np.testing.assert_array_equal(
-        whole(Instance("1", "dog", runs=Runs(packed["counts"], SHAPE)))[0], mask
+        complete(Instance("1", "dog", runs=Runs(packed["counts"], SHAPE)))[0],
+        mask,
     )
     np.testing.assert_array_equal(
-        whole(
+        complete(
             Instance("1", "dog", runs=Runs(packed["counts"].decode(), SHAPE))
         )[0],
         mask,
@@ -153,7 +159,7 @@ def test_runs_are_what_pycocotools_decodes_compressed_or_not(seed):
     counts = np.diff(edges, prepend=0, append=flat.size)
     counts = [0, *counts] if flat[0] else counts
     np.testing.assert_array_equal(
-        whole(
+        complete(
             Instance("1", "dog", runs=Runs(tuple(map(float, counts)), SHAPE))
         )[0],
         mask,
@@ -175,16 +181,16 @@ def test_runs_are_what_pycocotools_decodes_compressed_or_not(seed):
     ],
 )
 def test_runs_that_are_wrong_are_dropped(runs, words):
-    found, remarks = whole(Instance("1", "dog", runs=runs))
+    result, remarks = complete(Instance("1", "dog", runs=runs))
     assert (
-        not found.any()
+        not result.any()
         and remarks[0][0] == "dropped"
         and words in remarks[0][1]
     )
 
 
 def test_runs_of_a_part_lie_where_it_says_and_are_cut_at_the_frame():
-    found, _ = whole(
+    result, _ = complete(
         Instance(
             "1",
             "dog",
@@ -192,7 +198,10 @@ def test_runs_of_a_part_lie_where_it_says_and_are_cut_at_the_frame():
         )
     )
     assert (
-        found.sum() == 2 and not found[5, 62] and found[6, 62] and found[6, 63]
+        result.sum() == 2
+        and not result[5, 62]
+        and result[6, 62]
+        and result[6, 63]
     )
 
 
@@ -269,7 +278,7 @@ def test_a_vote_agrees_with_counting_pixels(size, kind, monkeypatch):
     labels = np.kron(rng.integers(0, 4, (6, 8)), np.ones((8, 8), int)).astype(
         kind
     )
-    found = rasters.resize_labels(labels, size)
+    result = rasters.resize_labels(labels, size)
     fine = np.repeat(
         np.repeat(labels, size[1], 0), size[0], 1
     )  # every pixel of the answer covers H x W of these
@@ -279,7 +288,7 @@ def test_a_vote_agrees_with_counting_pixels(size, kind, monkeypatch):
     ]
     rarest_first = np.argsort(np.bincount(labels.ravel()), kind="stable")
     np.testing.assert_array_equal(
-        found, rarest_first[np.argmax(np.round(shares, 9)[rarest_first], 0)]
+        result, rarest_first[np.argmax(np.round(shares, 9)[rarest_first], 0)]
     )
 
 
@@ -296,7 +305,7 @@ def test_pixels_are_counted_by_value(kind, side):
 
 
 @pytest.mark.parametrize("count", [0, 255, 256, 300])
-def test_any_number_of_instances_is_told_apart(count):
+def test_any_number_of_instances_is_reported_apart(count):
     pixels = [(k % 60, k // 60) for k in range(count)]
     instances = [
         painted((x, y, x + 1, y + 1), "dog", rank=k)

@@ -132,10 +132,10 @@ def test_scenes_are_prepared_to_the_masks_they_were_drawn_with(
         for part in ("train", "val", "test")
     ]
     assert sum(parts) == 40 and parts[0] >= 30 and min(parts) >= 3
-    found = data_set(tmp_path / "out/train")
-    image, mask = read_pair(found.pairs[0], len(found.classes))
+    result = data_set(tmp_path / "out/train")
+    image, mask = read_pair(result.pairs[0], len(result.classes))
     original = cv2.imread(
-        str(scene_options.images / f"{found.pairs[0][0].stem}.png")
+        str(scene_options.images / f"{result.pairs[0][0].stem}.png")
     )[..., ::-1]
     assert np.abs(image.astype(int) - original).mean() < 6 and mask.shape == (
         128,
@@ -201,7 +201,7 @@ def test_a_run_killed_while_it_moves_files_is_finished_by_the_next(
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
 
-def test_what_is_wrong_with_images_is_told_and_every_instance_is_accounted_for(
+def test_what_is_wrong_with_images_is_reported_and_every_instance_is_accounted_for(
     tmp_path,
 ):
     folder = tmp_path / "images"
@@ -216,8 +216,8 @@ def test_what_is_wrong_with_images_is_told_and_every_instance_is_accounted_for(
         ]
     ):
         photograph(folder / name, seed=k)
-    whole = (folder / "good.jpg").read_bytes()
-    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 3])
+    complete = (folder / "good.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(complete[: len(complete) // 3])
     (folder / "text.jpg").write_text("not an image")
     (folder / "note.txt").write_text("a note")
     names = [
@@ -238,32 +238,32 @@ def test_what_is_wrong_with_images_is_told_and_every_instance_is_accounted_for(
         [(n, *sizes.get(n, (64, 48))) for n in names],
         [(k, [SQUARE], {}) for k in range(10) if k != 4],
     )
-    (tmp_path / "secret.jpg").write_bytes(whole)
+    (tmp_path / "secret.jpg").write_bytes(complete)
     report = run(options, tmp_path / "out")
     counts = report["instances"]
     assert (
         counts["annotated"] == 9 == counts["kept"] + counts["dropped"]
         and counts["kept"] == 3
     )
-    told = {
+    reported = {
         one["image"]: one["reason"]
         for one in report["problems"]
         if one["action"] == "skipped"
     }
     assert (
-        "its annotations are for 640 x 480" in told["small.png"]
-        and "cut short" in told["cut.jpg"]
+        "its annotations are for 640 x 480" in reported["small.png"]
+        and "cut short" in reported["cut.jpg"]
     )
     assert (
-        "not an image" in told["text.jpg"]
-        and "no such image" in told["gone.jpg"]
-        and "no annotations" in told["lonely.png"]
+        "not an image" in reported["text.jpg"]
+        and "no such image" in reported["gone.jpg"]
+        and "no annotations" in reported["lonely.png"]
     )
     assert (
-        "leaves the folder" in told["../secret.jpg"]
-        and "leaves the folder" in told["/etc/a.jpg"]
+        "leaves the folder" in reported["../secret.jpg"]
+        and "leaves the folder" in reported["/etc/a.jpg"]
     )
-    assert "note.txt" not in told
+    assert "note.txt" not in reported
     assert {"good", "other", "deep"} <= set(masks(tmp_path / "out"))
     dropped = [one for one in report["problems"] if one["action"] == "dropped"]
     assert len(dropped) == 6 and all(
@@ -299,7 +299,7 @@ def test_images_that_show_nothing_are_left_out_of_training(tmp_path):
     )
 
 
-def test_categories_that_are_not_taken_are_dropped_and_told(tmp_path):
+def test_categories_that_are_not_taken_are_dropped_and_reported(tmp_path):
     photograph(tmp_path / "images/a.png")
     other = [40, 10, 60, 10, 60, 30, 40, 30]
     annotations = [(0, [SQUARE], {}), (0, [other], {"category_id": 2})]
@@ -345,19 +345,19 @@ def test_instances_of_an_image_left_out_of_training_are_accounted_for(tmp_path):
         tmp_path / "out",
     )
     counts, images = report["instances"], report["images"]
-    told = [
+    reported = [
         one
         for one in report["problems"]
         if "left out of train" in one["reason"] and one["action"] == "dropped"
     ]
     assert (
-        len({one["instance"] for one in told})
-        == len(told)
+        len({one["instance"] for one in reported})
+        == len(reported)
         == counts["dropped"]
         == images["skipped"]
         >= 20
     )
-    assert counts["kept"] == images["written"] == 30 - len(told)
+    assert counts["kept"] == images["written"] == 30 - len(reported)
 
 
 def test_images_that_show_no_object_at_all_make_no_data_set(tmp_path):
@@ -527,7 +527,7 @@ def test_two_runs_do_not_write_to_one_output(scene_options, tmp_path):
     assert not work.exists() and not (tmp_path / "out" / LOCK).exists()
 
 
-def test_two_objects_of_one_id_are_told_apart(tmp_path):
+def test_two_objects_of_one_id_are_reported_apart(tmp_path):
     photograph(tmp_path / "images/a.png")
     photograph(tmp_path / "images/b.png", seed=1)
     bow_ties = [
@@ -575,7 +575,7 @@ def test_overlaps_and_near_duplicates_are_counted(tmp_path):
     ] == [["a.png", "b.png"]]
 
 
-def test_what_keeps_a_set_from_being_prepared_is_told(tmp_path):
+def test_what_keeps_a_set_from_being_prepared_is_reported(tmp_path):
     photograph(tmp_path / "images/a.png")
     box = {"segmentation": [], "bbox": [10, 10, 20, 20]}
     options = coco(tmp_path, [("a.png", 64, 48)], [(0, [], box)])

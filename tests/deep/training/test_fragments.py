@@ -33,12 +33,12 @@ from hvd.toolkit.tasks.fragments.types import STEPS  # noqa: E402
 def touching(sample):
     """The true blocks (1, 4O, n, n)."""
     n, turns = len(sample.target.group), 4 if sample.inputs.turned else 1
-    found = torch.zeros(4, turns * n, n)
+    result = torch.zeros(4, turns * n, n)
     truth = recipe.neighbours(sample.target, sample.inputs.turned)
     for side in range(4):
         for i in np.flatnonzero(truth[side] != recipe.NONE):
-            found[side, truth[side, i] // n * n + i, truth[side, i] % n] = 1
-    return found.reshape(1, 4 * turns, n, n)
+            result[side, truth[side, i] // n * n + i, truth[side, i] % n] = 1
+    return result.reshape(1, 4 * turns, n, n)
 
 
 @pytest.mark.parametrize("rotate", [False, True])
@@ -108,10 +108,10 @@ def test_gradient_dissimilarity_is_least_for_true_neighbours_of_smooth_photograp
         / 255
     )
     n = len(pixels)
-    found = gradient_dissimilarity(
+    result = gradient_dissimilarity(
         side_strips(pixels)[None], Blocks(torch.arange(4))
     ).reshape(4, 4, n, n) + 1e9 * torch.eye(n)
-    best = found.transpose(1, 2).reshape(4, n, -1).argmin(-1).numpy()
+    best = result.transpose(1, 2).reshape(4, n, -1).argmin(-1).numpy()
     truth = recipe.neighbours(sample.target, True)
     assert (best == truth)[truth != recipe.NONE].mean() > 0.97
 
@@ -199,12 +199,12 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_weights(
     ):  # of a step that is taken again, and of one that was cut short
         history.write('{"step": 4, "loss": 1, "score": 1}\n{"step": 5, "lo')
     trained(small, tmp_path / "parts", 6, resume=True)
-    parts, whole = (
+    parts, complete = (
         load_file(tmp_path / run / "best.safetensors")
         for run in ("parts", "whole")
     )
-    assert parts.keys() == whole.keys()
-    assert all(torch.equal(parts[name], whole[name]) for name in whole)
+    assert parts.keys() == complete.keys()
+    assert all(torch.equal(parts[name], complete[name]) for name in complete)
     steps = [
         json.loads(line)["step"]
         for line in (tmp_path / "parts" / "history.jsonl")
@@ -358,8 +358,8 @@ def test_a_run_is_exported_as_what_it_was_trained_for(run, tmp_path):
 def test_an_export_that_misses_parity_fails_and_writes_nothing(
     run, tmp_path, monkeypatch, worst
 ):
-    found = iter((0.0, worst, 0.0, 0.0))
-    monkeypatch.setattr(export, "difference", lambda *_: next(found))
+    result = iter((0.0, worst, 0.0, 0.0))
+    monkeypatch.setattr(export, "difference", lambda *_: next(result))
     with pytest.raises(ToolkitError, match="differ"):
         export.export_task("fragments", run, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -118,9 +118,9 @@ def test_the_network_keeps_what_is_known_at_any_size(shape):
         np.random.default_rng(0).random((2, *shape)), mask
     )
     with torch.inference_mode():
-        found = network(measured, known)
-    assert found.shape == measured.shape and torch.equal(
-        found * known, measured
+        result = network(measured, known)
+    assert result.shape == measured.shape and torch.equal(
+        result * known, measured
     )
     assert sum(p.numel() for p in network.parameters()) <= 1_500_000
 

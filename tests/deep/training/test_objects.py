@@ -34,18 +34,20 @@ from hvd.toolkit.tasks.objects.types import (  # noqa: E402
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A data set of scenes: 16 to train on, 4 to validate."""
-    whole = tmp_path_factory.mktemp("set")
+    complete = tmp_path_factory.mktemp("set")
     for part, numbers in (("train", range(16)), ("val", range(16, 20))):
         for name in ("images", "masks"):
-            (whole / part / name).mkdir(parents=True)
-        (whole / part / "classes.json").write_text(
+            (complete / part / name).mkdir(parents=True)
+        (complete / part / "classes.json").write_text(
             json.dumps({"classes": list(CLASSES), "ignore": 255})
         )
         for k in numbers:
             image, mask, _ = sample_scene(0, k)
-            cv2.imwrite(str(whole / part / f"images/{k}.png"), image[..., ::-1])
-            cv2.imwrite(str(whole / part / f"masks/{k}.png"), mask)
-    return whole
+            cv2.imwrite(
+                str(complete / part / f"images/{k}.png"), image[..., ::-1]
+            )
+            cv2.imwrite(str(complete / part / f"masks/{k}.png"), mask)
+    return complete
 
 
 def test_a_batch_depends_on_seed_and_step_alone_and_shows_every_image_once_an_epoch(
@@ -109,18 +111,18 @@ def test_some_pictures_show_objects_of_another_with_their_labels():
     )
     masks = np.zeros((20, 8, 8), np.uint8)
     masks[:, :2], masks[:, 2:4], masks[:, 4:5] = 1, 2, IGNORE
-    found, labels = recipe.mix_classes(
+    result, labels = recipe.mix_classes(
         images, masks, ("background", "a", "b"), rng
     )
-    changed = (found != images).any((1, 2, 3))
+    changed = (result != images).any((1, 2, 3))
     assert 0.2 < changed.mean() < 0.8 and (labels == masks).all()
     for k in np.flatnonzero(changed):
-        covered = (found[k] != images[k])[..., 0]
+        covered = (result[k] != images[k])[..., 0]
         value = int(masks[k][covered][0])
         assert (
             value in (1, 2)
             and (covered == (masks[k] == value)).all()
-            and (found[k][covered] == images[(k + 1) % 20, 0, 0]).all()
+            and (result[k][covered] == images[(k + 1) % 20, 0, 0]).all()
         )
 
 
@@ -178,12 +180,12 @@ def test_the_loss_falls_towards_the_truth_and_ignores_what_is_unknown():
 
     assert loss(0.0) > loss(2.0) > loss(20.0) and loss(20.0) < 0.05
     nothing = torch.full((1, 8, 8), IGNORE)
-    value, told = recipe.loss(
+    value, reported = recipe.loss(
         lambda images: torch.zeros(1, 3, 8, 8, requires_grad=True),
         (None, nothing, weights),
     )
     value.backward()
-    assert value.item() == 0 and told["accuracy"] == 1
+    assert value.item() == 0 and reported["accuracy"] == 1
 
 
 def test_cross_entropy_and_dice_are_those_of_the_known_pixels():
@@ -193,29 +195,33 @@ def test_cross_entropy_and_dice_are_those_of_the_known_pixels():
         torch.randn(2, 3, 16, 16),
     )
     masks[0, :8] = IGNORE
-    told = recipe.loss(lambda images: logits, (None, masks, weights))[1]
+    reported = recipe.loss(lambda images: logits, (None, masks, weights))[1]
     entropy = torch.nn.functional.cross_entropy(
         logits, masks, weights, ignore_index=IGNORE
     )
-    assert told["cross_entropy"] == pytest.approx(entropy.item(), rel=1e-5)
+    assert reported["cross_entropy"] == pytest.approx(entropy.item(), rel=1e-5)
     known = masks.flatten() != IGNORE
-    found = logits.softmax(1).transpose(0, 1).flatten(1)[:, known]
+    result = logits.softmax(1).transpose(0, 1).flatten(1)[:, known]
     truth = torch.nn.functional.one_hot(masks.flatten()[known], 3).T
-    dice = (2 * (found * truth).sum(1) + 1) / (found.sum(1) + truth.sum(1) + 1)
-    assert told["dice_loss"] == pytest.approx(1 - dice.mean().item(), rel=1e-5)
-    assert told["accuracy"] == pytest.approx(
-        (found.argmax(0) == truth.argmax(0)).float().mean().item()
+    dice = (2 * (result * truth).sum(1) + 1) / (
+        result.sum(1) + truth.sum(1) + 1
+    )
+    assert reported["dice_loss"] == pytest.approx(
+        1 - dice.mean().item(), rel=1e-5
+    )
+    assert reported["accuracy"] == pytest.approx(
+        (result.argmax(0) == truth.argmax(0)).float().mean().item()
     )
 
 
 def test_the_loss_of_iou_is_one_minus_iou_where_the_answer_is_sure():
-    found, truth = (
+    result, truth = (
         torch.nn.functional.one_hot(torch.randint(0, 3, (500,)), 4).T.float()
         for _ in range(2)
     )
-    both, either = (found * truth).sum(1), torch.maximum(found, truth).sum(1)
+    both, either = (result * truth).sum(1), torch.maximum(result, truth).sum(1)
     np.testing.assert_allclose(
-        recipe.lovasz(found, truth), 1 - (both / either)[:3].mean(), rtol=1e-5
+        recipe.lovasz(result, truth), 1 - (both / either)[:3].mean(), rtol=1e-5
     )
 
 
@@ -395,10 +401,10 @@ def test_weights_of_other_classes_are_a_start(folder, tmp_path, capsys):
         ),
     )
     assert "classify begins anew" in capsys.readouterr().err
-    found = load_file(tmp_path / "run/best.safetensors")
-    assert len(found["classify.bias"]) == len(CLASSES)
+    result = load_file(tmp_path / "run/best.safetensors")
+    assert len(result["classify.bias"]) == len(CLASSES)
     torch.testing.assert_close(
-        found["enter.0.weight"], other["enter.0.weight"], atol=0.02, rtol=0
+        result["enter.0.weight"], other["enter.0.weight"], atol=0.02, rtol=0
     )
 
 

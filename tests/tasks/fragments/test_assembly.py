@@ -15,14 +15,14 @@ SCORES = {metric.name: metric.score for metric in METRICS}
 def true_neighbours(target, turns, certainty=0.9):
     """Probabilities (4, O, n, n) that name the true neighbours, and noise elsewhere."""
     n = len(target.group)
-    found = (
+    result = (
         np.random.default_rng(0)
         .uniform(0, 0.05, (4, turns, n, n))
         .astype(np.float32)
     )
     for i, side, j, turn in neighbour_pairs(target):
-        found[side, turn, i, j] = certainty
-    return found
+        result[side, turn, i, j] = certainty
+    return result
 
 
 @pytest.mark.parametrize("rotate", [False, True])

@@ -36,8 +36,8 @@ def blocks(sizes, inside, outside, noise, seed=0):
 def test_clear_groups_are_found_whatever_is_known(sizes, known):
     affinity, labels = blocks(sizes, 3, -4, 2)
     equal = known == "sizes" and len(set(sizes)) == 1
-    found = groups(affinity, None if known == "nothing" else len(sizes), equal)
-    assert adjusted_rand_score(labels, found) == 1
+    result = groups(affinity, None if known == "nothing" else len(sizes), equal)
+    assert adjusted_rand_score(labels, result) == 1
 
 
 def test_equal_sizes_are_kept_even_when_the_affinity_says_nothing():
@@ -55,18 +55,18 @@ def test_moves_raise_the_evidence_and_end_where_no_single_one_helps(improve):
     affinity, _ = blocks([6] * 5, 1, -1, 3)
     logits = evidence_of(affinity)
     start = np.repeat(np.arange(5, dtype=np.int32), 6)
-    found = improve(logits, start)
-    assert evidence_within(logits, found) > evidence_within(logits, start)
-    np.testing.assert_array_equal(improve(logits, found), found)
+    result = improve(logits, start)
+    assert evidence_within(logits, result) > evidence_within(logits, start)
+    np.testing.assert_array_equal(improve(logits, result), result)
     if improve is after_exchanges:
-        assert np.bincount(found).tolist() == [6] * 5
+        assert np.bincount(result).tolist() == [6] * 5
         for i in range(30):
             for j in range(i):
-                other = found.copy()
-                other[i], other[j] = found[j], found[i]
+                other = result.copy()
+                other[i], other[j] = result[j], result[i]
                 assert (
                     evidence_within(logits, other)
-                    <= evidence_within(logits, found) + 1e-6
+                    <= evidence_within(logits, result) + 1e-6
                 )
 
 

@@ -53,11 +53,11 @@ def test_a_perfect_grouping_scores_exactly_one_whatever_the_sizes():
 
 
 def test_strangers_are_those_from_another_photograph_than_most_of_their_group():
-    found = strangers(
+    result = strangers(
         np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 0, 0, 1, 1])
     )
     np.testing.assert_array_equal(
-        found, [False, False, False, True, False, True]
+        result, [False, False, False, True, False, True]
     )
 
 
@@ -101,11 +101,11 @@ def test_one_exchanged_pair_spoils_its_photographs_and_no_others(photographs):
     )
 )
 def test_pair_scores_count_pairs(labels):
-    truth, found = zip(*labels, strict=True)
+    truth, result = zip(*labels, strict=True)
     pairs = [(a, b) for a in range(len(labels)) for b in range(a)]
     belong = {p for p in pairs if truth[p[0]] == truth[p[1]]}
-    together = {p for p in pairs if found[p[0]] == found[p[1]]}
-    target, prediction = arrangement(truth), arrangement(found)
+    together = {p for p in pairs if result[p[0]] == result[p[1]]}
+    target, prediction = arrangement(truth), arrangement(result)
     expected = len(belong & together) / len(together) if together else 1
     assert SCORES["pair_precision"](target, prediction) == pytest.approx(
         expected

@@ -17,29 +17,29 @@ def pattern():
     return labels, boundaries.pen_strokes(labels, 5).astype(np.uint8) * 255
 
 
-def agreement(labels, found):
+def agreement(labels, result):
     """Share of the pixels whose grain is, for the most part, theirs."""
-    table = np.zeros((labels.max() + 1, found.max() + 1))
-    np.add.at(table, (labels.ravel(), found.ravel()), 1)
+    table = np.zeros((labels.max() + 1, result.max() + 1))
+    np.add.at(table, (labels.ravel(), result.ravel()), 1)
     return table.max(1).sum() / labels.size
 
 
 def test_drawn_grains_are_found_again(pattern):
     labels, probability = pattern
-    found = boundaries.partition(probability, Closure(smallest=0.8))
+    result = boundaries.partition(probability, Closure(smallest=0.8))
     large = np.bincount(labels.ravel()) >= 120
-    assert abs(int(found.max()) - large.sum()) <= 0.05 * large.sum()
-    assert agreement(labels, found) > 0.95
+    assert abs(int(result.max()) - large.sum()) <= 0.05 * large.sum()
+    assert agreement(labels, result) > 0.95
 
 
 def test_a_partition_covers_everything_and_its_lines_part_its_grains(pattern):
     _, probability = pattern
-    found = boundaries.partition(probability, Closure())
-    assert found.dtype == np.int32 and found.min() == 1
-    assert set(np.unique(found)) == set(range(1, found.max() + 1))
-    apart, _ = label(~boundaries.lines(found))
+    result = boundaries.partition(probability, Closure())
+    assert result.dtype == np.int32 and result.min() == 1
+    assert set(np.unique(result)) == set(range(1, result.max() + 1))
+    apart, _ = label(~boundaries.lines(result))
     for part in range(1, apart.max() + 1):
-        assert len(np.unique(found[apart == part])) == 1
+        assert len(np.unique(result[apart == part])) == 1
 
 
 def test_a_gap_in_a_line_is_closed_where_the_probability_is_low_but_not_nothing():
@@ -76,8 +76,8 @@ def test_a_strong_boundary_is_not_merged_across_by_way_of_a_third_grain():
     relief = np.zeros((60, 60), np.uint8)
     relief[:50, 28:32] = 250  # between 1 and 2
     relief[49:51] = 20  # below both
-    found = boundaries.merge_across_weak_boundaries(labels.copy(), relief, 0.3)
-    assert found.max() == 2 and found[0, 0] != found[0, 59]
+    result = boundaries.merge_across_weak_boundaries(labels.copy(), relief, 0.3)
+    assert result.max() == 2 and result[0, 0] != result[0, 59]
 
 
 @pytest.mark.parametrize("weakest", [0.0, 0.3])
@@ -102,15 +102,15 @@ def test_no_boundary_is_one_grain_and_boundary_everywhere_is_none(weakest):
 
 def test_tiles_leave_no_trace_beyond_a_pixel_on_plateaus(pattern, monkeypatch):
     _, probability = pattern
-    whole = boundaries.partition(probability, Closure())
+    complete = boundaries.partition(probability, Closure())
     monkeypatch.setattr(boundaries, "MARGIN", 64)
     monkeypatch.setattr(boundaries, "TILE", 96)
     tiled = boundaries.partition(probability, Closure())
-    assert tiled.max() == whole.max()
-    assert not (tiled != whole)[
-        ~boundaries.pen_strokes(whole, 6)
+    assert tiled.max() == complete.max()
+    assert not (tiled != complete)[
+        ~boundaries.pen_strokes(complete, 6)
     ].any()  # on the plateau under a pen, a line may fall a pixel aside
-    assert (tiled != whole).mean() < 0.01
+    assert (tiled != complete).mean() < 0.01
 
 
 def test_tiles_cover_every_pixel_once():

@@ -375,7 +375,7 @@ def test_two_micrographs_of_one_stem_and_names_that_are_no_utf_8_get_results_of_
 def test_axes_have_round_numbers_even_when_narrow():
     assert ticks(1, 100) == [1, 2, 5, 10, 20, 50, 100]
     for low, high in ((21, 49), (30, 30.5), (99, 101), (0.021, 0.023)):
-        found = ticks(low, high)
-        assert 2 <= len(found) <= 13 and all(
-            low * 0.99 <= t <= high * 1.01 for t in found
+        outcome = ticks(low, high)
+        assert 2 <= len(outcome) <= 13 and all(
+            low * 0.99 <= t <= high * 1.01 for t in outcome
         )

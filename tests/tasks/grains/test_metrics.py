@@ -53,9 +53,9 @@ def test_every_metric_is_a_number_between_any_two_of_nothing_everything_and_some
         AllBoundary().predict(micrograph_sample.inputs),
     )
     for wanted in (nothing, everything, target):
-        for found in (nothing, everything, target):
+        for result in (nothing, everything, target):
             for metric in METRICS:
-                assert np.isfinite(metric.score(wanted, found)), metric.name
+                assert np.isfinite(metric.score(wanted, result)), metric.name
         assert boundary_iou(wanted, wanted) == boundary_f1(wanted, wanted) == 1
 
 
@@ -103,11 +103,11 @@ def test_halved_grains_are_an_error_of_their_diameter():
         .repeat(10, 1)
         .astype(np.int32)
     )
-    target, found = (
+    target, result = (
         Boundaries(pen_strokes(labels, 3), labels) for labels in (grid, fine)
     )
-    assert diameter_error(target, found) == pytest.approx(0.5)
-    assert grain_count_ratio(target, found) == 4
+    assert diameter_error(target, result) == pytest.approx(0.5)
+    assert grain_count_ratio(target, result) == 4
 
 
 def test_the_tolerance_of_a_drawing_is_half_its_pen_at_least_three():

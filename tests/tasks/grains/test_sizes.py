@@ -28,34 +28,36 @@ def labels():
 
 
 def test_measures_agree_with_scikit_image(labels):
-    found = sizes.grain_measures(labels)
+    result = sizes.grain_measures(labels)
     for k, region in enumerate(regionprops(labels)):
-        assert found.area[k] == region.area
-        assert (found.row[k], found.column[k]) == pytest.approx(region.centroid)
-        assert found.diameter[k] == pytest.approx(
+        assert result.area[k] == region.area
+        assert (result.row[k], result.column[k]) == pytest.approx(
+            region.centroid
+        )
+        assert result.diameter[k] == pytest.approx(
             region.equivalent_diameter_area
         )
-        assert found.perimeter[k] == pytest.approx(
+        assert result.perimeter[k] == pytest.approx(
             perimeter_crofton(np.pad(region.image, 1), directions=4), rel=1e-6
         )
         if (
             region.area > 200
         ):  # scikit-image takes pixels as points, we as squares: a twelfth more in every moment
-            assert found.aspect_ratio[k] == pytest.approx(
+            assert result.aspect_ratio[k] == pytest.approx(
                 region.axis_major_length / region.axis_minor_length, rel=0.01
             )
             # scikit-image measures from the rows' axis
             turned = np.degrees(region.orientation) - 90
-            assert abs((found.orientation[k] - turned + 90) % 180 - 90) < 1e-6
+            assert abs((result.orientation[k] - turned + 90) % 180 - 90) < 1e-6
 
 
 def test_measures_do_not_depend_on_the_strips_they_are_taken_in(
     labels, monkeypatch
 ):
-    whole = sizes.grain_measures(labels)
+    complete = sizes.grain_measures(labels)
     monkeypatch.setattr(sizes, "STRIP", 37 * 700)
     for part, other in zip(
-        vars(whole).values(),
+        vars(complete).values(),
         vars(sizes.grain_measures(labels)).values(),
         strict=True,
     ):
@@ -83,11 +85,11 @@ def test_orientation_is_that_of_the_long_axis_counter_clockwise_from_horizontal(
             angle
         )  # rows point down
         across = columns * np.sin(angle) + rows * np.cos(angle)
-        found = sizes.grain_measures(
+        result = sizes.grain_measures(
             (1 + ((along / 60) ** 2 + (across / 20) ** 2 <= 1)).astype(np.int32)
         )
-        assert found.orientation[1] == pytest.approx(degrees, abs=0.5)
-        assert found.aspect_ratio[1] == pytest.approx(3, rel=0.02)
+        assert result.orientation[1] == pytest.approx(degrees, abs=0.5)
+        assert result.aspect_ratio[1] == pytest.approx(3, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +135,8 @@ def test_a_voronoi_pattern_of_known_density_gives_the_known_number():
     side, count = 1500, 900
     pattern = voronoi(count, side)
     density = count / side**2
-    found, low, high = sizes.density(pattern)
-    assert found == pytest.approx(density, rel=0.05)
+    result, low, high = sizes.density(pattern)
+    assert result == pytest.approx(density, rel=0.05)
     assert low < density < high
     mean, low, high = sizes.mean_intercept(pattern)
     assert mean == pytest.approx(
@@ -174,9 +176,9 @@ def test_the_shape_of_the_frame_does_not_favour_a_direction():
         .astype(np.int32)
         + 1
     )
-    whole = sizes.line_density(bricks)
+    complete = sizes.line_density(bricks)
     for part in (bricks[:200], bricks[:, :200]):
-        assert sizes.line_density(part) == pytest.approx(whole, rel=0.05)
+        assert sizes.line_density(part) == pytest.approx(complete, rel=0.05)
 
 
 @pytest.mark.parametrize("count", [150, 600])
@@ -223,13 +225,13 @@ def test_a_log_normal_distribution_is_found_again():
     diameters = np.random.default_rng(0).lognormal(
         np.log(20), np.log(1.5), 5000
     )
-    found = sizes.distribution(diameters, diameters**2)
-    assert found["log_normal"]["median"] == pytest.approx(20, rel=0.02)
-    assert found["log_normal"]["geometric_deviation"] == pytest.approx(
+    result = sizes.distribution(diameters, diameters**2)
+    assert result["log_normal"]["median"] == pytest.approx(20, rel=0.02)
+    assert result["log_normal"]["geometric_deviation"] == pytest.approx(
         1.5, rel=0.02
     )
-    assert found["log_normal"]["ks_distance"] < 0.03
-    assert found["area_weighted"]["d50"] == pytest.approx(
+    assert result["log_normal"]["ks_distance"] < 0.03
+    assert result["area_weighted"]["d50"] == pytest.approx(
         20 * np.exp(2 * np.log(1.5) ** 2), rel=0.03
     )  # of a log-normal weighted by d^2
 
@@ -269,14 +271,14 @@ def test_lengths_scale_and_pixels_say_so(labels):
 @pytest.mark.parametrize("number", [0, 1])
 def test_no_grain_and_one_grain_have_defined_answers(number):
     labels = np.full((40, 60), number, np.int32)
-    found = sizes.summary(labels, sizes.grain_measures(labels), 0.5)
-    assert found["grains"] == number and found["whole_grains"] == 0
-    assert found["mean_intercept"] is None
+    result = sizes.summary(labels, sizes.grain_measures(labels), 0.5)
+    assert result["grains"] == number and result["whole_grains"] == 0
+    assert result["mean_intercept"] is None
     if number:
         assert (
-            found["astm_g"]["planimetric"]["low"] is None
-            and found["astm_g"]["planimetric"]["high"] is None
+            result["astm_g"]["planimetric"]["low"] is None
+            and result["astm_g"]["planimetric"]["high"] is None
         )
-        assert found["diameter"]["number_weighted"]["d50"] == pytest.approx(
+        assert result["diameter"]["number_weighted"]["d50"] == pytest.approx(
             0.5 * np.sqrt(4 * 2400 / np.pi), rel=1e-5
         )

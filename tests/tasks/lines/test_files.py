@@ -71,12 +71,12 @@ def test_an_array_comes_back_in_its_shape_and_type_with_measured_values_as_they_
         record["missing_share"] == pytest.approx(0.5061, abs=1e-4)
         and "diagnosis" in record["notes"][0]
     )
-    found = np.load(tmp_path / "out/scans/scans_nogaps.npy")
-    assert found.shape == array.shape and found.dtype == array.dtype
+    result = np.load(tmp_path / "out/scans/scans_nogaps.npy")
+    assert result.shape == array.shape and result.dtype == array.dtype
     np.testing.assert_array_equal(
-        found[..., ~TASK_MASK], array[..., ~TASK_MASK]
+        result[..., ~TASK_MASK], array[..., ~TASK_MASK]
     )
-    assert (found[..., TASK_MASK] > 0).mean() > 0.5
+    assert (result[..., TASK_MASK] > 0).mean() > 0.5
 
 
 def test_the_order_of_scans_changes_nothing_but_their_order(damaged, tmp_path):
@@ -94,12 +94,12 @@ def test_missing_values_may_be_nan(heads, tmp_path):
     assert record["mask"] == "NaN" and record["missing_share"] == pytest.approx(
         22 / 64, abs=1e-4
     )
-    found = np.load(tmp_path / "out/scans/scans_nogaps.npy")
-    assert np.isfinite(found).all()
+    result = np.load(tmp_path / "out/scans/scans_nogaps.npy")
+    assert np.isfinite(result).all()
     np.testing.assert_array_equal(
-        found[~np.isnan(array)], array[~np.isnan(array)]
+        result[~np.isnan(array)], array[~np.isnan(array)]
     )
-    assert np.abs(found - (heads[0] * 1000 - 200)).mean() < 20
+    assert np.abs(result - (heads[0] * 1000 - 200)).mean() < 20
 
 
 @pytest.mark.parametrize("kind", ["npy", "png"])
@@ -116,9 +116,9 @@ def test_a_mask_may_be_given(kind, heads, tmp_path):
         InputOptions(mask=str(tmp_path / f"mask.{kind}")),
     )
     assert record["missing_share"] == pytest.approx(mask.mean(), abs=1e-4)
-    found = np.load(tmp_path / "out/scans/scans_nogaps.npy")
+    result = np.load(tmp_path / "out/scans/scans_nogaps.npy")
     assert (
-        np.square(found - heads).mean() < np.square(array - heads).mean() / 10
+        np.square(result - heads).mean() < np.square(array - heads).mean() / 10
     )
 
 
@@ -270,12 +270,12 @@ def test_a_folder_of_images_is_one_stack(dtype, damaged, tmp_path):
     record = run(tmp_path / "slices", tmp_path)
     assert record["scans"] == 12 and record["mask"] == "task"
     for k, image in enumerate(stored):
-        found = cv2.imread(
+        result = cv2.imread(
             str(tmp_path / f"out/slices/{k:02d}_nogaps.png"),
             cv2.IMREAD_UNCHANGED,
         )
-        assert found.dtype == dtype
-        np.testing.assert_array_equal(found[~TASK_MASK], image[~TASK_MASK])
+        assert result.dtype == dtype
+        np.testing.assert_array_equal(result[~TASK_MASK], image[~TASK_MASK])
 
 
 def test_images_of_one_folder_must_have_one_size(damaged, tmp_path):
@@ -312,9 +312,9 @@ def test_a_volume_keeps_its_header_and_the_axis_of_its_slices_is_found(
         for data in (before, after)
     ]
     assert raw[0][:352] == raw[1][:352] and len(raw[0]) == len(raw[1])
-    found = nibabel.Nifti1Image.from_bytes(raw[1])
-    np.testing.assert_array_equal(found.affine, affine)
-    values = np.moveaxis(np.asarray(found.dataobj.get_unscaled()), axis, 0)
+    result = nibabel.Nifti1Image.from_bytes(raw[1])
+    np.testing.assert_array_equal(result.affine, affine)
+    values = np.moveaxis(np.asarray(result.dataobj.get_unscaled()), axis, 0)
     np.testing.assert_array_equal(
         values[:, ~TASK_MASK], np.moveaxis(volume, axis, 0)[:, ~TASK_MASK]
     )
@@ -329,10 +329,10 @@ def test_zero_is_sought_where_the_scale_of_a_volume_puts_it(damaged, tmp_path):
     nibabel.save(image, tmp_path / "head.nii")
     record = run(tmp_path / "head.nii", tmp_path, InputOptions(axis=0))
     assert record["mask"] == "task"
-    found = np.asanyarray(
+    result = np.asanyarray(
         nibabel.load(tmp_path / "out/head/head_nogaps.nii").dataobj
     )
-    assert (found[:, TASK_MASK] > 10).mean() > 0.5
+    assert (result[:, TASK_MASK] > 10).mean() > 0.5
 
 
 def test_a_mask_that_cannot_be_used_with_a_volume_is_a_usage_error(
@@ -354,10 +354,10 @@ def test_volumes_of_nifti_2_and_of_several_gzip_members_are_read(
         gzip.compress(data[:5000]) + gzip.compress(data[5000:])
     )
     assert run(tmp_path / "scan.nii.gz", tmp_path)["mask"] == "task"
-    found = nibabel.load(tmp_path / "out/scan.nii/scan_nogaps.nii.gz")
-    assert isinstance(found, nibabel.Nifti2Image)
+    result = nibabel.load(tmp_path / "out/scan.nii/scan_nogaps.nii.gz")
+    assert isinstance(result, nibabel.Nifti2Image)
     np.testing.assert_array_equal(
-        found.get_fdata()[:, ~TASK_MASK], damaged[:, ~TASK_MASK]
+        result.get_fdata()[:, ~TASK_MASK], damaged[:, ~TASK_MASK]
     )
 
 
@@ -391,9 +391,9 @@ def test_a_tiff_keeps_its_type(dtype, damaged, tmp_path):
     tifffile.imwrite(tmp_path / "scan.tif", stored)
     record = run(tmp_path / "scan.tif", tmp_path)
     assert record["status"] == "ok", record
-    found = tifffile.imread(tmp_path / "out/scan/scan_nogaps.tif")
-    assert found.dtype == dtype
-    np.testing.assert_array_equal(found[~TASK_MASK], stored[~TASK_MASK])
+    result = tifffile.imread(tmp_path / "out/scan/scan_nogaps.tif")
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result[~TASK_MASK], stored[~TASK_MASK])
 
 
 def test_a_tiff_of_several_pages_is_refused(damaged, tmp_path):
@@ -405,9 +405,9 @@ def test_a_tiff_of_several_pages_is_refused(damaged, tmp_path):
     "told",
     [{"photometric": "miniswhite"}, {"extratags": [(274, "H", 1, 6, True)]}],
 )
-def test_a_tiff_to_be_shown_inverted_or_turned_is_refused(told, tmp_path):
+def test_a_tiff_to_be_shown_inverted_or_turned_is_refused(reported, tmp_path):
     tifffile.imwrite(
-        tmp_path / "scan.tif", np.full((64, 48), 7, np.uint8), **told
+        tmp_path / "scan.tif", np.full((64, 48), 7, np.uint8), **reported
     )
     assert "upright" in run(tmp_path / "scan.tif", tmp_path)["remedy"]
 
@@ -442,20 +442,20 @@ def test_a_dicom_slice_comes_back_as_a_derived_one(damaged, heads, tmp_path):
     scan.save_as(tmp_path / "slice.dcm", enforce_file_format=True)
     record = run(tmp_path / "slice.dcm", tmp_path)
     assert record["status"] == "ok" and record["mask"] == "task"
-    found = pydicom.dcmread(tmp_path / "out/slice/slice_nogaps.dcm")
+    result = pydicom.dcmread(tmp_path / "out/slice/slice_nogaps.dcm")
     assert (
-        found.PatientName == "A^B"
-        and found.SOPInstanceUID != scan.SOPInstanceUID
-        and found.ImageType[0] == "DERIVED"
+        result.PatientName == "A^B"
+        and result.SOPInstanceUID != scan.SOPInstanceUID
+        and result.ImageType[0] == "DERIVED"
     )
     np.testing.assert_array_equal(
-        found.pixel_array[~TASK_MASK], stored[~TASK_MASK]
+        result.pixel_array[~TASK_MASK], stored[~TASK_MASK]
     )
-    assert (found.pixel_array[TASK_MASK] > 0).mean() > 0.5
+    assert (result.pixel_array[TASK_MASK] > 0).mean() > 0.5
     first = (tmp_path / "out/slice/slice_nogaps.dcm").read_bytes()
     run(tmp_path / "slice.dcm", tmp_path)
     assert (tmp_path / "out/slice/slice_nogaps.dcm").read_bytes() == first
-    assert found.SOPInstanceUID == found.file_meta.MediaStorageSOPInstanceUID
+    assert result.SOPInstanceUID == result.file_meta.MediaStorageSOPInstanceUID
     uid = "1.2.840.113619.2.5.17"  # as scanners name files
     (tmp_path / "slice.dcm").rename(tmp_path / uid)
     assert run(tmp_path / uid, tmp_path)["outputs"][0].endswith(
@@ -495,7 +495,7 @@ def test_a_dicom_file_that_cannot_be_written_again_fails_alone(
 @pytest.mark.parametrize(
     "name", ["x.nii", "x.nii.gz", "x.dcm", "x.npy", "x.png", "x.txt"]
 )
-def test_a_file_that_is_not_what_its_name_says_is_told_so(name, tmp_path):
+def test_a_file_that_is_not_what_its_name_says_is_reported_so(name, tmp_path):
     (tmp_path / name).write_bytes(b"nothing of the kind")
     record = run(tmp_path / name, tmp_path)
     assert (
@@ -518,10 +518,12 @@ def test_uncertainty_lies_as_the_volume_does(damaged, tmp_path):
         registry.method("lines", "deep"),
     )
     assert len(record["outputs"]) == 3
-    found = nibabel.load(tmp_path / "out/head.nii/head_uncertainty.nii.gz")
-    np.testing.assert_array_equal(found.affine, image.affine)
-    assert found.shape == volume.shape and found.get_data_dtype() == np.float32
-    deviation = np.moveaxis(found.get_fdata(), 2, 0)
+    result = nibabel.load(tmp_path / "out/head.nii/head_uncertainty.nii.gz")
+    np.testing.assert_array_equal(result.affine, image.affine)
+    assert (
+        result.shape == volume.shape and result.get_data_dtype() == np.float32
+    )
+    deviation = np.moveaxis(result.get_fdata(), 2, 0)
     assert (
         not deviation[:, ~TASK_MASK].any()
         and 1 < deviation[:, TASK_MASK].mean() < 100
@@ -568,8 +570,8 @@ def test_a_mask_may_be_described(mask, heads, tmp_path):
     assert record["mask"] == f"given: {mask}" and record[
         "missing_share"
     ] == pytest.approx(hidden.mean(), abs=1e-4)
-    found = np.load(tmp_path / "out/scans/scans_nogaps.npy")
-    np.testing.assert_array_equal(found[:, ~hidden], array[:, ~hidden])
+    result = np.load(tmp_path / "out/scans/scans_nogaps.npy")
+    np.testing.assert_array_equal(result[:, ~hidden], array[:, ~hidden])
 
 
 @pytest.mark.parametrize("mask", ["random:0.3", "nowhere.png", "2/4"])

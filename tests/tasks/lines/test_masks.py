@@ -120,13 +120,13 @@ def test_a_mask_is_recognised_where_it_shows(name, count, ground, heads):
             "a few thin lines are lost among the black hollows of a single scan"
         )
     mask, images = MASKS[name], ground(heads[:count])
-    found = recognise_mask(np.where(mask, 0, images).astype(np.float32))
+    result = recognise_mask(np.where(mask, 0, images).astype(np.float32))
     shows = mask & (images > 0.1).any(0)
     # At the frame, missing rows look like a black rim
     shows[[0, 1, 2, 3, -4, -3, -2, -1]] = False
-    assert found.confidence > 0.5
-    assert (found.missing & shows).sum() > 0.9 * shows.sum()
-    wrong = found.missing & ~mask & (images > 0.1).any(0)
+    assert result.confidence > 0.5
+    assert (result.missing & shows).sum() > 0.9 * shows.sum()
+    wrong = result.missing & ~mask & (images > 0.1).any(0)
     assert wrong.sum() < 0.01 * mask.sum()
 
 
@@ -135,17 +135,17 @@ def test_a_mask_is_recognised_where_it_shows(name, count, ground, heads):
 )
 @pytest.mark.parametrize("count", [1, 12])
 def test_nothing_is_missing_of_complete_scans(count, ground, heads):
-    found = recognise_mask(ground(heads[:count]))
-    assert found.kind == "none" and not found.missing.any()
+    result = recognise_mask(ground(heads[:count]))
+    assert result.kind == "none" and not result.missing.any()
 
 
 def test_black_rows_around_a_head_are_not_taken_for_missing_ones():
     image = np.zeros((1, 64, 64), np.float32)
     image[:, 20:44, 12:52] = 0.5
     mask = stripes((64, 64), 1, 4, 0)
-    found = recognise_mask(np.where(mask, 0, image))
-    assert (found.missing <= mask).all() and (
-        found.missing >= mask & (image[0] > 0)
+    result = recognise_mask(np.where(mask, 0, image))
+    assert (result.missing <= mask).all() and (
+        result.missing >= mask & (image[0] > 0)
     ).all()
 
 
@@ -164,9 +164,10 @@ def test_lines_of_a_large_scan_are_followed_from_end_to_end():
         np.float32
     )[None]
     mask = stripes((700, 900), 2, 5, 77)
-    found = recognise_mask(np.where(mask, 0, image))
+    result = recognise_mask(np.where(mask, 0, image))
     assert (
-        found.kind == "parallel lines" and (found.missing != mask).mean() < 0.01
+        result.kind == "parallel lines"
+        and (result.missing != mask).mean() < 0.01
     )
 
 
@@ -185,10 +186,10 @@ def test_scattered_pixels_of_one_scan_are_not_guessed_at(heads):
 def test_scattered_pixels_of_many_scans_show_by_themselves(heads):
     mask = np.random.default_rng(1).random((64, 64)) < 0.4
     bright = 0.3 + 0.7 * heads
-    found = recognise_mask(np.where(mask, 0, bright).astype(np.float32))
+    result = recognise_mask(np.where(mask, 0, bright).astype(np.float32))
     assert (
-        not (found.missing & ~mask).any()
-        and (mask & ~found.missing).mean() < 0.01
+        not (result.missing & ~mask).any()
+        and (mask & ~result.missing).mean() < 0.01
     )
 
 
@@ -198,12 +199,12 @@ def test_few_pixels_that_all_scans_lack_are_missing_and_of_one_scan_not_guessed_
 ):
     missing = np.random.default_rng(1).random((64, 64)) < share
     many = np.where(missing, 0, np.maximum(heads, 1e-3)).astype(np.float32)
-    found = recognise_mask(many)
+    result = recognise_mask(many)
     bright = (heads > 0.2).all(0)
     assert (
-        found.kind != "none"
-        and (found.missing & bright).sum() >= 0.95 * (missing & bright).sum()
+        result.kind != "none"
+        and (result.missing & bright).sum() >= 0.95 * (missing & bright).sum()
     )
-    assert not (found.missing & ~missing).any()
+    assert not (result.missing & ~missing).any()
     with pytest.raises(ToolkitError, match="not clear which pixels"):
         recognise_mask(many[:1])

@@ -38,9 +38,9 @@ def folder(tmp_path):
 
 
 def test_a_folder_gives_images_with_their_masks(folder):
-    found = data_set(folder)
-    assert found.classes == ("background", "person") and len(found.pairs) == 4
-    image, mask = read_pair(found.pairs[3], 2)
+    result = data_set(folder)
+    assert result.classes == ("background", "person") and len(result.pairs) == 4
+    image, mask = read_pair(result.pairs[3], 2)
     assert (
         image.shape == (10, 12, 3)
         and mask.shape == (10, 12)
@@ -160,21 +160,21 @@ def test_classes_that_are_none_are_refused(text, tmp_path):
 
 
 def test_samples_are_brought_to_the_size_asked_for():
-    whole = next(samples("builtin", Conditions(), 1, 3))
-    found = next(samples("builtin", Conditions(size=64), 1, 3))
-    assert found.inputs.image.shape == (
+    complete = next(samples("builtin", Conditions(), 1, 3))
+    result = next(samples("builtin", Conditions(size=64), 1, 3))
+    assert result.inputs.image.shape == (
         64,
         64,
         3,
-    ) and found.target.mask.shape == (64, 64)
-    assert set(np.unique(found.target.mask)) <= set(
-        np.unique(whole.target.mask)
+    ) and result.target.mask.shape == (64, 64)
+    assert set(np.unique(result.target.mask)) <= set(
+        np.unique(complete.target.mask)
     )
     assert (
         next(
             samples("builtin", Conditions(size=128), 1, 3)
         ).target.mask.tobytes()
-        == whole.target.mask.tobytes()
+        == complete.target.mask.tobytes()
     )
 
 

@@ -18,12 +18,12 @@ CLASSES = "road", "sky", "tree", "car"
 SCORES = {metric.name: metric for metric in METRICS}
 
 
-def score(name, truth, found, classes=CLASSES):
+def score(name, truth, result, classes=CLASSES):
     """The score of one image; of a pooled metric, of that image alone."""
     metric = SCORES[name]
     value = metric.score(
         Labelled(np.array(truth, np.uint8), classes),
-        Labelled(np.array(found, np.uint8), classes),
+        Labelled(np.array(result, np.uint8), classes),
     )
     return metric.pool(value) if metric.pool else value
 
@@ -32,22 +32,22 @@ def score(name, truth, found, classes=CLASSES):
 def test_scores_are_those_of_scikit_learn(seed):
     rng = np.random.default_rng(seed)
     size = rng.integers(2, 5)
-    truth, found = rng.integers(0, size, (2, 20, 30))
+    truth, result = rng.integers(0, size, (2, 20, 30))
     if seed % 2:
         truth[rng.random(truth.shape) < 0.2] = IGNORE
     known = truth != IGNORE
-    t, f = truth[known], found[known]
+    t, f = truth[known], result[known]
     labels = np.union1d(t, f)
     for name in ("iou", "pooled_iou"):
-        assert score(name, truth, found) == pytest.approx(
+        assert score(name, truth, result) == pytest.approx(
             jaccard_score(t, f, average="macro", labels=labels)
         )
     for name in ("dice", "pooled_dice"):
-        assert score(name, truth, found) == pytest.approx(
+        assert score(name, truth, result) == pytest.approx(
             f1_score(t, f, average="macro", labels=labels)
         )
     for name in ("pixel_accuracy", "pooled_pixel_accuracy"):
-        assert score(name, truth, found) == pytest.approx(accuracy_score(t, f))
+        assert score(name, truth, result) == pytest.approx(accuracy_score(t, f))
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -63,18 +63,18 @@ def test_a_perfect_answer_scores_one_and_so_does_nothing_against_nothing(name):
 
 def test_the_background_is_left_out_of_means_over_classes_but_not_of_accuracy():
     classes = BACKGROUND, "person"
-    truth, found = np.zeros((4, 4)), np.zeros((4, 4))
-    truth[0], found[:2] = 1, 1
-    assert score("iou", truth, found, classes) == 0.5 and score(
-        "dice", truth, found, classes
+    truth, result = np.zeros((4, 4)), np.zeros((4, 4))
+    truth[0], result[:2] = 1, 1
+    assert score("iou", truth, result, classes) == 0.5 and score(
+        "dice", truth, result, classes
     ) == pytest.approx(2 / 3)
-    assert score("pixel_accuracy", truth, found, classes) == 0.75
+    assert score("pixel_accuracy", truth, result, classes) == 0.75
 
 
 def test_a_class_that_is_found_where_it_is_not_lowers_the_mean():
-    truth, found = np.zeros((2, 4)), np.zeros((2, 4))
-    found[0, 0] = 3
-    assert score("iou", truth, found) == pytest.approx((7 / 8 + 0) / 2)
+    truth, result = np.zeros((2, 4)), np.zeros((2, 4))
+    result[0, 0] = 3
+    assert score("iou", truth, result) == pytest.approx((7 / 8 + 0) / 2)
 
 
 def test_pooled_scores_count_pixels_of_all_images_together():
@@ -83,8 +83,10 @@ def test_pooled_scores_count_pixels_of_all_images_together():
         (np.ones((4, 4)), np.pad(np.ones((3, 4)), ((0, 1), (0, 0)))),
     ]
     records = []
-    for k, (truth, found) in enumerate(pairs):
-        answer = [Labelled(a.astype(np.uint8), CLASSES) for a in (truth, found)]
+    for k, (truth, result) in enumerate(pairs):
+        answer = [
+            Labelled(a.astype(np.uint8), CLASSES) for a in (truth, result)
+        ]
         metrics = {
             metric.name: np.asarray(metric.score(*answer)).tolist()
             for metric in METRICS
@@ -97,13 +99,13 @@ def test_pooled_scores_count_pixels_of_all_images_together():
                 "milliseconds": 1,
             }
         )
-    found = {
+    result = {
         name: value["mean"]
         for name, value in summary(records, METRICS)["m"]["metrics"].items()
     }
-    assert found["pooled_iou"] == pytest.approx((4 / 8 + 12 / 16) / 2)
-    assert found["iou"] == pytest.approx((1 + (0 + 12 / 16) / 2) / 2)
-    assert found["pooled_pixel_accuracy"] == pytest.approx(16 / 20)
+    assert result["pooled_iou"] == pytest.approx((4 / 8 + 12 / 16) / 2)
+    assert result["iou"] == pytest.approx((1 + (0 + 12 / 16) / 2) / 2)
+    assert result["pooled_pixel_accuracy"] == pytest.approx(16 / 20)
 
 
 def test_answers_of_other_classes_cannot_be_scored():
