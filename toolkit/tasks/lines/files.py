@@ -166,7 +166,7 @@ def scans_from_stack(
     # The mask that the user names comes first, then NaN. Zeros are a guess,
     # and are looked at only when nothing else tells.
     if mask is not None:
-        finding = given_mask(mask, values.shape[1:], max_pixels)
+        finding = mask_of_user(mask, values.shape[1:], max_pixels)
         missing = nan | finding.missing
     elif nan.mean() > FEW:
         finding = MaskFinding(nan.any(0), "NaN", 1.0)
@@ -215,10 +215,10 @@ def check_values(values: np.ndarray, name: Path) -> None:
         raise ToolkitError(f"{name} holds infinite values.", remedy)
 
 
-def given_mask(
+def mask_of_user(
     mask: Mask, shape: tuple[int, int], max_pixels: int
 ) -> MaskFinding:
-    """The mask that the user gave, for scans (H, W)."""
+    """The mask that the user named, for scans (H, W)."""
     kind = "an array" if isinstance(mask, np.ndarray) else str(mask)
     missing = mask_from_option(mask, shape, max_pixels=max_pixels)
     return MaskFinding(missing, f"given: {kind}", 1.0)

@@ -98,7 +98,7 @@ def mask_of_description(
             reason = (
                 f"The task's mask is 64 x 64, the scan {shape[1]} x {shape[0]}."
             )
-            raise ToolkitError(reason, "Give another --mask: 2/4@80, say.")
+            raise ToolkitError(reason, "Give another --mask, such as 2/4@80.")
         return TASK_MASK
 
     number = r"(\d+(?:\.\d+)?)"
