@@ -31,10 +31,13 @@ class Module(NamedTuple):
     ----------
     statements : the statements that bind each name.
     imports : for each name that is imported from us, the module or the symbol it stands for.
+    used, code : for names that were asked for, what they use, and their code as texts.
     """
 
     statements: dict[str, list[ast.stmt]]
     imports: dict[str, str | Symbol]
+    used: dict[str, set[Symbol]]
+    code: dict[str, list[str]]
 
 
 def fingerprint(*places: str) -> str:
@@ -85,13 +88,21 @@ def digest_of(start: list[Symbol], *texts: str) -> str:
         ]
 
     for symbol in sorted(symbols):
-        statements = read_module(symbol.module).statements[symbol.name]
-        parts.append(f"{symbol.module}:{symbol.name}")
-        for statement in statements:
-            parts.append(ast.dump(statement))
-            parts += data_files(statement, symbol.module)
+        parts += code_of(symbol)
 
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def code_of(symbol: Symbol) -> list[str]:
+    """The code of a symbol as texts, with the files that it reads."""
+    module = read_module(symbol.module)
+    if symbol.name not in module.code:
+        parts = [f"{symbol.module}:{symbol.name}"]
+        for statement in module.statements[symbol.name]:
+            parts.append(ast.dump(statement))
+            parts += data_files(statement, symbol.module)
+        module.code[symbol.name] = parts
+    return module.code[symbol.name]
 
 
 def closure(start: list[Symbol]) -> set[Symbol]:
@@ -106,10 +117,20 @@ def closure(start: list[Symbol]) -> set[Symbol]:
             waiting += [target] if isinstance(target, Symbol) else []
         elif symbol.name in module.statements and symbol not in symbols:
             symbols.add(symbol)
-            for statement in module.statements[symbol.name]:
-                waiting += uses(statement, symbol.module)
+            waiting += symbols_used(symbol)
 
     return symbols
+
+
+def symbols_used(symbol: Symbol) -> set[Symbol]:
+    """The symbols of ours that another uses."""
+    module = read_module(symbol.module)
+    if symbol.name not in module.used:
+        used: set[Symbol] = set()
+        for statement in module.statements[symbol.name]:
+            used.update(uses(statement, symbol.module))
+        module.used[symbol.name] = used
+    return module.used[symbol.name]
 
 
 def uses(node: ast.AST, module: str) -> Iterator[Symbol]:
@@ -160,7 +181,7 @@ def read_module(name: str) -> Module:
     Statements that bind no name, such as calls and assignments to attributes, are listed under
     LOOSE and count for everything in the module. Docstrings are dropped: they change no answer.
     """
-    module = Module(statements={LOOSE: []}, imports={})
+    module = Module(statements={LOOSE: []}, imports={}, used={}, code={})
     for statement in ast.parse(Path(place_of(name)).read_text()).body:
         drop_docstrings(statement)
         module.imports.update(names_from_hvd(statement))

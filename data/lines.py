@@ -129,7 +129,9 @@ def samples(
         hidden = mask & ~unknown[k]
         if not hidden.any():
             reason = f"The mask {conditions.mask} hides no measured pixel."
-            raise ToolkitError(reason, "Give another --mask, such as 1/8@90 or 1/8@90+2.", 2)
+            raise ToolkitError(
+                reason, "Give another --mask, such as 1/8@90 or 1/8@90+2.", 2
+            )
 
         true = np.where(unknown[k], 0, image)[None]
         shown = np.where(mask, 0, true).astype(np.float32)

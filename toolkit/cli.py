@@ -132,7 +132,9 @@ def refuse_other_checkout() -> None:
         init = folder / CHECKOUT
         if os.path.isfile(init) and not os.path.samefile(init, ours):
             reason = f"{folder} is a checkout, but this is the toolkit of {ours.parent}."
-            remedy = f"Run `pip install -e .` in {folder}, or leave that folder."
+            remedy = (
+                f"Run `pip install -e .` in {folder}, or leave that folder."
+            )
             raise ToolkitError(reason, remedy, status=2)
 
 

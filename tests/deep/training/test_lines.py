@@ -1,15 +1,21 @@
 """The recipe and the network of lines."""
 
+from importlib.resources import files
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from safetensors.torch import load_file  # noqa: E402
+
 from hvd.data.heads import sample_head  # noqa: E402
+from hvd.deep.training.export import check_agreement  # noqa: E402
 from hvd.deep.training.models.lines import LineNetwork, prior  # noqa: E402
 from hvd.deep.training.recipes import lines as recipe  # noqa: E402
 from hvd.deep.training.run import recipe as recipe_of  # noqa: E402
 from hvd.toolkit.core import ToolkitError  # noqa: E402
+from hvd.toolkit.network import shipped_checkpoint  # noqa: E402
 from hvd.toolkit.tasks.lines.masks import TASK_MASK, stripes  # noqa: E402
 
 
@@ -165,3 +171,19 @@ def test_the_peer_has_31_million_parameters_and_keeps_what_is_known(stack):
     assert filled.shape == measured.shape and torch.equal(
         filled * known, measured
     )
+
+
+@pytest.mark.parametrize("change", [0.1, float("nan")])
+def test_other_weights_than_those_of_the_checkpoint_are_noticed(change):
+    network = recipe.RECIPE.network()
+    weights = files("hvd.checkpoints").joinpath("lines.safetensors")
+    network.load_state_dict(load_file(str(weights)))
+    graph = recipe.RECIPE.export.graph(network).eval()
+    examples = recipe.RECIPE.export.examples()
+    shipped = shipped_checkpoint("lines.onnx", "lines")
+    check_agreement(graph, shipped, examples)
+
+    with torch.no_grad():
+        next(network.parameters()).add_(change)
+    with pytest.raises(ToolkitError, match="differ"):
+        check_agreement(graph, shipped, examples)
