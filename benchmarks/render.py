@@ -270,7 +270,7 @@ def page(results: list[Results]) -> str:
         return pictures
 
     def errors(task: TaskResults) -> list[markupsafe.Markup]:
-        others = task.swept[1:]
+        others = task.swept_metrics[1:]
         return (
             [inline(plots.sweeps([task], 4, 10, 2.1, others))] if others else []
         )

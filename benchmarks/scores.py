@@ -52,7 +52,7 @@ class TaskResults:
         self.methods = content["methods"]
 
     @property
-    def swept(self) -> list[Metric]:
+    def swept_metrics(self) -> list[Metric]:
         """The metrics that sweeps are drawn in: the headline, and those that ask for it."""
         return [m for m in self.task.metrics if m is self.headline or m.swept]
 

@@ -289,7 +289,7 @@ def sweep_tables(task: TaskResults) -> str:
     for name, points in task.sweeps.items():
         scores = [task.scores(condition) for condition in points]
         header = [name, *(f"{condition['value']:g}" for condition in points)]
-        for metric in task.swept:
+        for metric in task.swept_metrics:
             rows = [
                 [method, *(cell(s, method, metric.name) for s in scores)]
                 for method in MAIN

@@ -111,7 +111,7 @@ def heap(
     # The order of the heap must not tell the answer. Before shuffling,
     # fragment k comes from photograph k // per_photograph.
     order = rng.permutation(count)
-    order = remaining(order, per_photograph, conditions.missing)
+    order = remaining_order(order, per_photograph, conditions.missing)
     place = order % per_photograph
     target = Arrangement(
         group=(order // per_photograph).astype(np.int32),
@@ -127,7 +127,7 @@ def heap(
     return Sample(id, heap_of(shuffled, conditions), target)
 
 
-def remaining(
+def remaining_order(
     order: np.ndarray, per_photograph: int, missing: float
 ) -> np.ndarray:
     """Leave out a share of all fragments, but keep at least two of every photograph.

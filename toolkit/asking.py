@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hvd.toolkit import registry
-from hvd.toolkit.core import Method, Result, Task, ToolkitError, debugging
+from hvd.toolkit.core import Method, Result, Task, ToolkitError, is_debugging
 from hvd.toolkit.settings import one_thread
 
 
@@ -20,7 +20,7 @@ def ask(method: Method, inputs: Any) -> Any:
     except (ToolkitError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
-        if debugging():
+        if is_debugging():
             raise
         reason = (
             f"{type(method).__name__} failed: {type(error).__name__}: {error}."

@@ -21,7 +21,7 @@ from hvd.toolkit.core import (
     FAULT,
     ToolkitError,
     command_line,
-    debugging,
+    is_debugging,
     printable,
 )
 from hvd.toolkit.options import EvaluateOptions, PredictOptions, ShowOptions
@@ -37,7 +37,7 @@ def main() -> None:
     open_missing_streams()
 
     # Our own errors and notes say what is doubtful; warnings of libraries do not help a user.
-    if not (debugging() or sys.warnoptions):
+    if not (is_debugging() or sys.warnoptions):
         warnings.simplefilter("ignore")
 
     try:
@@ -68,7 +68,7 @@ def main() -> None:
     except BrokenPipeError:
         leave_quietly()
     except OSError as error:
-        if debugging():
+        if is_debugging():
             raise
         print_error(
             f"{error.filename or 'the output'}: {error.strerror or error}."
@@ -85,7 +85,7 @@ def print_error(sentence: str) -> None:
 
 def print_fault(error: BaseException) -> NoReturn:
     """Report an error that is our fault, and leave; with --debug, raise it."""
-    if debugging():
+    if is_debugging():
         raise error
     print_error(f"{type(error).__name__}: {error}. {FAULT}")
     sys.exit(1)

@@ -18,7 +18,7 @@ FAULT = (
 )
 
 
-def debugging() -> bool:
+def is_debugging() -> bool:
     """Whether `toolkit --debug` asks for tracebacks instead of sentences."""
     return DEBUG in os.environ
 

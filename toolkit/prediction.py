@@ -23,7 +23,7 @@ from typing import Any
 import hvd
 from hvd.toolkit import registry
 from hvd.toolkit.asking import answer, is_ours
-from hvd.toolkit.core import FAULT, Method, Task, ToolkitError, debugging
+from hvd.toolkit.core import FAULT, Method, Task, ToolkitError, is_debugging
 from hvd.toolkit.images import Snapshot, digest, snapshot
 from hvd.toolkit.jobs import Job, falls_to, jobs, places
 from hvd.toolkit.locking import lock_output
@@ -546,7 +546,7 @@ def record_of_job(run: Run, job: Job, folder: Path) -> dict[str, Any]:
             run, job, folder, reason, "Give it in smaller parts."
         )
     except Exception as error:  # one input must not end the run
-        if debugging():
+        if is_debugging():
             raise
         return failed_record(
             run, job, folder, f"{type(error).__name__}: {error}.", FAULT

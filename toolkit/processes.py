@@ -13,7 +13,7 @@ from multiprocessing.connection import wait
 
 import cv2
 
-from hvd.toolkit.core import debugging
+from hvd.toolkit.core import is_debugging
 
 # Parameters of mallopt, from malloc.h.
 M_TRIM_THRESHOLD = -1
@@ -39,7 +39,7 @@ def stop(processes: ProcessPoolExecutor) -> None:
 def start_worker() -> None:
     """Prepare a worker process: it computes on one thread and ends with its parent."""
     cv2.setNumThreads(1)
-    if not (debugging() or sys.warnoptions):
+    if not (is_debugging() or sys.warnoptions):
         warnings.simplefilter("ignore")  # as in the process that started it
     end_with_parent()
 

@@ -13,7 +13,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-from hvd.toolkit.core import Method, Task, ToolkitError, debugging
+from hvd.toolkit.core import Method, Task, ToolkitError, is_debugging
 
 METHODS = {
     "fragments": {
@@ -173,7 +173,7 @@ def own_method(name: str) -> type:
         raise
     # whatever a user's file raises
     except (Exception, SystemExit) as error:
-        if debugging():
+        if is_debugging():
             raise
         reason = f"{place} cannot be loaded: {type(error).__name__}: {error}."
         remedy = "Mend it; `toolkit --debug ...` shows where it fails."

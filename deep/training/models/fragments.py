@@ -430,7 +430,7 @@ class FragmentNetwork(nn.Module):
         same = torch.eye(n, device=pixels.device)
         # Gates decide from the heap how far to trust each cue: noise spoils
         # gradients, and worn sides spoil both.
-        gradient, ratio = self.handcrafted(strips, blocks, same)
+        gradient, ratio = self.handcrafted_cues(strips, blocks, same)
         gates = functional.softplus(self.gates(x.mean(1)).float())
         ratio_gate, gradient_gate, learned_gate = gates[..., None, None].unbind(
             1
@@ -459,7 +459,7 @@ class FragmentNetwork(nn.Module):
         return affinities, all_sides, self.none
 
     @staticmethod
-    def handcrafted(
+    def handcrafted_cues(
         strips: Tensor, blocks: Blocks, same: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Logarithms of the gradient dissimilarity, and of the second best of either side to it."""

@@ -427,14 +427,14 @@ class DicomWriter:
         file = f"{self.name}_nogaps.dcm"
         changed = (values.reshape(self.pixels.shape) != self.pixels).any()
         write_bytes(
-            folder / file, self.derived(values) if changed else self.data
+            folder / file, self.derived_image(values) if changed else self.data
         )
         return [file]
 
     def save_deviation(self, values: np.ndarray, folder: Path) -> list[str]:
         return save_array(values, folder / f"{self.name}_uncertainty.npy")
 
-    def derived(self, values: np.ndarray) -> bytes:
+    def derived_image(self, values: np.ndarray) -> bytes:
         """The bytes of a copy with other values."""
         pydicom = import_extra("pydicom", self.path)
         buffer = io.BytesIO()
