@@ -123,7 +123,7 @@ def pages(*kinds):
 
 
 @pytest.mark.parametrize(
-    ("kinds", "whole"), [((False, True, True), 0), ((True, False), 1)]
+    ("kinds", "complete"), [((False, True, True), 0), ((True, False), 1)]
 )
 def test_reduced_copies_of_an_image_are_passed_over(kinds, complete):
     np.testing.assert_array_equal(

@@ -402,7 +402,7 @@ def test_a_tiff_of_several_pages_is_refused(damaged, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reported",
     [{"photometric": "miniswhite"}, {"extratags": [(274, "H", 1, 6, True)]}],
 )
 def test_a_tiff_to_be_shown_inverted_or_turned_is_refused(reported, tmp_path):
