@@ -56,9 +56,8 @@ def run_benchmark(
     source = ("real" if options.data else "builtin") + (
         "-quick" if options.quick else ""
     )
-    name = (
-        f"{source}-chosen" if options.method else source
-    )  # reports need all methods
+    # Reports need all methods
+    name = f"{source}-chosen" if options.method else source
     results: dict[str, Any] = {"name": name, "tasks": {}}
     for task in tasks:
         results["tasks"][task] = round_floats(

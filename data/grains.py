@@ -231,9 +231,8 @@ def add_etching(
     )
     image = image - depth * profile * visible * dirt
 
-    if (
-        rng.random() < 0.35
-    ):  # brighter towards the middle of grains, darker near their boundaries
+    # Brighter towards the middle of grains, darker near their boundaries
+    if rng.random() < 0.35:
         shade = np.sign(depth) * rng.uniform(0.05, 0.2)
         reach = rng.uniform(0.05, 0.2) * diameter
         image -= shade * np.exp(-np.maximum(distance, 0) / reach)

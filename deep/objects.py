@@ -7,12 +7,17 @@ import numpy as np
 
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.network import Checkpoint, NetworkMethod, checkpoint, index
-from hvd.toolkit.tasks.objects.types import Labelled, Picture, choose_network
+from hvd.toolkit.tasks.objects.types import (
+    MOST_CLASSES,
+    Labelled,
+    Picture,
+    are_class_names,
+    choose_network,
+)
 from hvd.toolkit.tiles import overlapping_parts, ramp
 
 LARGEST = 1024  # pixels along a side of the part that the network sees at once
 OVERLAP = 256  # pixels over which one part blends into the next
-MOST_CLASSES = 254  # in a mask of 8 bits, where 255 is no class
 
 
 @dataclass(frozen=True)
@@ -54,16 +59,9 @@ class Network(NetworkMethod):
 
 
 def classes_of(network: Checkpoint) -> tuple[str, ...]:
-    """The classes in a network's card; raises ToolkitError with status 3 when it names none."""
+    """The classes in a network's card; raises ToolkitError with status 3 when they are none."""
     names = network.card.get("classes")
-    is_list = isinstance(names, list) and all(
-        isinstance(name, str) and name for name in names
-    )
-    if (
-        not is_list
-        or len(set(names)) < len(names)
-        or not 2 <= len(names) <= MOST_CLASSES
-    ):
+    if not are_class_names(names):
         reason = f"{network.name} does not name 2 to {MOST_CLASSES} classes that differ."
         raise ToolkitError(
             reason, "Give a network of `toolkit export`.", status=3

@@ -13,9 +13,8 @@ from hvd.data.heads import head
 from hvd.toolkit.tasks.fragments.options import Conditions
 
 ROOT = Path(__file__).parent.parent
-os.environ["PYTHONPATH"] = str(
-    ROOT
-)  # the commands that tests start run this checkout as well
+# The commands that tests start run this checkout as well
+os.environ["PYTHONPATH"] = str(ROOT)
 assert Path(hvd.__file__).is_relative_to(ROOT), (
     f"{hvd.__file__} is of another checkout"
 )

@@ -62,9 +62,8 @@ def named(tree):
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             result = PLACE.fullmatch(node.value)
-            if result and result[1] in OURS - {
-                "checkpoints"
-            }:  # which hold no code
+            # Which hold no code
+            if result and result[1] in OURS - {"checkpoints"}:
                 yield node.value
 
 
@@ -104,9 +103,8 @@ def broken_import(place, folder, name, inside):
         yield f"{place} imports {name}, not hvd.{name}"
     if parts[0] == "torch" and folder != "deep/training":
         yield f"{place} imports torch"
-    runs = (
-        place == Path("toolkit/network.py") or folder == "deep/training"
-    )  # which quantises
+    # Which quantises
+    runs = place == Path("toolkit/network.py") or folder == "deep/training"
     if parts[0] == "onnxruntime" and not runs:
         yield f"{place} imports onnxruntime"
     if parts[0] != "hvd" or len(parts) < 2 or parts[1] not in OURS:
@@ -277,9 +275,8 @@ def test_tests_import_by_hvd_names():
             assert name.split(".")[0] not in OURS, f"{path} imports {name}"
         if path == Path(__file__):  # which plants such imports
             continue
-        for name in OLD_NAME.findall(
-            path.read_text()
-        ):  # in code that a test starts, too
+        # In code that a test starts, too
+        for name in OLD_NAME.findall(path.read_text()):
             assert name == "data.mine", f"{path} imports {name}"  # a user's own
 
 

@@ -55,9 +55,8 @@ def main() -> None:
         print_error(error.format_message())
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:
-        if isinstance(
-            error.__cause__, EOFError
-        ):  # click mistakes it for Ctrl-D
+        # Click mistakes it for Ctrl-D
+        if isinstance(error.__cause__, EOFError):
             print_fault(error.__cause__)
         again = " The same command with --resume goes on from here."
         click.echo(
@@ -272,9 +271,8 @@ def evaluate_command(name: str) -> click.Command:
         import hvd
         from hvd.toolkit import tables
 
-        with redirect_stdout(
-            sys.stderr
-        ):  # whatever a method prints is no result
+        # Whatever a method prints is no result
+        with redirect_stdout(sys.stderr):
             result = hvd.evaluate(
                 name,
                 run.data,
@@ -387,9 +385,9 @@ def merge(out: Path) -> None:
     Run this when every `toolkit predict ... --out OUT --shard I/N` is done. It leaves one manifest
     and one summary, like a single run.
     """
-    from hvd.toolkit import prediction
+    from hvd.toolkit.merging import merge_shards
 
-    click.echo(printable(str(prediction.merge_shards(out))))
+    click.echo(printable(str(merge_shards(out))))
 
 
 # --- commands whose options are defined in other packages

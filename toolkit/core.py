@@ -57,11 +57,12 @@ class ToolkitError(Exception):
         self.status = status
 
     def __reduce__(self) -> tuple:
+        # Pickled from worker processes
         return type(self), (
             self.reason,
             self.remedy,
             self.status,
-        )  # pickled from worker processes
+        )
 
 
 def name_keywords(text: str) -> str:

@@ -31,10 +31,11 @@ PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 BMP = b"BM"
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # whose headers Pillow reads
+# OpenCV's flags for shrinking an image while it is decoded
 REDUCED = {
     2: 16,
     4: 32,
-}  # OpenCV's flags for shrinking an image while it is decoded
+}
 REMEDY = "Copy it again, or save it anew as PNG or TIFF."
 
 
@@ -42,9 +43,8 @@ class Kind(Enum):
     """What to return of an image file, with OpenCV's flag for it."""
 
     COLOUR = cv2.IMREAD_COLOR_RGB  # uint8 (H, W, 3)
-    GREY = (
-        cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
-    )  # (H, W), in the type that is stored
+    # (H, W), in the type that is stored
+    GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
     STORED = cv2.IMREAD_UNCHANGED  # (H, W) or (H, W, channels), as stored
 
 
@@ -155,7 +155,8 @@ def read_jpeg(
         ValueError,
         IndexError,
         KeyError,
-    ) as error:  # a segment is cut short
+    ) as error:
+        # A segment is cut short
         raise damage_error(name, "its scans cannot be followed") from error
 
     return image
@@ -229,9 +230,8 @@ def check_scans(data: bytes, name: str) -> None:
     """
     is_progressive = False
     is_ended = False
-    left: dict[
-        int, np.ndarray
-    ] = {}  # by component: how many bits of each coefficient are missing
+    # By component: how many bits of each coefficient are missing
+    left: dict[int, np.ndarray] = {}
 
     for marker, content in segments(data):
         if marker in FRAMES:
@@ -346,9 +346,8 @@ def read_bitmap(
             raise damage_error(name, str(error)) from error
 
         ours = decode_with_opencv(data, name, Kind.COLOUR)
-        most = (
-            8 if data[28:30] == b"\x10\0" else 0
-        )  # 5 bits may be spread over 8 in several ways
+        # 5 bits may be spread over 8 in several ways
+        most = 8 if data[28:30] == b"\x10\0" else 0
         if theirs.shape != ours.shape or cv2.absdiff(theirs, ours).max() > most:
             raise damage_error(name, "decoders disagree on it")
 

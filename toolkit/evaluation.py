@@ -21,9 +21,8 @@ from hvd.toolkit.core import (
 from hvd.toolkit.settings import one_thread
 
 RESAMPLES = 2000  # of the bootstrap
-Progress = Callable[
-    ..., Iterable[Any]
-]  # called as progress(iterable, total=count)
+# Called as progress(iterable, total=count)
+Progress = Callable[..., Iterable[Any]]
 
 
 def score(

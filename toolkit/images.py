@@ -53,15 +53,17 @@ ENTRY_START = 4 << 20  # bytes that are unpacked to see what it is
 MOST_BYTES = 8  # in a pixel: four channels of 16 bits
 TIFF_RATIO = 100
 
+# Others unpack to any size at once
 ZIP_METHODS = {
     zipfile.ZIP_STORED,
     zipfile.ZIP_DEFLATED,
-}  # others unpack to any size at once
+}
+# Left in folders by operating systems
 PASSED_OVER = {
     "__macosx",
     "thumbs.db",
     "desktop.ini",
-}  # left in folders by operating systems
+}
 
 
 def read_bytes(path: Path) -> bytes:

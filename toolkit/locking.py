@@ -71,9 +71,8 @@ def remove_unfinished(folder: Path) -> None:
     """Remove the unfinished files of a killed run; ToolkitError with status 4 when not ours."""
     if not os.path.lexists(folder):
         return
-    is_empty = folder.is_dir() and not any(
-        folder.iterdir()
-    )  # the run was killed at once
+    # The run was killed at once
+    is_empty = folder.is_dir() and not any(folder.iterdir())
     if folder.is_symlink() or not (is_empty or (folder / OWNER).is_file()):
         reason = f"{folder} was not left by a run."
         raise ToolkitError(

@@ -96,9 +96,8 @@ class Manifest:
 
     def __init__(self, work: Path):
         self.work = work
-        self.held: list[
-            tuple[str, str]
-        ] = []  # input and line of each record in memory
+        # Input and line of each record in memory
+        self.held: list[tuple[str, str]] = []
         self.parts: list[Path] = []
         self.files_written = 0
 

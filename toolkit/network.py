@@ -171,9 +171,8 @@ class Checkpoint:
         if output.dtype.kind == "f" and not math.isfinite(
             output.sum(dtype=np.float64)
         ):
-            status = (
-                1 if self.is_shipped else 3
-            )  # with a shipped network, blame the input
+            # With a shipped network, blame the input
+            status = 1 if self.is_shipped else 3
             reason = f"{self.name} answers NaN or infinite numbers."
             raise ToolkitError(
                 reason, "Give another network, or another input.", status
@@ -378,9 +377,8 @@ def operations(network: Checkpoint, inputs: dict[str, np.ndarray]) -> int:
         output = next(iter(node["output_type_shape"][0].values()))
         if kind == "Conv":  # weights: out, in / groups, height, width
             total += 2 * math.prod(output) * math.prod(shapes[1][1:])
-        elif (
-            kind == "ConvTranspose"
-        ):  # weights: in, out / groups, height, width
+        elif kind == "ConvTranspose":
+            # Weights: in, out / groups, height, width
             total += 2 * math.prod(shapes[0]) * math.prod(shapes[1][1:])
         else:
             total += 2 * math.prod(output) * shapes[0][-1]

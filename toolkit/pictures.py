@@ -12,10 +12,12 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 GAP = 6  # between the images of a gallery
 TITLE = 36  # height of a panel's title, and of a line of the caption
 MARGIN = 24  # around panels
+# Height and width of a panel: holds ten photographs of 64 pixels twice as
+# large
 CELL = (
     330,
     700,
-)  # height and width of a panel: holds ten photographs of 64 pixels twice as large
+)
 
 
 def gallery(images: list[np.ndarray], columns: int = 5) -> np.ndarray:
@@ -111,7 +113,6 @@ def put_text(
     image: np.ndarray, text: str, place: tuple[int, int], size: float = 0.7
 ) -> None:
     """Write text into an image, in place; its baseline starts at (x, y)."""
-    text = text.encode(
-        errors="backslashreplace"
-    ).decode()  # OpenCV crashes on invalid UTF-8
+    # OpenCV crashes on invalid UTF-8
+    text = text.encode(errors="backslashreplace").decode()
     cv2.putText(image, text, place, FONT, size, (INK, INK, INK), 1, cv2.LINE_AA)

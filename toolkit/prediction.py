@@ -34,7 +34,6 @@ from hvd.toolkit.manifest import (
     ShardHeader,
     read_manifest,
     read_shard,
-    shard_manifests,
     shard_name,
 )
 from hvd.toolkit.network import NetworkMethod, end_after, index
@@ -93,9 +92,8 @@ class Run:
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
         if is_file(self.method_name):
-            del state[
-                "method"
-            ]  # workers cannot import its class: they load it from the file
+            # Workers cannot import its class: they load it from the file
+            del state["method"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -144,7 +142,7 @@ def predict(
     out : folder for the results.
     options : what is known of the inputs.
     workers : processes, each on one thread.
-    shard : (i, n) answers only the inputs that fall to the i-th of n shards; `merge_shards` puts
+    shard : (i, n) answers only the inputs that fall to the i-th of n shards; `merging` puts
         the shards together.
     resume : keep answers that an earlier run gave to the same content under the same conditions.
     time_limit : seconds; an input for which the network takes longer fails.
@@ -327,94 +325,6 @@ def circumstances(task: str, name: str, method: Method, options: Any) -> str:
     ).hexdigest()
 
 
-def merge_shards(out: Path) -> Path:
-    """Merge the manifests of all shards in `out`, as a single run would have left them.
-
-    Returns the path of the manifest. Raises ToolkitError with status 5 when the shards do not
-    belong to one run over the same inputs, with status 4 when files there are not ours.
-    """
-    parts = shard_manifests(out)
-    with lock_output(out, None) as work:
-        header = check_headers(parts)
-        task = registry.task(header.task)
-        check_manifest(out / MANIFEST)
-        check_replaceable(out, task.run_files)
-
-        manifest = Manifest(work)
-        count = 0
-        for part in parts:
-            # Check each record: shards may come from other machines.
-            for record in read_shard(part)[1]:
-                check_record(record, header, part)
-                manifest.add(record)
-                count += 1
-
-        if count != header.count:
-            reason = f"The shards in {out} hold {count} records of {header.count} inputs."
-            raise ToolkitError(reason, "Run them all again.", status=5)
-
-        manifest.finish(out / MANIFEST)
-        try:
-            conclude(task, out, work)
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"Records in {out} lack fields that {task.name} summarises: {error!r}."
-            raise ToolkitError(
-                reason, "Run the shards again.", status=5
-            ) from error
-
-        # Only now, when the joined manifest exists, may the parts go.
-        for part in parts:
-            part.unlink()
-
-    return out / MANIFEST
-
-
-def check_headers(parts: list[Path]) -> ShardHeader:
-    """What the shards of a run have in common; ToolkitError with status 5 when they differ."""
-    first = read_shard(parts[0])[0]
-    for part in parts:
-        header = read_shard(part)[0]
-        numbers = part.stem.removeprefix("manifest-").replace("-of-", "/")
-        if header.shard != numbers:
-            reason = f"{part} is of shard {header.shard}."
-            raise ToolkitError(reason, "Run that shard again.", status=5)
-
-        names = f"{parts[0].name} and {part.name}"
-        if (header.task, header.run, header.limits) != (
-            first.task,
-            first.run,
-            first.limits,
-        ):
-            reason = f"{names} are shards of different runs."
-            remedy = "Run all shards with one version, method and network, and the same options."
-            raise ToolkitError(reason, remedy, status=5)
-
-        # A file may have been added between two shards.
-        if (header.inputs, header.count) != (first.inputs, first.count):
-            reason = f"{names} are shards of different inputs."
-            raise ToolkitError(
-                reason, "Run all shards over the same files.", status=5
-            )
-
-    if first.task not in registry.TASKS:
-        raise ToolkitError(
-            f"{parts[0]} is of an unknown task.", "Run it again.", status=5
-        )
-    return first
-
-
-def check_record(
-    record: dict[str, Any], header: ShardHeader, part: Path
-) -> None:
-    """Raise ToolkitError with status 5 for a record that belongs to another run than its shard."""
-    if (record["task"], record.get("run", header.run)) != (
-        header.task,
-        header.run,
-    ):
-        reason = f"{part} holds a record of another run, of {record['input']}."
-        raise ToolkitError(reason, "Run that shard again.", status=5)
-
-
 def answers(
     run: Run, out: Path, todo: Iterator[Job], workers: int
 ) -> Generator[dict[str, Any], None, None]:
@@ -463,7 +373,8 @@ def answers(
     except (
         KeyboardInterrupt,
         GeneratorExit,
-    ):  # Ctrl-C may reach whoever asks for records
+    ):
+        # Ctrl-C may reach whoever asks for records
         stop(processes)
         raise
     finally:

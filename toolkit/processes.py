@@ -29,9 +29,8 @@ def pool(workers: int) -> ProcessPoolExecutor:
 
 def stop(processes: ProcessPoolExecutor) -> None:
     """Kill all processes of a pool at once."""
-    for process in [
-        *(processes._processes or {}).values()
-    ]:  # there is no public way before 3.14
+    # There is no public way before 3.14
+    for process in [*(processes._processes or {}).values()]:
         process.kill()
     processes.shutdown(cancel_futures=True)
 
@@ -64,9 +63,8 @@ def keep_memory() -> None:
     To return it and ask for it again for every image takes a tenth of the time. Works with glibc;
     elsewhere nothing happens.
     """
-    with suppress(
-        AttributeError, OSError, TypeError
-    ):  # what other C libraries answer
+    # What other C libraries answer
+    with suppress(AttributeError, OSError, TypeError):
         for parameter, size in (
             (M_MMAP_THRESHOLD, 16 << 20),
             (M_TRIM_THRESHOLD, 64 << 20),

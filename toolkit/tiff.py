@@ -123,9 +123,8 @@ def open_page(data: bytes, name: str) -> Iterator[tifffile.TiffPage]:
                 yield only_page(file, name)
         except (ToolkitError, MemoryError):
             raise
-        except (
-            Exception
-        ) as error:  # tifffile, imagecodecs: their errors share no base class
+        except Exception as error:
+            # Tifffile, imagecodecs: their errors share no base class
             raise damage_error(
                 name, f"{type(error).__name__}: {error}"[:200]
             ) from error

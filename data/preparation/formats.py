@@ -486,15 +486,15 @@ def labelme(
         box = None
         if kind in ("polygon", None, ""):
             outlines = (values,)
-        elif (
-            kind == "circle" and len(values) == 4
-        ):  # the centre, and a point on the circle
+        elif kind == "circle" and len(values) == 4:
+            # The centre, and a point on the circle
             radius = float(np.hypot(*(values[2:] - values[:2])))
             outlines = (ellipse(tuple(values[:2]), (radius, radius)),)
         elif kind == "rectangle" and len(values) in (
             4,
             8,
-        ):  # two opposite corners, or all four
+        ):
+            # Two opposite corners, or all four
             corners = values.reshape(-1, 2)
             low = corners.min(0)
             box = box_of([*low, *(corners.max(0) - low)])

@@ -21,11 +21,12 @@ from hvd.toolkit.tiff import is_tiff
 
 MOST_INSTANCES = 65535  # in a mask of 16 bits
 QUALITY = 95  # of JPEG, with colours at full resolution
+# BGR, around a picture in a letterbox: the mean of photographs
 SURROUND = (
     104,
     116,
     124,
-)  # BGR, around a picture in a letterbox: the mean of photographs
+)
 # Pixels of a mask: an object that covers more shows in several of them
 SMALL = 8
 OUTSIDE = "it lies outside of what is cut from the image"
@@ -505,9 +506,8 @@ def is_clearly_visible(
     lattice = lattice[row_inside][:, column_inside]
     shown = mask[rows[row_inside]][:, columns[column_inside]]
 
-    expected = np.array(
-        [-1, *values]
-    )  # -1: where there is no instance, nothing is expected
+    # -1: where there is no instance, nothing is expected
+    expected = np.array([-1, *values])
     visible = lattice[expected.take(lattice) == shown]
     return np.bincount(visible, minlength=len(expected))[1:] >= SMALL
 

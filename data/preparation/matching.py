@@ -87,9 +87,8 @@ def image_files(annotations: Annotations, folder: Path) -> ImageFiles:
     for path in paths:
         file = PurePosixPath(path)
         by_name[file.name].append(path)
-        by_stem[file.stem.removesuffix("_leftImg8bit")].append(
-            path
-        )  # of Cityscapes
+        # Of Cityscapes
+        by_stem[file.stem.removesuffix("_leftImg8bit")].append(path)
 
     exact = {
         annotated.name.replace("\\", "/") for annotated in annotations.images

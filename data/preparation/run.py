@@ -41,11 +41,10 @@ from hvd.toolkit.outputs import (
 )
 from hvd.toolkit.processes import keep_memory, pool
 from hvd.toolkit.tasks.objects.options import SMALLEST
-from hvd.toolkit.tasks.objects.types import BACKGROUND, IGNORE
+from hvd.toolkit.tasks.objects.types import BACKGROUND, IGNORE, MOST_CLASSES
 
 CHUNK = 64  # images
 BEGUN = "options.json"  # a file in the folder of an unfinished run
-MOST_CLASSES = 254
 KINDS = ("images", ".jpg"), ("masks", ".png"), ("instances", ".png")
 
 
@@ -158,8 +157,9 @@ def choose_classes(
         name = chosen[0] if len(chosen) == 1 else "object"
         return (BACKGROUND, name), dict.fromkeys(chosen, 1)
 
-    if not chosen or len(chosen) > MOST_CLASSES:
-        remedy = f"Name 1 to {MOST_CLASSES} with --classes."
+    most = MOST_CLASSES - 1  # beside the background
+    if not 1 <= len(chosen) <= most:
+        remedy = f"Name 1 to {most} with --classes."
         raise ToolkitError(
             f"There are {len(chosen)} classes.", remedy, status=5
         )

@@ -32,11 +32,12 @@ RECIPES = (
     "objects-scenes",
 )
 RUN = "run.json"
+# Packages whose versions are recorded
 RECORDED = (
     "torch",
     "numpy",
     "opencv-python-headless",
-)  # packages whose versions are recorded
+)
 
 
 def recipe(task: str) -> Recipe:
@@ -73,9 +74,8 @@ def train_task(task: str, options: TrainOptions) -> Path:
         "versions": {name: version(name) for name in RECORDED},
     }
     record = options.out / RUN
-    is_first = (
-        os.environ.get("RANK", "0") == "0"
-    )  # among the processes that torchrun started
+    # Among the processes that torchrun started
+    is_first = os.environ.get("RANK", "0") == "0"
     if is_first:
         begin_run(record, now, options)
 
@@ -130,9 +130,8 @@ def check_options(task: str, recipe: Recipe, options: TrainOptions) -> None:
 
 def count_epochs(recipe: Recipe, options: TrainOptions) -> tuple[Recipe, int]:
     """The number of steps for some epochs, and the recipe with at least one validation in each."""
-    processes = int(
-        os.environ.get("WORLD_SIZE", 1)
-    )  # of torchrun; each takes a batch
+    # Of torchrun; each takes a batch
+    processes = int(os.environ.get("WORLD_SIZE", 1))
     epoch = math.ceil(recipe.epoch(options.data) / processes)
     every = min(recipe.validate_every, epoch)
 

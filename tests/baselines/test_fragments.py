@@ -44,9 +44,8 @@ def test_dissimilarity_is_gallaghers_for_every_side_and_turn(
 ):
     result = side_dissimilarity(pixels)[side, turn, 1, 3]
     left = np.rot90(pixels[1], side - 1)  # side to the right
-    right = np.rot90(
-        pixels[3], (side + 2 + turn) - 3
-    )  # touching side to the left
+    # Touching side to the left
+    right = np.rot90(pixels[3], (side + 2 + turn) - 3)
     expected = gallagher(left, right) + gallagher(right[:, ::-1], left[:, ::-1])
     assert result == pytest.approx(expected, rel=1e-3)
 

@@ -28,9 +28,8 @@ def test_the_biharmonic_surface_is_that_of_scikit_image(heads):
     for image, result in zip(
         scans.images, baselines.Biharmonic().predict(scans).images, strict=True
     ):
-        known = image[
-            ~TASK_MASK
-        ]  # scikit-image keeps to the range of what is known
+        # Scikit-image keeps to the range of what is known
+        known = image[~TASK_MASK]
         np.testing.assert_allclose(
             np.clip(result, known.min(), known.max()),
             inpaint_biharmonic(image, TASK_MASK),

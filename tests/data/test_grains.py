@@ -43,9 +43,8 @@ def test_every_grain_is_one_piece_and_the_drawing_follows_the_boundaries():
 def test_grains_have_about_the_diameter_asked_for():
     rng = np.random.default_rng(0)
     counts = [tessellation((300, 300), 30, rng)[0].max() for _ in range(8)]
-    assert np.mean(counts) == pytest.approx(
-        90000 / (0.785 * 30**2), rel=0.5
-    )  # grains cut by the frame count too
+    # Grains cut by the frame count too
+    assert np.mean(counts) == pytest.approx(90000 / (0.785 * 30**2), rel=0.5)
 
 
 def test_etched_lines_are_where_the_boundaries_are():

@@ -98,9 +98,8 @@ def test_many_names(tmp_path):
     count = sum(1 for _ in image_files(tmp_path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (
-        count == 40_000 and peak < 8 << 20
-    )  # a list of the paths would take twice that
+    # A list of the paths would take twice that
+    assert count == 40_000 and peak < 8 << 20
 
 
 @row(

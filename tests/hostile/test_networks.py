@@ -270,7 +270,7 @@ def test_a_network_that_fits_is_answered(place):
 
 
 @row(
-    "network whose answer has another shape, other channels than classes, more than 254, or NaN",
+    "network whose answer has another shape, other channels than classes, more than 255, or NaN",
     "status 3",
 )
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_network_that_fits_is_answered(place):
         (1, 1.0, ("background", "thing"), "is needed"),
         (2, np.nan, ("background", "thing"), "NaN"),
         (2, np.inf, ("background", "thing"), "NaN"),
-        (300, 1.0, tuple(map(str, range(300))), "254 classes"),
+        (300, 1.0, tuple(map(str, range(300))), "255 classes"),
         (3, 1.0, ("a", "a", "b"), "that differ"),
         (2, 1.0, ("", "b"), "that differ"),
         (2, 1.0, (1, 2), "that differ"),

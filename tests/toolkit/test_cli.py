@@ -48,9 +48,8 @@ def test_predict_writes_groups_photographs_and_a_record(
     )
     assert status == 0
     record = json.loads(out)
-    assert (
-        record.pop("seconds") > 0
-    )  # told, but not kept: the same run leaves the same bytes
+    # Told, but not kept: the same run leaves the same bytes
+    assert record.pop("seconds") > 0
     assert (
         json.loads((tmp_path / "out" / "heap" / "record.json").read_text())
         == record

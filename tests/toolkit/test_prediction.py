@@ -20,7 +20,8 @@ from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import write_png
 from hvd.toolkit.locking import lock_output
 from hvd.toolkit.manifest import MOST_HELD, Manifest, read_manifest
-from hvd.toolkit.prediction import circumstances, merge_shards, predict
+from hvd.toolkit.merging import merge_shards
+from hvd.toolkit.prediction import circumstances, predict
 from hvd.toolkit.tasks.objects.options import InputOptions
 from hvd.toolkit.tasks.objects.types import Labelled
 from tests.hostile.rows import row

@@ -161,9 +161,8 @@ def test_nothing_is_ever_unpickled(pictures, tmp_path, monkeypatch):
         raise AssertionError("something was unpickled")
 
     for task in registry.TASKS:
-        assert (
-            run("evaluate", task, "--samples", 1).exception is None
-        )  # imports all that it needs
+        # Imports all that it needs
+        assert run("evaluate", task, "--samples", 1).exception is None
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, name, refused)
     for task in registry.TASKS:

@@ -43,9 +43,8 @@ def test_calls_that_overlap_leave_all_as_it_was():
             job = threads.submit(other)
             entered.wait(10)
             assert value["now"] == "new" and cv2.getNumThreads() == 1
-        assert (
-            value["now"] == "new" and Image.MAX_IMAGE_PIXELS is None
-        )  # the other is inside still
+        # The other is inside still
+        assert value["now"] == "new" and Image.MAX_IMAGE_PIXELS is None
         leave.set()
         job.result()
     assert value["now"] == "old" and state() == before

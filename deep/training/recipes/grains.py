@@ -60,9 +60,8 @@ LINES_FROM = 2800  # the step from which broken lines cost extra
 LINES_WEIGHT = 0.25
 THRESHOLD = 0.25  # of boundaries in validation
 
-Pair = tuple[
-    np.ndarray, np.ndarray
-]  # a micrograph and its boundaries, (H, W) each
+# A micrograph and its boundaries, (H, W) each
+Pair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,8 @@ def data(folder: Path, part: str) -> Examples | np.ndarray:
         with np.load(native) as archive:
             stored = archive["heads"]
         stored = stored.reshape(-1, *stored.shape[-2:])
-        planes = np.rot90(
-            stored, axes=(1, 2)
-        )  # stored heads lie on their faces
+        # Stored heads lie on their faces
+        planes = np.rot90(stored, axes=(1, 2))
 
     with multiprocessing.get_context("spawn").Pool(2, start_worker) as workers:
         heads = workers.map(
@@ -223,9 +222,8 @@ def batch(examples: Examples, step: int, seed: int) -> tuple[Tensor, Tensor]:
         # where the others are unknown.
         image = rescan(image, rng)
         measured = ~random_mask(rng)
-        images.append(
-            image / max(image[measured].max(), DARKEST)
-        )  # as bright as Graph shows them
+        # As bright as Graph shows them
+        images.append(image / max(image[measured].max(), DARKEST))
         known.append(measured)
 
     image_tensor = torch.from_numpy(np.stack(images))[:, None]

@@ -48,11 +48,12 @@ SHARE_MIXED = 0.5
 
 SAMPLED = 7  # for the loss of IoU, one pixel in so many is sorted
 SHOWN = 4  # validation pictures for TensorBoard
+# The grey around a picture that does not fill the frame
 OUTSIDE = (
     124,
     116,
     104,
-)  # the grey around a picture that does not fill the frame
+)
 
 
 @dataclass(frozen=True)
@@ -285,9 +286,8 @@ def loss(
         return logits.sum() * 0, numbers
 
     labels = masks[known]
-    logits = logits.transpose(0, 1).flatten(1)[
-        :, known.flatten()
-    ]  # (classes, pixels)
+    # (classes, pixels)
+    logits = logits.transpose(0, 1).flatten(1)[:, known.flatten()]
     likelihood = logits.log_softmax(0)
     probability = likelihood.exp()
 

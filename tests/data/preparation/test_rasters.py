@@ -279,9 +279,8 @@ def test_a_vote_agrees_with_counting_pixels(size, kind, monkeypatch):
         kind
     )
     result = rasters.resize_labels(labels, size)
-    fine = np.repeat(
-        np.repeat(labels, size[1], 0), size[0], 1
-    )  # every pixel of the answer covers H x W of these
+    # Every pixel of the answer covers H x W of these
+    fine = np.repeat(np.repeat(labels, size[1], 0), size[0], 1)
     shares = [
         (fine == k).reshape(size[1], SHAPE[0], size[0], SHAPE[1]).mean((1, 3))
         for k in range(4)

@@ -191,12 +191,10 @@ def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_weights(
     small, tmp_path
 ):
     trained(small, tmp_path / "whole", 6)
-    trained(
-        small, tmp_path / "parts", 4
-    )  # stops after the validation at step 3
-    with (
-        open(tmp_path / "parts/history.jsonl", "a") as history
-    ):  # of a step that is taken again, and of one that was cut short
+    # Stops after the validation at step 3
+    trained(small, tmp_path / "parts", 4)
+    # Of a step that is taken again, and of one that was cut short
+    with open(tmp_path / "parts/history.jsonl", "a") as history:
         history.write('{"step": 4, "loss": 1, "score": 1}\n{"step": 5, "lo')
     trained(small, tmp_path / "parts", 6, resume=True)
     parts, complete = (

@@ -107,9 +107,8 @@ def test_tiles_leave_no_trace_beyond_a_pixel_on_plateaus(pattern, monkeypatch):
     monkeypatch.setattr(boundaries, "TILE", 96)
     tiled = boundaries.partition(probability, Closure())
     assert tiled.max() == complete.max()
-    assert not (tiled != complete)[
-        ~boundaries.pen_strokes(complete, 6)
-    ].any()  # on the plateau under a pen, a line may fall a pixel aside
+    # On the plateau under a pen, a line may fall a pixel aside
+    assert not (tiled != complete)[~boundaries.pen_strokes(complete, 6)].any()
     assert (tiled != complete).mean() < 0.01
 
 

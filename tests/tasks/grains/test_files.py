@@ -156,9 +156,8 @@ def test_outlines_for_imagej_enclose_their_grains_exactly(done):
                 (0, 0),
                 2,
             )[1]
-            assert area == (outside[1:-1, 1:-1] != 2).sum(), (
-                inside.shape
-            )  # holes are inside an outline
+            # Holes are inside an outline
+            assert area == (outside[1:-1, 1:-1] != 2).sum(), inside.shape
 
 
 def test_the_run_is_summed_up_and_its_batches_compared(done):

@@ -40,9 +40,9 @@ def test_measures_agree_with_scikit_image(labels):
         assert result.perimeter[k] == pytest.approx(
             perimeter_crofton(np.pad(region.image, 1), directions=4), rel=1e-6
         )
-        if (
-            region.area > 200
-        ):  # scikit-image takes pixels as points, we as squares: a twelfth more in every moment
+        # Scikit-image takes pixels as points, we as squares: a twelfth more in
+        # every moment
+        if region.area > 200:
             assert result.aspect_ratio[k] == pytest.approx(
                 region.axis_major_length / region.axis_minor_length, rel=0.01
             )
@@ -70,9 +70,8 @@ def test_a_disc_has_the_diameter_and_perimeter_of_its_circle():
         (1 + (np.hypot(rows, columns) <= 80)).astype(np.int32)
     )
     assert disc.diameter[1] == pytest.approx(160, rel=0.005)
-    assert disc.perimeter[1] == pytest.approx(
-        160 * np.pi, rel=0.06
-    )  # four directions only
+    # Four directions only
+    assert disc.perimeter[1] == pytest.approx(160 * np.pi, rel=0.06)
     assert disc.aspect_ratio[1] == pytest.approx(1)
     assert disc.touches_frame.tolist() == [True, False]
 
@@ -81,9 +80,8 @@ def test_orientation_is_that_of_the_long_axis_counter_clockwise_from_horizontal(
     rows, columns = np.mgrid[:200, :200] - 100
     for degrees in (0, 30, 90, -60):
         angle = np.radians(degrees)
-        along = columns * np.cos(angle) - rows * np.sin(
-            angle
-        )  # rows point down
+        # Rows point down
+        along = columns * np.cos(angle) - rows * np.sin(angle)
         across = columns * np.sin(angle) + rows * np.cos(angle)
         result = sizes.grain_measures(
             (1 + ((along / 60) ** 2 + (across / 20) ** 2 <= 1)).astype(np.int32)
@@ -139,9 +137,8 @@ def test_a_voronoi_pattern_of_known_density_gives_the_known_number():
     assert result == pytest.approx(density, rel=0.05)
     assert low < density < high
     mean, low, high = sizes.mean_intercept(pattern)
-    assert mean == pytest.approx(
-        np.pi / 4 / np.sqrt(density), rel=0.05
-    )  # of a Poisson-Voronoi tessellation (Meijering, 1953)
+    # Of a Poisson-Voronoi tessellation (Meijering, 1953)
+    assert mean == pytest.approx(np.pi / 4 / np.sqrt(density), rel=0.05)
     assert low < mean < high
     summary = sizes.summary(pattern, sizes.grain_measures(pattern), 2.0)
     assert summary["astm_g"]["planimetric"]["mean"] == pytest.approx(
@@ -231,9 +228,10 @@ def test_a_log_normal_distribution_is_found_again():
         1.5, rel=0.02
     )
     assert result["log_normal"]["ks_distance"] < 0.03
+    # Of a log-normal weighted by d^2
     assert result["area_weighted"]["d50"] == pytest.approx(
         20 * np.exp(2 * np.log(1.5) ** 2), rel=0.03
-    )  # of a log-normal weighted by d^2
+    )
 
 
 @pytest.mark.parametrize("count", [2, 5, 300])

@@ -563,9 +563,8 @@ def test_uncertainty_of_images_is_images(damaged, tmp_path):
 @pytest.mark.parametrize("mask", ["task", "2/4@45"])
 def test_a_mask_may_be_described(mask, heads, tmp_path):
     hidden = mask_of_description(mask, (64, 64), None)
-    array = np.where(
-        hidden, 0.5, heads
-    )  # no zeros: nothing tells what is missing but the mask
+    # No zeros: nothing tells what is missing but the mask
+    array = np.where(hidden, 0.5, heads)
     record = run(saved(tmp_path, array), tmp_path, InputOptions(mask=mask))
     assert record["mask"] == f"given: {mask}" and record[
         "missing_share"

@@ -164,9 +164,8 @@ def test_heads_are_made_of_their_seed_and_look_like_scans(heads):
 
 def test_a_prepared_folder_is_what_training_reads(tmp_path):
     assert len(list(prepare_heads(tmp_path / "heads", 20, 1, 2))) == 20
-    with (
-        pytest.raises(ToolkitError) as refusal
-    ):  # even what looks like an earlier result may be somebody's own
+    # Even what looks like an earlier result may be somebody's own
+    with pytest.raises(ToolkitError) as refusal:
         list(prepare_heads(tmp_path / "heads", 20, 1, 2))
     assert refusal.value.status == 4
     train, val, missing = (

@@ -167,9 +167,8 @@ def trustworthy_piece(scores: np.ndarray, board: Board) -> Board:
             new = piece[place]
             piece = {p: new if k == old else k for p, k in piece.items()}
 
-    if (
-        not piece
-    ):  # every seam is doubtful: start from the fragment with the best partner
+    # Every seam is doubtful: start from the fragment with the best partner
+    if not piece:
         return dict(
             [
                 max(
@@ -232,9 +231,8 @@ def likeliest_pairs(scores: np.ndarray) -> Iterator[tuple[int, int, int, int]]:
     Each side has CANDIDATES partners; those with a score of 0 are left out.
     """
     count = scores.shape[2]
-    rows = scores.transpose(0, 2, 1, 3).reshape(
-        4 * count, -1
-    )  # a row for each side (a, i)
+    # A row for each side (a, i)
+    rows = scores.transpose(0, 2, 1, 3).reshape(4 * count, -1)
     nearest = np.argsort(-rows, axis=1, kind="stable")[:, :CANDIDATES]
     values = np.take_along_axis(rows, nearest, 1)
 

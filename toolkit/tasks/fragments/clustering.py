@@ -231,9 +231,8 @@ def after_exchanges(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     gain = logits @ np.eye(labels.max() + 1)[labels]
     index = np.arange(len(labels))
     for _ in range(MOVE_ROUNDS):
-        moving = (
-            gain[:, labels] - gain[index, labels][:, None]
-        )  # (i, j): i into the group of j
+        # (i, j): i into the group of j
+        moving = gain[:, labels] - gain[index, labels][:, None]
         change = moving + moving.T - 2 * logits
         change[labels[:, None] == labels[None]] = 0
         i, j = np.unravel_index(change.argmax(), change.shape)

@@ -12,12 +12,13 @@ from hvd.toolkit.tasks.fragments.options import (
     InputOptions,
 )
 
+# (row, column) across side 0, 1, 2, 3
 STEPS = (
     (-1, 0),
     (0, 1),
     (1, 0),
     (0, -1),
-)  # (row, column) across side 0, 1, 2, 3
+)
 
 
 @dataclass(frozen=True)

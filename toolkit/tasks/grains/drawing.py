@@ -16,10 +16,11 @@ from hvd.toolkit.tasks.grains.types import Boundaries
 # Pixels of an overlay; larger micrographs are shown smaller
 MOST_SHOWN = 25_000_000
 LEAST_WIDTH = 480  # pixels: an overlay needs this for its colour key
+# Rows and columns, from the middle of a micrograph, that `show` draws
 CUT = (
     600,
     800,
-)  # rows and columns, from the middle of a micrograph, that `show` draws
+)
 TITLE = 420  # pixels that a panel's title takes
 
 # Colours of predicted boundaries.

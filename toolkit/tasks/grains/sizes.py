@@ -20,11 +20,12 @@ STRIP = 1 << 22  # pixels that are held in memory at once
 DIRECTIONS = (0, 1, 1.0), (1, 0, 1.0), (1, 1, 0.5**0.5), (1, -1, 0.5**0.5)
 
 LINES = 10  # test lines in each direction
+# Radii of the three test circles, in units of the shorter side
 CIRCLES = (
     0.45,
     0.3,
     0.15,
-)  # radii of the three test circles, in units of the shorter side
+)
 PARTS = 3  # the micrograph is cut into 3 x 3 parts for the intervals
 
 

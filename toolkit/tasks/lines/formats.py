@@ -286,9 +286,8 @@ class NiftiWriter:
         filled = (
             values.reshape(self.shape).astype(self.dtype).tobytes(order="F")
         )
-        rest = self.raw[
-            self.start + len(filled) :
-        ]  # header, extensions and all else as they were
+        # Header, extensions and all else as they were
+        rest = self.raw[self.start + len(filled) :]
         body = self.raw[: self.start] + filled + rest
         return self.write(body, folder / f"{self.name}_nogaps{self.suffix}")
 
@@ -575,11 +574,12 @@ def check_frame(frame: bytes, name: str) -> None:
 
 
 JPEG_END = b"\xff\xd9"
+# Markers of frames that libjpeg decodes, of 8 bits
 BASELINE = {
     0xC0,
     0xC1,
     0xC2,
-}  # markers of frames that libjpeg decodes, of 8 bits
+}
 JPEG_2000 = b"\xff\x4f\xff\x51"  # how a codestream begins: its start, and the marker of its size
 JPEG_LS = 0xF7  # marker
 

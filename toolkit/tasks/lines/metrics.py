@@ -60,9 +60,8 @@ def ssim(target: Truth, prediction: Filled) -> float:
     >>> ssim(Truth(truth, hidden, ~hidden), Filled(truth))
     1.0
     """
-    predicted = target.images + errors(
-        target, prediction
-    )  # the truth itself where it is unknown
+    # The truth itself where it is unknown
+    predicted = target.images + errors(target, prediction)
     scores = []
     for true, image in zip(target.images, predicted, strict=True):
         scores.append(structural_similarity(true, image, data_range=1.0))

@@ -15,9 +15,11 @@ from hvd.toolkit.decoding import Kind
 from hvd.toolkit.images import SUFFIXES, decode, read_bytes, read_image
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.settings import any_size
-from hvd.toolkit.tasks.objects.types import IGNORE
-
-MOST_CLASSES = 255
+from hvd.toolkit.tasks.objects.types import (
+    IGNORE,
+    MOST_CLASSES,
+    are_class_names,
+)
 
 # The first bytes of a PNG, and two of its colour types.
 PNG = b"\x89PNG"
@@ -101,14 +103,7 @@ def class_names(path: Path) -> tuple[str, ...]:
         reason += f"here they are {IGNORE}."
         raise ToolkitError(reason, "Change the masks, and the file.", status=5)
 
-    is_list = isinstance(names, list) and all(
-        isinstance(name, str) and name for name in names
-    )
-    if (
-        not is_list
-        or len(set(names)) < len(names)
-        or not 2 <= len(names) <= MOST_CLASSES
-    ):
+    if not are_class_names(names):
         reason = f"{path} does not hold 2 to {MOST_CLASSES} names that differ."
         raise ToolkitError(reason, "Name every class once.", status=5)
 

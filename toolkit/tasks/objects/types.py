@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,19 @@ from hvd.toolkit.tasks.objects.options import SMALLEST
 # In masks: a pixel that belongs to no class, or of which none is known
 IGNORE = 255
 BACKGROUND = "background"
+MOST_CLASSES = IGNORE  # indices 0 to 254
+
+
+def are_class_names(names: Any) -> bool:
+    """Whether a value is a list of 2 to MOST_CLASSES names that differ."""
+    are_texts = isinstance(names, list) and all(
+        isinstance(name, str) and name for name in names
+    )
+    return (
+        are_texts
+        and len(set(names)) == len(names)
+        and 2 <= len(names) <= MOST_CLASSES
+    )
 
 
 def check_rgb(image: np.ndarray) -> None:
