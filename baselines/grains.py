@@ -6,11 +6,10 @@ import cv2
 import numpy as np
 
 from hvd.toolkit.core import Sample, SearchSpace
-from hvd.toolkit.tasks.grains.boundaries import (
-    Closure,
-    partition,
-    pen_strokes,
-    probability_by_tiles,
+from hvd.toolkit.tasks.grains.boundaries import Closure, pen_strokes
+from hvd.toolkit.tasks.grains.magnification import (
+    answer_at,
+    empty_magnification,
 )
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph, drawing
 
@@ -66,10 +65,12 @@ class Watershed:
         return 1 / (1 + np.exp(logits))
 
     def predict(self, inputs: Micrograph) -> Boundaries:
-        labels = partition(
-            probability_by_tiles(inputs.image, self.probability), self.closure
+        scale = inputs.size or 1 / empty_magnification(inputs.image)
+        probability, labels = answer_at(
+            inputs, scale, self.probability, self.closure
         )
-        return Boundaries(pen_strokes(labels, self.pen), labels)
+        mask = pen_strokes(labels, self.pen / scale)
+        return Boundaries(mask, labels, probability=probability)
 
 
 SIDE = 700  # pixels: the middle of a micrograph is enough for the search

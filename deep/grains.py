@@ -6,11 +6,10 @@ from typing import ClassVar
 import numpy as np
 
 from hvd.toolkit.network import NetworkMethod
-from hvd.toolkit.tasks.grains.boundaries import (
-    Closure,
-    boundary_mask,
-    partition,
-    probability_by_tiles,
+from hvd.toolkit.tasks.grains.boundaries import Closure, boundary_mask
+from hvd.toolkit.tasks.grains.magnification import (
+    answer_at,
+    empty_magnification,
 )
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 
@@ -29,19 +28,23 @@ class Network(NetworkMethod):
     threshold: float = 0.25
     closure: Closure = CLOSURE
 
-    def probability(self, inputs: Micrograph) -> np.ndarray:
-        """Boundary probability uint8 (H, W), 255 = certain, of a micrograph."""
+    def answer(
+        self, inputs: Micrograph, scale: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Boundary probability uint8 and labels int32 (H, W) of a micrograph.
+
+        `scale` is by how much it is enlarged for the network.
+        """
         network = self.network(inputs)
 
         def boundary(part: np.ndarray) -> np.ndarray:
             (probability,) = network.run(("float32", part.shape), image=part)
             return probability
 
-        return probability_by_tiles(inputs.image, boundary)
+        return answer_at(inputs, scale, boundary, self.closure)
 
     def predict(self, inputs: Micrograph) -> Boundaries:
-        probability = self.probability(inputs)
-        labels = partition(probability, self.closure)
-        return Boundaries(
-            boundary_mask(probability, labels, self.threshold), labels
-        )
+        scale = inputs.size or 1 / empty_magnification(inputs.image)
+        probability, labels = self.answer(inputs, scale)
+        mask = boundary_mask(probability, labels, self.threshold)
+        return Boundaries(mask, labels, probability=probability)

@@ -24,11 +24,16 @@ from hvd.toolkit.core import (
     is_debugging,
     printable,
 )
-from hvd.toolkit.options import EvaluateOptions, PredictOptions, ShowOptions
+from hvd.toolkit.options import (
+    EvaluateOptions,
+    MeasureRunOptions,
+    PredictOptions,
+    ShowOptions,
+)
 from hvd.toolkit.outputs import to_json
 from hvd.toolkit.registry import METHODS, task_options
 
-RESUMABLE = {"predict", "prepare", "train"}
+RESUMABLE = {"predict", "measure", "prepare", "train"}
 CHECKOUT = Path("hvd/__init__.py")  # in the folder of a checkout
 
 
@@ -201,7 +206,7 @@ def predict_command(name: str) -> click.Command:
     def predict(
         run: PredictOptions, options: Any, inputs: tuple[Path, ...]
     ) -> int:
-        from hvd.toolkit import prediction, registry, tables
+        from hvd.toolkit import prediction, registry
 
         task = registry.task(name)
         method_name = run.method or task.method
@@ -220,30 +225,7 @@ def predict_command(name: str) -> click.Command:
             run.resume,
             run.time_limit,
         )
-
-        # A table is for people; programs get one JSON record a line.
-        table = (
-            tables.RunTable(task, run.out)
-            if on_terminal() and not run.json
-            else None
-        )
-        failed = False
-
-        for record in progress_bar(records) if table else records:
-            if table is None:
-                click.echo(to_json(record))
-            else:
-                table.add(record)
-
-            if record["status"] == "failed":
-                failed = True
-                # The line begins with the input already.
-                reason = record["reason"].removeprefix(f"{record['input']} ")
-                say(f"Error: {record['input']}: {reason} {record['remedy']}")
-
-        if table is not None:
-            click.echo(table.text())
-        return 1 if failed else 0
+        return print_records(records, task, run.out, run.json)
 
     return make_command(
         name,
@@ -261,6 +243,56 @@ def predict_command(name: str) -> click.Command:
         f"{wing.PREDICT}\n\n{wing.INPUT}",
         {"method": f"{method_names(name)}."},
     )
+
+
+def print_records(
+    records: Iterable[dict[str, Any]], task: Any, out: Path, as_json: bool
+) -> int:
+    """Print the records of a run as they come; returns 1 when an input failed, else 0."""
+    from hvd.toolkit import tables
+
+    # A table is for people; programs get one JSON record a line.
+    table = (
+        tables.RunTable(task, out) if on_terminal() and not as_json else None
+    )
+    failed = False
+
+    for record in progress_bar(records) if table else records:
+        if table is None:
+            click.echo(to_json(record))
+        else:
+            table.add(record)
+
+        if record["status"] == "failed":
+            failed = True
+            # The line begins with the input already.
+            reason = record["reason"].removeprefix(f"{record['input']} ")
+            say(f"Error: {record['input']}: {reason} {record['remedy']}")
+
+    if table is not None:
+        click.echo(table.text())
+    return 1 if failed else 0
+
+
+def measure_grains(
+    run: MeasureRunOptions, options: Any, inputs: tuple[Path, ...]
+) -> int:
+    """The command `measure grains`."""
+    from hvd.toolkit import prediction, registry
+    from hvd.toolkit.tasks.grains.drawn import Drawn
+
+    task = registry.task("grains")
+    records = prediction.predict(
+        task,
+        "drawn",
+        Drawn(),
+        inputs,
+        run.out,
+        options,
+        workers=run.workers,
+        resume=run.resume,
+    )
+    return print_records(records, task, run.out, run.json)
 
 
 def evaluate_command(name: str) -> click.Command:
@@ -375,6 +407,30 @@ SHOW = "Draw a sample and every method's answer as a picture."
 cli.add_command(TaskGroup(predict_command, name="predict", help=PREDICT))
 cli.add_command(TaskGroup(evaluate_command, name="evaluate", help=EVALUATE))
 cli.add_command(TaskGroup(show_command, name="show", help=SHOW))
+
+
+@cli.group()
+def measure() -> None:
+    """Measure what was drawn or corrected by hand."""
+
+
+measure.add_command(
+    make_command(
+        "grains",
+        measure_grains,
+        (MeasureRunOptions, task_options("grains").DrawnOptions),
+        (
+            click.Argument(
+                ["inputs"],
+                nargs=-1,
+                required=True,
+                type=PATH,
+                metavar="INPUT...",
+            ),
+        ),
+        task_options("grains").MEASURE,
+    )
+)
 
 
 @cli.command()

@@ -259,8 +259,9 @@ class Task:
     builtin : what the built-in samples are.
     method : the default method.
     find_inputs : the inputs below a path, one after the other.
-    conclude : `conclude(records, folder) -> names of the files` that summarise a whole run;
-        `records()` gives its records, as often as it is called.
+    conclude : `conclude(records, folder, out) -> names of the files` that summarise a whole run;
+        `records()` gives its records, as often as it is called. They are written into `folder`,
+        and moved to `out` when they are complete.
     run_files : names of all files that `conclude` may write.
     show_seed : seed of a built-in sample on which the network does as well as usual, for pictures.
     size_label : what the time of an answer grows with.
@@ -289,8 +290,8 @@ class Task:
         InputFile(path)
     ]
     conclude: Callable[
-        [Callable[[], Iterable[dict[str, Any]]], Path], list[str]
-    ] = lambda records, folder: []
+        [Callable[[], Iterable[dict[str, Any]]], Path, Path], list[str]
+    ] = lambda records, folder, out: []
     run_files: tuple[str, ...] = ()
     show_seed: int = 7
     size_label: str = "megapixels"

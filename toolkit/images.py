@@ -35,7 +35,12 @@ from hvd.toolkit.decoding import (
 )
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.outputs import write_bytes
-from hvd.toolkit.tiff import is_tiff, read_tiff, tiff_header
+from hvd.toolkit.tiff import (
+    is_tiff,
+    read_tiff,
+    read_tiff_picture,
+    tiff_header,
+)
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 LARGEST_FILE = 1 << 30
@@ -264,36 +269,33 @@ READERS: dict[bytes, Callable[..., np.ndarray]] = {
 }
 
 
-def decode_grey(
+def decode_picture(
     data: bytes, name: str, max_pixels: int = MAX_PIXELS
-) -> np.ndarray:
-    """Grey values uint8 or uint16 (H, W) of an image file."""
-    return grey_levels(decode(data, name, Kind.GREY, max_pixels), name)
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """All that an image file shows, upright: its values, and where it is not transparent.
 
+    Raises ToolkitError for files that `decode` refuses.
 
-def grey_levels(image: np.ndarray, name: str) -> np.ndarray:
-    """A grey image (H, W) as uint8 or uint16.
-
-    Values of other types are stretched: the least becomes 0, the greatest 65535. An image of one
-    value becomes 0 everywhere.
+    Returns
+    -------
+    Grey (H, W) or RGB (H, W, 3) in the type that is stored; and bool (H, W), True where the image
+    is not fully transparent, or None for a file without transparency.
     """
-    if image.dtype in (np.uint8, np.uint16):
-        return image
-    if not np.isfinite(image).all():
-        remedy = "Replace NaN and infinite values."
-        raise ToolkitError(f"{name} holds NaN or infinite values.", remedy)
+    if is_tiff(data):
+        return read_tiff_picture(data, name, max_pixels)
 
-    # In float64, so that the spread of large integers does not overflow.
-    image = image.astype(np.float64)
-    spread = image.max() - image.min()
-    return np.rint(
-        (image - image.min()) * (65535 / spread if spread else 0)
-    ).astype(np.uint16)
-
-
-def read_grey(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Grey values uint8 or uint16 (H, W) of an image file."""
-    return decode_grey(read_bytes(path), str(path), max_pixels)
+    image = decode(data, name, Kind.STORED, max_pixels, upright=False)
+    image = apply_orientation(
+        image, read_header(data, name, max_pixels).orientation
+    )
+    # JPEG comes as RGB, the formats that OpenCV decodes as BGR.
+    if image.ndim == 2 or data.startswith(JPEG):
+        return image, None
+    values = np.ascontiguousarray(image[..., 2::-1])
+    # The fourth channel of bitmaps is padding.
+    if image.shape[2] < 4 or data.startswith(BMP):
+        return values, None
+    return values, image[..., 3] > 0
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -387,6 +389,21 @@ def images_in_zip(
     except ToolkitError:
         raise
     except Exception as error:  # a garbled archive fails in a dozen ways
+        reason = f"{path} is not a readable .zip: {error}."
+        raise ToolkitError(
+            reason, "Pack it again, without a password."
+        ) from error
+
+
+def zip_contents(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of every file in a .zip, in the order of their names."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
+            check_archive(archive.infolist(), path)
+            for entry in sorted(archive.infolist(), key=lambda e: e.filename):
+                if not entry.is_dir():
+                    yield entry.filename, archive.read(entry)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         reason = f"{path} is not a readable .zip: {error}."
         raise ToolkitError(
             reason, "Pack it again, without a password."

@@ -292,6 +292,30 @@ class PredictOptions(CheckpointOptions):
 
 
 @dataclass(frozen=True)
+class MeasureRunOptions(Options):
+    """How a run over many drawings goes."""
+
+    out: Path = option(
+        dataclasses.MISSING,
+        "Folder for the results, a subfolder for each input.",
+        kw_only=True,
+    )
+    workers: int = option(
+        1, "Number of processes.", low=1, high=MOST_WORKERS, kw_only=True
+    )
+    resume: bool = option(
+        False,
+        "Keep answers that an earlier run gave to the same inputs.",
+        kw_only=True,
+    )
+    json: bool = option(
+        False,
+        "Print JSON records instead of a table, on a terminal too.",
+        kw_only=True,
+    )
+
+
+@dataclass(frozen=True)
 class SampleOptions(Options):
     """Which samples, and how many."""
 

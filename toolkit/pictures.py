@@ -86,7 +86,7 @@ def paste(canvas: np.ndarray, image: np.ndarray, top: int, left: int) -> None:
 def wrap_text(text: str, width: int, size: float = 0.7) -> list[str]:
     """Break a text into lines of at most `width` pixels; a longer word has a line of its own."""
     lines = [""]
-    for word in text.split(" "):
+    for word in drawable(text).split(" "):
         longer = f"{lines[-1]} {word}" if lines[-1] else word
         text_width = cv2.getTextSize(longer, FONT, size, 1)[0][0]
         if lines[-1] and text_width > width:
@@ -113,6 +113,18 @@ def put_text(
     image: np.ndarray, text: str, place: tuple[int, int], size: float = 0.7
 ) -> None:
     """Write text into an image, in place; its baseline starts at (x, y)."""
-    # OpenCV crashes on invalid UTF-8
-    text = text.encode(errors="backslashreplace").decode()
-    cv2.putText(image, text, place, FONT, size, (INK, INK, INK), 1, cv2.LINE_AA)
+    cv2.putText(
+        image,
+        drawable(text),
+        place,
+        FONT,
+        size,
+        (INK, INK, INK),
+        1,
+        cv2.LINE_AA,
+    )
+
+
+def drawable(text: str) -> str:
+    """A text that OpenCV can draw: it crashes on invalid UTF-8, which names of files may hold."""
+    return text.encode(errors="backslashreplace").decode()

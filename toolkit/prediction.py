@@ -283,7 +283,7 @@ def conclude(task: Task, out: Path, work: Path) -> None:
     """Write the summary of an entire run in place of that of the previous one."""
     folder = work / "run"
     folder.mkdir()
-    names = task.conclude(lambda: read_manifest(out / MANIFEST), folder)
+    names = task.conclude(lambda: read_manifest(out / MANIFEST), folder, out)
     replace_files(
         out, {name: (folder / name).read_bytes() for name in names}, work
     )
@@ -482,9 +482,8 @@ def record_of(run: Run, job: Job, folder: Path) -> dict[str, Any]:
         with redirect_stdout(sys.stderr), end_after(run.time_limit):
             result = answer(run.task, run.method, inputs)
         with one_thread():
-            names = run.task.write(
-                result.prediction, inputs, result.measured, unfinished
-            )
+            shown = {**result.measured, "method": run.method_name}
+            names = run.task.write(result.prediction, inputs, shown, unfinished)
 
         record = {
             "task": run.task_name,

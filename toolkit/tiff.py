@@ -35,6 +35,7 @@ LARGEST_PADDING = 1024  # rows below the image in its last strip
 MOST_SAMPLES = 5  # numbers in a pixel: CMYK and transparency
 # Pixels; the tiles of a smaller image may reach beyond it
 LARGEST_TILE = 1 << 24
+ALPHA = 1, 2  # ExtraSamples: transparency, multiplied into the colours or not
 REDUCED = 1  # bit of NewSubfileType: a smaller copy of another page
 
 # Compressions that tifffile decodes to a fixed number of bytes.
@@ -46,6 +47,7 @@ PLAIN = {
     COMPRESSION.PACKBITS,
     COMPRESSION.LZMA,
     COMPRESSION.ZSTD,
+    COMPRESSION.ZSTD_DEPRECATED,
 }
 
 ROWS_PER_STRIP = 278
@@ -177,6 +179,40 @@ def read_tiff(
         image = cv2.resize(image, shape, interpolation=cv2.INTER_LINEAR_EXACT)
 
     return apply_orientation(image, orientation) if upright else image
+
+
+def read_tiff_picture(
+    data: bytes, name: str, max_pixels: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Values and opacity of a TIFF; see `hvd.toolkit.images.decode_picture`."""
+    with open_page(data, name) as page:
+        check_page(page, data, name, max_pixels)
+        check_parts(page, data, name)
+        channels = planes_together(pixels_of(page), page)
+        opaque = opacity_of(channels, page)
+        count = channels.shape[-1] - len(page.extrasamples)
+        if not is_grey(page):
+            values = rgb_of_page(channels, page, name)
+        elif count >= 3:  # detectors of a microscope, one a channel
+            values = channels[..., :3]
+        else:
+            values = grey_of_page(channels[..., 0], page, name, Kind.STORED)
+        orientation = orientation_of(page)
+
+    if opaque is not None:
+        opaque = apply_orientation(opaque.astype(np.uint8), orientation) > 0
+    return apply_orientation(np.ascontiguousarray(values), orientation), opaque
+
+
+def opacity_of(
+    channels: np.ndarray, page: tifffile.TiffPage
+) -> np.ndarray | None:
+    """True (H, W) where a page's channels (H, W, channels) are not transparent; None without."""
+    for k, kind in enumerate(page.extrasamples):
+        if kind in ALPHA:
+            place = channels.shape[-1] - len(page.extrasamples) + k
+            return channels[..., place] > 0
+    return None
 
 
 def pixels_of(page: tifffile.TiffPage) -> np.ndarray:
@@ -378,10 +414,9 @@ def check_jpeg(part: bytes, page: tifffile.TiffPage, name: str) -> None:
 
 
 def check_picture(part: bytes, page: tifffile.TiffPage, name: str) -> None:
-    """Raise ToolkitError unless a PNG, WebP or JPEG 2000 in a TIFF fits."""
+    """Raise ToolkitError unless a picture of another format in a TIFF fits."""
     # Its header first, so that nothing huge is decoded.
-    with any_size():
-        width, height = Image.open(io.BytesIO(part), formats=PICTURES).size
+    width, height = PICTURE_SIZES[page.compression](part)
     check_part((height, width, page.samplesperpixel), page.dtype, page, name)
 
     decode = tifffile.TIFF.DECOMPRESSORS[page.compression]
@@ -389,14 +424,81 @@ def check_picture(part: bytes, page: tifffile.TiffPage, name: str) -> None:
     check_part(pixels.shape, pixels.dtype, page, name)
 
 
+def pillow_size(part: bytes) -> tuple[int, int]:
+    """Width and height of a PNG, WebP or JPEG 2000."""
+    with any_size():
+        return Image.open(io.BytesIO(part), formats=PICTURES).size
+
+
+def jpegxl_size(part: bytes) -> tuple[int, int]:
+    """Width and height of a JPEG XL (ISO/IEC 18181-1, size header)."""
+    start = 0
+    if part[:2] != JPEGXL_START:  # in a container, as one or several boxes
+        box = min(place for place in map(part.find, JPEGXL_BOXES) if place > 0)
+        start = box + (8 if part[box : box + 4] == JPEGXL_BOXES[1] else 4)
+    bits = int.from_bytes(part[start + 2 : start + 14], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value = bits & ((1 << count) - 1)
+        bits >>= count
+        return value
+
+    def side() -> int:
+        if is_small:
+            return 8 * (take(5) + 1)
+        return 1 + take((9, 13, 18, 30)[take(2)])
+
+    is_small = take(1)
+    height = side()
+    ratio = take(3)
+    if not ratio:
+        return side(), height
+    over, under = JPEGXL_RATIOS[ratio - 1]
+    return height * over // under, height
+
+
+def jpegxr_size(part: bytes) -> tuple[int, int]:
+    """Width and height of a JPEG XR (ITU-T T.832, annex A: tags as in a TIFF)."""
+    place = struct.unpack_from("<I", part, 4)[0]
+    count = struct.unpack_from("<H", part, place)[0]
+    values = {}
+    for k in range(count):
+        entry = struct.unpack_from("<HHII", part, place + 2 + 12 * k)
+        values[entry[0]] = entry[3]
+    return values[0xBC80], values[0xBC81]
+
+
+def lerc_size(part: bytes) -> tuple[int, int]:
+    """Width and height of a LERC blob, version 2 on; a checksum came with version 3."""
+    version = struct.unpack_from("<i", part, 6)[0]
+    if part[:6] != b"Lerc2 " or version < 3:
+        raise ValueError(f"LERC begins with {part[:6]!r}")
+    height, width = struct.unpack_from("<ii", part, 14)
+    return width, height
+
+
+JPEGXL_START = b"\xff\x0a"
+JPEGXL_BOXES = b"jxlc", b"jxlp"
+JPEGXL_RATIOS = (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1)
+
 PICTURES = ("PNG", "WEBP", "JPEG2000")
+PICTURE_SIZES: dict[int, Callable[[bytes], tuple[int, int]]] = {
+    COMPRESSION.WEBP: pillow_size,
+    COMPRESSION.WEBP_DEPRECATED: pillow_size,
+    COMPRESSION.PNG: pillow_size,
+    COMPRESSION.JPEG2000: pillow_size,
+    COMPRESSION.JPEG_2000_LOSSY: pillow_size,
+    COMPRESSION.APERIO_JP2000_RGB: pillow_size,
+    COMPRESSION.JPEGXL: jpegxl_size,
+    COMPRESSION.JPEGXL_DNG: jpegxl_size,
+    COMPRESSION.JPEGXR: jpegxr_size,
+    COMPRESSION.JPEGXR_NDPI: jpegxr_size,
+    COMPRESSION.LERC: lerc_size,
+}
 CODED: dict[int, Callable[[bytes, tifffile.TiffPage, str], None]] = {
     COMPRESSION.JPEG: check_jpeg,
-    COMPRESSION.WEBP: check_picture,
-    COMPRESSION.PNG: check_picture,
-    COMPRESSION.JPEG2000: check_picture,
-    COMPRESSION.JPEG_2000_LOSSY: check_picture,
-    COMPRESSION.APERIO_JP2000_RGB: check_picture,
+    **dict.fromkeys(PICTURE_SIZES, check_picture),
 }
 
 
@@ -407,14 +509,8 @@ def colours_of(
     pixels: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind
 ) -> np.ndarray:
     """Grey values or colours of a page, by its photometric interpretation."""
-    image = pixels.reshape(
-        -1, page.imagelength, page.imagewidth, pixels.shape[-1]
-    )
-
-    # Channels may lie in planes of their own.
-    image = image[0] if len(image) == 1 else np.moveaxis(image[..., 0], 0, -1)
-
-    if page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE):
+    image = planes_together(pixels, page)
+    if is_grey(page):
         return grey_of_page(image[..., 0], page, name, kind)
 
     colour = rgb_of_page(image, page, name)
@@ -426,13 +522,26 @@ def colours_of(
     return colour
 
 
+def planes_together(pixels: np.ndarray, page: tifffile.TiffPage) -> np.ndarray:
+    """The channels of a page (H, W, channels), which may lie in planes of their own."""
+    image = pixels.reshape(
+        -1, page.imagelength, page.imagewidth, pixels.shape[-1]
+    )
+    return image[0] if len(image) == 1 else np.moveaxis(image[..., 0], 0, -1)
+
+
+def is_grey(page: tifffile.TiffPage) -> bool:
+    """Whether a page stores brightness rather than colours."""
+    return page.photometric in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
+
+
 def grey_of_page(
     levels: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind
 ) -> np.ndarray:
     """Levels (H, W) of a grey page; three equal channels when colour is asked for."""
     levels = spread_bits(levels, page.bitspersample)
     if page.photometric == PHOTOMETRIC.MINISWHITE:
-        levels = invert_levels(levels, name)
+        levels = invert_levels(levels)
     if kind is not Kind.COLOUR:
         return levels
 
@@ -480,13 +589,15 @@ def spread_bits(levels: np.ndarray, bits: int) -> np.ndarray:
     return levels
 
 
-def invert_levels(levels: np.ndarray, name: str) -> np.ndarray:
-    """Grey levels of a page that stores white as 0, with 0 for black."""
-    if levels.dtype.kind != "u":
-        raise ToolkitError(
-            f"{name} is to be shown inverted.", "Save it with 0 for black."
-        )
-    return np.iinfo(levels.dtype).max - levels
+def invert_levels(levels: np.ndarray) -> np.ndarray:
+    """Grey levels of a page that stores white as 0, with 0 for black.
+
+    Of signed whole numbers and floating-point numbers, the greatest is not known to be white: they
+    change their sign.
+    """
+    if levels.dtype.kind == "u":
+        return np.iinfo(levels.dtype).max - levels
+    return -1 - levels if levels.dtype.kind == "i" else -levels
 
 
 def eight_bits(image: np.ndarray, name: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from PIL import Image
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.decoding import Kind
 from hvd.toolkit.images import decode, read_header
-from hvd.toolkit.tasks.grains.scale import tiff_scale
+from hvd.toolkit.tasks.grains.scale import file_tags
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 40, 56
@@ -178,7 +178,7 @@ def changed_tag(data, code, value):
 @pytest.mark.parametrize(
     ("code", "value", "words"),
     [
-        (259, 50002, "JPEGXL"),
+        (259, 34661, "JBIG"),
         (259, 65535, "65535"),
         (284, 7, "contradict"),
         (277, 60000, "damaged|channels"),
@@ -346,11 +346,14 @@ def test_a_bitmap_of_another_dialect_is_read_when_two_decoders_agree():
 )
 def test_a_resolution_that_can_be_none_is_no_scale(resolution):
     data = tiff(GREY, resolution=(12345, 12345), resolutionunit="CENTIMETER")
-    assert tiff_scale(data).micrometres_per_pixel
+    assert file_tags(data).scale.micrometres_per_pixel
     changed = data.replace(
         struct.pack("<II", 12345, 1), struct.pack("<II", *resolution)
     )
-    assert changed != data and tiff_scale(changed).micrometres_per_pixel is None
+    assert (
+        changed != data
+        and file_tags(changed).scale.micrometres_per_pixel is None
+    )
 
 
 def with_strip(page, strip):

@@ -1,4 +1,4 @@
-"""Recipe for `grains`: generated polycrystals first, then mostly crops of labelled micrographs.
+"""Recipe for `grains`: half of every batch generated polycrystals, half labelled micrographs.
 
 `toolkit train grains --data ../shared/data/grains/steel --out runs/grains`
 """
@@ -14,12 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hvd.data.fields import smooth_noise
-from hvd.data.grains import (
-    folder_samples,
-    photograph,
-    polycrystal,
-    polycrystal_samples,
-)
+from hvd.data.grains import folder_samples, polycrystal_samples
+from hvd.data.polycrystals import photograph, polycrystal
 from hvd.deep.training.models.grains import GrainNetwork
 from hvd.deep.training.recipe import Export, Recipe
 from hvd.toolkit.core import Sample
@@ -37,18 +33,21 @@ from hvd.toolkit.tasks.grains.metrics import (
 )
 from hvd.toolkit.tasks.grains.types import Boundaries
 
-CROP = 512
-BATCH = 4
+CROP = 384
+BATCH = 6
 
 # Generated micrographs, from which batches take crops: their number, and pixels along a side.
-POOL = 600
-POOL_SIDE = 560
+POOL = 1200
+POOL_SIDE = 480
+
+# Diameters of generated grains, in pixels. Fine ones are enlarged, as `toolkit.tasks.grains.detail`
+# enlarges them for the network.
+FINEST, COARSEST = 5.0, 300.0
 
 # Of generated crops, the share that is an even grey: light and noise alone make no boundary.
 BLANK = 0.05
 
-GENERATED_ALONE = 1000  # steps before real micrographs enter
-SHARE_REAL = 0.75
+SHARE_REAL = 0.5  # of a batch
 
 # Of real crops, the share in their own scale and light, which are those of micrographs to come.
 SHARE_UNCHANGED = 0.5
@@ -78,10 +77,30 @@ class Examples:
     generated: list[Pair]
 
 
+def enlargement(diameter: float, rng: np.random.Generator) -> int:
+    """How many times the network is shown grains of that diameter enlarged: 1, 2 or 3."""
+    shares = {8: (0, 0.3, 0.7), 14: (0.1, 0.7, 0.2), 24: (0.6, 0.4, 0)}
+    for largest, share in shares.items():
+        if diameter < largest:
+            return int(rng.choice([1, 2, 3], p=share))
+    return int(rng.choice([1, 2], p=(0.9, 0.1)))
+
+
 def generate_example(k: int) -> Pair:
-    """Generated example k, float16 to save memory."""
+    """Generated example k, float16 to save memory.
+
+    The micrograph of an enlarged one is as much smaller than its boundaries.
+    """
     rng = np.random.default_rng([1_000_003, k])
-    image, labels, pen = polycrystal((POOL_SIDE, POOL_SIDE), rng)
+    diameter = np.exp(rng.uniform(np.log(FINEST), np.log(COARSEST)))
+    times = enlargement(diameter, rng)
+    image, labels, pen = polycrystal(
+        (POOL_SIDE, POOL_SIDE), rng, diameter * times, detail=times
+    )
+
+    # A pixel of the camera sees the mean of the light that falls on it.
+    size = POOL_SIDE // times
+    image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
     return image.astype(np.float16), pen_strokes(labels, pen)
 
 
@@ -91,7 +110,7 @@ def data(folder: Path, part: str) -> Examples | list[Sample]:
     if part == "val":
         return real + list(polycrystal_samples(24, seed=2_000_003))
 
-    # Half the size as well, because other microscopes magnify less.
+    # Half the size as well: strongly reduced crops are taken from it.
     pyramids = []
     for sample in real:
         image = sample.inputs.image.astype(np.float32) / 255
@@ -105,8 +124,7 @@ def data(folder: Path, part: str) -> Examples | list[Sample]:
             )
         pyramids.append([(image, mask), tuple(half)])
 
-    # Generate the pool once: drawing each example anew would take longer than
-    # the steps.
+    # Generate the pool once: a step takes seconds, and so would its new examples.
     with multiprocessing.get_context("spawn").Pool(2, start_worker) as workers:
         generated = workers.map(generate_example, range(POOL), chunksize=25)
     return Examples(pyramids, generated)
@@ -146,21 +164,40 @@ def real_crop(pyramid: list[Pair], rng: np.random.Generator) -> Pair:
 
 
 def plain_crop(example: Pair, rng: np.random.Generator) -> Pair:
-    """A crop in one of eight orientations, not scaled."""
-    top, left = rng.integers(0, np.array(example[0].shape) - CROP + 1)
+    """A crop in one of eight orientations, not scaled.
+
+    Of a generated example that is to be enlarged, the crop of the micrograph is still small.
+    """
+    image, mask = example
+    times = len(mask) // len(image)
+    side = CROP // times
+    top, left = rng.integers(0, np.array(image.shape) - side + 1)
     turns = int(rng.integers(0, 4))
     is_mirrored = rng.random() < 0.5
+
     crops = []
-    for array in example:
-        crop = np.rot90(
-            array[top : top + CROP, left : left + CROP].astype(np.float32),
-            turns,
-        )
+    for array, scale in ((image, 1), (mask, times)):
+        rows = slice(top * scale, (top + side) * scale)
+        columns = slice(left * scale, (left + side) * scale)
+        crop = np.rot90(array[rows, columns].astype(np.float32), turns)
         crops.append(
             np.ascontiguousarray(crop[:, ::-1] if is_mirrored else crop)
         )
 
     return crops[0], crops[1]
+
+
+def generated_crop(examples: Examples, rng: np.random.Generator) -> Pair:
+    """A crop of a generated micrograph under random light, enlarged if its grains are fine."""
+    example = examples.generated[rng.integers(len(examples.generated))]
+    image, mask = plain_crop(example, rng)
+    if image.shape == mask.shape:
+        return photograph(image, rng), mask
+
+    # Milder, since no microscope with a poor lens would be used for fine grains.
+    image = photograph(image, rng, 0.6)
+    image = cv2.resize(image, mask.shape, interpolation=cv2.INTER_CUBIC)
+    return image, mask
 
 
 def batch(
@@ -173,29 +210,23 @@ def batch(
     rng = np.random.default_rng([seed, step])
     images = []
     masks = []
-    # First generated examples alone, then real ones among them.
     for k in range(BATCH):
-        is_changed = True
-        if step >= GENERATED_ALONE and k < BATCH * SHARE_REAL:
+        if k < BATCH * SHARE_REAL:
             pyramid = examples.real[rng.integers(len(examples.real))]
-            is_changed = (
-                rng.random() >= SHARE_UNCHANGED
-                or min(pyramid[0][0].shape) < CROP
-            )
-            image, mask = (
-                real_crop(pyramid, rng)
-                if is_changed
-                else plain_crop(pyramid[0], rng)
-            )
+            is_large = min(pyramid[0][0].shape) >= CROP
+            if is_large and rng.random() < SHARE_UNCHANGED:
+                image, mask = plain_crop(pyramid[0], rng)
+            else:
+                image, mask = real_crop(pyramid, rng)
+                image = photograph(image, rng)
         # Blank images teach that a micrograph may show no boundary.
         elif rng.random() < BLANK:
             mask = np.zeros((CROP, CROP), np.float32)
-            image = mask + np.float32(rng.uniform(0.1, 0.9))
+            image = photograph(mask + np.float32(rng.uniform(0.1, 0.9)), rng)
         else:
-            example = examples.generated[rng.integers(len(examples.generated))]
-            image, mask = plain_crop(example, rng)
+            image, mask = generated_crop(examples, rng)
 
-        images.append(photograph(image, rng) if is_changed else image)
+        images.append(image)
         masks.append(mask)
 
     # Broken lines are punished once single pixels are right.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from hvd.data.grains import tessellation
+from hvd.data.polycrystals import tessellation
 from hvd.toolkit.tasks.grains import boundaries
 from hvd.toolkit.tasks.grains.boundaries import Closure
 
@@ -13,7 +13,7 @@ from hvd.toolkit.tasks.grains.boundaries import Closure
 @pytest.fixture(scope="module")
 def pattern():
     """Grains int32 (300, 400) from 1 and their boundary probability, by a pen of five pixels."""
-    labels, _, _ = tessellation((300, 400), 45, np.random.default_rng(4))
+    labels = tessellation((300, 400), 45, np.random.default_rng(6)).labels
     return labels, boundaries.pen_strokes(labels, 5).astype(np.uint8) * 255
 
 

@@ -16,7 +16,7 @@ from click import UsageError
 from click.testing import CliRunner
 from roifile import ImagejRoi
 
-from hvd.data.grains import tessellation
+from hvd.data.polycrystals import tessellation
 from hvd.toolkit.cli import cli
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.grains.boundaries import pen_strokes
@@ -29,6 +29,7 @@ KINDS = (
     "labels.tif",
     "overlay.png",
     "grains.csv",
+    "chords.csv",
     "distribution.png",
     "rois.zip",
 )
@@ -36,9 +37,9 @@ KINDS = (
 
 def etched(diameter, seed):
     """A clean micrograph uint8 (240, 240) with dark lines between grains of about that diameter."""
-    labels, _, _ = tessellation(
+    labels = tessellation(
         (240, 240), diameter, np.random.default_rng(seed)
-    )
+    ).labels
     image = np.where(pen_strokes(labels, 4), 40, 200) + np.random.default_rng(
         seed
     ).normal(0, 4, labels.shape)
@@ -365,6 +366,8 @@ def test_two_micrographs_of_one_stem_and_names_that_are_no_utf_8_get_results_of_
         b"a.tif",
         b"a.png",
         b"gef\xfcge",
+        b"report.html",
+        b"specimens.csv",
         b"summary.csv",
         b"manifest.jsonl",
         b"run.json",

@@ -15,19 +15,18 @@ from scipy.sparse import coo_array
 from skimage.morphology import skeletonize
 from skimage.segmentation import watershed
 
+from hvd.toolkit.tasks.grains.grey import sampled, value_range
 from hvd.toolkit.tiles import tiles
 
 # Pixels; multiples of 32, so that a network's coarsest cells fall alike in every tile.
 TILE = 1600
 MARGIN = 352
 
-# Grey levels: an image whose grey spreads over fewer is flat, not faint.
-LEAST_SPREAD = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 64}
+# Grey levels: an image of whole numbers that spreads over fewer is flat, not faint.
+LEAST_SPREAD = 8
 
 WIDEST = 40  # pixels: a band of boundary is never taken to be wider
 RISE = 0.3  # how much the threshold rises for each boundary width away from the line
-# Rows and columns, at most, from which the range of grey is taken
-MOST_SAMPLED = 1000
 
 
 @dataclass(frozen=True)
@@ -68,17 +67,13 @@ def probability_by_tiles(
     -------
     uint8 (H, W), 255 = certain.
     """
-    # The darkest and brightest thousandth are left out, and the scale is that of this image, so
-    # that 12 bits in a 16-bit file count as much as 16.
-    thinned = tuple(
-        slice(None, None, -(-length // MOST_SAMPLED)) for length in image.shape
-    )
-    ends = np.percentile(image[thinned], (0.1, 99.9), method="nearest")
-    low = int(ends[0])
-    span = np.float32(int(ends[1]) - low)
+    # The range is that of this image, so that 12 bits in a 16-bit file count as much as 16.
+    low, high = value_range(sampled(image))
+    span = np.float32(high - low)
+    low = np.float32(low)
 
     probability = np.zeros(image.shape, np.uint8)
-    if span < LEAST_SPREAD[image.dtype]:
+    if span < LEAST_SPREAD:
         return probability
 
     for core, wide, inner in tiles(image.shape, TILE, MARGIN):
@@ -269,11 +264,13 @@ def renumber(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 def lines(labels: np.ndarray) -> np.ndarray:
     """True (H, W) on closed lines, one pixel wide, between grains.
 
-    Off the lines, no two grains share a side of a pixel.
+    Off the lines, no two grains share a side of a pixel. The edge of the specimen is no line.
     """
+    inside = labels > 0
     is_line = np.zeros(labels.shape, bool)
-    is_line[:-1] |= labels[:-1] != labels[1:]
-    is_line[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    is_line[:-1] |= (labels[:-1] != labels[1:]) & inside[:-1] & inside[1:]
+    differ = (labels[:, :-1] != labels[:, 1:]) & inside[:, :-1] & inside[:, 1:]
+    is_line[:, :-1] |= differ
     return is_line
 
 

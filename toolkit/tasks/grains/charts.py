@@ -1,9 +1,12 @@
-"""Draw distributions as pictures: shares against a logarithmic axis."""
+"""Draw distributions of diameters as pictures: shares against a logarithmic axis."""
+
+from typing import Any
 
 import cv2
 import numpy as np
 
 from hvd.toolkit import pictures
+from hvd.toolkit.tasks.grains.sizes import Grains
 
 COLOURS = (
     (31, 90, 180),
@@ -20,7 +23,69 @@ INK = (pictures.INK,) * 3
 
 # Pixels: the size of the picture, and the axes in it.
 WIDTH, HEIGHT = 1200, 700
-LEFT, RIGHT, TOP, BOTTOM = 90, 1170, 70, 620
+LEFT, RIGHT, TOP, BOTTOM = 110, 1170, 70, 620
+MARK = 5  # radius of the mark of a curve that has few values
+FEW = 8
+
+
+def distribution_chart(
+    name: str, grains: Grains, values: dict[str, Any], scale: Any, unit: str
+) -> np.ndarray:
+    """Histogram and cumulative share of the equivalent diameters, by number and by area.
+
+    Parameters
+    ----------
+    name : of the micrograph.
+    grains : their sizes in pixels.
+    values : the record of these grains, as `summary.summary` gives it.
+    scale : micrometres per pixel and its source.
+    unit : "um" or "px".
+
+    Returns
+    -------
+    RGB uint8 (H, W, 3).
+    """
+    if not values["diameter"]:
+        return chart([], [], f"{name}: no grain lies entirely inside", "")
+
+    counted = ~grains.touches_frame
+    pixel = scale.micrometres_per_pixel or 1
+    diameters = grains.diameter[counted] * pixel
+    areas = grains.area[counted]
+
+    bins = int(np.clip(2 * len(diameters) ** (1 / 3), 6, 40))
+    edges = np.geomspace(
+        diameters.min() * 0.98, diameters.max() * 1.02, bins + 1
+    )
+    order = np.argsort(diameters)
+
+    bars = []
+    curves = []
+    for weighting, weights in (
+        ("number", np.ones(len(areas))),
+        ("area", areas),
+    ):
+        heights = (
+            np.histogram(diameters, edges, weights=weights)[0] / weights.sum()
+        )
+        bars.append((f"by {weighting}", edges, heights))
+        its = values["diameter"][f"{weighting}_weighted"]
+        label = (
+            f"by {weighting}: D10 {its['d10']:.3g}, D50 {its['d50']:.3g}, "
+            f"D90 {its['d90']:.3g} {unit}"
+        )
+        shares = np.cumsum(weights[order]) / weights.sum()
+        curves.append((label, diameters[order], shares))
+
+    title = f"{name}: {len(areas)} whole grains"
+    if values["astm_g"]:
+        title += f", ASTM G {values['astm_g']['planimetric']['mean']:.1f}"
+    if scale.micrometres_per_pixel:
+        title += f"; {pixel:.4g} um a pixel ({scale.source})"
+    else:
+        title += "; no scale: lengths in pixels"
+
+    return chart(bars, curves, title, f"equivalent diameter, {unit}")
 
 
 def chart(
@@ -30,7 +95,7 @@ def chart(
 
     Parameters
     ----------
-    bars : histograms as (name, edges, shares); at most two, drawn side by side.
+    bars : histograms as (name, edges, shares); at most two, drawn as outlines.
     curves : as (name, ascending values, shares).
     title : stands above the chart.
     label : of the logarithmic axis.
@@ -59,7 +124,7 @@ def chart(
     for share in (0, 0.25, 0.5, 0.75, 1):
         y = int(BOTTOM - share * (BOTTOM - TOP))
         cv2.line(sheet, (LEFT, y), (RIGHT, y), RULE, 1)
-        pictures.put_text(sheet, f"{share:.0%}", (LEFT - 62, y + 6), 0.5)
+        pictures.put_text(sheet, f"{share:.0%}", (LEFT - 52, y + 6), 0.5)
 
     for tick in ticks(np.exp(low), np.exp(high)):
         x = int(x_of(tick))
@@ -68,6 +133,9 @@ def chart(
         pictures.put_text(sheet, text, (x - 4 * len(text), BOTTOM + 26), 0.5)
     pictures.put_text(
         sheet, label, ((LEFT + RIGHT) // 2 - 5 * len(label), BOTTOM + 60), 0.6
+    )
+    put_upright_text(
+        sheet, "share up to this size" + (", and of each bar" if bars else "")
     )
 
     for k, (_, edges, shares) in enumerate(bars):
@@ -81,6 +149,9 @@ def chart(
     for k, (_, values, shares) in enumerate(curves):
         points = np.stack([x_of(values), y_of(shares)], 1).astype(np.int32)
         cv2.polylines(sheet, [points], False, COLOURS[k], 2, cv2.LINE_AA)
+        # A curve of one value would be no more than a dot.
+        for point in points[: FEW if len(points) <= FEW else 0].tolist():
+            cv2.circle(sheet, point, MARK, COLOURS[k], -1, cv2.LINE_AA)
 
     for k, (name, *_) in enumerate(curves or bars):
         y = TOP + 22 + 28 * k
@@ -91,23 +162,36 @@ def chart(
     return sheet
 
 
+def put_upright_text(sheet: np.ndarray, text: str) -> None:
+    """Write the title of the upright axis, from bottom to top, in place."""
+    width = cv2.getTextSize(text, pictures.FONT, 0.6, 1)[0][0]
+    strip = np.full((26, width + 4, 3), pictures.PAPER, np.uint8)
+    pictures.put_text(strip, text, (2, 19), 0.6)
+    turned = cv2.rotate(strip, cv2.ROTATE_90_COUNTERCLOCKWISE)
+    top = (TOP + BOTTOM - len(turned)) // 2
+    pictures.paste(sheet, turned, top, 14)
+
+
 def draw_bars(
     sheet: np.ndarray, edges: np.ndarray, tops: np.ndarray, k: int
 ) -> None:
-    """Draw the k-th histogram in pale colours: the first fills the left half of each bin."""
-    pale = tuple(int(255 - 0.45 * (255 - c)) for c in COLOURS[k])
-    middle = (edges[1:] + edges[:-1]) // 2
-    starts, ends = (
-        (edges[:-1] + 1, middle) if k == 0 else (middle, edges[1:] - 1)
-    )
-    for start, end, top in zip(starts, ends, tops, strict=True):
-        cv2.rectangle(
-            sheet, (int(start), int(top)), (int(end), BOTTOM), pale, -1
-        )
+    """Draw the outline of the k-th histogram over a pale filling; the first one is filled."""
+    pale = tuple(int(255 - 0.25 * (255 - c)) for c in COLOURS[k])
+    for start, end, top in zip(edges[:-1], edges[1:], tops, strict=True):
+        if k == 0:
+            corner = int(end) - 1, BOTTOM - 1
+            cv2.rectangle(sheet, (int(start), int(top)), corner, pale, -1)
+
+    outline = [(int(edges[0]), BOTTOM)]
+    for start, end, top in zip(edges[:-1], edges[1:], tops, strict=True):
+        outline += [(int(start), int(top)), (int(end), int(top))]
+    outline.append((int(edges[-1]), BOTTOM))
+    points = np.array(outline, np.int32)
+    cv2.polylines(sheet, [points], False, COLOURS[k], 1, cv2.LINE_AA)
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round numbers between two positive ones, at least two, for a logarithmic axis.
+    """Numbers from one positive number to another, both included, for a logarithmic axis.
 
     1, 2 and 5 of every power of ten; closer steps where these are fewer than three.
     """
@@ -123,6 +207,14 @@ def ticks(low: float, high: float) -> list[float]:
                     numbers.append(float(f"{number:.3g}"))
 
         if len(numbers) > 2:
-            return numbers[:: -(-len(numbers) // 12)]  # twelve at most
+            numbers = numbers[:: -(-len(numbers) // 10)]  # ten at most
+            break
+    else:
+        numbers = []
 
-    return [float(f"{low:.3g}"), float(f"{high:.3g}")]
+    # The ends of the axis, where no other number is close.
+    room = 0.06 * np.log(high / low)
+    for end in (low, high):
+        if all(abs(np.log(end / number)) > room for number in numbers):
+            numbers.append(float(f"{end:.3g}"))
+    return sorted(numbers)

@@ -1,4 +1,4 @@
-"""Read micrographs from files, and write what `predict grains` leaves for each."""
+"""Write what `predict grains` leaves for each micrograph."""
 
 import csv
 import io
@@ -12,14 +12,15 @@ import tifffile
 from roifile import ROI_OPTIONS, ROI_TYPE, ImagejRoi
 from scipy.ndimage import find_objects
 
-from hvd.toolkit.core import Column, ToolkitError
-from hvd.toolkit.images import decode_grey, grey_levels, read_bytes, write_png
+from hvd.toolkit.core import Column
+from hvd.toolkit.images import write_png
 from hvd.toolkit.outputs import write_bytes
-from hvd.toolkit.tasks.grains import sizes
-from hvd.toolkit.tasks.grains.drawing import distribution, overlay
-from hvd.toolkit.tasks.grains.options import InputOptions
-from hvd.toolkit.tasks.grains.scale import Scale, scale_bar, tiff_scale
-from hvd.toolkit.tasks.grains.sizes import Grains
+from hvd.toolkit.tasks.grains.astm import chords
+from hvd.toolkit.tasks.grains.charts import distribution_chart
+from hvd.toolkit.tasks.grains.overlay import overlay
+from hvd.toolkit.tasks.grains.reliability import reliability
+from hvd.toolkit.tasks.grains.sizes import Grains, significant
+from hvd.toolkit.tasks.grains.summary import notes_on_sizes, summary
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 
 KINDS = (
@@ -27,6 +28,7 @@ KINDS = (
     "labels.tif",
     "overlay.png",
     "grains.csv",
+    "chords.csv",
     "distribution.png",
     "rois.zip",
 )
@@ -36,7 +38,7 @@ UNITS = {"micrometre": "um", "pixel": "px"}
 def diameter_cell(record: dict[str, Any]) -> str:
     """The mean equivalent diameter with its unit."""
     if not record["diameter"]:
-        return "no grain"
+        return "no size"
     mean = record["diameter"]["number_weighted"]["mean"]
     return f"{mean:.3g} {UNITS[record['unit']]}"
 
@@ -61,80 +63,6 @@ COLUMNS = (
 )
 
 
-# --- read
-
-
-def read(path: Path, options: InputOptions) -> Micrograph:
-    """The micrograph in an image file, without its data bar, and its scale.
-
-    The scale comes from the options, else from a TIFF's tags.
-    """
-    data = read_bytes(path)
-    image = decode_grey(data, str(path), options.max_pixels)
-    scale = scale_of(image, options) or tiff_scale(data)
-    return micrograph_of(image, options, scale, path.stem)
-
-
-def from_array(array: np.ndarray, options: InputOptions) -> Micrograph:
-    """The micrograph in an array: grey (H, W), or RGB uint8 (H, W, 3), turned into grey."""
-    array = np.asarray(array)
-    if array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8:
-        array = cv2.cvtColor(array, cv2.COLOR_RGB2GRAY)
-    if array.ndim != 2 or array.dtype.kind not in "uif":
-        reason = f"The micrograph is {array.dtype} {array.shape}."
-        raise ToolkitError(
-            reason, "Give grey values (H, W), or RGB as uint8 (H, W, 3)."
-        )
-
-    image = grey_levels(array, "the micrograph")
-    return micrograph_of(
-        image, options, scale_of(image, options) or Scale(), "micrograph"
-    )
-
-
-def scale_of(image: np.ndarray, options: InputOptions) -> Scale | None:
-    """The scale by the options, or by the scale bar that they describe; None without either."""
-    if options.micrometres_per_pixel:
-        return Scale(options.micrometres_per_pixel, "given")
-    if not options.scale_bar_micrometres:
-        return None
-
-    # The bar usually stands in the data bar, else in the picture.
-    above = (
-        max(0, len(image) - options.exclude_bottom)
-        if options.exclude_bottom
-        else 0
-    )
-    try:
-        length, row, column = scale_bar(image[above:])
-    except ToolkitError:
-        if not above:
-            raise
-        above = 0
-        length, row, column = scale_bar(image)
-
-    source = (
-        f"scale bar of {length} pixels at row {above + row}, column {column}"
-    )
-    return Scale(options.scale_bar_micrometres / length, source)
-
-
-def micrograph_of(
-    image: np.ndarray, options: InputOptions, scale: Scale, name: str
-) -> Micrograph:
-    """A micrograph without its data bar."""
-    rows = len(image) - options.exclude_bottom
-    if rows <= 0:
-        excluded = f"--exclude-bottom {options.exclude_bottom} leaves none"
-        raise ToolkitError(
-            f"{name} has {len(image)} rows: {excluded}.", "Give fewer rows."
-        )
-    return Micrograph(image[:rows], scale, name)
-
-
-# --- write
-
-
 def measure(
     answer: Boundaries, micrograph: Micrograph
 ) -> tuple[dict[str, Any], list[str]]:
@@ -144,13 +72,34 @@ def measure(
     values = {
         "width": width,
         "height": height,
+        "measured_share": 1.0,
         "micrometres_per_pixel": scale.micrometres_per_pixel,
         "scale_source": scale.source,
     }
+    notes = list(micrograph.notes)
+    if micrograph.inside is not None:
+        share = float(micrograph.inside.mean())
+        values["measured_share"] = significant(share)
 
-    return values | sizes.summary(
-        answer.labels, answer.grains, scale.micrometres_per_pixel
-    ), []
+    values |= summary(
+        answer.labels,
+        answer.grains,
+        scale.micrometres_per_pixel,
+        micrograph.three_dimensional,
+    )
+    if micrograph.smallest:
+        unit = scale.micrometres_per_pixel or 1.0
+        values["smallest_diameter"] = significant(micrograph.smallest * unit)
+        values["left_out"] = answer.left_out
+    if micrograph.merge_twins:
+        values["twins"] = answer.twins
+        notes.append(
+            f"{answer.twins} twins were told by their shape and merged: check them in the overlay."
+        )
+
+    trust = reliability(answer, micrograph)
+    values |= trust.values
+    return values, notes + trust.notes + notes_on_sizes(values)
 
 
 def write(
@@ -171,18 +120,29 @@ def write(
         folder / f"{name}-boundaries.png", answer.mask.astype(np.uint8) * 255
     )
     write_labels(folder / f"{name}-labels.tif", labels, scale)
-    picture = overlay(
-        micrograph.image, labels, grains.diameter * (scale or 1), unit
+    write_png(
+        folder / f"{name}-overlay.png", overlay(answer, micrograph, values)
     )
-    write_png(folder / f"{name}-overlay.png", picture)
     write_bytes(
         folder / f"{name}-grains.csv", table(grains, scale or 1, unit).encode()
     )
-    chart = distribution(name, grains, values, micrograph.scale, unit)
+    write_bytes(
+        folder / f"{name}-chords.csv",
+        chord_table(labels, scale or 1, unit).encode(),
+    )
+    chart = distribution_chart(name, grains, values, micrograph.scale, unit)
     write_png(folder / f"{name}-distribution.png", chart)
     write_bytes(folder / f"{name}-rois.zip", rois(labels))
 
     return [f"{name}-{kind}" for kind in KINDS]
+
+
+def chord_table(labels: np.ndarray, scale: float, unit: str) -> str:
+    """A CSV table with one chord of a test line a row: its direction, and its length in `unit`."""
+    rows = [f"direction,length_{unit}"]
+    for direction, length in chords(labels):
+        rows.append(f"{direction},{length * scale:.6g}")
+    return "\n".join(rows) + "\n"
 
 
 def write_labels(path: Path, labels: np.ndarray, scale: float | None) -> None:
@@ -226,27 +186,70 @@ def table(grains: Grains, scale: float, unit: str) -> str:
 
 
 def rois(labels: np.ndarray) -> bytes:
-    """An ImageJ ROI set: the outer outline of every grain, named by its number."""
+    """An ImageJ ROI set: the outline of every grain, without islands in it, named by its number."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, (rows, columns) in enumerate(find_objects(labels), 1):
-            inside = labels[rows, columns] == number
-            corners = outline_of(inside) + np.array([columns.start, rows.start])
-            roi = ImagejRoi.frompoints(corners, name=f"grain-{number:05d}")
-            roi.roitype = ROI_TYPE.POLYGON
-            roi.options &= ~ROI_OPTIONS.SUB_PIXEL_RESOLUTION
+        for number, place in enumerate(find_objects(labels), 1):
+            if place is None:
+                continue
+            rows, columns = place
+            outlines = outlines_of(labels[rows, columns] == number)
+            corner = np.array([columns.start, rows.start])
+            roi = roi_of([outline + corner for outline in outlines])
+            roi.name = f"grain-{number:05d}"
             archive.writestr(zipfile.ZipInfo(f"{roi.name}.roi"), roi.tobytes())
 
     return buffer.getvalue()
 
 
-def outline_of(inside: np.ndarray) -> np.ndarray:
-    """The outer outline (n, 2), as x and y, of a mask bool (H, W), along the corners of pixels."""
+def outlines_of(inside: np.ndarray) -> list[np.ndarray]:
+    """Outlines (n, 2), as x and y, of a mask bool (H, W), along the corners of pixels.
+
+    The first is the outer one; further ones are those of islands in it.
+    """
     # OpenCV's contours run through the centres of pixels. At twice the size, corner k of the
     # original is the pixel 2k + 1 or 2k + 2, so that halving rounds to the corner.
     twice = np.kron(inside.astype(np.uint8), np.ones((2, 2), np.uint8))
     twice = cv2.copyMakeBorder(twice, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    outlines, _ = cv2.findContours(
-        twice, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    outlines, tree = cv2.findContours(
+        twice, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
     )
-    return max(outlines, key=cv2.contourArea)[:, 0] // 2
+    areas = [cv2.contourArea(outline) for outline in outlines]
+    outer = max(
+        (k for k in range(len(outlines)) if tree[0, k, 3] < 0),
+        key=lambda k: areas[k],
+    )
+    chosen = [outlines[outer][:, 0] // 2]
+    for k in range(len(outlines)):
+        if tree[0, k, 3] == outer:
+            # Contours of holes run through the pixels around them, not through their own.
+            hole = np.zeros_like(twice)
+            cv2.drawContours(hole, outlines, k, 1, -1)
+            hole[twice > 0] = 0
+            (its,), _ = cv2.findContours(
+                hole, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+            )
+            chosen.append(its[:, 0] // 2)
+    return chosen
+
+
+def roi_of(outlines: list[np.ndarray]) -> ImagejRoi:
+    """An ROI with one outline (n, 2); further ones are cut out of it."""
+    roi = ImagejRoi.frompoints(outlines[0])
+    roi.roitype = ROI_TYPE.POLYGON
+    roi.options &= ~ROI_OPTIONS.SUB_PIXEL_RESOLUTION
+    if len(outlines) == 1:
+        return roi
+
+    # A composite ROI is a path: 0 moves to a point, 1 draws a line to it, 4 closes an outline.
+    path: list[float] = []
+    for outline in outlines:
+        for k, (x, y) in enumerate(outline.tolist()):
+            path += [1.0 if k else 0.0, x, y]
+        path.append(4.0)
+    roi.roitype = ROI_TYPE.RECT
+    roi.integer_coordinates = None
+    roi.n_coordinates = 0
+    roi.multi_coordinates = np.array(path, np.float32)
+    roi.shape_roi_size = len(path)
+    return roi

@@ -1,44 +1,44 @@
-"""The scale of a micrograph: from an option, a TIFF's tags, or the scale bar in the image."""
+"""The scale of a micrograph: given, from a table, or as the microscope wrote it into the file."""
 
+import csv
 import io
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
-import cv2
-import numpy as np
 import tifffile
 
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.grains.options import COARSEST, FINEST
 from hvd.toolkit.tiff import is_tiff, quiet_tifffile
 
-# How many micrometres a unit is, by its name in lower case.
-MICRON_NAMES = (
-    "um",
-    "\u00b5m",
-    "\u03bcm",
-    "\\u00b5m",
-    "micron",
-    "microns",
-    "micrometer",
-    "micrometre",
-)
+# How many micrometres a unit is, by its name in lower case. ImageJ writes the micro sign as an
+# escape sequence too.
 MICROMETRES = {
-    **dict.fromkeys(MICRON_NAMES, 1.0),
-    "nm": 1e-3,
-    "mm": 1e3,
-    "cm": 1e4,
-    "inch": 25400.0,
+    **dict.fromkeys(("um", "µm", "μm", "\\u00b5m", "\\u03bcm"), 1.0),
+    **dict.fromkeys(("micron", "microns", "micrometer", "micrometre"), 1.0),
+    **dict.fromkeys(("micrometers", "micrometres"), 1.0),
+    **dict.fromkeys(("pm", "picometer", "picometre"), 1e-6),
+    **dict.fromkeys(("a", "å", "\\u00c5", "angstrom", "ångström"), 1e-4),
+    **dict.fromkeys(("nm", "nanometer", "nanometre", "nanometers"), 1e-3),
+    **dict.fromkeys(("mm", "millimeter", "millimetre", "millimeters"), 1e3),
+    **dict.fromkeys(("cm", "centimeter", "centimetre", "centimeters"), 1e4),
+    **dict.fromkeys(("m", "meter", "metre", "meters"), 1e6),
+    **dict.fromkeys(("in", "inch", "inches", '"'), 25400.0),
+    **dict.fromkeys(("mil", "thou"), 25.4),
 }
 
 # Micrometres a pixel: a coarser resolution in inches or centimetres (below 1,270 dots an inch) is
 # meant for a printer.
 PRINTED = 20.0
 
-# Length of a scale bar, in widths of the image.
-SHORTEST = 0.03
-LONGEST = 0.8
-
-TICKS = 0.25  # ticks at the ends of a bar fill at most this share of a row
+SQUARE = 1e-3  # relative difference of width and height of a pixel that counts as none
+CONTRADICTION = 0.02  # relative difference of two scales from which they contradict each other
+MOST_ROWS_OF_BAR = 0.4  # of an image: a taller data bar is a mistake
 
 
 @dataclass(frozen=True)
@@ -49,106 +49,271 @@ class Scale:
     source: str = "none: lengths are in pixels"
 
 
-def tiff_scale(data: bytes) -> Scale:
-    """The scale in a TIFF's resolution or ImageJ tags.
+@dataclass(frozen=True)
+class FileTags:
+    """What a microscope wrote into a file.
 
-    None for other files, and for a resolution that is meant for a printer. Raises ToolkitError for
-    pixels that are not square.
+    Attributes
+    ----------
+    scale : its scale; unknown when there is none.
+    bar_rows : the rows of the data bar at the bottom of the image.
+    """
+
+    scale: Scale = Scale()
+    bar_rows: int = 0
+
+
+def file_tags(data: bytes) -> FileTags:
+    """Scale and data bar by the tags of a TIFF; nothing of other files.
+
+    Tags of microscopes come first, then OME, ImageJ, and the resolution that every TIFF may have,
+    unless that is meant for a printer. Raises ToolkitError for pixels that are not square.
     """
     if not is_tiff(data):
-        return Scale()
+        return FileTags()
 
+    with quiet_tifffile():
+        try:
+            with tifffile.TiffFile(io.BytesIO(data)) as file:
+                for source, read in READERS.items():
+                    tags = tags_by(read, file, source)
+                    if tags is not None:
+                        return tags
+        except ToolkitError:
+            raise
+        except Exception:
+            # Garbled tags fail in a dozen ways, and a micrograph without a scale is still one.
+            return FileTags()
+
+    return FileTags()
+
+
+def tags_by(
+    read: Callable[[tifffile.TiffFile], Any],
+    file: tifffile.TiffFile,
+    source: str,
+) -> FileTags | None:
+    """What one kind of tags says; None when they are missing or make no sense."""
     try:
-        with quiet_tifffile(), tifffile.TiffFile(io.BytesIO(data)) as file:
-            tags = file.pages[0].tags
-            imagej = file.imagej_metadata or {}
-            resolutions = tags["XResolution"].value, tags["YResolution"].value
-            unit_tag = (
-                tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 2
-            )
+        pixel = read(file)
+    except Exception:  # see `file_tags`
+        return None
+    if pixel is None or isinstance(pixel, FileTags):
+        return pixel
 
-        unit = str(imagej.get("unit", "")).lower()
-        length = MICROMETRES[unit or {2: "inch", 3: "cm"}.get(unit_tag)]
-        x, y = (length * below / above for above, below in resolutions)
-    except Exception:
-        # Garbled tags fail in a dozen ways, and a micrograph without a scale is still one.
-        return Scale()
-
+    x, y, bar_rows = pixel
     if not (FINEST <= x <= COARSEST and FINEST <= y <= COARSEST):
-        return Scale()
-
-    # ImageJ says "inch" where it knows nothing but dots an inch.
-    if unit in ("", "inch") and x > PRINTED:
-        dots = f"{25400 / x:.0f} dots an inch are for a printer"
-        return Scale(source=f"none: {dots}; lengths are in pixels")
-
-    if abs(x - y) > 1e-3 * x:
+        return None
+    if abs(x - y) > SQUARE * x:
         reason = (
             f"The TIFF's pixels are {x:.4g} x {y:.4g} micrometres, not square."
         )
         raise ToolkitError(
             reason, "Resample the image, or give --micrometres-per-pixel."
         )
-
-    return Scale(x, "ImageJ tags" if unit else "TIFF resolution")
-
-
-def scale_bar(image: np.ndarray) -> tuple[int, int, int]:
-    """Length, row and column in pixels of the one scale bar in an image (H, W).
-
-    A scale bar is a dark or bright line in one tone, with or without ticks at its ends. Raises
-    ToolkitError when there is none, or when lines of different lengths may be it.
-    """
-    # 12 bits lie in a 16-bit file, so the brightest value there is that of the image.
-    top = 255 if image.dtype == np.uint8 else int(image.max())
-    bars = bars_in(image >= 0.97 * top) + bars_in(image <= 0.03 * top)
-
-    if not bars:
-        reason = "No scale bar was found."
-        raise ToolkitError(
-            reason, "Measure it and give --micrometres-per-pixel."
-        )
-
-    if max(bars)[0] - min(bars)[0] > 2:
-        places = [
-            f"{length} pixels at row {row}, column {column}"
-            for length, row, column in bars
-        ]
-        reason = (
-            f"More than one line may be the scale bar: {', '.join(places[:5])}."
-        )
-        raise ToolkitError(reason, "Give --micrometres-per-pixel instead.")
-
-    return max(bars)
+    return FileTags(Scale(x, source), bar_rows)
 
 
-def bars_in(tone: np.ndarray) -> list[tuple[int, int, int]]:
-    """Length, row and column of every shape in a mask bool (H, W) that may be a scale bar."""
-    height, width = tone.shape
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        tone.astype(np.uint8), connectivity=4
+# --- readers: width and height of a pixel in micrometres, and rows of the data bar
+
+Pixel = tuple[float, float, int]
+
+
+def fei_pixel(file: tifffile.TiffFile) -> Pixel | None:
+    """FEI and Thermo Fisher: tag 34682 or 34680."""
+    tags = file.fei_metadata
+    if not tags:
+        return None
+    beam = tags.get("Scan") or tags["EScan"]
+    width = float(beam["PixelWidth"]) * 1e6
+    height = float(beam.get("PixelHeight", beam["PixelWidth"])) * 1e6
+
+    # The image may end in a data bar, below the rows that were scanned.
+    rows = file.pages[0].imagelength
+    scanned = int(tags.get("Image", {}).get("ResolutionY", rows))
+    bar_rows = rows - scanned
+    if not 0 <= bar_rows <= MOST_ROWS_OF_BAR * rows:
+        bar_rows = 0
+    return width, height, bar_rows
+
+
+def zeiss_pixel(file: tifffile.TiffFile) -> Pixel | None:
+    """Zeiss: tag 34118. Its "Pixel Size" is that of the monitor, its "Image Pixel Size" ours."""
+    tags = file.sem_metadata
+    if not tags:
+        return None
+    _, value, unit = tags["ap_image_pixel_size"]
+    size = float(value) * MICROMETRES[unit.lower()]
+    return size, size, 0
+
+
+def olympus_pixel(file: tifffile.TiffFile) -> Pixel | None:
+    """Olympus SIS: tags 33471 and 33560, in metres."""
+    tags = file.sis_metadata
+    if not tags:
+        return None
+    width = float(tags["pixelsizex"]) * 1e6
+    return width, float(tags.get("pixelsizey", tags["pixelsizex"])) * 1e6, 0
+
+
+def tvips_pixel(file: tifffile.TiffFile) -> Pixel | None:
+    """TVIPS: tag 37706, in nanometres."""
+    tags = file.tvips_metadata
+    if not tags:
+        return None
+    return float(tags["PixelSizeX"]) / 1e3, float(tags["PixelSizeY"]) / 1e3, 0
+
+
+def gatan_pixel(file: tifffile.TiffFile) -> Pixel | None:
+    """Gatan DigitalMicrograph: tags 65003 and 65004 (units), 65009 and 65010 (sizes)."""
+    value = file.pages[0].tags.valueof
+    if value(65009) is None:
+        return None
+    y = float(value(65009)) * MICROMETRES[value(65003).lower()]
+    return float(value(65010)) * MICROMETRES[value(65004).lower()], y, 0
+
+
+def jeol_pixel(file: tifffile.TiffFile) -> Pixel | FileTags | None:
+    """JEOL's transmission microscopes: the resolution is that of the camera, to be demagnified."""
+    value = file.pages[0].tags.valueof
+    if value("Make") != "JEOL Ltd.":
+        return None
+    text = value("ImageDescription")
+    mode = re.search(r"<ModeString>\s*(\w+)", text)
+    magnification = re.search(r"<SelectorValue>\s*([\d.eE+]+)", text)
+    x, y = resolution(file)
+    if not magnification or (mode and mode[1] != "MAG"):
+        source = "none: the tags tell no magnification; lengths are in pixels"
+        return FileTags(Scale(source=source))
+    return x / float(magnification[1]), y / float(magnification[1]), 0
+
+
+def ome_pixel(file: tifffile.TiffFile) -> Pixel | None:
+    """OME-XML in the image's description; the unit's default is the micrometre."""
+    if not file.is_ome:
+        return None
+    root = ElementTree.fromstring(file.pages[0].description)
+    pixels = next(
+        element for element in root.iter() if element.tag.endswith("Pixels")
     )
-    bars = []
+    sizes = []
+    for axis in "XY":
+        unit = pixels.get(f"PhysicalSize{axis}Unit", "µm").lower()
+        size = pixels.get(f"PhysicalSize{axis}", pixels.get("PhysicalSizeX"))
+        sizes.append(float(size) * MICROMETRES[unit])
+    return sizes[0], sizes[1], 0
 
-    for k in range(1, count):
-        left, top, across, down, _ = (int(x) for x in stats[k])
-        at_frame = (
-            left == 0
-            or top == 0
-            or left + across == width
-            or top + down == height
-        )
-        if (
-            at_frame
-            or not SHORTEST * width <= across <= LONGEST * width
-            or down > across / 3
+
+def imagej_pixel(file: tifffile.TiffFile) -> Pixel | FileTags | None:
+    """ImageJ: the resolution is in pixels per unit, and the unit in the description."""
+    tags = file.imagej_metadata
+    if not tags or "unit" not in tags:
+        return None
+    unit = str(tags["unit"]).strip().lower()
+    if unit == "inch":  # ImageJ says so where it knows nothing but dots an inch
+        return None
+    if unit not in MICROMETRES:
+        source = f"none: {unit!r} is no unit of length; lengths are in pixels"
+        return FileTags(Scale(source=source))
+    x, y = resolution(file, MICROMETRES[unit])
+    return x, y, 0
+
+
+def tiff_pixel(file: tifffile.TiffFile) -> Pixel | FileTags | None:
+    """Any TIFF: pixels per inch or centimetre, unless a printer is meant."""
+    x, y = resolution(file)
+    if x > PRINTED and x <= COARSEST:
+        dots = f"{25400 / x:.0f} dots an inch are for a printer"
+        source = f"none: {dots}; lengths are in pixels"
+        return FileTags(Scale(source=source))
+    return x, y, 0
+
+
+def resolution(
+    file: tifffile.TiffFile, unit: float | None = None
+) -> tuple[float, float]:
+    """Width and height of a pixel in micrometres by the resolution tags.
+
+    `unit` is what the resolution is counted in, in micrometres; None asks the tags.
+    """
+    tags = file.pages[0].tags
+    if unit is None:
+        unit = {2: 25400.0, 3: 1e4}[tags.valueof("ResolutionUnit", 2)]
+    sizes = []
+    for name in ("XResolution", "YResolution"):
+        above, below = tags[name].value
+        sizes.append(unit * below / above)
+    return sizes[0], sizes[1]
+
+
+READERS: dict[str, Callable[[tifffile.TiffFile], Any]] = {
+    "FEI tags": fei_pixel,
+    "Zeiss tags": zeiss_pixel,
+    "Olympus SIS tags": olympus_pixel,
+    "TVIPS tags": tvips_pixel,
+    "JEOL tags": jeol_pixel,
+    "Gatan tags": gatan_pixel,
+    "OME-XML": ome_pixel,
+    "ImageJ tags": imagej_pixel,
+    "TIFF resolution": tiff_pixel,
+}
+
+
+# --- scales that the user gives
+
+
+def scale_in_table(table: Path, path: Path) -> Scale | None:
+    """The scale of a micrograph by a table of file patterns; None when no pattern fits.
+
+    A row is a pattern, as in `batch-?/*.tif`, and micrometres per pixel; the first that fits the
+    file's name, or the end of its path, counts. Raises ToolkitError for a table that is none.
+    """
+    for number, (pattern, size) in enumerate(rows_of_table(table), 1):
+        names = path.name, path.as_posix()
+        if any(fnmatch(name, pattern) for name in names) or fnmatch(
+            path.as_posix(), f"*/{pattern}"
         ):
+            return Scale(size, f"{table.name}, row {number}: {pattern}")
+    return None
+
+
+def rows_of_table(table: Path) -> list[tuple[str, float]]:
+    """Patterns and micrometres per pixel in a CSV table; a first row of words is a header."""
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = f"The table of scales {table} cannot be read: {error}."
+        raise ToolkitError(
+            reason, "Give a CSV file for --scales.", 2
+        ) from error
+
+    rows = []
+    lines = csv.reader(io.StringIO(text))
+    for number, row in enumerate(lines, 1):
+        cells = [one.strip() for one in row]
+        if not any(cells) or cells[0].startswith("#"):
             continue
+        try:
+            pattern, size = cells[0], float(cells[1])
+            if not FINEST <= size <= COARSEST:
+                raise ValueError
+        except (IndexError, ValueError) as error:
+            if not rows and len(cells) > 1 and cells[1][:1].isalpha():
+                continue  # the header
+            reason = f"{table}, line {number}: {','.join(row)!r} is no scale."
+            remedy = "Write a file pattern, a comma, and micrometres per pixel."
+            raise ToolkitError(reason, remedy, 2) from error
+        rows.append((pattern, size))
+    return rows
 
-        # Full rows are the bar; other rows may hold nothing but the ticks at its ends.
-        share = (labels[top : top + down, left : left + across] == k).mean(1)
-        full = share == 1
-        if full.any() and (share[~full] < TICKS).all():
-            bars.append((across, top + int(np.flatnonzero(full)[0]), left))
 
-    return bars
+def contradiction(scale: Scale, other: Scale) -> list[str]:
+    """A note when two known scales of one file differ by more than two per cent."""
+    ours = scale.micrometres_per_pixel
+    theirs = other.micrometres_per_pixel
+    if not ours or not theirs or abs(ours / theirs - 1) <= CONTRADICTION:
+        return []
+    return [
+        f"The scale used, {ours:.4g} micrometres a pixel ({scale.source}), contradicts the file's "
+        f"own: {theirs:.4g} ({other.source}). Check which is right."
+    ]

@@ -1,32 +1,22 @@
-"""Measure closed grains: size and shape of each, their distribution, ASTM E112 grain-size numbers.
+"""Measure closed grains: size and shape of each, and their distribution.
 
-Labels are int32 (H, W): the grains are numbered from 1 and cover every pixel, or all pixels are 0
-when there is no grain. Lengths are in pixels unless a name says otherwise.
-
-ASTM E112 asks for several fields of view. The intervals here come from the lines or parts of one
-micrograph, so they say nothing about the rest of the specimen.
+Labels are int32 (H, W): the grains are numbered from 1, and 0 is outside the specimen, or all
+pixels are 0 when there is no grain. Lengths are in pixels unless a name says otherwise.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, stdtrit
+from scipy.special import ndtr
 
 STRIP = 1 << 22  # pixels that are held in memory at once
 
 # Cauchy-Crofton directions: step down, step right, distance between parallel lines of pixels.
 DIRECTIONS = (0, 1, 1.0), (1, 0, 1.0), (1, 1, 0.5**0.5), (1, -1, 0.5**0.5)
 
-LINES = 10  # test lines in each direction
-# Radii of the three test circles, in units of the shorter side
-CIRCLES = (
-    0.45,
-    0.3,
-    0.15,
-)
-PARTS = 3  # the micrograph is cut into 3 x 3 parts for the intervals
+SALTYKOV_CLASSES = 10  # of diameters in space
 
 
 @dataclass(frozen=True)
@@ -41,7 +31,7 @@ class Grains:
     perimeter : by the Cauchy-Crofton formula, in pixels.
     aspect_ratio : of the ellipse of equal second moments, at least 1.
     orientation : of its major axis, in degrees counter-clockwise from horizontal, (-90, 90].
-    touches_frame : True where the frame cuts the grain.
+    touches_frame : True where the frame, or the edge of the specimen, cuts the grain.
     """
 
     area: np.ndarray
@@ -75,10 +65,19 @@ def equivalent_diameters(labels: np.ndarray) -> np.ndarray:
 
 
 def is_inside_frame(labels: np.ndarray) -> np.ndarray:
-    """True (n,) for grains that do not touch the frame."""
+    """True (n,) for grains that touch neither the frame nor what is outside the specimen."""
     inside = np.ones(labels.max() + 1, bool)
     for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
         inside[edge] = False
+
+    outside = labels == 0
+    if outside.any():
+        for one, other in (
+            (np.s_[:-1], np.s_[1:]),
+            (np.s_[:, :-1], np.s_[:, 1:]),
+        ):
+            inside[labels[one][outside[other]]] = False
+            inside[labels[other][outside[one]]] = False
     return inside[1:]
 
 
@@ -209,6 +208,43 @@ def distribution(diameters: np.ndarray, areas: np.ndarray) -> dict[str, Any]:
     return result
 
 
+def saltykov(diameters: np.ndarray) -> dict[str, Any]:
+    """Diameters in space of spherical grains, estimated from those in a section (Saltykov, 1958).
+
+    A section cuts most grains off their middle, so that it shows them too small. Classes are of
+    equal width; those in which the method yields fewer than none are set to none.
+
+    Parameters
+    ----------
+    diameters : (n,) in the section.
+
+    Returns
+    -------
+    `mean` and `median` by number, in the unit of the diameters; `negative_share`, the share of all
+    grains that was set to none: where it is large, the grains are too few or no spheres.
+    """
+    width = float(diameters.max()) / SALTYKOV_CLASSES * (1 + 1e-9)
+    edges = width * np.arange(SALTYKOV_CLASSES + 1)
+    seen = np.histogram(diameters, edges)[0].astype(float)
+
+    # A sphere of the upper diameter of class j shows a circle of class i with this probability.
+    j = np.arange(1, SALTYKOV_CLASSES + 1)[None]
+    i = np.arange(1, SALTYKOV_CLASSES + 1)[:, None]
+    outer = np.sqrt(np.maximum(j**2 - (i - 1) ** 2, 0))
+    inner = np.sqrt(np.maximum(j**2 - i**2, 0))
+    in_space = np.linalg.solve(np.triu(outer - inner), seen)
+
+    negative = -in_space[in_space < 0].sum()
+    counts = np.maximum(in_space, 0)
+    middles = edges[1:] - width / 2
+    shares = np.cumsum(counts) / counts.sum()
+    return {
+        "mean": significant((counts * middles).sum() / counts.sum()),
+        "median": significant(np.interp(0.5, [0, *shares], edges)),
+        "negative_share": significant(negative / (negative + counts.sum())),
+    }
+
+
 def normal_distance(values: np.ndarray) -> float:
     """Kolmogorov-Smirnov distance of values (n,) from the normal distribution fitted to them.
 
@@ -219,211 +255,6 @@ def normal_distance(values: np.ndarray) -> float:
     return float(
         max((steps[1:] - expected).max(), (expected - steps[:-1]).max())
     )
-
-
-# --- grain-size numbers (ASTM E112-13, table 4 and its equations)
-
-
-def g_from_intercept(millimetres: float) -> float:
-    """ASTM grain-size number of a mean lineal intercept: G = -6.643856 log10(l) - 3.288."""
-    return -6.643856 * np.log10(millimetres) - 3.288
-
-
-def g_from_density(grains_per_square_millimetre: float) -> float:
-    """ASTM grain-size number of grains per area at 1 x: G = 3.321928 log10(N_A) - 2.954."""
-    return 3.321928 * np.log10(grains_per_square_millimetre) - 2.954
-
-
-def intercepts(labels: np.ndarray) -> np.ndarray:
-    """Length and number of intercepts of five patterns of test lines, (5, 2).
-
-    The patterns are LINES horizontal, vertical, falling and rising lines, and three circles. A
-    line's ends at the frame count half each, so its intercepts equal the boundaries it crosses.
-    """
-    height, width = labels.shape
-    result = np.zeros((5, 2))
-
-    for k in range(LINES):
-        share = (k + 0.5) / LINES
-        offset = int(share * (height + width)) - height
-        lines = (
-            labels[int(share * height)],
-            labels[:, int(share * width)],
-            np.diagonal(labels, offset),
-            np.diagonal(labels[:, ::-1], offset),
-        )
-        for pattern, (line, spacing) in enumerate(
-            zip(lines, (1, 1, 2**0.5, 2**0.5), strict=True)
-        ):
-            length = max(0, len(line) - 1) * spacing
-            result[pattern] += length, boundary_crossings(line)
-
-    # Circles cross boundaries of all directions, so that elongated grains do
-    # not bias the mean.
-    for share in CIRCLES:
-        radius = share * min(height, width)
-        angle = np.linspace(0, 2 * np.pi, max(8, int(2 * np.pi * radius)) + 1)
-        rows = np.rint((height - 1) / 2 + radius * np.sin(angle)).astype(int)
-        columns = np.rint((width - 1) / 2 + radius * np.cos(angle)).astype(int)
-        result[4] += (
-            2 * np.pi * radius,
-            boundary_crossings(labels[rows, columns]),
-        )
-
-    return result
-
-
-def boundary_crossings(line: np.ndarray) -> int:
-    """How many boundaries lie between the grains (n,) along a line."""
-    return int((line[1:] != line[:-1]).sum())
-
-
-def line_density(labels: np.ndarray) -> float:
-    """Boundaries crossed per pixel of test line.
-
-    All five patterns weigh the same, whatever the shape of the frame.
-    """
-    lengths, counts = intercepts(labels).T
-    return float((counts / lengths).mean())
-
-
-def relative_half_interval(
-    labels: np.ndarray, value: Callable[[np.ndarray], float]
-) -> float:
-    """Half the 95 % confidence interval of a positive value's mean, divided by that mean.
-
-    The spread is taken from 3 x 3 parts of the micrograph.
-    """
-    parts = []
-    for third in np.array_split(labels, PARTS, axis=0):
-        for part in np.array_split(third, PARTS, axis=1):
-            parts.append(value(part))
-
-    mean = np.mean(parts)
-    if not mean:
-        return np.inf
-
-    student_t = stdtrit(PARTS**2 - 1, 0.975)
-    return float(student_t * np.std(parts, ddof=1) / PARTS / mean)
-
-
-def mean_intercept(labels: np.ndarray) -> tuple[float, float, float] | None:
-    """Mean lineal intercept and the ends of its 95 % confidence interval, in pixels.
-
-    None when no boundary is crossed. The upper end is infinite when the parts differ too much.
-    """
-    density = line_density(labels)
-    if not density:
-        return None
-
-    half = relative_half_interval(labels, line_density)
-    high = 1 / (density * (1 - half)) if half < 1 else np.inf
-    return 1 / density, 1 / (density * (1 + half)), high
-
-
-def planimetric_count(labels: np.ndarray) -> float:
-    """Grains in the frame by Jeffries' rule: inside 1, cut by an edge 1/2, at a corner 1/4."""
-    inside = is_inside_frame(labels)
-    at_corner = {
-        int(labels[row, column]) for row in (0, -1) for column in (0, -1)
-    }
-    at_edge = (~inside).sum() - len(at_corner)
-
-    # The four corners count a quarter each, together 1, even when a grain holds several.
-    return float(inside.sum() + 0.5 * at_edge + 1.0)
-
-
-def density(labels: np.ndarray) -> tuple[float, float, float]:
-    """Grains per square pixel by the planimetric count, and the ends of its 95 % interval.
-
-    For the interval each grain is shared out to the 3 x 3 parts by area. The lower end is at least
-    0; the upper is infinite when no grain lies inside the frame.
-    """
-    count = planimetric_count(labels) / labels.size
-    if not is_inside_frame(labels).any():
-        return count, 0.0, np.inf
-
-    share = np.concatenate([[0], 1 / areas(labels)])
-
-    def grains_per_pixel(part: np.ndarray) -> float:
-        return float(np.mean([share[row].mean() for row in part]))
-
-    half = relative_half_interval(labels, grains_per_pixel)
-    return count, count * max(0.0, 1 - half), count * (1 + half)
-
-
-# --- the summary in a record
-
-
-def summary(
-    labels: np.ndarray, grains: Grains, micrometres_per_pixel: float | None
-) -> dict[str, Any]:
-    """The sizes that engineers ask for, in micrometres, or in pixels without a scale.
-
-    A value that cannot be determined is None.
-    """
-    unit = micrometres_per_pixel or 1.0
-    inside = ~grains.touches_frame
-    result: dict[str, Any] = {
-        "unit": "micrometre" if micrometres_per_pixel else "pixel",
-        "grains": len(inside),
-        "whole_grains": int(inside.sum()),
-    }
-    if not len(inside):
-        nothing = dict.fromkeys(
-            ("diameter", "elongation", "mean_intercept", "astm_g")
-        )
-        return result | nothing
-
-    # Grains cut by the frame are too small, so they count only where there are no others.
-    counted = inside if inside.any() else ~inside
-    diameters = grains.diameter[counted] * unit
-    result["diameter"] = distribution(diameters, grains.area[counted] * unit**2)
-    result["elongation"] = significant(np.median(grains.aspect_ratio[counted]))
-
-    intercept = mean_intercept(labels)
-    result["mean_intercept"] = (
-        interval(*(x * unit for x in intercept)) if intercept else None
-    )
-    result["intercepts"] = int(intercepts(labels)[:, 1].sum())
-
-    count = density(labels)
-    if micrometres_per_pixel:
-        result["grains_per_mm2"] = interval(*(x * 1e6 / unit**2 for x in count))
-    else:
-        result["grains_per_px2"] = interval(*(x * 1.0 / unit**2 for x in count))
-
-    result["astm_g"] = (
-        astm_numbers(intercept, count, unit) if micrometres_per_pixel else None
-    )
-    return result
-
-
-def astm_numbers(
-    intercept: tuple[float, float, float] | None,
-    count: tuple[float, float, float],
-    micrometres_per_pixel: float,
-) -> dict[str, dict[str, float | None]]:
-    """ASTM grain-size numbers by counting grains and, where boundaries were crossed, by intercepts.
-
-    `intercept` and `count` are a mean with the ends of its interval, in pixels.
-    """
-    by_count = []
-    for value in count:
-        per_mm2 = value * 1e6 / micrometres_per_pixel**2
-        by_count.append(g_from_density(per_mm2) if 0 < value < np.inf else None)
-    result = {"planimetric": interval(*by_count)}
-
-    if intercept:
-        # G falls as the intercept grows: the ends of the interval change places.
-        mean, low, high = (x * micrometres_per_pixel / 1000 for x in intercept)
-        result["intercept"] = interval(
-            g_from_intercept(mean),
-            g_from_intercept(high),
-            g_from_intercept(low),
-        )
-
-    return result
 
 
 def interval(

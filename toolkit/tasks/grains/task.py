@@ -4,25 +4,15 @@ from dataclasses import replace
 
 from hvd.toolkit.core import Task
 from hvd.toolkit.images import image_files
-from hvd.toolkit.tasks.grains.batches import RUN_FILES, conclude
+from hvd.toolkit.tasks.grains.conclusion import RUN_FILES, conclude
 from hvd.toolkit.tasks.grains.drawing import draw
-from hvd.toolkit.tasks.grains.files import (
-    COLUMNS,
-    from_array,
-    measure,
-    read,
-    write,
-)
+from hvd.toolkit.tasks.grains.files import COLUMNS, measure, write
+from hvd.toolkit.tasks.grains.finishing import finish
 from hvd.toolkit.tasks.grains.metrics import METRICS
 from hvd.toolkit.tasks.grains.options import Conditions, InputOptions
-from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph, check_fits
+from hvd.toolkit.tasks.grains.reading import from_array, read
+from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 from hvd.toolkit.tiles import repeat_to_square
-
-
-def finish(answer: Boundaries, micrograph: Micrograph) -> Boundaries:
-    """Check that the boundaries fit the micrograph."""
-    check_fits(answer, micrograph)
-    return answer
 
 
 def enlarge(micrograph: Micrograph, side: int) -> Micrograph:

@@ -22,6 +22,14 @@ class Micrograph:
     image : uint8 or uint16 (H, W), at least 16 x 16, kept as a read-only view.
     scale : micrometres per pixel and where that comes from.
     name : what files and messages call it.
+    inside : bool (H, W), True on the specimen, or None where all of it is. What lies outside is
+        filled with what is near it, so that no boundary shows there.
+    size : by which factor methods enlarge it, or reduce it below 1; None lets them choose.
+    smallest : least diameter of a grain in pixels; smaller ones become part of their neighbours.
+    merge_twins : whether twins become part of the grains around them.
+    three_dimensional : whether diameters of grains in space are estimated too.
+    notes : what a user should know about how it was read.
+    drawn : its boundaries and grains where somebody drew them.
 
     Raises
     ------
@@ -32,6 +40,13 @@ class Micrograph:
     image: np.ndarray
     scale: Scale = field(default_factory=Scale)
     name: str = "micrograph"
+    inside: np.ndarray | None = None
+    size: float | None = None
+    smallest: float = 0.0
+    merge_twins: bool = False
+    three_dimensional: bool = False
+    notes: tuple[str, ...] = ()
+    drawn: "Boundaries | None" = None
 
     def __post_init__(self) -> None:
         image = self.image
@@ -55,10 +70,21 @@ class Micrograph:
                 reason, f"Give {SMALLEST} or more along each side."
             )
 
+        inside = self.inside
+        if inside is not None:
+            if inside.dtype != np.bool_ or inside.shape != image.shape:
+                reason = f"What is inside is {inside.dtype} {inside.shape}."
+                raise ToolkitError(reason, f"Give bool {image.shape}.")
+            if not inside.any():
+                reason = f"Nothing of {self.name} is left to measure."
+                raise ToolkitError(reason, "Check --mask: white is measured.")
+
         # Methods must not change what others are shown.
-        view = image.view()
-        view.flags.writeable = False
-        object.__setattr__(self, "image", view)
+        for name in ("image", "inside"):
+            if getattr(self, name) is not None:
+                view = getattr(self, name).view()
+                view.flags.writeable = False
+                object.__setattr__(self, name, view)
 
 
 @dataclass(frozen=True)
@@ -68,13 +94,21 @@ class Boundaries:
     Attributes
     ----------
     mask : bool (H, W), the boundaries, several pixels wide.
-    labels : int32 (H, W), the closed grains from 1, or all 0 without a grain.
+    labels : int32 (H, W), the closed grains from 1; 0 outside the specimen, and everywhere without
+        a grain.
     tolerance : pixels within which lines agree; matters for a ground truth only.
+    probability : uint8 (H, W), 255 = certain, that a pixel lies on a boundary; None when the
+        method does not tell. The reliability of an answer comes from it.
+    left_out : grains that were too small to count.
+    twins : grains that were merged as twins.
     """
 
     mask: np.ndarray
     labels: np.ndarray
     tolerance: float = LEAST_TOLERANCE
+    probability: np.ndarray | None = None
+    left_out: int = 0
+    twins: int = 0
 
     @cached_property
     def lines(self) -> np.ndarray:
@@ -112,8 +146,17 @@ def drawing(mask: np.ndarray, tolerance: float | None) -> Drawing:
 
 
 def check_fits(answer: Boundaries, micrograph: Micrograph) -> None:
-    """Raise ToolkitError unless an answer is a mask and closed grains of the micrograph's size."""
+    """Raise ToolkitError unless an answer is a mask and closed grains of the micrograph's size.
+
+    A method answers for the entire image; what lies outside the specimen is cut off later.
+    """
     shape = micrograph.image.shape
+    probability = answer.probability
+    if probability is not None and (
+        probability.dtype != np.uint8 or probability.shape != shape
+    ):
+        reason = f"The answer's probability is {probability.dtype} {probability.shape}."
+        raise ToolkitError(reason, f"Return uint8 {shape}, or None.")
     for name, array, dtype in (
         ("mask", answer.mask, np.bool_),
         ("labels", answer.labels, np.int32),

@@ -1,0 +1,134 @@
+"""Pool the fields of a specimen after ASTM E112: one row for each folder of micrographs."""
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from hvd.toolkit.outputs import cell
+from hvd.toolkit.tasks.grains import astm, sizes
+from hvd.toolkit.tasks.grains.sizes import significant
+
+UNITS = {"micrometre": ("um", "mm2"), "pixel": ("px", "px2")}
+
+Record = dict[str, Any]
+
+
+def specimen_table(
+    specimens: dict[str, tuple[list[Record], np.ndarray]],
+) -> str:
+    """The pooled result of every specimen, as CSV.
+
+    Parameters
+    ----------
+    specimens : by name, the records of its fields, all in one unit, and the areas (n,) of their
+        whole grains in that unit.
+    """
+    rows = [
+        {"specimen": name, **pooled_result(fields, areas)}
+        for name, (fields, areas) in specimens.items()
+    ]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: cell(value) for name, value in row.items()})
+    return text.getvalue()
+
+
+def pooled_result(fields: list[Record], areas: np.ndarray) -> Record:
+    """What ASTM E112 reports of a specimen.
+
+    Parameters
+    ----------
+    fields : their records.
+    areas : of all whole grains (n,), in square micrometres or pixels.
+    """
+    length, area_unit = UNITS[fields[0]["unit"]]
+    has_scale = length == "um"
+    measured = [record for record in fields if record["diameter"]]
+    row: Record = {
+        "fields": len(measured),
+        "fields_without_sizes": len(fields) - len(measured),
+        "whole_grains": len(areas),
+        "least_reliability": least(record["reliability"] for record in fields),
+    }
+    if not measured:
+        return row | {"note": "no field has a whole grain"}
+
+    intercepts = np.array(
+        [
+            record["mean_intercept"]["mean"]
+            for record in measured
+            if record["mean_intercept"]
+        ]
+    )
+    row |= with_prefix(f"mean_intercept_{length}", astm.pooled(intercepts))
+    counts = np.array(
+        [record[f"grains_per_{area_unit}"]["mean"] for record in measured]
+    )
+    row |= with_prefix(f"grains_per_{area_unit}", astm.pooled(counts))
+    if has_scale:
+        row["g_intercept"] = significant(
+            astm.g_from_intercept(intercepts.mean() / 1000)
+        )
+        row["g_planimetric"] = significant(astm.g_from_density(counts.mean()))
+
+    row |= grain_results(areas, length, has_scale)
+    row["note"] = "; ".join(notes(measured))
+    return row
+
+
+def grain_results(areas: np.ndarray, length: str, has_scale: bool) -> Record:
+    """What is pooled from single grains: diameters, the largest, whether there are two sizes."""
+    diameters = np.sqrt(4 * areas / np.pi)
+    d10, d50, d90 = sizes.percentiles(
+        diameters, np.ones(len(areas)), (0.1, 0.5, 0.9)
+    )
+    row = {
+        f"mean_diameter_{length}": significant(diameters.mean()),
+        f"d10_{length}": significant(d10),
+        f"d50_{length}": significant(d50),
+        f"d90_{length}": significant(d90),
+        f"largest_area_{length}2": significant(areas.max()),
+    }
+    if has_scale:
+        row["ala_g"] = significant(astm.ala_number(areas.max() / 1e6))
+        row["g_mean_area"] = significant(
+            astm.g_from_density(1e6 / areas.mean())
+        )
+    duplex = astm.duplex(areas)
+    return row | {
+        "duplex": duplex["kind"],
+        "coarse_share": duplex["coarse_share"],
+    }
+
+
+def with_prefix(name: str, values: dict[str, float | None]) -> Record:
+    """A pooled value as columns: the mean under its name, the others behind it."""
+    row = {name: values["mean"]}
+    for key in ("s", "ci95", "relative_accuracy"):
+        unit = "_percent" if key == "relative_accuracy" else ""
+        row[f"{name}_{key}{unit}"] = values[key]
+    return row
+
+
+def notes(fields: list[Record]) -> list[str]:
+    """What a laboratory should know of a pooled result."""
+    result = []
+    if len(fields) < 2:
+        result.append("one field: no confidence interval of the specimen")
+    few = sum(record["whole_grains"] < astm.ENOUGH_GRAINS for record in fields)
+    if few:
+        result.append(
+            f"{few} of {len(fields)} fields have fewer than {astm.ENOUGH_GRAINS} whole grains"
+        )
+    return result
+
+
+def least(values: Iterable[float | None]) -> float | None:
+    """The least of the values that are known; None when none is."""
+    return min((value for value in values if value is not None), default=None)
