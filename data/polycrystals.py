@@ -17,8 +17,12 @@ from hvd.data.fields import smooth_noise
 # Diameters of grains, in pixels, that micrographs have unless said otherwise.
 SMALLEST, LARGEST = 12.0, 110.0
 
-# Pixels: the width of the boundaries in the truth.
+# The width of the boundaries in the truth: pixels, and at most a share of the diameter.
 THINNEST_PEN, WIDEST_PEN = 3.0, 12.0
+LARGEST_PEN = 0.15
+
+# Half the width of etched lines, at most, in diameters.
+WIDEST_LINE = 0.16
 
 
 @dataclass(frozen=True)
@@ -231,12 +235,16 @@ def polycrystal(
 
     # Etched boundaries, grains of different grey, both, or relief.
     mode = rng.choice(
-        ["etched", "tones", "both", "relief"], p=[0.42, 0.2, 0.28, 0.1]
+        ["etched", "tones", "both", "relief"], p=[0.38, 0.27, 0.25, 0.1]
     )
+    # A third of all micrographs are clean: no texture, no twins.
+    is_clean = rng.random() < 0.33
     spread = rng.uniform(0.05, 0.18) if mode in ("tones", "both") else 0.03
     if mode == "relief":
         spread = rng.uniform(0, 0.05)
     tones = rng.normal(0, spread, section.count)
+    if mode == "tones" and rng.random() < 0.5:
+        tones = rng.uniform(-0.4, 0.4) * rng.uniform(-1, 1, section.count)
 
     # A second phase, darker or brighter than the first.
     if rng.random() < 0.15:
@@ -246,20 +254,20 @@ def polycrystal(
     image = rng.uniform(0.4, 0.8) + section.each(tones)
     if rng.random() < 0.3:
         image += rng.uniform(0, 0.15) * field(shape, diameter, rng)
-    if mode in ("tones", "both") and rng.random() < 0.4:
+    if mode in ("tones", "both") and rng.random() < 0.4 and not is_clean:
         image += bend_contours(section, rng)
 
     # Everything that a network must learn not to take for a boundary.
-    image = add_texture(image, section, detail, rng)
-    image = add_twins(image, section, detail, rng)
+    if not is_clean:
+        image = add_texture(image, section, detail, rng)
+        image = add_twins(image, section, detail, rng)
     image = add_defects(image, section, detail, rng)
 
-    widest = 0.09 * diameter
     if rng.random() < 0.65:
         width = detail * rng.uniform(0.6, 1.6)
     else:
         width = rng.uniform(0.02, 0.06) * diameter + 0.6 * detail
-    width = min(width, max(widest, 0.8))
+    width = min(width, max(WIDEST_LINE * diameter, 0.8))
 
     if mode in ("etched", "both"):
         image = add_etching(image, section, width, rng)
@@ -270,7 +278,8 @@ def polycrystal(
 
     # Tones alone show no line, so that the truth is the edge itself.
     pen = 2.4 * width + 1.5 if mode != "tones" else THINNEST_PEN
-    return image, section.labels, float(np.clip(pen, THINNEST_PEN, WIDEST_PEN))
+    pen = min(pen, WIDEST_PEN, LARGEST_PEN * diameter)
+    return image, section.labels, float(max(pen, THINNEST_PEN))
 
 
 def bend_contours(section: Section, rng: np.random.Generator) -> np.ndarray:
@@ -543,8 +552,9 @@ def photograph(
 
     # Contrast and brightness as a user of the microscope sets them.
     contrast = np.exp(rng.uniform(-0.9, 0.5) * strength)
-    offset = rng.uniform(-0.15, 0.15) * strength
-    image = 0.5 + (image - 0.5) * contrast + offset
+    mean = float(image.mean())
+    middle = mean + rng.uniform(-0.15, 0.15) * strength
+    image = np.clip(middle, 0.25, 0.75) + (image - mean) * contrast
     image = np.clip(image, 0, 1) ** np.exp(rng.uniform(-0.6, 0.6) * strength)
 
     if rng.random() < 0.6:

@@ -77,13 +77,24 @@ class Examples:
     generated: list[Pair]
 
 
+# Up to a diameter in pixels: how often grains are shown as they are, and 2, 3 and 4 times enlarged.
+ENLARGEMENTS = {
+    7.0: (0, 0.1, 0.4, 0.5),
+    10.0: (0, 0.3, 0.6, 0.1),
+    14.0: (0.1, 0.5, 0.4, 0),
+    24.0: (0.5, 0.4, 0.1, 0),
+    COARSEST: (0.9, 0.1, 0, 0),
+}
+
+
 def enlargement(diameter: float, rng: np.random.Generator) -> int:
-    """How many times the network is shown grains of that diameter enlarged: 1, 2 or 3."""
-    shares = {8: (0, 0.3, 0.7), 14: (0.1, 0.7, 0.2), 24: (0.6, 0.4, 0)}
-    for largest, share in shares.items():
-        if diameter < largest:
-            return int(rng.choice([1, 2, 3], p=share))
-    return int(rng.choice([1, 2], p=(0.9, 0.1)))
+    """How many times the network is shown grains of that diameter enlarged."""
+    shares = next(
+        shares
+        for largest, shares in ENLARGEMENTS.items()
+        if diameter <= largest
+    )
+    return 1 + int(rng.choice(len(shares), p=shares))
 
 
 def generate_example(k: int) -> Pair:

@@ -52,3 +52,87 @@ def test_a_bar_of_12_bits_in_a_file_of_16_is_measured():
     image[200:206, 300:420] = 4095
     bar = scale_bar(image)
     assert (bar.length, bar.row, bar.column) == (120, 200, 300)
+
+
+def photograph_like(shape=(300, 500), channels=0):
+    """Smooth grey texture, with noise, as metals show it."""
+    rng = np.random.default_rng(4)
+    size = (*shape, channels) if channels else shape
+    image = rng.normal(128, 60, size).astype(np.float32)
+    image = cv2.GaussianBlur(image, (0, 0), 2) * 3 - 256
+    return np.clip(image + rng.normal(0, 3, size), 20, 235).astype(np.uint8)
+
+
+@pytest.mark.parametrize("thickness", [1, 2, 6])
+@pytest.mark.parametrize("ends", [0, 5, 13])
+@pytest.mark.parametrize("ground", ["bar", "box", "picture"])
+@pytest.mark.parametrize("is_bright", [True, False])
+def test_bars_are_measured_on_every_ground(thickness, ends, ground, is_bright):
+    image = photograph_like()
+    ink, paper = (255, 0) if is_bright else (0, 255)
+    if ground == "bar":
+        image[250:] = paper
+    elif ground == "box":
+        image[255:290, 330:470] = paper
+    row = 270
+    image[row : row + thickness, 350:450] = ink
+    for left, right in ((350, 352), (448, 450)):
+        image[row - ends : row + thickness + ends, left:right] = ink
+    bar = scale_bar(image)
+    assert bar.length == 100 and abs(bar.row - row) <= 1
+
+
+@pytest.mark.parametrize(
+    "colour", [(255, 0, 0), (0, 255, 0), (220, 40, 40), (255, 255, 0)]
+)
+@pytest.mark.parametrize("is_jpeg", [False, True])
+def test_bars_in_colour_are_measured(colour, is_jpeg):
+    image = cv2.cvtColor(photograph_like(), cv2.COLOR_GRAY2RGB)
+    image[250:256, 300:420] = colour
+    if is_jpeg:
+        _, data = cv2.imencode(
+            ".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95]
+        )
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+    assert abs(scale_bar(image).length - 120) <= 2
+
+
+@pytest.mark.parametrize("has_ends", [False, True])
+def test_a_number_in_the_middle_of_a_bar_does_not_halve_it(has_ends):
+    image = photograph_like()
+    image[260:] = 0
+    image[278:281, 300:350] = image[278:281, 398:448] = 255
+    if has_ends:
+        image[272:287, 300:302] = image[272:287, 446:448] = 255
+    cv2.putText(image, "500", (354, 285), 0, 0.5, 255, 1)
+    bar = scale_bar(image)
+    assert (bar.length, bar.column) == (148, 300)
+
+
+def test_two_bars_on_one_row_without_a_number_are_refused():
+    image = photograph_like()
+    image[260:] = 0
+    image[278:281, 200:250] = image[278:281, 298:378] = 255
+    with pytest.raises(ToolkitError, match="More than one"):
+        scale_bar(image)
+
+
+def test_frames_around_text_are_no_bars():
+    image = photograph_like()
+    image[250:] = 255
+    cv2.rectangle(image, (20, 255), (140, 292), 0, 1)
+    image[275:278, 300:400] = 0
+    assert scale_bar(image).length == 100
+
+
+def test_straight_boundaries_of_grains_are_no_bars():
+    image = photograph_like()
+    rng = np.random.default_rng(1)
+    for k in range(12):
+        start = (int(rng.integers(20, 400)), 20 + 20 * k)
+        end = (start[0] + 60, start[1] + int(rng.integers(-3, 4)))
+        cv2.line(image, start, end, 25, 2, cv2.LINE_AA)
+    noise = rng.normal(0, 4, image.shape)
+    image = np.clip(image + noise, 0, 255).astype(np.uint8)
+    with pytest.raises(ToolkitError, match="No scale bar"):
+        scale_bar(image)

@@ -29,7 +29,7 @@ from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 
 # A drawing may be antialiased: so many pixels must have its two values all the same, within
 # NEARLY of the range between them.
-LEAST_PURE = 0.9
+LEAST_PURE = 0.75
 NEARLY = 0.1
 
 # A label image: most neighbouring pixels are alike, and each label is in one piece, or in few.

@@ -3,6 +3,7 @@
 import csv
 import io
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ from hvd.toolkit.tasks.grains.charts import distribution_chart
 from hvd.toolkit.tasks.grains.overlay import overlay
 from hvd.toolkit.tasks.grains.reliability import reliability
 from hvd.toolkit.tasks.grains.sizes import Grains, significant
-from hvd.toolkit.tasks.grains.summary import notes_on_sizes, summary
+from hvd.toolkit.tasks.grains.summary import (
+    notes_on_sizes,
+    summary,
+    without_sizes,
+)
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 
 KINDS = (
@@ -98,7 +103,10 @@ def measure(
         )
 
     trust = reliability(answer, micrograph)
-    values |= trust.values
+    values["reliability"] = trust.reliability
+    values["reliability_parts"] = trust.parts and asdict(trust.parts)
+    if trust.is_doubtful:
+        return without_sizes(values), notes + trust.notes
     return values, notes + trust.notes + notes_on_sizes(values)
 
 

@@ -15,6 +15,7 @@ MOST_SAMPLED = 1000
 # further from the first and last percentile than REACH times the distance between these.
 ENDS = 0.1, 1.0, 99.0, 99.9  # percentiles
 REACH = 3.0
+ROOM = 0.25  # on either side of that range, where values are brought to 16 bits
 
 # Edges of colour and of brightness are compared under a blur, in pixels, wherever the edge of
 # colour is half as strong as the strongest tenth, and no noise: changes less than FAINT of the
@@ -109,7 +110,7 @@ def grey_levels(values: np.ndarray, finite: np.ndarray | None) -> np.ndarray:
     """Values (H, W) of any type as uint8 or uint16.
 
     8 and 16 bits stay as they are. Other types are scaled so that all values but outliers lie
-    between 0 and 65535; so does what is not finite, as the least.
+    between 0 and 65535, with some room on either side; what is not finite becomes the least.
     """
     if values.dtype in (np.uint8, np.uint16):
         return values
@@ -123,9 +124,13 @@ def grey_levels(values: np.ndarray, finite: np.ndarray | None) -> np.ndarray:
     low, high = value_range(part.astype(np.float64))
     if low == high:
         low, high = float(part.min()), float(part.max())
+    if low == high:
+        return np.zeros(values.shape, np.uint16)
+    room = ROOM * (high - low)
+    low, high = low - room, high + room
     levels = np.nan_to_num(values.astype(np.float64), nan=low)
-    levels = (levels - low) * (65535 / (high - low) if high > low else 0)
-    return np.rint(np.clip(levels, 0, 65535)).astype(np.uint16)
+    shares = (np.clip(levels, low, high) - low) / (high - low)
+    return np.rint(65535 * shares).astype(np.uint16)
 
 
 def grey_of_colours(

@@ -10,17 +10,19 @@ import numpy as np
 from hvd.toolkit.tasks.grains import astm, sizes
 from hvd.toolkit.tasks.grains.sizes import Grains, interval, significant
 
-# Fields of a record that are None when no grain lies entirely on the specimen.
+# Fields of a record that are None when no grain lies entirely on the specimen, or when the answer
+# is too doubtful.
 SIZES = (
     "diameter",
     "elongation",
     "largest_grain",
+    "duplex",
     "mean_intercept",
     "intercepts",
     "intercept_by_direction",
     "astm_g",
-    "duplex",
 )
+DENSITIES = {"micrometre": "grains_per_mm2", "pixel": "grains_per_px2"}
 
 ELONGATED = 1.5  # anisotropy index from which grains are not equiaxed
 
@@ -49,7 +51,7 @@ def summary(
     }
     # Grains that the frame cuts are too small, and their number is that of the frame's making.
     if not is_counted.any():
-        return result | dict.fromkeys(SIZES)
+        return without_sizes(result)
 
     diameters = grains.diameter[is_counted] * unit
     areas = grains.area[is_counted] * unit**2
@@ -79,6 +81,14 @@ def summary(
         result["grains_per_px2"] = interval(*count)
         result["astm_g"] = None
     return result
+
+
+def without_sizes(values: dict[str, Any]) -> dict[str, Any]:
+    """A record in which every size is None."""
+    names = [*SIZES, DENSITIES[values["unit"]]]
+    if "diameter_in_space" in values:
+        names.append("diameter_in_space")
+    return values | dict.fromkeys(names)
 
 
 def largest_grain(
