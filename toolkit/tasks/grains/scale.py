@@ -16,14 +16,13 @@ from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.grains.options import COARSEST, FINEST
 from hvd.toolkit.tiff import is_tiff, quiet_tifffile
 
-# How many micrometres a unit is, by its name in lower case. ImageJ writes the micro sign as an
-# escape sequence too.
+# How many micrometres a unit is, by its name in lower case.
 MICROMETRES = {
-    **dict.fromkeys(("um", "µm", "μm", "\\u00b5m", "\\u03bcm"), 1.0),
+    **dict.fromkeys(("um", "µm", "μm"), 1.0),
     **dict.fromkeys(("micron", "microns", "micrometer", "micrometre"), 1.0),
     **dict.fromkeys(("micrometers", "micrometres"), 1.0),
     **dict.fromkeys(("pm", "picometer", "picometre"), 1e-6),
-    **dict.fromkeys(("a", "å", "\\u00c5", "angstrom", "ångström"), 1e-4),
+    **dict.fromkeys(("a", "å", "angstrom", "ångström"), 1e-4),
     **dict.fromkeys(("nm", "nanometer", "nanometre", "nanometers"), 1e-3),
     **dict.fromkeys(("mm", "millimeter", "millimetre", "millimeters"), 1e3),
     **dict.fromkeys(("cm", "centimeter", "centimetre", "centimeters"), 1e4),
@@ -209,7 +208,10 @@ def imagej_pixel(file: tifffile.TiffFile) -> Pixel | FileTags | None:
     tags = file.imagej_metadata
     if not tags or "unit" not in tags:
         return None
-    unit = str(tags["unit"]).strip().lower()
+    unit = str(tags["unit"]).strip()
+    if "\\" in unit:  # ImageJ writes the micro sign as an escape sequence
+        unit = unit.encode("latin-1").decode("unicode_escape")
+    unit = unit.lower()
     if unit == "inch":  # ImageJ says so where it knows nothing but dots an inch
         return None
     if unit not in MICROMETRES:
