@@ -138,7 +138,7 @@ def card_of(
         **export.card,
         **record.get("arguments", {}),
         "data": export.sources.get(
-            record["data"].get(recipe.files[0]), unknown
+            next(iter(record["data"].values()), None), unknown
         ),
         "parameters": sum(p.numel() for p in network.parameters()),
         "training": record | training,

@@ -39,7 +39,7 @@ class Recipe:
     ----------
     task : the task that the network answers.
     network : makes the network.
-    files : the files and folders that `data` reads.
+    files : the files and folders that `data` reads; or `files(folder)`, their names there.
     data : `data(folder, part)` reads the part "train" or "val".
     batch : `batch(data, step, seed)` depends on nothing but its arguments, so that a resumed run
         repeats nothing and misses nothing.
@@ -49,6 +49,7 @@ class Recipe:
     reported : the scores that the checkpoint's card names besides `score`.
     export : how the network is exported.
     steps : optimiser steps of a run.
+    steps_further : of a run that begins from given weights; None for as many.
     learning_rate : the highest; it rises over `warm_up` steps and falls by a cosine.
     arguments : `arguments(folder)` are those of `network` that depend on the data.
     last : the layer whose size depends on the data; it is trained anew when weights from other
@@ -64,7 +65,7 @@ class Recipe:
 
     task: str
     network: Callable[..., nn.Module]
-    files: tuple[str, ...]
+    files: tuple[str, ...] | Callable[[Path], tuple[str, ...]]
     data: Callable[[Path, str], Any]
     batch: Callable[[Any, int, int], Any]
     loss: Callable[[nn.Module, Any], tuple[Tensor, dict[str, float]]]
@@ -75,6 +76,7 @@ class Recipe:
     learning_rate: float = 1e-3
     arguments: Callable[[Path], dict[str, Any]] = lambda folder: {}
     last: str = ""
+    steps_further: int | None = None
     warm_up: int = 200
     taught: int = 0
     weight_decay: float = 0.01
@@ -83,3 +85,7 @@ class Recipe:
     patience: int | None = None
     epoch: Callable[[Path], int] | None = None
     picture: Callable[[nn.Module, Any], np.ndarray] | None = None
+
+    def names(self, folder: Path) -> tuple[str, ...]:
+        """The names of the files and folders that are read in a folder of data."""
+        return self.files(folder) if callable(self.files) else self.files

@@ -61,6 +61,8 @@ def train_task(task: str, options: TrainOptions) -> Path:
     chosen = recipe(task)
     check_options(task, chosen, options)
     steps = options.steps or chosen.steps
+    if options.weights and not options.steps:
+        steps = chosen.steps_further or chosen.steps
     if options.epochs:
         chosen, steps = count_epochs(chosen, options)
 
@@ -69,7 +71,10 @@ def train_task(task: str, options: TrainOptions) -> Path:
         "steps": steps,
         "seed": options.seed,
         "arguments": chosen.arguments(options.data),
-        "data": {name: digest(options.data / name) for name in chosen.files},
+        "data": {
+            name: digest(options.data / name)
+            for name in chosen.names(options.data)
+        },
         "weights": digest(options.weights) if options.weights else None,
         "versions": {name: version(name) for name in RECORDED},
     }
@@ -112,9 +117,10 @@ def train_task(task: str, options: TrainOptions) -> Path:
 
 def check_options(task: str, recipe: Recipe, options: TrainOptions) -> None:
     """Raise ToolkitError for missing files, and for options that the recipe does not allow."""
-    for name in recipe.files:
+    names = recipe.names(options.data)
+    for name in names:
         if not (options.data / name).exists():
-            remedy = f"--data needs {', '.join(recipe.files)}."
+            remedy = f"--data needs {', '.join(names)}."
             raise ToolkitError(
                 f"There is no {options.data / name}.", remedy, status=5
             )

@@ -141,7 +141,16 @@ def test_every_file_is_in_the_reference(answers, task):
             assert documented(name, task) or path.name.startswith("."), path
 
 
-@pytest.mark.parametrize("name", ["groups.csv", "-grains.csv", "batches.csv"])
+TABLES = (
+    "groups.csv",
+    "-grains.csv",
+    "-chords.csv",
+    "specimens.csv",
+    "batches.csv",
+)
+
+
+@pytest.mark.parametrize("name", TABLES)
 def test_every_column_of_a_table_is_in_the_reference(answers, name):
     (path, *_) = sorted(answers.rglob(f"*{name}"))
     with open(path) as file:

@@ -18,7 +18,7 @@ from hvd.data.grains import folder_samples, polycrystal_samples
 from hvd.data.polycrystals import photograph, polycrystal
 from hvd.deep.training.models.grains import GrainNetwork
 from hvd.deep.training.recipe import Export, Recipe
-from hvd.toolkit.core import Sample
+from hvd.toolkit.core import Sample, ToolkitError
 from hvd.toolkit.processes import start_worker
 from hvd.toolkit.tasks.grains.boundaries import (
     Closure,
@@ -26,6 +26,7 @@ from hvd.toolkit.tasks.grains.boundaries import (
     partition,
     pen_strokes,
 )
+from hvd.toolkit.tasks.grains.grey import sampled, value_range
 from hvd.toolkit.tasks.grains.metrics import (
     boundary_f1,
     boundary_iou,
@@ -115,17 +116,49 @@ def generate_example(k: int) -> Pair:
     return image.astype(np.float16), pen_strokes(labels, pen)
 
 
+def data_files(folder: Path) -> tuple[str, ...]:
+    """What is read of a folder: parts for training and validation, or drawings of one's own."""
+    own = tuple(
+        name
+        for name in ("images", "boundaries", "labels")
+        if (folder / name).is_dir()
+    )
+    if own and not (folder / "train").is_dir():
+        return own
+    return "train/images", "train/boundaries", "val/images", "val/boundaries"
+
+
+def as_shares(image: np.ndarray) -> np.ndarray:
+    """An image (H, W) as the network is shown it: float32, about 0 to 1."""
+    low, high = value_range(sampled(image))
+    return (image.astype(np.float32) - low) / max(high - low, 1)
+
+
+def labelled_samples(folder: Path, part: str) -> list[Sample]:
+    """Micrographs with drawn boundaries: of a part, or of one's own; the last one validates."""
+    if (folder / "train").is_dir():
+        return list(folder_samples(folder / part))
+    own = list(folder_samples(folder))
+    if len(own) < 2:
+        reason = f"{folder} holds one drawing."
+        raise ToolkitError(reason, "Give two or more.", status=5)
+    return own[-1:] if part == "val" else own[:-1]
+
+
 def data(folder: Path, part: str) -> Examples | list[Sample]:
     """Examples of the training part, or validation samples: the real ones, then generated ones."""
-    real = list(folder_samples(folder / part))
+    real = labelled_samples(folder, part)
     if part == "val":
         return real + list(polycrystal_samples(24, seed=2_000_003))
 
     # Half the size as well: strongly reduced crops are taken from it.
     pyramids = []
     for sample in real:
-        image = sample.inputs.image.astype(np.float32) / 255
+        image = as_shares(sample.inputs.image)
         mask = sample.target.mask.astype(np.float32)
+        # Small pictures are mirrored at their edges, up to the size of a crop.
+        room = [(0, max(0, CROP - length)) for length in image.shape]
+        image, mask = (np.pad(a, room, mode="symmetric") for a in (image, mask))
         half = []
         for array in (image, mask):
             half.append(
@@ -224,8 +257,7 @@ def batch(
     for k in range(BATCH):
         if k < BATCH * SHARE_REAL:
             pyramid = examples.real[rng.integers(len(examples.real))]
-            is_large = min(pyramid[0][0].shape) >= CROP
-            if is_large and rng.random() < SHARE_UNCHANGED:
+            if rng.random() < SHARE_UNCHANGED:
                 image, mask = plain_crop(pyramid[0], rng)
             else:
                 image, mask = real_crop(pyramid, rng)
@@ -308,9 +340,7 @@ def validate(network: nn.Module, samples: list[Sample]) -> dict[str, float]:
     answers = []
     # Validate with the closure of prediction, as that is what users get.
     for sample in samples:
-        image = torch.from_numpy(sample.inputs.image.astype(np.float32) / 255)[
-            None, None
-        ]
+        image = torch.from_numpy(as_shares(sample.inputs.image))[None, None]
         probability = np.rint(
             network(image)[0, 0].sigmoid().numpy() * 255
         ).astype(np.uint8)
@@ -366,7 +396,7 @@ def examples() -> list[dict[str, np.ndarray]]:
 RECIPE = Recipe(
     task="grains",
     network=GrainNetwork,
-    files=("train/images", "train/boundaries", "val/images", "val/boundaries"),
+    files=data_files,
     data=data,
     batch=batch,
     loss=loss,
@@ -393,6 +423,7 @@ RECIPE = Recipe(
         },
     ),
     steps=8000,
+    steps_further=240,
     taught=LINES_FROM,
     average=0.99,  # over a longer time, weights and the normalisation's statistics part
     validate_every=400,

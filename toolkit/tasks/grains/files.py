@@ -60,10 +60,17 @@ def astm_cell(record: dict[str, Any]) -> str:
     return f"{number['mean']:.1f} [{', '.join(ends)}]"
 
 
+def reliability_cell(record: dict[str, Any]) -> str:
+    """How far the answer can be trusted, 0 to 1."""
+    value = record["reliability"]
+    return "-" if value is None else f"{value:.2f}"
+
+
 COLUMNS = (
     Column("grains", lambda record: str(record["grains"])),
     Column("mean diameter", diameter_cell),
     Column("ASTM G [95 %]", astm_cell),
+    Column("reliability", reliability_cell),
     Column("scale", lambda record: record["scale_source"], is_text=True),
 )
 
@@ -217,7 +224,7 @@ def outlines_of(inside: np.ndarray) -> list[np.ndarray]:
     """
     # OpenCV's contours run through the centres of pixels. At twice the size, corner k of the
     # original is the pixel 2k + 1 or 2k + 2, so that halving rounds to the corner.
-    twice = np.kron(inside.astype(np.uint8), np.ones((2, 2), np.uint8))
+    twice = inside.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
     twice = cv2.copyMakeBorder(twice, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     outlines, tree = cv2.findContours(
         twice, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE

@@ -1,0 +1,115 @@
+"""Fit how the traces of an answer to a micrograph tell its reliability, and say how well they do.
+
+`python -m hvd.benchmarks.reliability METHOD [STEEL [LOW_CONTRAST]]` answers generated micrographs,
+those of the folders STEEL (with parts train, val and test) and LOW_CONTRAST, and calls an answer
+wrong when its median diameter is off by more than a quarter. It fits a logistic model on the
+generated ones, train, val, and every other micrograph of LOW_CONTRAST; it prints the weights, for
+`toolkit/tasks/grains/reliability.py`, and how many wrong and right answers of the other ones fall
+below the threshold.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from hvd.data.grains import folder_samples
+from hvd.data.polycrystals import photograph, polycrystal
+from hvd.toolkit import registry
+from hvd.toolkit.core import Method, Sample
+from hvd.toolkit.settings import one_thread
+from hvd.toolkit.tasks.grains.metrics import median_diameter
+from hvd.toolkit.tasks.grains.reliability import LEAST, features, parts_of
+from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
+
+GENERATED = 240
+SIDE = 384
+FINEST, COARSEST = 4.0, 150.0  # diameters in pixels
+WRONG = 0.25  # relative error of the median diameter
+
+Case = tuple[str, dict[str, float], bool]
+
+
+def generated_samples() -> Iterator[Sample]:
+    """Yield generated micrographs from too fine to coarse, and under any light."""
+    for k in range(GENERATED):
+        rng = np.random.default_rng([3_000_017, k])
+        diameter = float(np.exp(rng.uniform(np.log(FINEST), np.log(COARSEST))))
+        times = 4 if diameter < 12 else 1
+        image, labels, _ = polycrystal(
+            (SIDE * times, SIDE * times), rng, diameter * times, detail=times
+        )
+        image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        image = np.rint(photograph(image, rng) * 255).astype(np.uint8)
+        labels = np.ascontiguousarray(labels[::times, ::times])
+        yield Sample(str(k), Micrograph(image), Boundaries(labels > 0, labels))
+
+
+def case_of(name: str, method: Method, sample: Sample) -> Case | None:
+    """The traces of an answer, and whether it is wrong; None for an answer without a line."""
+    answer = method.predict(sample.inputs)
+    parts = parts_of(answer)
+    true = median_diameter(sample.target.labels)
+    predicted = median_diameter(answer.labels)
+    if parts is None or true is None or predicted is None:
+        return None
+    return name, asdict(parts), abs(predicted / true - 1) > WRONG
+
+
+def cases(
+    name: str, method: Method, samples: Iterator[Sample]
+) -> list[Case]:
+    """The cases of all samples."""
+    with one_thread():
+        answered = [case_of(name, method, sample) for sample in samples]
+    return [case for case in answered if case is not None]
+
+
+def told(title: str, model: LogisticRegression, chosen: list[Case]) -> str:
+    """How many wrong and right answers the model flags."""
+    if not chosen:
+        return f"{title}: none"
+    table = np.array([features(parts) for _, parts, _ in chosen])
+    wrong = np.array([is_wrong for *_, is_wrong in chosen])
+    is_flagged = model.predict_proba(table)[:, 1] < LEAST
+    return (
+        f"{title}: flagged {is_flagged[wrong].sum()} of {wrong.sum()} wrong answers, "
+        f"{is_flagged[~wrong].sum()} of {(~wrong).sum()} right ones"
+    )
+
+
+def main(method_name: str, *folders: str) -> None:
+    """Fit the model and print it."""
+    method = registry.method("grains", method_name)
+    fitted = cases("generated", method, generated_samples())
+    held_out: list[Case] = []
+    if folders:
+        steel = Path(folders[0])
+        for part in ("train", "val"):
+            fitted += cases("steel", method, folder_samples(steel / part))
+        held_out += cases("steel", method, folder_samples(steel / "test"))
+    if len(folders) > 1:
+        crops = cases("crops", method, folder_samples(Path(folders[1])))
+        fitted += crops[::2]
+        held_out += crops[1::2]
+
+    table = np.array([features(parts) for _, parts, _ in fitted])
+    is_right = np.array([not is_wrong for *_, is_wrong in fitted])
+    model = LogisticRegression(C=10.0, class_weight="balanced", max_iter=5000)
+    model.fit(table, is_right)
+
+    weights = [float(model.intercept_[0]), *model.coef_[0].tolist()]
+    print("weights", [round(weight, 3) for weight in weights])
+    for name in dict.fromkeys(name for name, *_ in fitted):
+        print(told(f"fitted, {name}", model, [c for c in fitted if c[0] == name]))
+    for name in dict.fromkeys(name for name, *_ in held_out):
+        chosen = [case for case in held_out if case[0] == name]
+        print(told(f"held out, {name}", model, chosen))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
