@@ -60,9 +60,7 @@ def case_of(name: str, method: Method, sample: Sample) -> Case | None:
     return name, asdict(parts), abs(predicted / true - 1) > WRONG
 
 
-def cases(
-    name: str, method: Method, samples: Iterator[Sample]
-) -> list[Case]:
+def cases(name: str, method: Method, samples: Iterator[Sample]) -> list[Case]:
     """The cases of all samples."""
     with one_thread():
         answered = [case_of(name, method, sample) for sample in samples]
@@ -105,7 +103,9 @@ def main(method_name: str, *folders: str) -> None:
     weights = [float(model.intercept_[0]), *model.coef_[0].tolist()]
     print("weights", [round(weight, 3) for weight in weights])
     for name in dict.fromkeys(name for name, *_ in fitted):
-        print(told(f"fitted, {name}", model, [c for c in fitted if c[0] == name]))
+        print(
+            told(f"fitted, {name}", model, [c for c in fitted if c[0] == name])
+        )
     for name in dict.fromkeys(name for name, *_ in held_out):
         chosen = [case for case in held_out if case[0] == name]
         print(told(f"held out, {name}", model, chosen))

@@ -51,13 +51,16 @@ def polycrystal_samples(
 
 
 def folder_samples(
-    folder: Path, tolerance: float | None = None, max_pixels: int = MAX_PIXELS
+    folder: Path,
+    tolerance: float | None = None,
+    max_pixels: int = MAX_PIXELS,
+    first: int = 0,
 ) -> Iterator[Sample]:
     """Yield samples from `images/NAME.*`, in the order of their names, with their ground truth.
 
     That is drawn boundaries, 255 on 0, in `boundaries/NAME.*`, or a label image in
-    `labels/NAME.*`. Raises ToolkitError with status 5 for an incomplete folder, and for a ground
-    truth that is neither.
+    `labels/NAME.*`. The number `first` comes first, and those before it last. Raises ToolkitError
+    with status 5 for an incomplete folder, and for a ground truth that is neither.
     """
     truths = [
         folder / part
@@ -83,7 +86,8 @@ def folder_samples(
         reason = f"{folder / 'images'} holds no image."
         raise ToolkitError(reason, "Put micrographs there.", status=5)
 
-    for path in paths:
+    first %= len(paths)
+    for path in paths[first:] + paths[:first]:
         truth = truth_file(truths, path)
         image = read_plane(path, max_pixels)
         with data_errors():
@@ -167,7 +171,8 @@ def samples(
 ) -> Iterator[Sample]:
     """At most `count` samples: generated for "builtin", else of a folder in the order of names.
 
-    The noise of sample k depends on (seed, k) alone.
+    The noise of sample k depends on (seed, k) alone. A single sample of a folder is the one of
+    number `seed`, round and round.
     """
     if data == "builtin":
         originals = polycrystal_samples(
@@ -175,7 +180,10 @@ def samples(
         )
     else:
         files = folder_samples(
-            Path(data), conditions.tolerance, conditions.max_pixels
+            Path(data),
+            conditions.tolerance,
+            conditions.max_pixels,
+            first=seed if count == 1 else 0,
         )
         originals = islice(files, count)
 

@@ -104,12 +104,40 @@ def test_what_is_missing_in_a_labelled_folder_is_named(folder):
         list(samples(str(folder / "images"), Conditions(), 10, 0))
 
 
-def test_a_drawing_in_ones_instead_of_255_is_refused(folder):
-    cv2.imwrite(
-        str(folder / "boundaries" / "m0.png"), np.eye(96, dtype=np.uint8)
-    )
-    with pytest.raises(ToolkitError, match="up to 1 only"):
+def test_a_picture_is_no_ground_truth(folder):
+    image = next(polycrystal_samples(1, 1, 96)).inputs.image
+    cv2.imwrite(str(folder / "boundaries" / "m0.png"), image)
+    with pytest.raises(ToolkitError, match="looks like a picture"):
         list(samples(str(folder), Conditions(), 10, 0))
+
+
+def test_label_images_and_inverted_drawings(folder):
+    (first, second) = list(polycrystal_samples(2, 1, 96))
+    (folder / "labels").mkdir()
+    (folder / "boundaries" / "m1.png").unlink()
+    labels = second.target.labels.astype(np.uint16)
+    cv2.imwrite(str(folder / "labels" / "m1.png"), labels)
+    drawn, labelled = samples(str(folder), Conditions(), 10, 0)
+    assert drawn.target.mask.any()
+    np.testing.assert_array_equal(labelled.target.labels, labels)
+    assert labelled.target.lines.any()
+
+    inverted = 255 - first.target.mask.astype(np.uint8) * 255
+    cv2.imwrite(str(folder / "boundaries" / "m0.png"), inverted)
+    with pytest.raises(ToolkitError, match="Invert it") as error:
+        list(samples(str(folder), Conditions(), 10, 0))
+    assert error.value.status == 5
+    cv2.imwrite(str(folder / "labels" / "m0.png"), labels)
+    with pytest.raises(ToolkitError, match="two ground truths"):
+        list(samples(str(folder), Conditions(), 10, 0))
+
+
+def test_the_seed_chooses_a_single_sample_of_a_folder(folder):
+    ids = [
+        next(samples(str(folder), Conditions(), 1, seed)).id
+        for seed in range(4)
+    ]
+    assert ids == ["m0", "m1", "m0", "m1"]
 
 
 def test_a_drawing_of_another_size_is_refused(folder):

@@ -1,9 +1,9 @@
 """`grains`: where are the grain boundaries in this micrograph, and how large are the grains?
 
 Conventions: a micrograph is one channel (H, W). `mask` is the boundary as a person draws it, some
-pixels wide; `lines` its middle, one pixel wide; `labels` int32 the closed grains from 1, a
-partition of the image, or all 0 when there is none. Grains that touch the frame are cut by it and
-left out of diameters, unless all touch it.
+pixels wide; `lines` its middle, one pixel wide; `labels` int32 the closed grains from 1, 0 outside
+the specimen, or all 0 when there is no grain. Grains that touch the frame, or the edge of the
+specimen, are cut by it and left out of diameters.
 """
 
 import lazy_loader

@@ -46,7 +46,7 @@ def distribution_chart(
     RGB uint8 (H, W, 3).
     """
     if not values["diameter"]:
-        return chart([], [], f"{name}: no grain lies entirely inside", "")
+        return chart([], [], f"{name}: no size is given, see the notes", "")
 
     counted = ~grains.touches_frame
     pixel = scale.micrometres_per_pixel or 1

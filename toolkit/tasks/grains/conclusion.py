@@ -139,14 +139,15 @@ def specimens_of(
             folder = Path(record["input"]).absolute().parent
             fields, areas = parts.setdefault(folder, ([], []))
             fields.append(record)
-            areas.append(whole_areas(record))
+            if record["diameter"]:
+                areas.append(whole_areas(record))
 
     # Folders are named shortly where that is clear.
     names_differ = len({folder.name for folder in parts}) == len(parts)
     specimens = {}
     for folder, (fields, areas) in parts.items():
         name = folder.name if names_differ else str(folder)
-        specimens[name] = fields, np.concatenate(areas)
+        specimens[name] = fields, np.concatenate([np.zeros(0), *areas])
     return specimens, left_out, unit == "pixel"
 
 

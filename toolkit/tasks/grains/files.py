@@ -109,7 +109,7 @@ def measure(
             f"{answer.twins} twins were told by their shape and merged: check them in the overlay."
         )
 
-    trust = reliability(answer, micrograph)
+    trust = reliability(answer)
     values["reliability"] = trust.reliability
     values["reliability_parts"] = trust.parts and asdict(trust.parts)
     if trust.is_doubtful:

