@@ -49,7 +49,11 @@ def generated_samples() -> Iterator[Sample]:
         yield Sample(str(k), Micrograph(image), Boundaries(labels > 0, labels))
 
 
-def case_of(name: str, method: Method, sample: Sample) -> Case | None:
+def case_of(
+    name: str,
+    method: Method,
+    sample: Sample,
+) -> Case | None:
     """The traces of an answer, and whether it is wrong; None for an answer without a line."""
     answer = method.predict(sample.inputs)
     parts = parts_of(answer)
@@ -60,14 +64,22 @@ def case_of(name: str, method: Method, sample: Sample) -> Case | None:
     return name, asdict(parts), abs(predicted / true - 1) > WRONG
 
 
-def cases(name: str, method: Method, samples: Iterator[Sample]) -> list[Case]:
+def cases(
+    name: str,
+    method: Method,
+    samples: Iterator[Sample],
+) -> list[Case]:
     """The cases of all samples."""
     with one_thread():
         answered = [case_of(name, method, sample) for sample in samples]
     return [case for case in answered if case is not None]
 
 
-def told(title: str, model: LogisticRegression, chosen: list[Case]) -> str:
+def tally(
+    title: str,
+    model: LogisticRegression,
+    chosen: list[Case],
+) -> str:
     """How many wrong and right answers the model flags."""
     if not chosen:
         return f"{title}: none"
@@ -104,11 +116,11 @@ def main(method_name: str, *folders: str) -> None:
     print("weights", [round(weight, 3) for weight in weights])
     for name in dict.fromkeys(name for name, *_ in fitted):
         print(
-            told(f"fitted, {name}", model, [c for c in fitted if c[0] == name])
+            tally(f"fitted, {name}", model, [c for c in fitted if c[0] == name])
         )
     for name in dict.fromkeys(name for name, *_ in held_out):
         chosen = [case for case in held_out if case[0] == name]
-        print(told(f"held out, {name}", model, chosen))
+        print(tally(f"held out, {name}", model, chosen))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,10 @@ SIDE = 384  # pixels along a side of a built-in micrograph
 
 
 def polycrystal_samples(
-    count: int, seed: int, side: int = SIDE, tolerance: float | None = None
+    count: int,
+    seed: int,
+    side: int = SIDE,
+    tolerance: float | None = None,
 ) -> Iterator[Sample]:
     """Yield samples of generated polycrystals (side, side); sample k depends on (seed, k) alone."""
     for k in range(count):
@@ -123,7 +126,9 @@ def truth_file(folders: list[Path], path: Path) -> Path:
 
 
 def read_truth(
-    path: Path, tolerance: float | None, max_pixels: int
+    path: Path,
+    tolerance: float | None,
+    max_pixels: int,
 ) -> Boundaries:
     """The ground truth in a file: drawn boundaries, or a label image.
 
@@ -139,7 +144,9 @@ def read_truth(
 
 
 def change_image(
-    image: np.ndarray, conditions: Conditions, rng: np.random.Generator
+    image: np.ndarray,
+    conditions: Conditions,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Show an image uint8 or uint16 (H, W) under the light, lens and noise of the conditions."""
     top = np.iinfo(image.dtype).max
@@ -167,7 +174,10 @@ def change_image(
 
 
 def samples(
-    data: str, conditions: Conditions, count: int, seed: int
+    data: str,
+    conditions: Conditions,
+    count: int,
+    seed: int,
 ) -> Iterator[Sample]:
     """At most `count` samples: generated for "builtin", else of a folder in the order of names.
 

@@ -58,7 +58,9 @@ class Section:
 
 
 def field(
-    shape: tuple[int, int], period: float, rng: np.random.Generator
+    shape: tuple[int, int],
+    period: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Smooth random field float32 (H, W) of unit deviation; `period` pixels is its wavelength."""
     cells = tuple(max(2, int(np.ceil(length / period)) + 3) for length in shape)
@@ -77,7 +79,9 @@ def field(
 
 
 def seeds(
-    shape: tuple[float, float], diameter: float, rng: np.random.Generator
+    shape: tuple[float, float],
+    diameter: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Seed points (n, 2) of grains of about that diameter.
 
@@ -106,7 +110,9 @@ def seeds(
 
 
 def coarsen(
-    points: np.ndarray, diameter: float, rng: np.random.Generator
+    points: np.ndarray,
+    diameter: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Take seeds away, so that some grains are much larger than the others.
 
@@ -114,12 +120,16 @@ def coarsen(
     weld.
     """
     if rng.random() < 0.5:
-        centres = points[rng.random(len(points)) < rng.uniform(0.003, 0.04)]
+        draws = rng.random(len(points))
+        share = rng.uniform(0.003, 0.04)
+        centres = points[draws < share]
         if not len(centres):
             return points
+
         radius = rng.uniform(1.2, 3) * diameter
-        apart = cKDTree(centres).query(points)[0]
-        return points[(apart > radius) | (apart == 0)]
+        apart, _ = cKDTree(centres).query(points)
+        is_centre = apart == 0
+        return points[is_centre | (apart > radius)]
 
     # Regions: a wave across the section, of random direction and length.
     angle = rng.uniform(0, 2 * np.pi)
@@ -133,13 +143,15 @@ def coarsen(
 
 
 def tessellation(
-    shape: tuple[int, int], diameter: float, rng: np.random.Generator
+    shape: tuple[int, int],
+    diameter: float,
+    rng: np.random.Generator,
 ) -> Section:
     """Grains as a power diagram (Aurenhammer, 1987), stretched, turned and warped."""
     # Stretch the grains along a random direction.
-    stretch = rng.choice(
-        [1, rng.uniform(1, 2.2), rng.uniform(2.2, 4.5)], p=[0.6, 0.28, 0.12]
-    )
+    slightly = rng.uniform(1, 2.2)
+    strongly = rng.uniform(2.2, 4.5)
+    stretch = rng.choice([1, slightly, strongly], p=[0.6, 0.28, 0.12])
     angle = rng.uniform(0, np.pi)
     turn = np.array(
         [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
@@ -294,14 +306,17 @@ def bend_contours(section: Section, rng: np.random.Generator) -> np.ndarray:
     across = section.each(np.cos(angle)) * rows
     across += section.each(np.sin(angle)) * columns
     phase = section.each(rng.uniform(0, 2 * np.pi, count))
-    strength = section.each(
-        np.abs(rng.normal(0, rng.uniform(0.02, 0.12), count))
-    )
-    return strength * np.sin(2 * np.pi * across / length + phase)
+    spread = rng.uniform(0.02, 0.12)
+    strength = np.abs(rng.normal(0, spread, count))
+    wave = np.sin(2 * np.pi * across / length + phase)
+    return section.each(strength) * wave
 
 
 def add_etching(
-    image: np.ndarray, section: Section, width: float, rng: np.random.Generator
+    image: np.ndarray,
+    section: Section,
+    width: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Draw lines along the boundaries: uneven, fainter in places, at times wide, ragged and dirty.
 
@@ -325,8 +340,10 @@ def add_etching(
     elif kind == "flat":
         profile = 1 / (1 + np.exp(np.minimum(4 * (across - 1), 30)))
     else:
-        profile = np.exp(-((2 * across - 2.2) ** 2))
-        profile -= rng.uniform(0, 1) * np.exp(-((2 * across) ** 2))
+        beside = 2 * across - 2.2
+        middle = 2 * across
+        profile = np.exp(-(beside**2))
+        profile -= rng.uniform(0, 1) * np.exp(-(middle**2))
 
     # Some boundaries, and some places, are etched less than others.
     faintest = rng.choice(
@@ -337,8 +354,9 @@ def add_etching(
     )
     visible = faintest + (1 - faintest) * strength
     if rng.random() < 0.12:
-        gaps = field(shape, rng.uniform(0.2, 0.6) * diameter, rng)
-        visible = visible / (1 + np.exp(-8 * (gaps + rng.uniform(0.5, 1.2))))
+        period = rng.uniform(0.2, 0.6) * diameter
+        gaps = field(shape, period, rng) + rng.uniform(0.5, 1.2)
+        visible = visible / (1 + np.exp(-8 * gaps))
 
     depth = rng.uniform(0.2, 0.6) * (1 if rng.random() < 0.82 else -0.7)
     dirt = (
@@ -358,7 +376,10 @@ def add_etching(
 
 
 def add_relief(
-    image: np.ndarray, section: Section, width: float, rng: np.random.Generator
+    image: np.ndarray,
+    section: Section,
+    width: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Light a relief from one side: grains of different height, with grooves between them.
 
@@ -367,8 +388,10 @@ def add_relief(
     heights = rng.normal(0, rng.uniform(0.3, 1), section.count)
     relief = section.each(heights)
     across = np.maximum(section.distance, 0) / width
-    relief -= rng.uniform(0.2, 1.5) * np.exp(-(across**2))
-    relief = cv2.GaussianBlur(relief, (0, 0), max(0.5, 0.7 * width))
+    depth = rng.uniform(0.2, 1.5)
+    relief -= depth * np.exp(-(across**2))
+    blur = max(0.5, 0.7 * width)
+    relief = cv2.GaussianBlur(relief, (0, 0), blur)
 
     angle = rng.uniform(0, 2 * np.pi)
     down, right = np.gradient(relief)
@@ -378,16 +401,25 @@ def add_relief(
 
 
 def add_rims(
-    image: np.ndarray, section: Section, width: float, rng: np.random.Generator
+    image: np.ndarray,
+    section: Section,
+    width: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Brighten the rims of grains, as secondary electrons do at edges."""
-    near = section.distance / (width * rng.uniform(1, 2.5))
-    rim = np.exp(-((near - rng.uniform(0.8, 1.6)) ** 2) * 2)
-    return image + rng.uniform(0.05, 0.3) * rim
+    reach = width * rng.uniform(1, 2.5)
+    middle = rng.uniform(0.8, 1.6)
+    apart = section.distance / reach - middle
+    rim = np.exp(-2 * apart**2)
+    brightness = rng.uniform(0.05, 0.3)
+    return image + brightness * rim
 
 
 def add_texture(
-    image: np.ndarray, section: Section, detail: float, rng: np.random.Generator
+    image: np.ndarray,
+    section: Section,
+    detail: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Add noise of up to two periods, stronger in some grains than in others."""
     for _ in range(rng.integers(0, 3)):
@@ -402,7 +434,10 @@ def add_texture(
 
 
 def add_twins(
-    image: np.ndarray, section: Section, detail: float, rng: np.random.Generator
+    image: np.ndarray,
+    section: Section,
+    detail: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Draw straight bands, lamellae or fine parallel lines inside some grains."""
     if rng.random() < 0.5:
@@ -434,7 +469,10 @@ def add_twins(
 
 
 def add_defects(
-    image: np.ndarray, section: Section, detail: float, rng: np.random.Generator
+    image: np.ndarray,
+    section: Section,
+    detail: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Draw pits, inclusions, pores and scratches."""
     drawing = np.zeros(image.shape, np.float32)
@@ -447,7 +485,9 @@ def add_defects(
 
 
 def add_pits(
-    drawing: np.ndarray, section: Section, rng: np.random.Generator
+    drawing: np.ndarray,
+    section: Section,
+    rng: np.random.Generator,
 ) -> None:
     """Draw pits and inclusions, some with a rim, anywhere."""
     diameter = section.diameter
@@ -465,7 +505,9 @@ def add_pits(
 
 
 def add_pores(
-    drawing: np.ndarray, section: Section, rng: np.random.Generator
+    drawing: np.ndarray,
+    section: Section,
+    rng: np.random.Generator,
 ) -> None:
     """Draw dark pores, most of them on boundaries, as in sintered ceramics and metals."""
     diameter = section.diameter
@@ -508,7 +550,8 @@ def add_scratches(
         length = rng.uniform(0.5, 8) * diameter
         if is_polishing:
             length = rng.uniform(0.3, 1.5) * max(drawing.shape)
-        end = start + length * np.array([np.cos(angle), np.sin(angle)])
+        way = np.array([np.cos(angle), np.sin(angle)])
+        end = start + length * way
         tone = rng.normal(-0.5 * strength, strength)
         width = max(1, round(detail * rng.integers(1, 3)))
         ends = tuple(map(int, start)), tuple(map(int, end))
@@ -533,7 +576,9 @@ def draw_ellipse(
 
 
 def photograph(
-    image: np.ndarray, rng: np.random.Generator, strength: float = 1.0
+    image: np.ndarray,
+    rng: np.random.Generator,
+    strength: float = 1.0,
 ) -> np.ndarray:
     """Show a micrograph float32 (H, W) under a random light and lens, in [0, 1].
 
@@ -545,10 +590,9 @@ def photograph(
         image = cv2.GaussianBlur(image, (0, 0), max(sigma, 0.1))
 
     if rng.random() < 0.6:
-        light = field(
-            image.shape, max(image.shape) * rng.uniform(0.4, 1.5), rng
-        )
-        image = image * np.clip(1 + 0.2 * strength * light, 0.3, 2)
+        period = max(image.shape) * rng.uniform(0.4, 1.5)
+        light = 1 + 0.2 * strength * field(image.shape, period, rng)
+        image = image * np.clip(light, 0.3, 2)
 
     # Contrast and brightness as a user of the microscope sets them.
     contrast = np.exp(rng.uniform(-0.9, 0.5) * strength)
@@ -566,8 +610,10 @@ def photograph(
 
     # What software does before a file is stored: sharpening leaves halos, JPEG leaves blocks.
     if rng.random() < 0.2 * strength:
-        blurred = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.7, 2))
-        image = image + rng.uniform(0.5, 2) * strength * (image - blurred)
+        sigma = rng.uniform(0.7, 2)
+        detail = image - cv2.GaussianBlur(image, (0, 0), sigma)
+        amount = rng.uniform(0.5, 2) * strength
+        image = image + amount * detail
     image = np.clip(image, 0, 1).astype(np.float32)
     if rng.random() < 0.3 * strength:
         image = through_jpeg(image, int(rng.integers(30, 96)))

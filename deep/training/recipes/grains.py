@@ -245,7 +245,9 @@ def generated_crop(examples: Examples, rng: np.random.Generator) -> Pair:
 
 
 def batch(
-    examples: Examples, step: int, seed: int
+    examples: Examples,
+    step: int,
+    seed: int,
 ) -> tuple[Tensor, Tensor, float]:
     """Images and masks (BATCH, 1, CROP, CROP), and the weight of broken lines.
 

@@ -102,7 +102,9 @@ def least_p_value(n: int, m: int) -> float:
 
 
 def batch_chart(
-    batches: dict[str, np.ndarray], left_out: int, in_pixels: bool
+    batches: dict[str, np.ndarray],
+    left_out: int,
+    in_pixels: bool,
 ) -> np.ndarray:
     """The cumulative distributions of the first batches, RGB uint8 (H, W, 3)."""
     shown = dict(itertools.islice(batches.items(), MOST_BATCHES))

@@ -155,7 +155,9 @@ def watershed_grains(relief: np.ndarray, markers: np.ndarray) -> np.ndarray:
 
 
 def merge_across_weak_boundaries(
-    labels: np.ndarray, relief: np.ndarray, weakest: float
+    labels: np.ndarray,
+    relief: np.ndarray,
+    weakest: float,
 ) -> np.ndarray:
     """Merge neighbours whose common boundary has a mean relief below `weakest` of 255.
 
@@ -202,7 +204,12 @@ def merge_across_weak_boundaries(
 Borders = dict[int, dict[int, tuple[float, float]]]
 
 
-def is_current(borders: Borders, a: int, b: int, mean: float) -> bool:
+def is_current(
+    borders: Borders,
+    a: int,
+    b: int,
+    mean: float,
+) -> bool:
     """Whether two grains still exist and their common border still has that mean relief."""
     if a not in borders or b not in borders or b not in borders[a]:
         return False
@@ -284,7 +291,9 @@ def pen_strokes(labels: np.ndarray, pen: float) -> np.ndarray:
 
 
 def boundary_mask(
-    probability: np.ndarray, labels: np.ndarray, threshold: float
+    probability: np.ndarray,
+    labels: np.ndarray,
+    threshold: float,
 ) -> np.ndarray:
     """True (H, W) on the closed boundaries, and beside them where the probability is high.
 

@@ -29,7 +29,11 @@ FEW = 8
 
 
 def distribution_chart(
-    name: str, grains: Grains, values: dict[str, Any], scale: Any, unit: str
+    name: str,
+    grains: Grains,
+    values: dict[str, Any],
+    scale: Any,
+    unit: str,
 ) -> np.ndarray:
     """Histogram and cumulative share of the equivalent diameters, by number and by area.
 
@@ -89,7 +93,10 @@ def distribution_chart(
 
 
 def chart(
-    bars: list[tuple], curves: list[tuple], title: str, label: str
+    bars: list[tuple],
+    curves: list[tuple],
+    title: str,
+    label: str,
 ) -> np.ndarray:
     """Shares against a logarithmic axis, RGB uint8 (700, 1200, 3).
 
@@ -173,7 +180,10 @@ def put_upright_text(sheet: np.ndarray, text: str) -> None:
 
 
 def draw_bars(
-    sheet: np.ndarray, edges: np.ndarray, tops: np.ndarray, k: int
+    sheet: np.ndarray,
+    edges: np.ndarray,
+    tops: np.ndarray,
+    k: int,
 ) -> None:
     """Draw the outline of the k-th histogram over a pale filling; the first one is filled."""
     pale = tuple(int(255 - 0.25 * (255 - c)) for c in COLOURS[k])

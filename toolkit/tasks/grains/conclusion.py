@@ -37,7 +37,11 @@ Record = dict[str, Any]
 Records = Callable[[], Iterable[Record]]
 
 
-def conclude(records: Records, folder: Path, out: Path) -> list[str]:
+def conclude(
+    records: Records,
+    folder: Path,
+    out: Path,
+) -> list[str]:
     """Write the summary of a run into `folder`, for `out`; returns the names of the files.
 
     `report.html` shows all micrographs, `summary.csv` has a row for each, and `specimens.csv` one

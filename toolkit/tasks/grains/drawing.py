@@ -64,7 +64,9 @@ def draw(sample: Sample, predictions: dict[str, Boundaries]) -> np.ndarray:
 
 
 def agreement_picture(
-    ground: np.ndarray, mask: np.ndarray, truth: np.ndarray
+    ground: np.ndarray,
+    mask: np.ndarray,
+    truth: np.ndarray,
 ) -> np.ndarray:
     """Colour the pixels of two boundary masks on a picture by whether they agree."""
     colours = ground.copy()

@@ -90,7 +90,9 @@ def read_drawn(path: Path, options: DrawnOptions) -> Micrograph:
 
 
 def micrograph_below(
-    micrographs: Path | None, path: Path, max_pixels: int
+    micrographs: Path | None,
+    path: Path,
+    max_pixels: int,
 ) -> np.ndarray | None:
     """The micrograph that was drawn on: the file itself, or the one of that name in a folder.
 

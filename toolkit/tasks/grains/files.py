@@ -152,7 +152,11 @@ def write(
     return [f"{name}-{kind}" for kind in KINDS]
 
 
-def chord_table(labels: np.ndarray, scale: float, unit: str) -> str:
+def chord_table(
+    labels: np.ndarray,
+    scale: float,
+    unit: str,
+) -> str:
     """A CSV table with one chord of a test line a row: its direction, and its length in `unit`."""
     rows = [f"direction,length_{unit}"]
     for direction, length in chords(labels):
@@ -160,7 +164,11 @@ def chord_table(labels: np.ndarray, scale: float, unit: str) -> str:
     return "\n".join(rows) + "\n"
 
 
-def write_labels(path: Path, labels: np.ndarray, scale: float | None) -> None:
+def write_labels(
+    path: Path,
+    labels: np.ndarray,
+    scale: float | None,
+) -> None:
     """Write the number of every pixel's grain as TIFF, with the scale in its tags."""
     pixels_per_cm = 1e4 / scale if scale else None
     tifffile.imwrite(
@@ -173,7 +181,11 @@ def write_labels(path: Path, labels: np.ndarray, scale: float | None) -> None:
     )
 
 
-def table(grains: Grains, scale: float, unit: str) -> str:
+def table(
+    grains: Grains,
+    scale: float,
+    unit: str,
+) -> str:
     """A CSV table with one grain a row: lengths in `unit`, positions in pixels."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

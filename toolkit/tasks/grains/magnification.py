@@ -159,7 +159,9 @@ def specimen_window(micrograph: Micrograph) -> tuple[slice, slice]:
 
 
 def labels_at(
-    labels: np.ndarray, probability: np.ndarray, scale: float
+    labels: np.ndarray,
+    probability: np.ndarray,
+    scale: float,
 ) -> np.ndarray:
     """Labels that were computed at another size, at the size of the probability uint8 (H, W)."""
     places = [

@@ -29,7 +29,9 @@ def boundary_iou(target: Boundaries, prediction: Boundaries) -> float:
 
 
 def share_within(
-    lines: np.ndarray, others: np.ndarray, tolerance: float
+    lines: np.ndarray,
+    others: np.ndarray,
+    tolerance: float,
 ) -> float:
     """Share of the pixels of `lines` that lie at most `tolerance` pixels from `others`."""
     return 1 - float(
@@ -38,7 +40,9 @@ def share_within(
 
 
 def pixels_beyond(
-    lines: np.ndarray, others: np.ndarray, tolerance: float
+    lines: np.ndarray,
+    others: np.ndarray,
+    tolerance: float,
 ) -> np.ndarray:
     """True where a pixel of `lines` is more than `tolerance` pixels away from all `others`."""
     if not others.any():

@@ -76,13 +76,12 @@ class MeasureOptions(ImageOptions):
             object.__setattr__(self, "smallest", parse_length(self.smallest))
         super().__post_init__()
         scales = ("micrometres_per_pixel", "scale_bar_micrometres", "scales")
-        given = [
-            flag(name)
-            for name in scales
-            if getattr(self, name, None) is not None
-        ]
-        if len(given) > 1:
-            remedy = f"Give one of them: {' or '.join(given)}."
+        chosen = []
+        for name in scales:
+            if getattr(self, name, None) is not None:
+                chosen.append(flag(name))
+        if len(chosen) > 1:
+            remedy = f"Give one of them: {' or '.join(chosen)}."
             raise ToolkitError("Two scales are given.", remedy, 2)
 
 

@@ -27,7 +27,9 @@ ROUND_LENGTHS = 1, 2, 5
 
 
 def overlay(
-    answer: Boundaries, micrograph: Micrograph, values: dict[str, Any]
+    answer: Boundaries,
+    micrograph: Micrograph,
+    values: dict[str, Any],
 ) -> np.ndarray:
     """The micrograph with red boundaries and grains tinted by diameter.
 
@@ -99,7 +101,11 @@ def at_shown_size(
     return labels, ground, float(times)
 
 
-def draw_lines(picture: np.ndarray, labels: np.ndarray, median: float) -> None:
+def draw_lines(
+    picture: np.ndarray,
+    labels: np.ndarray,
+    median: float,
+) -> None:
     """Draw boundaries in place; `median` is the diameter of the grains in pixels of the picture."""
     width = next(
         (width for least, width in LINE_WIDTHS.items() if median < least),
@@ -114,16 +120,28 @@ def draw_lines(picture: np.ndarray, labels: np.ndarray, median: float) -> None:
     picture[line > 0] = pictures.RED
 
 
-def hatch(picture: np.ndarray, labels: np.ndarray, is_cut: np.ndarray) -> None:
+def hatch(
+    picture: np.ndarray,
+    labels: np.ndarray,
+    is_cut: np.ndarray,
+) -> None:
     """Mark cut grains by slanted white lines, in place."""
-    rows, columns = np.ogrid[: labels.shape[0], : labels.shape[1]]
+    height, width = labels.shape
+    rows, columns = np.ogrid[:height, :width]
     stripes = (rows + columns) % HATCH == 0
     cut = np.append(False, is_cut)[labels]
     where = cut & stripes
-    picture[where] = (picture[where].astype(int) + 2 * pictures.PAPER) // 3
+
+    # Two parts of white, one of what is there.
+    below = picture[where].astype(int)
+    picture[where] = (below + 2 * pictures.PAPER) // 3
 
 
-def draw_scale_bar(picture: np.ndarray, pixel: float, unit: str) -> None:
+def draw_scale_bar(
+    picture: np.ndarray,
+    pixel: float,
+    unit: str,
+) -> None:
     """Draw a scale bar of a round length at the lower right, in place.
 
     `pixel` is how wide a pixel of the picture is, in the unit.
@@ -131,7 +149,8 @@ def draw_scale_bar(picture: np.ndarray, pixel: float, unit: str) -> None:
     height, width = picture.shape[:2]
     longest = BAR_SHARE * width * pixel
     power = 10.0 ** np.floor(np.log10(longest))
-    length = max(n * power for n in ROUND_LENGTHS if n * power <= longest)
+    lengths = [n * power for n in ROUND_LENGTHS]
+    length = max(one for one in lengths if one <= longest)
     across = round(length / pixel)
 
     text = f"{length:g} {unit}"
@@ -154,12 +173,14 @@ def draw_scale_bar(picture: np.ndarray, pixel: float, unit: str) -> None:
 
 
 def caption(
-    width: int, micrograph: Micrograph, values: dict[str, Any]
+    width: int,
+    micrograph: Micrograph,
+    values: dict[str, Any],
 ) -> np.ndarray:
     """A strip that says what is shown: numbers of grains, method, scale, and how reliable it is."""
-    whole = values["whole_grains"]
-    cut = values["grains"] - whole
-    text = f"{micrograph.name}: {whole} whole grains, {cut} cut (hatched)"
+    inside = values["whole_grains"]
+    cut = values["grains"] - inside
+    text = f"{micrograph.name}: {inside} whole grains, {cut} cut (hatched)"
     if "method" in values:
         text += f"; method {values['method']}"
     if micrograph.scale.micrometres_per_pixel:
@@ -190,7 +211,11 @@ def tint(share: np.ndarray) -> np.ndarray:
 
 
 def key(
-    width: int, picture_height: int, low: str, high: str, title: str
+    width: int,
+    picture_height: int,
+    low: str,
+    high: str,
+    title: str,
 ) -> np.ndarray:
     """A strip that explains the tints: all colours between the two values they stand for.
 

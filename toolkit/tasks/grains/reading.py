@@ -125,7 +125,11 @@ def micrograph_of(
     )
 
 
-def kept_rows(plane: np.ndarray, excluded: int, path: Path) -> slice:
+def kept_rows(
+    plane: np.ndarray,
+    excluded: int,
+    path: Path,
+) -> slice:
     """The rows above those that are excluded; raises ToolkitError when none is left."""
     rows = len(plane) - excluded
     if rows <= 0:
@@ -200,7 +204,10 @@ def filled(image: np.ndarray, outside: np.ndarray) -> np.ndarray:
 
 
 def mask_of(
-    mask: Any, path: Path, shape: tuple[int, int], max_pixels: int
+    mask: Any,
+    path: Path,
+    shape: tuple[int, int],
+    max_pixels: int,
 ) -> np.ndarray | None:
     """What the user says is measured, bool (H, W); None without a mask.
 

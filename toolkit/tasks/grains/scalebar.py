@@ -164,7 +164,9 @@ def inks(shares: np.ndarray) -> Iterator[tuple[np.ndarray, bool]]:
 
 
 def bars_in(
-    ink: np.ndarray, is_colour: bool, shares: np.ndarray
+    ink: np.ndarray,
+    is_colour: bool,
+    shares: np.ndarray,
 ) -> list[ScaleBar]:
     """Every line in the mask of an ink that may be a scale bar, or a part of one."""
     height, width = ink.shape
@@ -226,7 +228,9 @@ def long_runs(
 
 
 def blocks_of_runs(
-    rows: np.ndarray, starts: np.ndarray, ends: np.ndarray
+    rows: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
 ) -> list[tuple[int, int, int, int]]:
     """Runs in neighbouring rows that begin and end alike: top, bottom, left and right of each."""
     open_blocks: list[list[int]] = []
@@ -248,13 +252,22 @@ def blocks_of_runs(
     return [tuple(block) for block in closed + open_blocks]
 
 
-def is_bare(ink: np.ndarray, row: int, left: int, right: int) -> bool:
+def is_bare(
+    ink: np.ndarray,
+    row: int,
+    left: int,
+    right: int,
+) -> bool:
     """Whether a row beside a line holds little of its ink."""
     return float(ink[row, left:right].mean()) <= MOST_BESIDE
 
 
 def is_drawn(
-    shares: np.ndarray, top: int, bottom: int, left: int, right: int
+    shares: np.ndarray,
+    top: int,
+    bottom: int,
+    left: int,
+    right: int,
 ) -> bool:
     """Whether a line has one tone, and stands out from the rows above and below it."""
     # Its ends, and the rows next to it, may be blurred.
@@ -288,7 +301,10 @@ def is_drawn(
 
 
 def is_black_or_white(
-    shares: np.ndarray, row: int, left: int, right: int
+    shares: np.ndarray,
+    row: int,
+    left: int,
+    right: int,
 ) -> bool:
     """Whether a line has the darkest or the brightest tone."""
     tone = float(np.median(shares[row, left:right]))
@@ -296,7 +312,11 @@ def is_black_or_white(
 
 
 def is_constant(
-    shares: np.ndarray, top: int, bottom: int, left: int, right: int
+    shares: np.ndarray,
+    top: int,
+    bottom: int,
+    left: int,
+    right: int,
 ) -> bool:
     """Whether both ends of a line, between which a number may stand, have exactly one tone."""
     row = (top + bottom) // 2
@@ -361,7 +381,11 @@ def joined_pieces(lines: list[Line], ink: np.ndarray) -> list[Line]:
 
 
 def box_of_bar(
-    ink: np.ndarray, top: int, bottom: int, left: int, right: int
+    ink: np.ndarray,
+    top: int,
+    bottom: int,
+    left: int,
+    right: int,
 ) -> tuple[slice, slice]:
     """Rows and columns that hold a bar, its ends, and what of its ink stands close to it."""
     reach = int(AROUND * (right - left))
@@ -386,7 +410,9 @@ def box_of_bar(
 
 
 def is_ground_even(
-    shares: np.ndarray, ink: np.ndarray, box: tuple[slice, slice]
+    shares: np.ndarray,
+    ink: np.ndarray,
+    box: tuple[slice, slice],
 ) -> bool:
     """Whether the pixels around a bar that are not of its ink have one tone."""
     rows, columns = box

@@ -167,7 +167,9 @@ def weighted_crossings(labels: np.ndarray) -> np.ndarray:
 
 
 def percentiles(
-    values: np.ndarray, weights: np.ndarray, shares: tuple[float, ...]
+    values: np.ndarray,
+    weights: np.ndarray,
+    shares: tuple[float, ...],
 ) -> np.ndarray:
     """Weighted percentiles: the least values up to which `shares` of the summed weights lie.
 
@@ -258,7 +260,9 @@ def normal_distance(values: np.ndarray) -> float:
 
 
 def interval(
-    mean: float, low: float | None, high: float | None
+    mean: float,
+    low: float | None,
+    high: float | None,
 ) -> dict[str, float | None]:
     """A mean with its 95 % confidence interval; an end that is not finite becomes None."""
     result = {"mean": significant(mean)}

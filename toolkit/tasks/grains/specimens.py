@@ -82,7 +82,11 @@ def pooled_result(fields: list[Record], areas: np.ndarray) -> Record:
     return row
 
 
-def grain_results(areas: np.ndarray, length: str, has_scale: bool) -> Record:
+def grain_results(
+    areas: np.ndarray,
+    length: str,
+    has_scale: bool,
+) -> Record:
     """What is pooled from single grains: diameters, the largest, whether there are two sizes."""
     diameters = np.sqrt(4 * areas / np.pi)
     d10, d50, d90 = sizes.percentiles(

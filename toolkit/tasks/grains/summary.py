@@ -104,7 +104,9 @@ def largest_grain(
 
 
 def by_direction(
-    labels: np.ndarray, grains: Grains, unit: float
+    labels: np.ndarray,
+    grains: Grains,
+    unit: float,
 ) -> dict[str, float | None]:
     """Mean intercepts by direction, and along and across the long axis of the grains.
 

@@ -103,7 +103,10 @@ def surroundings(image: np.ndarray) -> Surroundings:
 
 
 def bar_rows(
-    image: np.ndarray, is_even: np.ndarray, tolerance: float, where: str
+    image: np.ndarray,
+    is_even: np.ndarray,
+    tolerance: float,
+    where: str,
 ) -> int:
     """How many rows the data bar has at the bottom or at the top; 0 without one."""
     if where == "top":
@@ -177,7 +180,10 @@ def is_margin(area: np.ndarray) -> bool:
 
 
 def add_boxes(
-    outside: np.ndarray, image: np.ndarray, low: float, high: float
+    outside: np.ndarray,
+    image: np.ndarray,
+    low: float,
+    high: float,
 ) -> int:
     """Mark upright rectangles of white or black, with text in them; returns their number."""
     number = 0
