@@ -197,7 +197,10 @@ class Telea:
 
 
 def inpaint(
-    images: np.ndarray, missing: np.ndarray, radius: float, method: int
+    images: np.ndarray,
+    missing: np.ndarray,
+    radius: float,
+    method: int,
 ) -> np.ndarray:
     """Fill scans (N, H, W) with OpenCV, at 16 bits."""
     levels = np.rint(images * 65535).astype(np.uint16)

@@ -55,7 +55,10 @@ class Condition:
         return min(2, count) if quick else count
 
     def samples(
-        self, task_name: str, source: str, quick: bool
+        self,
+        task_name: str,
+        source: str,
+        quick: bool,
     ) -> Iterator[Sample]:
         """The samples, from `builtin` or from the path of real data."""
         task = registry.task(task_name)

@@ -120,7 +120,10 @@ def is_worth_shipping(cost: dict[str, Any]) -> bool:
 
 
 def samples_of(
-    task: str, source: str, count: int, seed: int
+    task: str,
+    source: str,
+    count: int,
+    seed: int,
 ) -> Iterator[Sample]:
     """Samples under a task's first condition."""
     options = registry.task(task).options(**fixed_conditions(task)[0].options)
@@ -145,7 +148,11 @@ def network_calls(method: Method, sample: Sample) -> Calls:
 
 
 def integers_and_scores(
-    task: str, network: Checkpoint, method: Method, source: str, other: str
+    task: str,
+    network: Checkpoint,
+    method: Method,
+    source: str,
+    other: str,
 ) -> tuple[Checkpoint, dict[str, Any]]:
     """The network in 8-bit integers, and its scores beside those of the network as it is."""
     inputs = []

@@ -143,7 +143,10 @@ def ends(mean: dict[str, float]) -> tuple[float, float]:
 
 
 def sweep(
-    task: TaskResults, name: str, title: str, metric: Metric
+    task: TaskResults,
+    name: str,
+    title: str,
+    metric: Metric,
 ) -> Callable[[Axes], None]:
     """A metric against the value of a sweep, with 95 % intervals."""
 
@@ -210,7 +213,10 @@ def growth(task: TaskResults) -> Callable[[Axes], None]:
 
 
 def overview(
-    results: Results, columns: int, width: float, height: float
+    results: Results,
+    columns: int,
+    width: float,
+    height: float,
 ) -> bytes:
     """Quality and time of every method, a panel for each task."""
     return figure(
@@ -243,7 +249,12 @@ def sweeps(
     return figure(panels, columns, width, height, legend=True)
 
 
-def sizes(results: Results, columns: int, width: float, height: float) -> bytes:
+def sizes(
+    results: Results,
+    columns: int,
+    width: float,
+    height: float,
+) -> bytes:
     """Time against size, a panel for each task."""
     panels = [
         growth(task) for task in results.tasks.values() if SIZE in task.series

@@ -50,7 +50,10 @@ def run_loop(coco: COCO, images: Path, out: Path) -> int:
 
 
 def run_prepare(
-    annotations: Path, images: Path, out: Path, workers: int
+    annotations: Path,
+    images: Path,
+    out: Path,
+    workers: int,
 ) -> int:
     """Run our preparation; returns how many images there were."""
     options = PrepareOptions(annotations=annotations, images=images)
@@ -60,7 +63,10 @@ def run_prepare(
 
 
 def repeat_images(
-    annotations: Path, images: Path, count: int, out: Path
+    annotations: Path,
+    images: Path,
+    count: int,
+    out: Path,
 ) -> tuple[Path, Path]:
     """Make a data set of `count` images in `out`: the same images again and again, as links."""
     document = json.loads(annotations.read_text())

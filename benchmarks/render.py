@@ -174,7 +174,12 @@ class Quoted:
         mean = scores[method]["metrics"][metric or results.headline.name]
         return tables.GAP if mean is None else f"{mean['mean']:.{digits}f}"
 
-    def gain(self, task: str, condition: str, digits: int = 3) -> str:
+    def gain(
+        self,
+        task: str,
+        condition: str,
+        digits: int = 3,
+    ) -> str:
         """`deep` minus `baseline` with its interval."""
         results = self.tasks[task]
         gain = results.gain(results.conditions[condition])
@@ -185,13 +190,24 @@ class Quoted:
         )
         return f"{mean} [{low}, {high}]"
 
-    def milliseconds(self, task: str, condition: str, method: str) -> str:
+    def milliseconds(
+        self,
+        task: str,
+        condition: str,
+        method: str,
+    ) -> str:
         """Median milliseconds for a sample."""
         results = self.tasks[task]
         scores = results.scores(results.conditions[condition])
         return f"{scores[method]['milliseconds']['median']:.0f}"
 
-    def at(self, task: str, series: str, value: float, method: str) -> str:
+    def at(
+        self,
+        task: str,
+        series: str,
+        value: float,
+        method: str,
+    ) -> str:
         """Mean of the headline metric at a point of a sweep."""
         results = self.tasks[task]
         point = next(c for c in results.sweeps[series] if c["value"] == value)

@@ -96,7 +96,10 @@ def check_tasks(tasks: tuple[str, ...], data: Path | None) -> None:
 
 
 def task_results(
-    task: str, name: str, options: BenchmarkOptions, report: Report
+    task: str,
+    name: str,
+    options: BenchmarkOptions,
+    report: Report,
 ) -> dict[str, Any]:
     """Results of one task: where and on what it was measured, and the records of conditions."""
     data = options.data
@@ -159,7 +162,11 @@ class Cells:
     """The measurements of a task, each kept in a file together with all that it depends on."""
 
     def __init__(
-        self, folder: Path, task: str, options: BenchmarkOptions, report: Report
+        self,
+        folder: Path,
+        task: str,
+        options: BenchmarkOptions,
+        report: Report,
     ):
         self.folder = folder
         self.task = registry.task(task)
@@ -217,7 +224,12 @@ class Cells:
             cell.get("value") if cell.get("depends") == plain(depends) else None
         )
 
-    def save(self, name: str, value: Any, depends: dict[str, Any]) -> Any:
+    def save(
+        self,
+        name: str,
+        value: Any,
+        depends: dict[str, Any],
+    ) -> Any:
         """Write a measurement to its file; returns it rounded."""
         value = round_floats(value)
         content = json.dumps({"depends": depends, "value": value}).encode()

@@ -31,7 +31,10 @@ def markdown(
 
 
 def cell(
-    scores: dict[str, Any], method: str, metric: str, interval: bool = False
+    scores: dict[str, Any],
+    method: str,
+    metric: str,
+    interval: bool = False,
 ) -> str:
     """The mean of a metric, with its interval if asked for.
 

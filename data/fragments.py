@@ -147,7 +147,10 @@ def remaining_order(
 
 
 def heaps(
-    photographs: np.ndarray, conditions: Conditions, count: int, seed: int
+    photographs: np.ndarray,
+    conditions: Conditions,
+    count: int,
+    seed: int,
 ) -> Iterator[Sample]:
     """Yield `count` samples, each of `conditions.images` different photographs.
 
@@ -179,7 +182,10 @@ def heaps(
 
 
 def samples(
-    data: str, conditions: Conditions, count: int, seed: int
+    data: str,
+    conditions: Conditions,
+    count: int,
+    seed: int,
 ) -> Iterator[Sample]:
     """Samples from the photographs at `data`: a folder, a .zip, an .npy, or "builtin"."""
     size = conditions.grid * conditions.fragment

@@ -117,7 +117,10 @@ def paint(labels: np.ndarray, where: np.ndarray, tissue: str) -> None:
 
 
 def paint_face(
-    labels: np.ndarray, at: Frame, plane: str, rng: np.random.Generator
+    labels: np.ndarray,
+    at: Frame,
+    plane: str,
+    rng: np.random.Generator,
 ) -> None:
     """Paint neck, jaw, nose, mouth, spine and the cavities among them."""
     shift = rng.normal(0, 0.04, 12).tolist()
@@ -277,7 +280,10 @@ def paint_brain(
 
 
 def paint_deep_structures(
-    labels: np.ndarray, at: Frame, plane: str, rng: np.random.Generator
+    labels: np.ndarray,
+    at: Frame,
+    plane: str,
+    rng: np.random.Generator,
 ) -> None:
     """Paint corpus callosum, ventricles, deep grey matter and hindbrain, or an eye."""
     shift = rng.normal(0, 0.025, 12).tolist()
@@ -332,7 +338,10 @@ def paint_deep_structures(
 
 
 def paint_hindbrain(
-    labels: np.ndarray, at: Frame, plane: str, rng: np.random.Generator
+    labels: np.ndarray,
+    at: Frame,
+    plane: str,
+    rng: np.random.Generator,
 ) -> None:
     """Paint cerebellum with its leaves, pons and brain stem, and the fluid around them."""
     # Anatomy differs a little from head to head.

@@ -24,7 +24,10 @@ VALIDATION = 100  # heads for validation, besides those for training
 
 
 def prepare_heads(
-    out: Path, count: int, seed: int, workers: int
+    out: Path,
+    count: int,
+    seed: int,
+    workers: int,
 ) -> Iterator[int]:
     """Write a folder of generated heads to train on.
 
@@ -89,7 +92,10 @@ def read_complete_scans(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def samples(
-    data: str, conditions: Conditions, count: int, seed: int
+    data: str,
+    conditions: Conditions,
+    count: int,
+    seed: int,
 ) -> Iterator[Sample]:
     """At most `count` scans with lines hidden: generated for "builtin", else of a file.
 

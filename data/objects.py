@@ -20,7 +20,10 @@ from hvd.toolkit.tasks.objects.types import Labelled, Picture
 
 
 def samples(
-    data: str, conditions: Conditions, count: int, seed: int
+    data: str,
+    conditions: Conditions,
+    count: int,
+    seed: int,
 ) -> Iterator[Sample]:
     """At most `count` pictures: generated for "builtin", else of a folder in random order."""
     for sample in pictures(data, count, seed, conditions.max_pixels):
@@ -42,7 +45,10 @@ def resize_sample(sample: Sample, size: int) -> Sample:
 
 
 def pictures(
-    data: str, count: int, seed: int, max_pixels: int = MAX_PIXELS
+    data: str,
+    count: int,
+    seed: int,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Sample]:
     """Samples at their own size."""
     if data == "builtin":

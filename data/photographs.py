@@ -74,7 +74,10 @@ def photographs(
 
 @lru_cache(maxsize=2)
 def read_photographs(
-    path: str, size: int, max_pixels: int, signature: tuple
+    path: str,
+    size: int,
+    max_pixels: int,
+    signature: tuple,
 ) -> np.ndarray:
     """Read the photographs at a path; read again when its signature has changed."""
     squares = [

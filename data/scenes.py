@@ -163,7 +163,10 @@ def sample_scene(
 
 
 def prepare_scenes(
-    out: Path, count: int, seed: int, workers: int
+    out: Path,
+    count: int,
+    seed: int,
+    workers: int,
 ) -> Iterator[int]:
     """Write a COCO data set of generated scenes: `images/` and `annotations.json`.
 

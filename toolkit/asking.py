@@ -35,7 +35,10 @@ def is_ours(method: Method) -> bool:
 
 
 def check_answer(
-    task: Task, method: Method, prediction: Any, inputs: Any
+    task: Task,
+    method: Method,
+    prediction: Any,
+    inputs: Any,
 ) -> Any:
     """The prediction, finished for its inputs; raises ToolkitError when it does not fit them."""
     if not isinstance(prediction, task.prediction):

@@ -246,7 +246,10 @@ def predict_command(name: str) -> click.Command:
 
 
 def print_records(
-    records: Iterable[dict[str, Any]], task: Any, out: Path, as_json: bool
+    records: Iterable[dict[str, Any]],
+    task: Any,
+    out: Path,
+    as_json: bool,
 ) -> int:
     """Print the records of a run as they come; returns 1 when an input failed, else 0."""
     from hvd.toolkit import tables

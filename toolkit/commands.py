@@ -142,7 +142,12 @@ class Parsed(click.ParamType):
     def __init__(self, parse: Callable[[str], Any]):
         self.parse = parse
 
-    def convert(self, value: Any, param: Any, context: Any) -> Any:
+    def convert(
+        self,
+        value: Any,
+        param: Any,
+        context: Any,
+    ) -> Any:
         return self.parse(value) if isinstance(value, str) else value
 
 

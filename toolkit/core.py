@@ -50,7 +50,12 @@ class ToolkitError(Exception):
         4 output not writable, 5 data set invalid.
     """
 
-    def __init__(self, reason: str, remedy: str, status: int = 1):
+    def __init__(
+        self,
+        reason: str,
+        remedy: str,
+        status: int = 1,
+    ):
         super().__init__(f"{reason} {remedy}")
         self.reason = reason
         self.remedy = remedy

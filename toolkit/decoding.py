@@ -95,7 +95,11 @@ def check_size(pixels: int, name: str, max_pixels: int) -> None:
 
 
 def decode_with_opencv(
-    data: bytes, name: str, kind: Kind, shrink: int = 1, upright: bool = True
+    data: bytes,
+    name: str,
+    kind: Kind,
+    shrink: int = 1,
+    upright: bool = True,
 ) -> np.ndarray:
     """Pixels of an image in a format that OpenCV decodes strictly."""
     flags = kind.value
@@ -119,7 +123,10 @@ def decode_with_opencv(
 
 
 def read_jpeg(
-    data: bytes, name: str, kind: Kind, shrink: int = 1
+    data: bytes,
+    name: str,
+    kind: Kind,
+    shrink: int = 1,
 ) -> np.ndarray:
     """Pixels of a JPEG as they are stored; its orientation is not applied.
 
@@ -292,7 +299,11 @@ def apply_orientation(image: np.ndarray, orientation: int | None) -> np.ndarray:
 
 
 def read_png(
-    data: bytes, name: str, kind: Kind, shrink: int, upright: bool
+    data: bytes,
+    name: str,
+    kind: Kind,
+    shrink: int,
+    upright: bool,
 ) -> np.ndarray:
     """Pixels of a PNG."""
     check_chunks(data, name)
@@ -325,7 +336,11 @@ def check_chunks(data: bytes, name: str) -> None:
 
 
 def read_bitmap(
-    data: bytes, name: str, kind: Kind, shrink: int, upright: bool
+    data: bytes,
+    name: str,
+    kind: Kind,
+    shrink: int,
+    upright: bool,
 ) -> np.ndarray:
     """Pixels of a BMP.
 
@@ -367,7 +382,11 @@ def is_plain_bitmap(data: bytes) -> bool:
 
 
 def read_webp(
-    data: bytes, name: str, kind: Kind, shrink: int, upright: bool
+    data: bytes,
+    name: str,
+    kind: Kind,
+    shrink: int,
+    upright: bool,
 ) -> np.ndarray:
     """Pixels of a WebP, which must be as long as it says."""
     if len(data) < 8 + int.from_bytes(data[4:8], "little"):

@@ -120,7 +120,11 @@ def evaluate(
 
 
 def score_sample(
-    task: Task, name: str, method: Method, sample: Sample, warm_up: bool
+    task: Task,
+    name: str,
+    method: Method,
+    sample: Sample,
+    warm_up: bool,
 ) -> dict[str, Any]:
     """The record of one method on one sample.
 
@@ -259,7 +263,10 @@ def mean_of(
 
 
 def difference(
-    records: list[dict[str, Any]], metric: Metric, method: str, other: str
+    records: list[dict[str, Any]],
+    metric: Metric,
+    method: str,
+    other: str,
 ) -> dict[str, float]:
     """Score of `method` minus score of `other`, paired by sample, with its interval."""
     # Pairing removes what both methods share: how hard each sample is.

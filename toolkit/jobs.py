@@ -66,7 +66,11 @@ def places(inputs: tuple[Path, ...], out: Path, task: Task) -> list[Path]:
 
 
 def check_apart(
-    path: Path, target: Path, top: Path, is_single: bool, task: Task
+    path: Path,
+    target: Path,
+    top: Path,
+    is_single: bool,
+    task: Task,
 ) -> None:
     """Raise ToolkitError with status 2 when the results of an input could overwrite it."""
     folder = target / top

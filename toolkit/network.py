@@ -98,7 +98,11 @@ class Checkpoint:
     """
 
     def __init__(
-        self, data: bytes, name: str, task: str, is_shipped: bool = False
+        self,
+        data: bytes,
+        name: str,
+        task: str,
+        is_shipped: bool = False,
     ):
         self.is_shipped = is_shipped
         self.name = name
@@ -461,7 +465,10 @@ def shipped_checkpoint(name: str, task: str) -> Checkpoint:
 
 @lru_cache(maxsize=4)
 def read_shipped(
-    name: str, task: str, sha256: str, signature: tuple
+    name: str,
+    task: str,
+    sha256: str,
+    signature: tuple,
 ) -> Checkpoint:
     """Read the shipped network of that file name; its bytes must have the SHA-256 of the index."""
     data = files("hvd.checkpoints").joinpath(name).read_bytes()

@@ -77,7 +77,12 @@ def panels(
     return sheet
 
 
-def paste(canvas: np.ndarray, image: np.ndarray, top: int, left: int) -> None:
+def paste(
+    canvas: np.ndarray,
+    image: np.ndarray,
+    top: int,
+    left: int,
+) -> None:
     """Copy an image into a canvas, in place."""
     height, width = image.shape[:2]
     canvas[top : top + height, left : left + width] = image
@@ -110,7 +115,10 @@ def fit_to_cell(image: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
 
 
 def put_text(
-    image: np.ndarray, text: str, place: tuple[int, int], size: float = 0.7
+    image: np.ndarray,
+    text: str,
+    place: tuple[int, int],
+    size: float = 0.7,
 ) -> None:
     """Write text into an image, in place; its baseline starts at (x, y)."""
     cv2.putText(

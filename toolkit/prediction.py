@@ -110,7 +110,10 @@ def is_file(method_name: str) -> bool:
 
 @lru_cache(maxsize=2)
 def load_method(
-    key: str, task: str, name: str, checkpoint: str | None
+    key: str,
+    task: str,
+    name: str,
+    checkpoint: str | None,
 ) -> Method:
     """Load a user's own method, once in every process; `key` changes with its code."""
     return registry.method(task, name, checkpoint)
@@ -250,12 +253,12 @@ def size_of(path: Path) -> int | None:
 
 
 def option_files(options: Any) -> list[Path]:
-    """The files that options name, such as a mask."""
+    """The files and folders that options name, such as a mask."""
     values = options.as_dict().values()
     return [
         Path(value)
         for value in values
-        if isinstance(value, str) and os.path.isfile(value)
+        if isinstance(value, str) and os.path.exists(value)
     ]
 
 
@@ -289,7 +292,12 @@ def conclude(task: Task, out: Path, work: Path) -> None:
     )
 
 
-def circumstances(task: str, name: str, method: Method, options: Any) -> str:
+def circumstances(
+    task: str,
+    name: str,
+    method: Method,
+    options: Any,
+) -> str:
     """Hash of everything that answers depend on besides the input.
 
     That is the version, the method and its parameters, the networks, and the options.
@@ -326,7 +334,10 @@ def circumstances(task: str, name: str, method: Method, options: Any) -> str:
 
 
 def answers(
-    run: Run, out: Path, todo: Iterator[Job], workers: int
+    run: Run,
+    out: Path,
+    todo: Iterator[Job],
+    workers: int,
 ) -> Generator[dict[str, Any], None, None]:
     """Yield the record of every job, in their order.
 
@@ -528,7 +539,11 @@ def network_of(run: Run, inputs: Any) -> dict[str, str]:
 
 
 def failed_record(
-    run: Run, job: Job, folder: Path, reason: str, remedy: str
+    run: Run,
+    job: Job,
+    folder: Path,
+    reason: str,
+    remedy: str,
 ) -> dict[str, Any]:
     """The record of an input that failed; an earlier answer to it is removed."""
     remove_answer(folder)
@@ -566,7 +581,10 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def reusable_record(
-    folder: Path, run: Run, job: Job, sha256: str
+    folder: Path,
+    run: Run,
+    job: Job,
+    sha256: str,
 ) -> dict[str, Any] | None:
     """The record of an earlier answer to the same content under the same conditions.
 

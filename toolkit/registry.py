@@ -96,7 +96,11 @@ def make_options(kind: type, values: dict[str, Any]) -> Any:
 
 
 def samples(
-    task: str, data: str, options: Any, count: int, seed: int
+    task: str,
+    data: str,
+    options: Any,
+    count: int,
+    seed: int,
 ) -> Iterable[Any]:
     """At most `count` samples of a task, from "builtin" or from a path."""
     check_task(task)

@@ -287,7 +287,10 @@ def page_at(file: tifffile.TiffFile, number: int) -> tifffile.TiffPage | None:
 
 
 def check_page(
-    page: tifffile.TiffPage, data: bytes, name: str, max_pixels: int
+    page: tifffile.TiffPage,
+    data: bytes,
+    name: str,
+    max_pixels: int,
 ) -> None:
     """Raise ToolkitError for a page that is too large, damaged, or of an unsupported kind."""
     check_size(page.imagewidth * page.imagelength, name, max_pixels)
@@ -384,7 +387,10 @@ def check_parts(page: tifffile.TiffPage, data: bytes, name: str) -> None:
 
 
 def check_part(
-    shape: tuple[int, ...], dtype: Any, page: tifffile.TiffPage, name: str
+    shape: tuple[int, ...],
+    dtype: Any,
+    page: tifffile.TiffPage,
+    name: str,
 ) -> None:
     """Refuse a strip or tile that is larger than the page says, or of other channels or type.
 
@@ -506,7 +512,10 @@ CODED: dict[int, Callable[[bytes, tifffile.TiffPage, str], None]] = {
 
 
 def colours_of(
-    pixels: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind
+    pixels: np.ndarray,
+    page: tifffile.TiffPage,
+    name: str,
+    kind: Kind,
 ) -> np.ndarray:
     """Grey values or colours of a page, by its photometric interpretation."""
     image = planes_together(pixels, page)
@@ -536,7 +545,10 @@ def is_grey(page: tifffile.TiffPage) -> bool:
 
 
 def grey_of_page(
-    levels: np.ndarray, page: tifffile.TiffPage, name: str, kind: Kind
+    levels: np.ndarray,
+    page: tifffile.TiffPage,
+    name: str,
+    kind: Kind,
 ) -> np.ndarray:
     """Levels (H, W) of a grey page; three equal channels when colour is asked for."""
     levels = spread_bits(levels, page.bitspersample)

@@ -24,7 +24,10 @@ def tiles(
 
 
 def window(
-    start: int, length: int, tile: int, margin: int
+    start: int,
+    length: int,
+    tile: int,
+    margin: int,
 ) -> tuple[slice, slice, slice]:
     """As `tiles`, along one axis of an image of that length."""
     core = slice(start, min(start + tile, length))

@@ -197,7 +197,10 @@ def coco_instances(
 
 
 def coco_instance(
-    annotation: dict[str, Any], label: str, category: str, rank: int
+    annotation: dict[str, Any],
+    label: str,
+    category: str,
+    rank: int,
 ) -> Instance:
     """The instance of a COCO annotation."""
     segmentation = annotation.get("segmentation")

@@ -97,7 +97,10 @@ class Remarks:
     problems: list[Problem] = field(default_factory=list)
 
     def add(
-        self, action: str, reason: str, instance: Instance | None = None
+        self,
+        action: str,
+        reason: str,
+        instance: Instance | None = None,
     ) -> None:
         """Add a problem of an instance, or of the entire image."""
         source = self.item.source
@@ -166,7 +169,10 @@ def prepare_image(
 
 
 def skipped_image(
-    plan: Plan, item: Item, reason: str, remarks: Remarks
+    plan: Plan,
+    item: Item,
+    reason: str,
+    remarks: Remarks,
 ) -> dict[str, Any]:
     """The record of an image that cannot be read; its instances are lost with it."""
     remarks.add("skipped", reason)
@@ -192,7 +198,10 @@ def note_hidden_crowds(
 
 
 def paint_instances(
-    plan: Plan, annotated: Annotated, shape: tuple[int, int], remarks: Remarks
+    plan: Plan,
+    annotated: Annotated,
+    shape: tuple[int, int],
+    remarks: Remarks,
 ) -> list[Painted]:
     """The pixels of all instances whose category is chosen, in an image (height, width)."""
     painted = []
@@ -476,7 +485,10 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def is_clearly_visible(
-    numbers: np.ndarray, mask: np.ndarray, values: list[int], place: Place
+    numbers: np.ndarray,
+    mask: np.ndarray,
+    values: list[int],
+    place: Place,
 ) -> np.ndarray:
     """True (n,) where an instance is so well visible in the mask that it needs no pixel of its own.
 
@@ -553,7 +565,10 @@ def ensure_visible(
 
 
 def pixels_in_mask(
-    one: Painted, visible: np.ndarray, shape: tuple[int, int], place: Place
+    one: Painted,
+    visible: np.ndarray,
+    shape: tuple[int, int],
+    place: Place,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns in a mask (H, W) of the visible pixels of an instance, those inside."""
     rows, columns = np.nonzero(visible)
@@ -600,7 +615,10 @@ def only_pixels(
 
 
 def check_prepared(
-    picture: np.ndarray, mask: np.ndarray, counts: np.ndarray, plan: Plan
+    picture: np.ndarray,
+    mask: np.ndarray,
+    counts: np.ndarray,
+    plan: Plan,
 ) -> None:
     """Raise AssertionError rather than write what a training could not use.
 

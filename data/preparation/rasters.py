@@ -371,7 +371,10 @@ def unpack_runs(text: str | bytes) -> np.ndarray:
 
 
 def crop(
-    instance: Instance, mask: np.ndarray, top: int = 0, left: int = 0
+    instance: Instance,
+    mask: np.ndarray,
+    top: int = 0,
+    left: int = 0,
 ) -> Painted | None:
     """Cut a mask to the rectangle that it covers; None when it covers nothing."""
     x, y, width, height = cv2.boundingRect(

@@ -337,7 +337,12 @@ def prepare_chunks(
         processes.shutdown(cancel_futures=True)
 
 
-def prepare_chunk(plan: Plan, work: Path, k: int, items: list[Item]) -> int:
+def prepare_chunk(
+    plan: Plan,
+    work: Path,
+    k: int,
+    items: list[Item],
+) -> int:
     """Prepare the images of a chunk; returns how many there are."""
     keep_memory()
     lines = []

@@ -200,7 +200,11 @@ class Learner:
     """A network that learns, with its optimiser and the running average of its weights."""
 
     def __init__(
-        self, recipe: Recipe, data: Path, weights: Path | None, machine: Machine
+        self,
+        recipe: Recipe,
+        data: Path,
+        weights: Path | None,
+        machine: Machine,
     ):
         self.recipe = recipe
         self.machine = machine
@@ -247,7 +251,10 @@ class Learner:
             self.model = nn.parallel.DistributedDataParallel(self.network)
 
     def learn(
-        self, batch: list[Any], rate: float, step: int
+        self,
+        batch: list[Any],
+        rate: float,
+        step: int,
     ) -> dict[str, float]:
         """Take one optimiser step; returns numbers to watch."""
         device = self.machine.device
@@ -323,7 +330,10 @@ def fitting_weights(
 
 
 def average(
-    highest: float, averages: list[Tensor], current: list[Tensor], count: int
+    highest: float,
+    averages: list[Tensor],
+    current: list[Tensor],
+    count: int,
 ) -> None:
     """Move averages towards the current values, in place: faster at first, when these change."""
     decay = min(highest, (1 + count) / (10 + count))
@@ -370,7 +380,12 @@ def batches(source: Batches, steps: range, workers: int) -> Iterator[Any]:
 class Journal:
     """Writes the history of a run, its curves, TensorBoard events, and the best weights."""
 
-    def __init__(self, recipe: Recipe, folder: Path, step: int):
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        step: int,
+    ):
         from torch.utils.tensorboard import SummaryWriter
 
         self.recipe = recipe

@@ -164,7 +164,12 @@ class SideEncoder(nn.Module):
     A code says what a side expects beyond itself, how surely, and what it shows to the other.
     """
 
-    def __init__(self, context: int, width: int = 80, code: int = 12):
+    def __init__(
+        self,
+        context: int,
+        width: int = 80,
+        code: int = 12,
+    ):
         super().__init__()
         self.enter = nn.Conv1d(3 * DEPTH, width, 5, padding=2)
         self.context = nn.Linear(context, width)
@@ -176,7 +181,12 @@ class SideEncoder(nn.Module):
         self.certainty = nn.Conv1d(width, code, 3, padding=1)
         self.scale = nn.Parameter(torch.tensor(0.1))
 
-    def forward(self, strips: Tensor, tokens: Tensor, blocks: Blocks) -> Tensor:
+    def forward(
+        self,
+        strips: Tensor,
+        tokens: Tensor,
+        blocks: Blocks,
+    ) -> Tensor:
         heaps, n, _, _, _, s = strips.shape
         x = self.enter(strips.reshape(heaps * n * 4, -1, s))
         context = (
@@ -256,7 +266,12 @@ class Attention(nn.Module):
     Tokens (B, n, w) and channels of pairs (B, n, n, c) -> tokens.
     """
 
-    def __init__(self, width: int, heads: int, channels: int):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        channels: int,
+    ):
         super().__init__()
         self.heads = heads
         self.norm1 = nn.LayerNorm(width)
@@ -287,7 +302,13 @@ class Round(nn.Module):
 
     CHANNELS = 4
 
-    def __init__(self, width: int, heads: int, layers: int, code: int = 64):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        layers: int,
+        code: int = 64,
+    ):
         super().__init__()
         self.from_affinity = nn.Parameter(torch.tensor(0.1))
         self.from_loops = nn.Parameter(torch.tensor(0.5))
@@ -393,7 +414,11 @@ class FragmentNetwork(nn.Module):
     """
 
     def __init__(
-        self, width: int = 160, heads: int = 5, rounds: int = 3, layers: int = 2
+        self,
+        width: int = 160,
+        heads: int = 5,
+        rounds: int = 3,
+        layers: int = 2,
     ):
         super().__init__()
         self.encoder = FragmentEncoder(width)

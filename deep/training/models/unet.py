@@ -54,7 +54,11 @@ def enlarge(x: Tensor, mode: str) -> Tensor:
 
 
 def conv_norm_relu(
-    into: int, width: int, size: int = 3, stride: int = 1, inplace: bool = False
+    into: int,
+    width: int,
+    size: int = 3,
+    stride: int = 1,
+    inplace: bool = False,
 ) -> nn.Sequential:
     """Convolution, batch normalisation (Ioffe & Szegedy, ICML 2015), rectifier."""
     padding = (size - stride + 1) // 2
@@ -108,7 +112,10 @@ class Separable(nn.Module):
 
 
 def add_norms(
-    block: nn.Module, normalise: bool, middle: int, width: int
+    block: nn.Module,
+    normalise: bool,
+    middle: int,
+    width: int,
 ) -> None:
     """Add the normalisations, or none, and initialise the block so that it changes nothing."""
     if normalise:
@@ -132,7 +139,11 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self, channels: int, outputs: int, width: int, levels: int = 5
+        self,
+        channels: int,
+        outputs: int,
+        width: int,
+        levels: int = 5,
     ):
         super().__init__()
         widths = [width << k for k in range(levels)]

@@ -220,7 +220,10 @@ def pair_losses(
 
 
 def side_losses(
-    sides: list[Tensor], none: Tensor, truth: Tensor, turns: int
+    sides: list[Tensor],
+    none: Tensor,
+    truth: Tensor,
+    turns: int,
 ) -> Tensor:
     """Cross-entropy of side logits (B, 4O, n, n), for the true neighbours (B, 4, n)."""
     count, _, n, _ = sides[0].shape

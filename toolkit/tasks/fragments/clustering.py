@@ -86,7 +86,10 @@ def groups_of_unknown_number(
 
 
 def best_labels(
-    logits: np.ndarray, points: np.ndarray, tree: np.ndarray, images: int
+    logits: np.ndarray,
+    points: np.ndarray,
+    tree: np.ndarray,
+    images: int,
 ) -> np.ndarray:
     """Labels of groups of any size: the better of two starts, spectral and average linkage."""
     spectral = spherical_means(unit_rows(points[:, :images]), images, None)

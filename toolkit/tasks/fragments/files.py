@@ -82,7 +82,10 @@ def refuse_subfolders(path: Path) -> None:
 
 
 def write(
-    arrangement: Arrangement, heap: Heap, values: dict[str, Any], folder: Path
+    arrangement: Arrangement,
+    heap: Heap,
+    values: dict[str, Any],
+    folder: Path,
 ) -> list[str]:
     """Write groups.csv, groups.png and photograph-NN.png into `folder`; returns their names."""
     table = group_table(arrangement, heap).encode(errors="backslashreplace")

@@ -1,5 +1,6 @@
 """Draw distributions of diameters as pictures: shares against a logarithmic axis."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -57,10 +58,11 @@ def distribution_chart(
     diameters = grains.diameter[counted] * pixel
     areas = grains.area[counted]
 
+    # As many classes as the number of grains can fill.
     bins = int(np.clip(2 * len(diameters) ** (1 / 3), 6, 40))
-    edges = np.geomspace(
-        diameters.min() * 0.98, diameters.max() * 1.02, bins + 1
-    )
+    low = 0.98 * diameters.min()
+    high = 1.02 * diameters.max()
+    edges = np.geomspace(low, high, bins + 1)
     order = np.argsort(diameters)
 
     bars = []
@@ -69,10 +71,8 @@ def distribution_chart(
         ("number", np.ones(len(areas))),
         ("area", areas),
     ):
-        heights = (
-            np.histogram(diameters, edges, weights=weights)[0] / weights.sum()
-        )
-        bars.append((f"by {weighting}", edges, heights))
+        counts, _ = np.histogram(diameters, edges, weights=weights)
+        bars.append((f"by {weighting}", edges, counts / weights.sum()))
         its = values["diameter"][f"{weighting}_weighted"]
         label = (
             f"by {weighting}: D10 {its['d10']:.3g}, D50 {its['d50']:.3g}, "
@@ -92,6 +92,25 @@ def distribution_chart(
     return chart(bars, curves, title, f"equivalent diameter, {unit}")
 
 
+@dataclass(frozen=True)
+class Axes:
+    """Where values and shares stand on a sheet; `low` and `high` are logarithms of the ends."""
+
+    low: float
+    high: float
+
+    def x_of(self, values: np.ndarray | float) -> np.ndarray:
+        """Columns of positive values."""
+        share = (np.log(values) - self.low) / (self.high - self.low)
+        columns = LEFT + share * (RIGHT - LEFT)
+        return np.rint(columns).astype(int)
+
+    def y_of(self, shares: np.ndarray | float) -> np.ndarray:
+        """Rows of shares from 0 to 1."""
+        rows = BOTTOM - np.asarray(shares) * (BOTTOM - TOP)
+        return np.rint(rows).astype(int)
+
+
 def chart(
     bars: list[tuple],
     curves: list[tuple],
@@ -108,58 +127,27 @@ def chart(
     label : of the logarithmic axis.
     """
     sheet = np.full((HEIGHT, WIDTH, 3), pictures.PAPER, np.uint8)
-    pictures.put_text(
-        sheet, title, (LEFT, 40), 0.7 * min(1, 95 / max(1, len(title)))
-    )
+    size = 0.7 * min(1, 95 / max(1, len(title)))
+    pictures.put_text(sheet, title, (LEFT, 40), size)
     if not bars and not curves:
         return sheet
 
-    # The axis spans all values; a single value gets some room on either side.
-    all_values = np.concatenate([values for _, values, _ in (*bars, *curves)])
-    low = np.log(all_values.min())
-    high = np.log(all_values.max())
-    if high <= low:
-        low, high = low - 0.1, high + 0.1
-
-    def x_of(values: np.ndarray | float) -> np.ndarray:
-        share = (np.log(values) - low) / (high - low)
-        return np.rint(LEFT + share * (RIGHT - LEFT)).astype(int)
-
-    def y_of(shares: np.ndarray) -> np.ndarray:
-        return np.rint(BOTTOM - np.asarray(shares) * (BOTTOM - TOP)).astype(int)
-
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        y = int(BOTTOM - share * (BOTTOM - TOP))
-        cv2.line(sheet, (LEFT, y), (RIGHT, y), RULE, 1)
-        pictures.put_text(sheet, f"{share:.0%}", (LEFT - 52, y + 6), 0.5)
-
-    for tick in ticks(np.exp(low), np.exp(high)):
-        x = int(x_of(tick))
-        text = f"{tick:g}"
-        cv2.line(sheet, (x, BOTTOM), (x, BOTTOM + 6), INK, 1)
-        pictures.put_text(sheet, text, (x - 4 * len(text), BOTTOM + 26), 0.5)
-    pictures.put_text(
-        sheet, label, ((LEFT + RIGHT) // 2 - 5 * len(label), BOTTOM + 60), 0.6
-    )
-    put_upright_text(
-        sheet, "share up to this size" + (", and of each bar" if bars else "")
-    )
+    axes = axes_for([values for _, values, _ in (*bars, *curves)])
+    draw_grid(sheet, axes)
+    middle = (LEFT + RIGHT) // 2
+    place = middle - 5 * len(label), BOTTOM + 60
+    pictures.put_text(sheet, label, place, 0.6)
+    upright = "share up to this size"
+    if bars:
+        upright += ", and of each bar"
+    put_upright_text(sheet, upright)
 
     for k, (_, edges, shares) in enumerate(bars):
-        draw_bars(
-            sheet,
-            x_of(edges),
-            BOTTOM - np.rint(shares * (BOTTOM - TOP)).astype(int),
-            k,
-        )
-
+        draw_bars(sheet, axes.x_of(edges), axes.y_of(shares), k)
     for k, (_, values, shares) in enumerate(curves):
-        points = np.stack([x_of(values), y_of(shares)], 1).astype(np.int32)
-        cv2.polylines(sheet, [points], False, COLOURS[k], 2, cv2.LINE_AA)
-        # A curve of one value would be no more than a dot.
-        for point in points[: FEW if len(points) <= FEW else 0].tolist():
-            cv2.circle(sheet, point, MARK, COLOURS[k], -1, cv2.LINE_AA)
+        draw_curve(sheet, axes.x_of(values), axes.y_of(shares), k)
 
+    # The legend, in the corner that rising curves leave free.
     for k, (name, *_) in enumerate(curves or bars):
         y = TOP + 22 + 28 * k
         cv2.line(sheet, (LEFT + 20, y), (LEFT + 60, y), COLOURS[k], 3)
@@ -167,6 +155,47 @@ def chart(
 
     cv2.rectangle(sheet, (LEFT, TOP), (RIGHT, BOTTOM), INK, 1)
     return sheet
+
+
+def axes_for(values: list[np.ndarray]) -> Axes:
+    """Axes that span all values; a single value gets some room on either side."""
+    joined = np.concatenate(values)
+    low = float(np.log(joined.min()))
+    high = float(np.log(joined.max()))
+    if high <= low:
+        return Axes(low - 0.1, high + 0.1)
+    return Axes(low, high)
+
+
+def draw_grid(sheet: np.ndarray, axes: Axes) -> None:
+    """Draw rules at quarters, and numbers along both axes, in place."""
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        y = int(axes.y_of(share))
+        cv2.line(sheet, (LEFT, y), (RIGHT, y), RULE, 1)
+        pictures.put_text(sheet, f"{share:.0%}", (LEFT - 52, y + 6), 0.5)
+
+    for tick in ticks(np.exp(axes.low), np.exp(axes.high)):
+        x = int(axes.x_of(tick))
+        text = f"{tick:g}"
+        cv2.line(sheet, (x, BOTTOM), (x, BOTTOM + 6), INK, 1)
+        place = x - 4 * len(text), BOTTOM + 26
+        pictures.put_text(sheet, text, place, 0.5)
+
+
+def draw_curve(
+    sheet: np.ndarray,
+    columns: np.ndarray,
+    rows: np.ndarray,
+    k: int,
+) -> None:
+    """Draw the k-th curve through points (n,), in place."""
+    points = np.stack([columns, rows], axis=1).astype(np.int32)
+    cv2.polylines(sheet, [points], False, COLOURS[k], 2, cv2.LINE_AA)
+
+    # A curve of one value would be no more than a dot.
+    if len(points) <= FEW:
+        for point in points.tolist():
+            cv2.circle(sheet, point, MARK, COLOURS[k], -1, cv2.LINE_AA)
 
 
 def put_upright_text(sheet: np.ndarray, text: str) -> None:
@@ -185,17 +214,21 @@ def draw_bars(
     tops: np.ndarray,
     k: int,
 ) -> None:
-    """Draw the outline of the k-th histogram over a pale filling; the first one is filled."""
-    pale = tuple(int(255 - 0.25 * (255 - c)) for c in COLOURS[k])
-    for start, end, top in zip(edges[:-1], edges[1:], tops, strict=True):
-        if k == 0:
-            corner = int(end) - 1, BOTTOM - 1
-            cv2.rectangle(sheet, (int(start), int(top)), corner, pale, -1)
+    """Draw the outline of the k-th histogram, in place; the first one is filled."""
+    left = edges[:-1].tolist()
+    right = edges[1:].tolist()
+    heights = tops.tolist()
 
-    outline = [(int(edges[0]), BOTTOM)]
-    for start, end, top in zip(edges[:-1], edges[1:], tops, strict=True):
-        outline += [(int(start), int(top)), (int(end), int(top))]
-    outline.append((int(edges[-1]), BOTTOM))
+    if k == 0:
+        pale = tuple(255 - (255 - c) // 4 for c in COLOURS[k])
+        for start, end, top in zip(left, right, heights, strict=True):
+            corner = end - 1, BOTTOM - 1
+            cv2.rectangle(sheet, (start, top), corner, pale, -1)
+
+    outline = [(left[0], BOTTOM)]
+    for start, end, top in zip(left, right, heights, strict=True):
+        outline += [(start, top), (end, top)]
+    outline.append((right[-1], BOTTOM))
     points = np.array(outline, np.int32)
     cv2.polylines(sheet, [points], False, COLOURS[k], 1, cv2.LINE_AA)
 

@@ -251,7 +251,10 @@ def mask_by_zeros(
 
 
 def scans_of_volume(
-    volume: FileContent, path: Path, mask: Mask | None, max_pixels: int
+    volume: FileContent,
+    path: Path,
+    mask: Mask | None,
+    max_pixels: int,
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
     """As `scans_of`, along the axis whose slices share a mask.
 
@@ -417,7 +420,10 @@ def measure(filled: Filled, scans: Scans) -> tuple[dict[str, Any], list[str]]:
 
 
 def write(
-    filled: Filled, scans: Scans, values: dict[str, Any], folder: Path
+    filled: Filled,
+    scans: Scans,
+    values: dict[str, Any],
+    folder: Path,
 ) -> list[str]:
     """Write the filled scans in the format they came in, and a contact sheet; returns the names.
 

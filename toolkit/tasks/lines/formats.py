@@ -208,7 +208,10 @@ def read_levels(path: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def save_images(
-    values: np.ndarray, files: Sequence[Path], folder: Path, ending: str
+    values: np.ndarray,
+    files: Sequence[Path],
+    folder: Path,
+    ending: str,
 ) -> list[str]:
     """Write scans as images named after `files`; returns the names.
 

@@ -474,7 +474,10 @@ def refine_wave(
 
 
 def distance_across(
-    rows: np.ndarray, columns: np.ndarray, down: float, along: float
+    rows: np.ndarray,
+    columns: np.ndarray,
+    down: float,
+    along: float,
 ) -> tuple[np.ndarray, float]:
     """How far pixels lie across lines of these frequencies, and the period of the lines, in pixels.
 

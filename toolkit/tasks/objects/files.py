@@ -119,7 +119,10 @@ def measure(
 
 
 def write(
-    answer: Labelled, picture: Picture, values: dict[str, Any], folder: Path
+    answer: Labelled,
+    picture: Picture,
+    values: dict[str, Any],
+    folder: Path,
 ) -> list[str]:
     """Write a mask in indexed colours, and the picture overlaid with it; returns their names."""
     image = picture.image if picture.original is None else picture.original
