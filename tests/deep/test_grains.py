@@ -1,9 +1,11 @@
 """The shipped network of grains: tiles and cropping leave no trace."""
 
+import cv2
 import numpy as np
 import pytest
 
 from hvd.data.grains import polycrystal_samples
+from hvd.data.polycrystals import tessellation
 from hvd.deep.grains import Network
 from hvd.toolkit.tasks.grains import boundaries
 from hvd.toolkit.tasks.grains.boundaries import lines, partition
@@ -12,7 +14,9 @@ from hvd.toolkit.tasks.grains.metrics import (
     boundary_iou,
     diameter_error,
 )
+from hvd.toolkit.tasks.grains.reliability import reliability
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
+from tests.tasks.grains.test_surroundings import etched
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +26,9 @@ def sample():
 
 
 def test_tiles_leave_no_trace(sample, monkeypatch):
-    complete = Network().probability(sample.inputs)
+    complete = Network().answer(sample.inputs, 1).probability
     monkeypatch.setattr(boundaries, "TILE", 320)
-    tiled = Network().probability(sample.inputs)
+    tiled = Network().answer(sample.inputs, 1).probability
     assert np.abs(tiled.astype(int) - complete).max() <= 2
 
 
@@ -34,7 +38,7 @@ def test_cropping_moves_no_boundary_that_is_not_at_the_cut(
 ):
     network, image = Network(), sample.inputs.image
     complete, cropped = (
-        network.probability(Micrograph(i))
+        network.answer(Micrograph(i), 1).probability
         for i in (image, image[rows:, columns:])
     )
     inner = np.s_[100:, 100:]
@@ -79,6 +83,56 @@ def test_light_and_contrast_change_the_answer_little(light):
             - boundary_iou(sample.target, other)
         )
     assert np.mean(gains) < 0.08
+
+
+@pytest.mark.parametrize("times", [2, 3, 4])
+def test_an_enlarged_micrograph_has_the_same_grains(times):
+    micrograph = Micrograph(etched((220, 260)))
+    large = cv2.resize(
+        micrograph.image,
+        None,
+        fx=times,
+        fy=times,
+        interpolation=cv2.INTER_CUBIC,
+    )
+    plain = Network().predict(micrograph).labels.max()
+    enlarged = Network().predict(Micrograph(large)).labels.max()
+    assert enlarged == pytest.approx(plain, rel=0.1)
+
+
+@pytest.mark.parametrize("diameter", [10, 15, 30])
+def test_fine_grains_are_enlarged_until_they_are_seen(diameter):
+    labels, image = fine(diameter)
+    answer = Network().predict(Micrograph(image))
+    assert answer.labels.max() == pytest.approx(labels.max(), rel=0.1)
+    target = Boundaries(labels > 0, labels)
+    assert diameter_error(target, answer) < 0.08
+    assert reliability(answer).reliability > 0.5
+
+
+def fine(diameter):
+    """Labels of grains of that diameter, and dark lines between them, uint8."""
+    rng = np.random.default_rng(diameter)
+    times = 4
+    section = tessellation((900, 900), diameter * times, rng)
+    image = 190 - 110 * np.exp(-((section.distance / 3.5) ** 2))
+    image = cv2.resize(image, (225, 225), interpolation=cv2.INTER_AREA)
+    image = image + rng.normal(0, 4, image.shape)
+    labels = np.ascontiguousarray(section.labels[2::times, 2::times])
+    labels = np.unique(labels, return_inverse=True)[1].reshape(225, 225) + 1
+    return labels.astype(np.int32), np.clip(image, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_there_is_said(seed):
+    rng = np.random.default_rng(seed)
+    for image in (
+        np.full((128, 128), 140),
+        rng.normal(240, 2, (128, 128)),
+        rng.normal(120, 30, (200, 160)),
+    ):
+        answer = Network().predict(Micrograph(image.astype(np.uint8)))
+        assert reliability(answer).reliability < 0.5
 
 
 def test_the_network_finds_most_boundaries_of_generated_micrographs():

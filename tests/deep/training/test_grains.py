@@ -1,5 +1,6 @@
 """The recipe and the network of grains."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,14 +14,15 @@ from hvd.deep.training.recipes import grains as recipe  # noqa: E402
 @pytest.fixture(scope="module")
 def examples():
     """A few generated pairs, of which one also stands for a real micrograph."""
-    made = [recipe.generate_example(k) for k in range(3)]
-    image, mask = (array.astype(np.float32).clip(0, 1) for array in made[0])
+    made = [recipe.generate_example(k) for k in range(6)]
+    pair = next(pair for pair in made if pair[0].shape == pair[1].shape)
+    image, mask = (array.astype(np.float32).clip(0, 1) for array in pair)
     half = image[::2, ::2].copy(), mask[::2, ::2].copy()
     return recipe.Examples([[(image, mask), half]], made)
 
 
 def test_a_batch_depends_on_seed_and_step_alone(examples):
-    for step in (0, recipe.GENERATED_ALONE, recipe.LINES_FROM):
+    for step in (0, recipe.LINES_FROM):
         images, masks, weight = recipe.batch(examples, step, 3)
         again, *_ = recipe.batch(examples, step, 3)
         assert torch.equal(images, again)
@@ -58,25 +60,49 @@ def test_half_of_the_real_crops_are_pieces_of_their_micrograph(examples):
         [[(image, mask), (image[::2, ::2], mask[::2, ::2])]], examples.generated
     )
     unchanged = []
-    for step in range(recipe.GENERATED_ALONE, recipe.GENERATED_ALONE + 20):
+    for step in range(20):
         images, masks, _ = recipe.batch(real, step, 0)
         unchanged += [torch.equal(images[k], masks[k]) for k in range(3)]
     assert 0.3 < np.mean(unchanged) < 0.7
 
 
-def test_micrographs_smaller_than_a_crop_can_be_learned_from(examples):
-    image, mask = (array[:200, :300] for array in examples.real[0][0])
-    small = recipe.Examples(
-        [[(image, mask), (image[::2, ::2].copy(), mask[::2, ::2].copy())]],
-        examples.generated,
-    )
-    for step in range(recipe.GENERATED_ALONE, recipe.GENERATED_ALONE + 3):
-        assert recipe.batch(small, step, 0)[0].shape == (
-            recipe.BATCH,
-            1,
-            recipe.CROP,
-            recipe.CROP,
-        )
+def test_fine_grains_are_shown_enlarged():
+    rng = np.random.default_rng(0)
+    for diameter, least in ((5, 2), (9, 2), (12, 1), (200, 1)):
+        times = [recipe.enlargement(diameter, rng) for _ in range(200)]
+        assert min(times) == least and max(times) <= 4
+    sides = set()
+    for k in range(8):
+        image, mask = recipe.generate_example(k)
+        assert mask.shape == (recipe.POOL_SIDE, recipe.POOL_SIDE)
+        sides.add(len(image))
+    assert len(sides) > 1
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Three drawings of one's own, smaller than a crop."""
+    for part in ("images", "boundaries"):
+        (tmp_path / part).mkdir()
+    for k, sample in enumerate(polycrystal_samples(3, 1, 96)):
+        mask = sample.target.mask.astype(np.uint8) * 255
+        cv2.imwrite(str(tmp_path / f"images/m{k}.png"), sample.inputs.image)
+        cv2.imwrite(str(tmp_path / f"boundaries/m{k}.png"), mask)
+    return tmp_path
+
+
+def test_a_few_drawings_of_ones_own_are_enough(own, monkeypatch):
+    monkeypatch.setattr(recipe, "POOL", 2)
+    assert recipe.data_files(own) == ("images", "boundaries")
+    learned = recipe.data(own, "train")
+    watched = recipe.data(own, "val")
+    assert len(learned.real) == 2 and watched[0].id == "m2"
+    shape = recipe.BATCH, 1, recipe.CROP, recipe.CROP
+    for step in range(3):
+        assert recipe.batch(learned, step, 0)[0].shape == shape
+
+    (own / "train").mkdir()
+    assert "train/images" in recipe.data_files(own)
 
 
 def test_light_and_contrast_are_taken_away():
