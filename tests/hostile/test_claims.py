@@ -240,16 +240,20 @@ import resource, sys
 from pathlib import Path
 from hvd.benchmarks.machine import own_peak_megabytes
 from hvd.toolkit.core import ToolkitError
-from hvd.toolkit.images import read_grey, images_in_zip
+from hvd.toolkit.images import images_in_zip
+from hvd.toolkit.options import MAX_PIXELS
+from hvd.toolkit.tasks.grains.reading import read_plane
 from hvd.toolkit.tasks.lines.files import read_scans
 try:
     import nibabel, pydicom
 except ImportError:
     pass
 path = Path(sys.argv[1])
-read = {".tif": read_grey, ".png": read_grey, ".zip": lambda path: list(images_in_zip(path))}.get(
-    path.suffix, lambda path: read_scans(path, None, None)
-)
+read = {
+    ".tif": lambda path: read_plane(path, MAX_PIXELS),
+    ".png": lambda path: read_plane(path, MAX_PIXELS),
+    ".zip": lambda path: list(images_in_zip(path)),
+}.get(path.suffix, lambda path: read_scans(path, None, None))
 before = own_peak_megabytes()
 try:
     read(path)

@@ -98,6 +98,14 @@ def test_a_box_with_text_is_outside():
     assert outside[200:230, 200:280].all() and outside.sum() < 34 * 84 + 1
 
 
+def test_text_at_the_edge_of_a_thin_box_leaves_it_a_box():
+    image = etched()
+    image[240:248, 150:270] = 255
+    cv2.putText(image, "20 um", (190, 247), 0, 0.3, 90, 1)
+    outside = surroundings(image).outside
+    assert outside[240:248, 150:270].all() and outside.sum() < 12 * 124 + 1
+
+
 def test_what_surrounds_a_mosaic_does_not_change_its_numbers():
     alone = from_array(etched(), InputOptions())
     large = np.zeros((400, 420, 4), np.uint8)

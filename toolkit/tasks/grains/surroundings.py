@@ -38,10 +38,11 @@ MOST_ELSEWHERE = (
 # Boxes with text, white or black, inside the picture.
 LEAST_BOX = 0.0005  # of the picture's area
 LARGEST_BOX = 0.2
-LEAST_SIDE = 10  # pixels
-FILLED = (
-    0.96  # share of the rectangle around a box that it fills, with its text
+LEAST_SIDE = 6  # pixels
+LEAST_FILLED = (
+    0.88  # share of the rectangle around a box that it fills, with its text
 )
+FILLED = 0.98  # the same, of its convex hull: text at its edge leaves notches
 WHITE = 0.93  # of the range of tones; black is as far from its other end
 
 
@@ -212,10 +213,12 @@ def add_boxes(
 
 
 def is_filled(area: np.ndarray) -> bool:
-    """Whether an area bool (H, W), with the holes that text leaves, fills its rectangle."""
+    """Whether an area bool (H, W), with the holes and notches of text, fills its rectangle."""
     outlines, _ = cv2.findContours(
         area.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
     covered = np.zeros(area.shape, np.uint8)
     cv2.drawContours(covered, outlines, -1, 1, -1)
-    return float(covered.mean()) >= FILLED
+    hull = np.zeros(area.shape, np.uint8)
+    cv2.drawContours(hull, [cv2.convexHull(outlines[0])], -1, 1, -1)
+    return bool(covered.mean() >= LEAST_FILLED and hull.mean() >= FILLED)
