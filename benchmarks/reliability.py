@@ -3,13 +3,13 @@
 `python -m hvd.benchmarks.reliability METHOD [STEEL [LOW_CONTRAST]]` answers generated micrographs,
 those of the folders STEEL (with parts train, val and test) and LOW_CONTRAST, and calls an answer
 wrong when its median diameter is off by more than a quarter. It fits a logistic model on the
-generated ones, train, val, and every other micrograph of LOW_CONTRAST; it prints the weights, for
-`toolkit/tasks/grains/reliability.py`, and how many wrong and right answers of the other ones fall
-below the threshold.
+generated ones, train, val, and every other micrograph of LOW_CONTRAST; it prints the weights, which
+stand with the method, and how many wrong and right answers of the other ones fall below the
+threshold. Where the method can enlarge, fine micrographs are answered at every size.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,6 +30,7 @@ GENERATED = 240
 SIDE = 384
 FINEST, COARSEST = 4.0, 150.0  # diameters in pixels
 WRONG = 0.25  # relative error of the median diameter
+TRIED_UP_TO = 24.0  # pixels of diameter, up to which methods enlarge
 
 Case = tuple[str, dict[str, float], bool]
 
@@ -45,17 +46,18 @@ def generated_samples() -> Iterator[Sample]:
         )
         image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         image = np.rint(photograph(image, rng) * 255).astype(np.uint8)
-        labels = np.ascontiguousarray(labels[::times, ::times])
+        labels = labels[times // 2 :: times, times // 2 :: times]
+        _, numbers = np.unique(labels, return_inverse=True)
+        labels = (numbers.reshape(SIDE, SIDE) + 1).astype(np.int32)
         yield Sample(str(k), Micrograph(image), Boundaries(labels > 0, labels))
 
 
 def case_of(
     name: str,
-    method: Method,
+    answer: Boundaries,
     sample: Sample,
 ) -> Case | None:
     """The traces of an answer, and whether it is wrong; None for an answer without a line."""
-    answer = method.predict(sample.inputs)
     parts = parts_of(answer)
     true = median_diameter(sample.target.labels)
     predicted = median_diameter(answer.labels)
@@ -64,15 +66,31 @@ def case_of(
     return name, asdict(parts), abs(predicted / true - 1) > WRONG
 
 
+def answers(method: Method, sample: Sample) -> Iterator[Boundaries]:
+    """Yield the answer to a sample; for fine grains at every size that the method tries."""
+    diameter = median_diameter(sample.target.labels)
+    can_enlarge = hasattr(method, "answer")
+    if not can_enlarge or diameter is None or diameter > TRIED_UP_TO:
+        yield method.predict(sample.inputs)
+        return
+    for scale in (1, 2, 3, 4):
+        yield method.answer(sample.inputs, scale)
+
+
 def cases(
     name: str,
     method: Method,
-    samples: Iterator[Sample],
+    samples: Iterable[Sample],
 ) -> list[Case]:
     """The cases of all samples."""
+    found = []
     with one_thread():
-        answered = [case_of(name, method, sample) for sample in samples]
-    return [case for case in answered if case is not None]
+        for sample in samples:
+            for answer in answers(method, sample):
+                case = case_of(name, answer, sample)
+                if case is not None:
+                    found.append(case)
+    return found
 
 
 def tally(
@@ -103,9 +121,9 @@ def main(method_name: str, *folders: str) -> None:
             fitted += cases("steel", method, folder_samples(steel / part))
         held_out += cases("steel", method, folder_samples(steel / "test"))
     if len(folders) > 1:
-        crops = cases("crops", method, folder_samples(Path(folders[1])))
-        fitted += crops[::2]
-        held_out += crops[1::2]
+        crops = list(folder_samples(Path(folders[1])))
+        fitted += cases("crops", method, crops[::2])
+        held_out += cases("crops", method, crops[1::2])
 
     table = np.array([features(parts) for _, parts, _ in fitted])
     is_right = np.array([not is_wrong for *_, is_wrong in fitted])

@@ -247,7 +247,7 @@ def polycrystal(
 
     # Etched boundaries, grains of different grey, both, or relief.
     mode = rng.choice(
-        ["etched", "tones", "both", "relief"], p=[0.38, 0.27, 0.25, 0.1]
+        ["etched", "tones", "both", "relief"], p=[0.34, 0.33, 0.23, 0.1]
     )
     # A third of all micrographs are clean: no texture, no twins.
     is_clean = rng.random() < 0.33

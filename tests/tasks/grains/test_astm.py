@@ -1,7 +1,10 @@
 """Grain-size numbers: values of the standard, and patterns of known density."""
 
+import cv2
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
+from skimage.measure import label
 
 from hvd.toolkit.tasks.grains import astm, sizes
 from hvd.toolkit.tasks.grains.summary import summary
@@ -140,3 +143,51 @@ def test_no_grain_and_one_grain_have_defined_answers(number):
     assert result["grains"] == number and result["whole_grains"] == 0
     assert result["mean_intercept"] is None
     assert result["astm_g"] is None and result["diameter"] is None
+
+
+def stretched_voronoi(ratio, degrees, side=500, diameter=20.0, seed=0):
+    """A Voronoi pattern that is `ratio` times as long along a direction as across."""
+    rng = np.random.default_rng(seed)
+    angle = np.radians(degrees)
+    turn = np.array(
+        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    )
+    linear = turn @ np.diag([ratio**-0.5, ratio**0.5]) @ turn.T
+    rows, columns = np.mgrid[:side, :side]
+    place = np.stack([columns.ravel(), -rows.ravel()], -1) @ linear.T
+    low, high = place.min(0) - 2 * diameter, place.max(0) + 2 * diameter
+    count = int(np.prod(high - low) / (np.pi / 4 * diameter**2))
+    nearest = cKDTree(rng.uniform(low, high, (count, 2))).query(place)[1]
+    numbers = np.unique(nearest, return_inverse=True)[1] + 1
+    return numbers.reshape(side, side).astype(np.int32)
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 70, -20])
+def test_the_anisotropy_index_is_that_of_the_stretch(degrees):
+    pattern = stretched_voronoi(3, degrees)
+    along = astm.intercept_along(pattern, degrees)
+    across = astm.intercept_along(pattern, degrees + 90)
+    assert along / across == pytest.approx(3, rel=0.06)
+    axis = astm.long_axis(sizes.grain_measures(pattern))
+    assert axis == pytest.approx(degrees, abs=3)
+
+
+@pytest.mark.parametrize("radius", [6, 12, 30])
+def test_holes_in_the_specimen_do_not_change_the_density(radius):
+    pattern = voronoi(300, 700)
+    complete, *_ = astm.density(pattern)
+    holes = np.zeros(pattern.shape, np.uint8)
+    rng = np.random.default_rng(1)
+    for _ in range(12):
+        centre = tuple(map(int, rng.integers(60, 640, 2)))
+        cv2.circle(holes, centre, radius, 1, -1)
+    cut = label(np.where(holes, 0, pattern), connectivity=1).astype(np.int32)
+    assert astm.density(cut)[0] == pytest.approx(complete, rel=0.03)
+
+
+def test_a_hole_within_a_grain_leaves_it_one_grain():
+    pattern = np.repeat([[1, 2]], 40, axis=0).repeat(40, axis=1)
+    pattern = pattern.astype(np.int32)
+    before = astm.planimetric_count(np.pad(pattern, 1))
+    pattern[10:20, 10:20] = 0
+    assert astm.planimetric_count(np.pad(pattern, 1)) == before

@@ -18,7 +18,7 @@ from hvd.toolkit.tasks.grains.batches import (
     pairwise_tests,
 )
 from hvd.toolkit.tasks.grains.charts import chart
-from hvd.toolkit.tasks.grains.specimens import specimen_table
+from hvd.toolkit.tasks.grains.specimens import Specimen, specimen_table
 from tests.tasks.grains.test_files import done, folders
 
 __all__ = ["done", "folders"]  # fixtures
@@ -38,6 +38,10 @@ def field(intercept, density, grains=60):
     }
 
 
+def specimen(fields, areas):
+    return Specimen(fields, areas, np.ones(len(areas), bool))
+
+
 def rows_of(text):
     return list(csv.DictReader(io.StringIO(text)))
 
@@ -45,7 +49,7 @@ def rows_of(text):
 def test_fields_are_pooled_as_the_standard_does():
     fields = [field(*pair) for pair in zip(INTERCEPTS, DENSITIES, strict=True)]
     areas = np.array([100.0, 120, 140, 268.75])
-    (row,) = rows_of(specimen_table({"s": (fields, areas)}))
+    (row,) = rows_of(specimen_table({"s": specimen(fields, areas)}))
     mean = np.mean(INTERCEPTS)
     half = stats.t.ppf(0.975, 4) * np.std(INTERCEPTS, ddof=1) / np.sqrt(5)
     assert float(row["mean_intercept_um"]) == pytest.approx(mean, rel=1e-5)
@@ -61,8 +65,8 @@ def test_one_field_and_no_sizes_are_told():
     none = field(1, 1, 0) | {"diameter": None, "reliability": 0.1}
     table = specimen_table(
         {
-            "one": ([field(10, 7000, 20), none], np.array([5.0, 6])),
-            "none": ([none], np.zeros(0)),
+            "one": specimen([field(10, 7000, 20), none], np.array([5.0, 6])),
+            "none": specimen([none], np.zeros(0)),
         }
     )
     one, nothing = rows_of(table)
@@ -102,12 +106,13 @@ def test_few_grains_and_none_are_marked():
         "two": np.array([4.0, 9]),
         "none": np.zeros(0),
     }
-    rows = rows_of(batch_table(batches))
+    tests = pairwise_tests(batches)
+    rows = rows_of(batch_table(batches, tests, "um"))
     first = rows[0]
     assert float(first["least_p"]) == pytest.approx(2 / 21, rel=1e-3)
     assert "cannot give a p value below 0.095" in first["note"]
     assert rows[1]["p_value"] == "" and "no whole grain" in rows[1]["note"]
-    assert batch_chart(batches, 0, False).shape == (700, 1200, 3)
+    assert batch_chart(batches, tests, 0, "um").shape == (700, 1200, 3)
 
 
 def test_a_batch_of_one_grain_shows():
@@ -129,6 +134,19 @@ def test_a_duplex_structure_is_told_from_one_size():
     single = astm.duplex(np.append(fine, fine.mean() * 20))
     assert single["kind"] == "isolated coarse grains"
     assert 0 < single["coarse_share"] < 0.05
+
+
+def test_fields_without_a_crossed_boundary_leave_intercepts_empty():
+    lone = field(1, 1000) | {"mean_intercept": None}
+    (row,) = rows_of(specimen_table({"s": specimen([lone], np.array([9.0]))}))
+    assert row["mean_intercept_um"] == row["g_intercept"] == ""
+    assert float(row["g_planimetric"]) > 0
+
+
+def test_wide_scatter_asks_for_more_fields():
+    fields = [field(intercept, 1000) for intercept in (5.0, 10, 15)]
+    (row,) = rows_of(specimen_table({"s": specimen(fields, np.ones(9))}))
+    assert "relative accuracy above 10 %" in row["note"]
 
 
 class Links(HTMLParser):

@@ -138,3 +138,16 @@ def test_the_distance_from_a_normal_distribution_is_that_of_scipy(count):
         values, "norm", (values.mean(), values.std())
     ).statistic
     assert sizes.normal_distance(values) == pytest.approx(expected)
+
+
+def test_the_diameter_of_spheres_is_found_from_their_sections():
+    rng = np.random.default_rng(4)
+    from_the_middle = rng.uniform(0, 1, 4000)
+    sections = 80 * np.sqrt(1 - from_the_middle**2)
+    estimate = sizes.saltykov(sections)
+    assert estimate["mean"] == pytest.approx(80, rel=0.05)
+    assert estimate["median"] == pytest.approx(80, rel=0.05)
+    # A section shows them smaller.
+    assert estimate["mean"] > sections.mean()
+    # Sections all alike cannot be those of spheres.
+    assert sizes.saltykov(np.full(200, 15.75))["negative_share"] > 0.2

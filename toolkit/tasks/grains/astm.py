@@ -5,12 +5,14 @@ the lines or parts of one micrograph, so they say nothing about the rest of the 
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 from scipy.special import stdtrit
 
+from hvd.toolkit.tasks.grains.boundaries import lines
 from hvd.toolkit.tasks.grains.sizes import (
     Grains,
     areas,
@@ -19,6 +21,7 @@ from hvd.toolkit.tasks.grains.sizes import (
 )
 
 LINES = 10  # test lines in each direction
+SHALLOW = 2.5  # pixels: how deep a line gets into a grain that it only grazes
 # Radii of the three test circles, in units of the shorter side
 CIRCLES = 0.45, 0.3, 0.15
 PATTERNS = "horizontal", "vertical", "falling", "rising", "circles"
@@ -53,32 +56,37 @@ def g_from_density(grains_per_square_millimetre: float) -> float:
 # --- intercepts
 
 
-def intercepts(labels: np.ndarray) -> np.ndarray:
-    """Length and number of intercepts of the patterns of test lines, (5, 2).
+def straight_lines(
+    labels: np.ndarray,
+) -> Iterator[tuple[str, np.ndarray, float]]:
+    """Yield the straight test lines: the pattern, labels (n,) along a line, pixels between them.
 
-    The patterns are LINES horizontal, vertical, falling and rising lines, and three circles. A
-    line's ends at the frame count half each, so its intercepts equal the boundaries it crosses.
-    Only what lies on the specimen counts.
+    There are LINES horizontal, vertical, falling and rising ones.
     """
     height, width = labels.shape
-    result = np.zeros((5, 2))
-
     for k in range(LINES):
         share = (k + 0.5) / LINES
         offset = int(share * (height + width)) - height
-        lines = (
-            labels[int(share * height)],
-            labels[:, int(share * width)],
-            np.diagonal(labels, offset),
-            np.diagonal(labels[:, ::-1], offset),
+        yield "horizontal", labels[int(share * height)], 1.0
+        yield "vertical", labels[:, int(share * width)], 1.0
+        yield "falling", np.diagonal(labels, offset), 2**0.5
+        yield "rising", np.diagonal(labels[:, ::-1], offset), 2**0.5
+
+
+def intercepts(labels: np.ndarray) -> np.ndarray:
+    """Length and number of intercepts of the patterns of test lines, (5, 2).
+
+    The patterns are the straight lines of each direction, and three circles. A line's ends at the
+    frame count half each, so its intercepts equal the boundaries it crosses. Only what lies on the
+    specimen counts.
+    """
+    height, width = labels.shape
+    result = np.zeros((5, 2))
+    for pattern, line, spacing in straight_lines(labels):
+        result[PATTERNS.index(pattern)] += (
+            steps_inside(line) * spacing,
+            boundary_crossings(line),
         )
-        for pattern, (line, spacing) in enumerate(
-            zip(lines, (1, 1, 2**0.5, 2**0.5), strict=True)
-        ):
-            result[pattern] += (
-                steps_inside(line) * spacing,
-                boundary_crossings(line),
-            )
 
     # Circles cross boundaries of all directions, so that elongated grains do
     # not bias the mean.
@@ -178,12 +186,14 @@ def intercept_along(labels: np.ndarray, degrees: float) -> float | None:
     `degrees` is their direction, counter-clockwise from horizontal.
     """
     height, width = labels.shape
+    depth = cv2.distanceTransform(
+        (~lines(labels)).astype(np.uint8), cv2.DIST_L2, 5
+    )
     reach = int(np.hypot(height, width) / 2)
     steps = np.arange(-reach, reach + 1)
     angle = np.radians(degrees)
     along = np.array([-np.sin(angle), np.cos(angle)])  # rows point down
-    # One pixel further along the steeper axis at each step: finer steps would cross a boundary
-    # that runs along the line many times.
+    # One pixel further along the steeper axis at each step.
     spacing = 1 / np.abs(along).max()
     across = np.array([along[1], -along[0]])
     length = 0.0
@@ -196,21 +206,35 @@ def intercept_along(labels: np.ndarray, degrees: float) -> float | None:
         is_on = (
             (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
         )
-        line = without_excursions(labels[rows[is_on], columns[is_on]])
+        if not is_on.any():
+            continue
+        place = rows[is_on], columns[is_on]
+        line = without_excursions(labels[place], depth[place])
         length += steps_inside(line) * spacing
         count += boundary_crossings(line)
 
     return length / count if count else None
 
 
-def without_excursions(line: np.ndarray) -> np.ndarray:
-    """Labels (n,) along a slanted line, single pixels of another grain taken away.
+def without_excursions(line: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Labels (n,) along a slanted line, without short visits to another grain.
 
-    Where a line runs along a boundary, its pixels lie now on one side of it, now on the other.
+    Where a line runs along a boundary, its pixels lie now on one side of it, now on the other. A
+    visit is short when the line gets no deeper than SHALLOW pixels into the other grain, whose
+    `depth` (n,) is the distance to the nearest boundary, and comes back.
     """
+    starts = np.append(0, np.flatnonzero(line[1:] != line[:-1]) + 1)
+    deepest = np.maximum.reduceat(depth, starts)
+    ends = np.append(starts[1:], len(line))
     cleaned = line.copy()
-    returns = (line[:-2] == line[2:]) & (line[1:-1] > 0)
-    cleaned[1:-1][returns] = line[:-2][returns]
+    for k in range(1, len(starts) - 1):
+        before = cleaned[starts[k] - 1]
+        if (
+            line[starts[k]] > 0
+            and deepest[k] < SHALLOW
+            and line[starts[k + 1]] == before
+        ):
+            cleaned[starts[k] : ends[k]] = before
     return cleaned
 
 
@@ -220,25 +244,13 @@ def chords(labels: np.ndarray) -> list[tuple[str, float]]:
     A chord reaches from one boundary to the next; those that the frame or the edge of the specimen
     cuts are left out.
     """
-    height, width = labels.shape
     result = []
-    for k in range(LINES):
-        share = (k + 0.5) / LINES
-        offset = int(share * (height + width)) - height
-        lines = (
-            labels[int(share * height)],
-            labels[:, int(share * width)],
-            np.diagonal(labels, offset),
-            np.diagonal(labels[:, ::-1], offset),
-        )
-        for name, line, spacing in zip(
-            PATTERNS, lines, (1, 1, 2**0.5, 2**0.5), strict=False
-        ):
-            ends = np.flatnonzero(line[1:] != line[:-1])
-            for first, last in itertools.pairwise(ends):
-                neighbours = line[first], line[last], line[last + 1]
-                if all(neighbours):
-                    result.append((name, float((last - first) * spacing)))
+    for pattern, line, spacing in straight_lines(labels):
+        ends = np.flatnonzero(line[1:] != line[:-1])
+        for first, last in itertools.pairwise(ends):
+            neighbours = line[first], line[last], line[last + 1]
+            if all(neighbours):
+                result.append((pattern, float((last - first) * spacing)))
     return result
 
 
@@ -248,9 +260,9 @@ def chords(labels: np.ndarray) -> list[tuple[str, float]]:
 def planimetric_count(labels: np.ndarray) -> float:
     """Grains on the specimen: inside 1, cut by an edge 1/2, at a corner of the frame 1/4.
 
-    That is Jeffries' rule. Where the specimen has another outline than the frame, half of the cut
-    grains are counted, less the number of its parts, plus that of its holes: for a rectangle this
-    is the same.
+    That is Jeffries' rule. Where the specimen has another outline than the frame, the rule is
+    generalised: half a grain goes off for each arc of the outline that lies in one grain, and one
+    for each part of the specimen; one comes back for each hole that cuts several grains.
     """
     inside = is_inside_frame(labels)
     if (labels > 0).all():
@@ -262,20 +274,22 @@ def planimetric_count(labels: np.ndarray) -> float:
         # The four corners count a quarter each, together 1, even when a grain holds several.
         return float(inside.sum() + 0.5 * at_edge + 1.0)
 
-    specimen = np.pad(labels > 0, 1)
-    parts_less_holes = euler_number(specimen)
-    count = inside.sum() + 0.5 * (~inside).sum() - parts_less_holes
+    outlines, hierarchy = cv2.findContours(
+        (labels > 0).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
+    )
+    count = float(len(inside))
+    for outline, (*_, parent) in zip(outlines, hierarchy[0], strict=True):
+        columns, rows = outline[:, 0].T
+        along = labels[rows, columns]
+        arcs = int((along != np.roll(along, 1)).sum())
+        is_hole = parent >= 0
+        # A hole within one grain leaves it one grain.
+        if is_hole and arcs:
+            count += 1
+        elif not is_hole:
+            count -= 1
+        count -= arcs / 2
     return float(max(count, inside.sum()))
-
-
-def euler_number(mask: np.ndarray) -> int:
-    """Parts of a mask bool (H, W) less its holes; parts are 4-connected."""
-    pixels = mask.sum()
-    pairs = (mask[1:] & mask[:-1]).sum() + (mask[:, 1:] & mask[:, :-1]).sum()
-    squares = (
-        mask[1:, 1:] & mask[1:, :-1] & mask[:-1, 1:] & mask[:-1, :-1]
-    ).sum()
-    return int(pixels - pairs + squares)
 
 
 def density(labels: np.ndarray) -> tuple[float, float, float]:
@@ -375,11 +389,15 @@ def pooled(values: np.ndarray) -> dict[str, float | None]:
     Returns
     -------
     `fields`; `mean`; `s`, the standard deviation; `ci95`, half the 95 % confidence interval; and
-    `relative_accuracy` in per cent. With one field only the first two are known.
+    `relative_accuracy` in per cent. With one field only the first two are known, and with none
+    only the first.
     """
     count = len(values)
-    mean = float(values.mean())
-    result = {"fields": count, "mean": significant(mean)}
+    mean = float(values.mean()) if count else None
+    result = {
+        "fields": count,
+        "mean": significant(mean) if mean is not None else None,
+    }
     if count < 2:
         return result | dict.fromkeys(("s", "ci95", "relative_accuracy"))
     deviation = float(values.std(ddof=1))

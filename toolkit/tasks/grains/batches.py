@@ -17,7 +17,11 @@ SIGNIFICANT = 0.05  # p values from here on say nothing
 Test = dict[str, float | str | None]
 
 
-def batch_table(batches: dict[str, np.ndarray]) -> str:
+def batch_table(
+    batches: dict[str, np.ndarray],
+    tests: dict[tuple[str, str], Test],
+    unit: str,
+) -> str:
     """Compare every two batches by the two-sample Kolmogorov-Smirnov test, as CSV.
 
     The test takes grains to be independent. `p_holm` is corrected for the number of pairs (Holm,
@@ -26,11 +30,11 @@ def batch_table(batches: dict[str, np.ndarray]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     counts = "grains", "other_grains"
-    medians = "median", "other_median"
+    medians = f"median_{unit}", f"other_median_{unit}"
     values = "ks_distance", "p_value", "p_holm", "least_p", "note"
     writer.writerow(["batch", "other", *counts, *medians, *values])
 
-    for (a, b), test in pairwise_tests(batches).items():
+    for (a, b), test in tests.items():
         x, y = batches[a], batches[b]
         middle = [f"{np.median(v):.6g}" if len(v) else "" for v in (x, y)]
         numbers = [
@@ -103,8 +107,9 @@ def least_p_value(n: int, m: int) -> float:
 
 def batch_chart(
     batches: dict[str, np.ndarray],
+    tests: dict[tuple[str, str], Test],
     left_out: int,
-    in_pixels: bool,
+    unit: str,
 ) -> np.ndarray:
     """The cumulative distributions of the first batches, RGB uint8 (H, W, 3)."""
     shown = dict(itertools.islice(batches.items(), MOST_BATCHES))
@@ -117,12 +122,15 @@ def batch_chart(
             (label, values, np.arange(1, len(values) + 1) / len(values))
         )
 
-    title = title_of_chart(pairwise_tests(shown))
+    title = title_of_chart(tests)
     if len(batches) > MOST_BATCHES:
-        title += f"; first {MOST_BATCHES} of {len(batches)}"
+        title += (
+            f"; curves of the first {MOST_BATCHES} of {len(batches)} batches"
+        )
     if left_out:
         title += f"; {left_out} micrographs without a scale left out"
-    unit = "px: alike only at one magnification" if in_pixels else "um"
+    if unit == "px":
+        unit += ": alike only at one magnification"
     return chart([], curves, title, f"equivalent diameter, {unit}")
 
 

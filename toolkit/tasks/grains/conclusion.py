@@ -3,7 +3,6 @@
 import csv
 import io
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,20 @@ import numpy as np
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import write_png
 from hvd.toolkit.outputs import cell, write_bytes
-from hvd.toolkit.tasks.grains.batches import batch_chart, batch_table
+from hvd.toolkit.tasks.grains.batches import (
+    batch_chart,
+    batch_table,
+    pairwise_tests,
+)
 from hvd.toolkit.tasks.grains.page import run_page
-from hvd.toolkit.tasks.grains.specimens import specimen_table
+from hvd.toolkit.tasks.grains.specimens import Specimen, specimen_table
+from hvd.toolkit.tasks.grains.summary import UNITS
 
 # Fields of a record that the table of micrographs leaves out.
 INTERNAL = "outputs", "outputs_sha256", "task", "run"
 
 # Columns of NAME-grains.csv.
 AREA = 3
-DIAMETER = 4
 TOUCHES_FRAME = 8
 
 RUN_FILES = (
@@ -49,26 +52,39 @@ def conclude(
     compare these.
     """
     files = {"summary.csv": summary_table(records)}
-    specimens, left_out, in_pixels = specimens_of(records)
+    specimens = specimens_of(records)
     if specimens:
         files["specimens.csv"] = specimen_table(specimens)
+
+    # Micrometres and pixels cannot be compared: where there are both, pixels are left out.
+    units = {specimen.unit for specimen in specimens.values()}
+    unit = "micrometre" if "micrometre" in units else "pixel"
     batches = {
-        name: np.sort(np.sqrt(4 * areas / np.pi))
-        for name, (_, areas) in specimens.items()
+        name: specimen.diameters
+        for name, specimen in specimens.items()
+        if specimen.unit == unit
     }
-    if len(batches) > 1:
-        files["batches.csv"] = batch_table(batches)
+    has_batches = len(batches) > 1
+    tests = pairwise_tests(batches)
+    if has_batches:
+        files["batches.csv"] = batch_table(batches, tests, UNITS[unit])
 
     for name, text in files.items():
         write_bytes(folder / name, text.encode(errors="backslashreplace"))
-    if len(batches) > 1:
-        picture = batch_chart(batches, left_out, in_pixels)
+    if has_batches:
+        left_out = sum(
+            specimen.without_scale
+            if specimen.unit == unit
+            else len(specimen.fields)
+            for specimen in specimens.values()
+        )
+        picture = batch_chart(batches, tests, left_out, UNITS[unit])
         write_png(folder / "batches.png", picture)
 
-    page = run_page(records, out, list(files), len(batches) > 1)
+    page = run_page(records, out, list(files), has_batches)
     write_bytes(folder / "report.html", page.encode(errors="xmlcharrefreplace"))
     written = {*files, "report.html"}
-    if len(batches) > 1:
+    if has_batches:
         written.add("batches.png")
     return [name for name in RUN_FILES if name in written]
 
@@ -113,50 +129,37 @@ def summary_table(records: Records) -> str:
 # --- the specimens: folders of micrographs
 
 
-def specimens_of(
-    records: Records,
-) -> tuple[dict[str, tuple[list[Record], np.ndarray]], int, bool]:
-    """Records and areas of whole grains of each folder of inputs, read from the tables of the run.
+def specimens_of(records: Records) -> dict[str, Specimen]:
+    """The specimen in each folder of inputs, with its grains as the tables of the run have them.
 
-    When some micrographs have a scale and others have none, those without are left out.
-
-    Returns
-    -------
-    By folder its records and areas (n,); the number of micrographs left out for want of a scale;
-    whether lengths are in pixels.
-
-    Raises
-    ------
-    ToolkitError
-        With status 2, when a table is not where its record says.
+    When some micrographs of a folder have a scale and others have none, those without are left out.
+    Raises ToolkitError with status 2 when a table is not where its record says.
     """
-    # Micrometres and pixels cannot be compared: take one unit and count the rest.
-    units = Counter(
-        record["unit"] for record in records() if record["status"] == "ok"
-    )
-    unit = "micrometre" if units["micrometre"] else "pixel"
-    left_out = units.total() - units[unit]
-
-    parts: dict[Path, tuple[list[Record], list[np.ndarray]]] = {}
+    folders: dict[Path, list[Record]] = {}
     for record in records():
-        if record["status"] == "ok" and record["unit"] == unit:
+        if record["status"] == "ok":
             folder = Path(record["input"]).absolute().parent
-            fields, areas = parts.setdefault(folder, ([], []))
-            fields.append(record)
-            if record["diameter"]:
-                areas.append(whole_areas(record))
+            folders.setdefault(folder, []).append(record)
 
     # Folders are named shortly where that is clear.
-    names_differ = len({folder.name for folder in parts}) == len(parts)
+    names_differ = len({folder.name for folder in folders}) == len(folders)
     specimens = {}
-    for folder, (fields, areas) in parts.items():
-        name = folder.name if names_differ else str(folder)
-        specimens[name] = fields, np.concatenate([np.zeros(0), *areas])
-    return specimens, left_out, unit == "pixel"
+    for folder, fields in folders.items():
+        scaled = [record for record in fields if record["unit"] == "micrometre"]
+        kept = scaled or fields
+        grains = [np.zeros((0, 2))]
+        grains += [
+            areas_of_grains(record) for record in kept if record["diameter"]
+        ]
+        areas, is_cut = np.concatenate(grains).T
+        specimens[folder.name if names_differ else str(folder)] = Specimen(
+            kept, areas, is_cut == 0, len(fields) - len(kept)
+        )
+    return specimens
 
 
-def whole_areas(record: Record) -> np.ndarray:
-    """Areas (n,) of the grains that nothing cuts, in a record's table."""
+def areas_of_grains(record: Record) -> np.ndarray:
+    """Area and whether the grain is cut (n, 2), from a record's table."""
     path = next(
         output for output in record["outputs"] if output.endswith("-grains.csv")
     )
@@ -166,8 +169,8 @@ def whole_areas(record: Record) -> np.ndarray:
 
     grains = read_table(path)
     if not grains.size:
-        return np.zeros(0)
-    return grains[grains[:, TOUCHES_FRAME] == 0, AREA]
+        return np.zeros((0, 2))
+    return grains[:, [AREA, TOUCHES_FRAME]]
 
 
 def read_table(path: str) -> np.ndarray:

@@ -22,6 +22,8 @@ from hvd.toolkit.tasks.grains.overlay import overlay
 from hvd.toolkit.tasks.grains.reliability import reliability
 from hvd.toolkit.tasks.grains.sizes import Grains, significant
 from hvd.toolkit.tasks.grains.summary import (
+    ELONGATED,
+    UNITS,
     notes_on_sizes,
     summary,
     without_sizes,
@@ -37,7 +39,6 @@ KINDS = (
     "distribution.png",
     "rois.zip",
 )
-UNITS = {"micrometre": "um", "pixel": "px"}
 
 
 def diameter_cell(record: dict[str, Any]) -> str:
@@ -103,18 +104,34 @@ def measure(
         unit = scale.micrometres_per_pixel or 1.0
         values["smallest_diameter"] = significant(micrograph.smallest * unit)
         values["left_out"] = answer.left_out
+        if answer.left_out:
+            notes.append(
+                f"Grains below the least diameter: {answer.left_out}. They became part of their "
+                "neighbours."
+            )
     if micrograph.merge_twins:
         values["twins"] = answer.twins
-        notes.append(
-            f"{answer.twins} twins were told by their shape and merged: check them in the overlay."
-        )
+        notes.append(twins_note(values))
 
-    trust = reliability(answer)
+    trust = answer.trust or reliability(answer)
     values["reliability"] = trust.reliability
     values["reliability_parts"] = trust.parts and asdict(trust.parts)
     if trust.is_doubtful:
         return without_sizes(values), notes + trust.notes
     return values, notes + trust.notes + notes_on_sizes(values)
+
+
+def twins_note(values: dict[str, Any]) -> str:
+    """What merging twins did, and when to doubt it."""
+    note = f"Twins that were told by their shape and merged: {values['twins']}."
+    directions = values["intercept_by_direction"]
+    index = directions and directions["anisotropy_index"]
+    if index and index >= ELONGATED:
+        return (
+            f"{note} The grains are elongated, so that many of these may be grains: "
+            "compare with --twins keep."
+        )
+    return f"{note} Check them in the overlay."
 
 
 def write(

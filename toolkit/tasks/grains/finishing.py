@@ -1,10 +1,13 @@
 """From the answer of a method to the grains that are measured: outside, small grains, twins."""
 
+from dataclasses import replace
+
 import numpy as np
 from skimage.measure import label
 from skimage.segmentation import expand_labels
 
 from hvd.toolkit.tasks.grains import sizes
+from hvd.toolkit.tasks.grains.reliability import reliability
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph, check_fits
 
 # Twins are told by their shape: two long sides that are straight and parallel.
@@ -23,17 +26,18 @@ def finish(answer: Boundaries, micrograph: Micrograph) -> Boundaries:
     neighbours; so do twins if they are to be ignored.
     """
     check_fits(answer, micrograph)
-    labels = answer.labels
-    mask = answer.mask
-    if not labels.any():
-        return answer
-
     inside = micrograph.inside
     if inside is not None:
         # The edge of the specimen may cut a grain into several.
-        labels = label(np.where(inside, labels, 0), connectivity=1)
-        labels = labels.astype(np.int32)
-        mask = mask & inside
+        labels = label(np.where(inside, answer.labels, 0), connectivity=1)
+        answer = replace(
+            answer, labels=labels.astype(np.int32), mask=answer.mask & inside
+        )
+    # Told before lines are taken out on purpose.
+    answer = replace(answer, trust=reliability(answer))
+    labels = answer.labels
+    if not labels.any():
+        return answer
 
     left_out = 0
     if micrograph.smallest:
@@ -42,14 +46,7 @@ def finish(answer: Boundaries, micrograph: Micrograph) -> Boundaries:
     if micrograph.merge_twins:
         labels, twins = without_twins(labels)
 
-    return Boundaries(
-        mask=mask,
-        labels=labels,
-        tolerance=answer.tolerance,
-        probability=answer.probability,
-        left_out=left_out,
-        twins=twins,
-    )
+    return replace(answer, labels=labels, left_out=left_out, twins=twins)
 
 
 def renumbered(labels: np.ndarray) -> np.ndarray:

@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 from skimage.segmentation import watershed
 
+from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.grains.boundaries import (
     Closure,
+    band_width,
     partition,
     probability_by_tiles,
     renumber,
@@ -20,6 +22,7 @@ from hvd.toolkit.tasks.grains.boundaries import (
 from hvd.toolkit.tasks.grains.types import SMALLEST, Micrograph
 
 LARGEST_REDUCTION = 4
+LARGEST_WORK = 32_000_000  # pixels of an enlarged picture
 MIDDLE = 1024  # pixels along a side of the part that detail is measured on
 
 # Empty magnification: the part of the fine detail that a reduced copy loses. Bicubic enlargement by
@@ -115,21 +118,31 @@ def answer_at(
     scale: float,
     boundary: Callable[[np.ndarray], np.ndarray],
     closure: Closure,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Boundary probability uint8 and labels int32 (H, W), computed at another size.
 
-    Only the rectangle around the specimen is looked at.
+    Only the rectangle around the specimen is looked at. The third value is the width of the
+    boundaries there, in pixels of the micrograph.
 
     Parameters
     ----------
     micrograph : whose image is (H, W).
     scale : by which it is enlarged, or reduced below 1, for the method.
     boundary, closure : as `boundaries.probability_by_tiles` and `boundaries.partition` take them.
+
+    Raises
+    ------
+    ToolkitError
+        When it is enlarged to more than LARGEST_WORK pixels.
     """
     window = specimen_window(micrograph)
     image = micrograph.image[window]
+    if scale > 1 and image.size * scale**2 > LARGEST_WORK:
+        reason = f"{micrograph.name} enlarged by {scale:g} has more than {LARGEST_WORK:,} pixels."
+        raise ToolkitError(reason, "Give a smaller --size, or a part of it.")
     probability = probability_by_tiles(resized(image, scale), boundary)
     labels = partition(probability, closure)
+    width = band_width(probability) / scale
     if scale != 1:
         kind = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
         shape = image.shape[::-1]
@@ -137,12 +150,16 @@ def answer_at(
         labels = labels_at(labels, probability, scale)
 
     if image.shape == micrograph.image.shape:
-        return probability, labels
+        return probability, labels, width
     around = [
         (part.start, length - part.stop)
         for part, length in zip(window, micrograph.image.shape, strict=True)
     ]
-    return np.pad(probability, around), np.pad(labels, around, mode="edge")
+    return (
+        np.pad(probability, around),
+        np.pad(labels, around, mode="edge"),
+        width,
+    )
 
 
 def specimen_window(micrograph: Micrograph) -> tuple[slice, slice]:

@@ -28,7 +28,7 @@ def parse_length(text: str) -> tuple[float, str]:
     >>> parse_length("2.5um"), parse_length("5 px")
     ((2.5, 'um'), (5.0, 'px'))
     """
-    match = re.fullmatch(r"\s*([\d.]+)\s*(um|µm|px)\s*", text)
+    match = re.fullmatch(r"\s*([\d.]+)\s*(um|µm|μm|px)\s*", text)
     try:
         length = float(match[1]) if match else -1.0
     except ValueError:
@@ -36,7 +36,7 @@ def parse_length(text: str) -> tuple[float, str]:
     if not 0 < length <= 1e9:
         reason = f"{text!r} is no length."
         raise ToolkitError(reason, "Write 2um, or 5px.", 2)
-    return length, match[2].replace("µ", "u")
+    return length, "px" if match[2] == "px" else "um"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ HEADINGS = (
     "G by intercepts",
     "reliability",
 )
-UNITS = {"micrometre": "µm", "pixel": "px"}
+SYMBOLS = {"micrometre": "µm", "pixel": "px"}
 
 Record = dict[str, Any]
 
@@ -98,7 +98,7 @@ def overview(records: Callable[[], Iterable[Record]]) -> list[str]:
 
 def row_of(record: Record) -> list[str]:
     """The cells of a micrograph in the overview."""
-    unit = UNITS[record["unit"]]
+    unit = SYMBOLS[record["unit"]]
     mean = record["diameter"] and record["diameter"]["number_weighted"]["mean"]
     numbers = record["astm_g"] or {}
     reliability = record["reliability"]

@@ -2,7 +2,8 @@
 
 A wrong answer leaves traces: boundaries of which the method was not sure, grains hardly wider than
 the lines around them, lines that do not close, a large part without any boundary. A logistic model
-weighs them; `python -m hvd.benchmarks.reliability` fits it, and tells how often it is right.
+weighs them. `python -m hvd.benchmarks.reliability` fits one for each method, whose weights stand
+with the method, and tells how often it is right.
 """
 
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def parts_of(answer: Boundaries) -> Parts | None:
     if probability is None or not lines.any():
         return None
 
-    width = boundaries.band_width(probability)
+    width = answer.width or boundaries.band_width(probability)
     inside = sizes.is_inside_frame(answer.labels)
     diameters = answer.grains.diameter
     median = float(np.median(diameters[inside] if inside.any() else diameters))
@@ -70,11 +71,6 @@ def parts_of(answer: Boundaries) -> Parts | None:
         largest_share=float(areas.max() / areas.sum()),
     )
 
-
-# Weights of the logistic model: a constant, then those of `features`, in this order. They were
-# fitted by `python -m hvd.benchmarks.reliability deep ../shared/data/grains/steel
-# ../shared/data/grains/low_contrast_metal`.
-WEIGHTS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 # From here on a part is worth a sentence in the notes of a doubtful answer.
 FINE = 4.0
@@ -126,14 +122,17 @@ WHAT_TO_DO = (
 
 
 def reliability(answer: Boundaries) -> Trust:
-    """How far an answer can be trusted."""
-    if answer.probability is None:
+    """How far an answer can be trusted.
+
+    Its `weights` are a constant, then one for each of `features`, in that order.
+    """
+    if answer.probability is None or answer.weights is None:
         return Trust(None, None, [])
     parts = parts_of(answer)
     if parts is None:
         return Trust(0.0, None, [NOTHING])
 
-    constant, *weights = WEIGHTS
+    constant, *weights = answer.weights
     total = constant + float(np.dot(weights, features(parts)))
     value = significant(1 / (1 + np.exp(-np.clip(total, -30, 30))))
     notes = []

@@ -214,7 +214,8 @@ def saltykov(diameters: np.ndarray) -> dict[str, Any]:
     """Diameters in space of spherical grains, estimated from those in a section (Saltykov, 1958).
 
     A section cuts most grains off their middle, so that it shows them too small. Classes are of
-    equal width; those in which the method yields fewer than none are set to none.
+    equal width, and the spheres of a class have its largest diameter; classes in which the method
+    yields fewer than none are set to none.
 
     Parameters
     ----------
@@ -236,13 +237,15 @@ def saltykov(diameters: np.ndarray) -> dict[str, Any]:
     inner = np.sqrt(np.maximum(j**2 - i**2, 0))
     in_space = np.linalg.solve(np.triu(outer - inner), seen)
 
-    negative = -in_space[in_space < 0].sum()
+    negative = np.maximum(-in_space, 0).sum()
     counts = np.maximum(in_space, 0)
-    middles = edges[1:] - width / 2
+    largest = edges[1:]
     shares = np.cumsum(counts) / counts.sum()
+    # Half a class further, since the spheres of a class are as large as its upper end.
+    median = np.interp(0.5, [0, *shares], edges) + width / 2
     return {
-        "mean": significant((counts * middles).sum() / counts.sum()),
-        "median": significant(np.interp(0.5, [0, *shares], edges)),
+        "mean": significant((counts * largest).sum() / counts.sum()),
+        "median": significant(min(median, largest[-1])),
         "negative_share": significant(negative / (negative + counts.sum())),
     }
 

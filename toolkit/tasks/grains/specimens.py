@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,25 +11,45 @@ import numpy as np
 from hvd.toolkit.outputs import cell
 from hvd.toolkit.tasks.grains import astm, sizes
 from hvd.toolkit.tasks.grains.sizes import significant
+from hvd.toolkit.tasks.grains.summary import DENSITIES, UNITS
 
-UNITS = {"micrometre": ("um", "mm2"), "pixel": ("px", "px2")}
+MOST_RELATIVE_ACCURACY = 10.0  # per cent, that ASTM E112 finds good enough
 
 Record = dict[str, Any]
 
 
-def specimen_table(
-    specimens: dict[str, tuple[list[Record], np.ndarray]],
-) -> str:
-    """The pooled result of every specimen, as CSV.
+@dataclass(frozen=True)
+class Specimen:
+    """The fields of a specimen, all in one unit, and their grains.
 
-    Parameters
+    Attributes
     ----------
-    specimens : by name, the records of its fields, all in one unit, and the areas (n,) of their
-        whole grains in that unit.
+    fields : their records.
+    areas : of all grains (n,), in square micrometres or pixels.
+    is_whole : bool (n,), False for grains that something cuts.
+    without_scale : how many fields were left out, since others have a scale.
     """
+
+    fields: list[Record]
+    areas: np.ndarray
+    is_whole: np.ndarray
+    without_scale: int = 0
+
+    @property
+    def unit(self) -> str:
+        return self.fields[0]["unit"]
+
+    @property
+    def diameters(self) -> np.ndarray:
+        """Of the whole grains, in rising order."""
+        return np.sort(np.sqrt(4 * self.areas[self.is_whole] / np.pi))
+
+
+def specimen_table(specimens: dict[str, Specimen]) -> str:
+    """The pooled result of every specimen, by name, as CSV."""
     rows = [
-        {"specimen": name, **pooled_result(fields, areas)}
-        for name, (fields, areas) in specimens.items()
+        {"specimen": name, **pooled_result(specimen)}
+        for name, specimen in specimens.items()
     ]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
@@ -39,21 +60,18 @@ def specimen_table(
     return text.getvalue()
 
 
-def pooled_result(fields: list[Record], areas: np.ndarray) -> Record:
-    """What ASTM E112 reports of a specimen.
-
-    Parameters
-    ----------
-    fields : their records.
-    areas : of all whole grains (n,), in square micrometres or pixels.
-    """
-    length, area_unit = UNITS[fields[0]["unit"]]
+def pooled_result(specimen: Specimen) -> Record:
+    """What ASTM E112 reports of a specimen."""
+    fields = specimen.fields
+    length = UNITS[specimen.unit]
+    density = DENSITIES[specimen.unit]
     has_scale = length == "um"
     measured = [record for record in fields if record["diameter"]]
     row: Record = {
         "fields": len(measured),
         "fields_without_sizes": len(fields) - len(measured),
-        "whole_grains": len(areas),
+        "fields_without_scale": specimen.without_scale,
+        "whole_grains": int(specimen.is_whole.sum()),
         "least_reliability": least(record["reliability"] for record in fields),
     }
     if not measured:
@@ -67,28 +85,34 @@ def pooled_result(fields: list[Record], areas: np.ndarray) -> Record:
         ]
     )
     row |= with_prefix(f"mean_intercept_{length}", astm.pooled(intercepts))
-    counts = np.array(
-        [record[f"grains_per_{area_unit}"]["mean"] for record in measured]
-    )
-    row |= with_prefix(f"grains_per_{area_unit}", astm.pooled(counts))
+    counts = np.array([record[density]["mean"] for record in measured])
+    row |= with_prefix(density, astm.pooled(counts))
     if has_scale:
-        row["g_intercept"] = significant(
-            astm.g_from_intercept(intercepts.mean() / 1000)
+        row["g_intercept"] = (
+            significant(astm.g_from_intercept(intercepts.mean() / 1000))
+            if len(intercepts)
+            else None
         )
-        row["g_planimetric"] = significant(astm.g_from_density(counts.mean()))
+        row["g_planimetric"] = (
+            significant(astm.g_from_density(counts.mean()))
+            if counts.mean() > 0
+            else None
+        )
 
-    row |= grain_results(areas, length, has_scale)
-    row["note"] = "; ".join(notes(measured))
+    row |= grain_results(specimen, length, has_scale)
+    accuracy = row[f"mean_intercept_{length}_relative_accuracy_percent"]
+    row["note"] = "; ".join(notes(measured, accuracy))
     return row
 
 
 def grain_results(
-    areas: np.ndarray,
+    specimen: Specimen,
     length: str,
     has_scale: bool,
 ) -> Record:
     """What is pooled from single grains: diameters, the largest, whether there are two sizes."""
-    diameters = np.sqrt(4 * areas / np.pi)
+    areas = specimen.areas[specimen.is_whole]
+    diameters = specimen.diameters
     d10, d50, d90 = sizes.percentiles(
         diameters, np.ones(len(areas)), (0.1, 0.5, 0.9)
     )
@@ -104,7 +128,7 @@ def grain_results(
         row["g_mean_area"] = significant(
             astm.g_from_density(1e6 / areas.mean())
         )
-    duplex = astm.duplex(areas)
+    duplex = astm.duplex(specimen.areas)
     return row | {
         "duplex": duplex["kind"],
         "coarse_share": duplex["coarse_share"],
@@ -120,9 +144,13 @@ def with_prefix(name: str, values: dict[str, float | None]) -> Record:
     return row
 
 
-def notes(fields: list[Record]) -> list[str]:
-    """What a laboratory should know of a pooled result."""
+def notes(fields: list[Record], accuracy: float | None) -> list[str]:
+    """What a laboratory should know of a pooled result with that relative accuracy, in per cent."""
     result = []
+    if accuracy and accuracy > MOST_RELATIVE_ACCURACY:
+        result.append(
+            f"relative accuracy above {MOST_RELATIVE_ACCURACY:.0f} %: measure more fields"
+        )
     if len(fields) < 2:
         result.append("one field: no confidence interval of the specimen")
     few = sum(record["whole_grains"] < astm.ENOUGH_GRAINS for record in fields)

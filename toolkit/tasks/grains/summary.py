@@ -22,9 +22,23 @@ SIZES = (
     "intercept_by_direction",
     "astm_g",
 )
+UNITS = {"micrometre": "um", "pixel": "px"}
 DENSITIES = {"micrometre": "grains_per_mm2", "pixel": "grains_per_px2"}
 
 ELONGATED = 1.5  # anisotropy index from which grains are not equiaxed
+
+# The two grain-size numbers agree exactly for one shape of grains only. Equiaxed grains of other
+# shapes make up to 0.35 between them.
+APART = 0.5
+
+# Saltykov's method takes grains for spheres. From this share of negative numbers on, they are none.
+MOST_NEGATIVE = 0.2
+
+DUPLEX = {
+    "bimodal": "The grains are of two sizes (bimodal",
+    "wide range": "Grain sizes span a wide range (duplex",
+    "isolated coarse grains": "Single grains are much coarser than the others (duplex",
+}
 
 NO_GRAIN = (
     "No grain lies entirely inside the picture, so no size is given. If there are grains, take a "
@@ -59,7 +73,9 @@ def summary(
     result["elongation"] = significant(
         np.median(grains.aspect_ratio[is_counted])
     )
-    result["largest_grain"] = largest_grain(areas, micrometres_per_pixel)
+    result["largest_grain"] = largest_grain(
+        areas, grains.area[~is_counted] * unit**2, micrometres_per_pixel
+    )
     result["duplex"] = astm.duplex(grains.area)
     if three_dimensional:
         result["diameter_in_space"] = sizes.saltykov(diameters)
@@ -92,13 +108,19 @@ def without_sizes(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def largest_grain(
-    areas: np.ndarray, micrometres_per_pixel: float | None
+    areas: np.ndarray,
+    cut_areas: np.ndarray,
+    micrometres_per_pixel: float | None,
 ) -> dict[str, float | None]:
-    """Area of the largest grain, and its number after ASTM E930 where a scale is known."""
+    """Area of the largest whole grain, and its number after ASTM E930 where a scale is known.
+
+    `cut_area` is that of the largest grain that is cut, as much of it as shows.
+    """
     area = float(areas.max())
     number = astm.ala_number(area / 1e6) if micrometres_per_pixel else None
     return {
         "area": significant(area),
+        "cut_area": significant(cut_areas.max()) if len(cut_areas) else None,
         "ala_g": significant(number) if number is not None else None,
     }
 
@@ -181,10 +203,23 @@ def notes_on_sizes(values: dict[str, Any]) -> list[str]:
         return [NO_GRAIN]
 
     notes = []
-    if values["whole_grains"] < astm.ENOUGH_GRAINS:
+    if (number := values["whole_grains"]) < astm.ENOUGH_GRAINS:
+        subject = "1 grain lies" if number == 1 else f"{number} grains lie"
         notes.append(
-            f"Only {values['whole_grains']} grains lie entirely inside the picture: ASTM E112 asks "
-            f"for {astm.ENOUGH_GRAINS} or more in a field, or for more fields."
+            f"Only {subject} entirely inside the picture: ASTM E112 asks for "
+            f"{astm.ENOUGH_GRAINS} or more in a field, or for more fields."
+        )
+    largest = values["largest_grain"]
+    if largest["cut_area"] and largest["cut_area"] > largest["area"]:
+        notes.append(
+            "A grain that is cut is larger than the largest whole one, so the largest grain of the "
+            "specimen is not among those that were measured."
+        )
+    space = values.get("diameter_in_space")
+    if space and space["negative_share"] > MOST_NEGATIVE:
+        notes.append(
+            "The diameters in space are doubtful: so few grains, or grains that are no spheres, "
+            f"make {space['negative_share']:.0%} of their number negative."
         )
 
     index = values["intercept_by_direction"]["anisotropy_index"]
@@ -197,23 +232,26 @@ def notes_on_sizes(values: dict[str, Any]) -> list[str]:
     if (numbers := values["astm_g"]) and do_disagree(numbers):
         notes.append(
             f"The two ASTM numbers disagree: {numbers['planimetric']['mean']:.2f} by counting, "
-            f"{numbers['intercept']['mean']:.2f} by intercepts; their intervals do not meet. "
-            "Elongated grains or two grain sizes are the usual reasons."
+            f"{numbers['intercept']['mean']:.2f} by intercepts. Elongated grains, or grains of "
+            "very different sizes, are the usual reasons."
         )
-    if values["duplex"]["kind"] != "none":
+    if (kind := values["duplex"]["kind"]) in DUPLEX:
         notes.append(
-            f"Two grain sizes after ASTM E1181: {values['duplex']['kind']}. A mean does not "
-            "describe them."
+            f"{DUPLEX[kind]}, after ASTM E1181). A mean does not describe them."
         )
     return notes
 
 
 def do_disagree(numbers: dict[str, dict[str, float | None]]) -> bool:
-    """Whether the intervals of the two grain-size numbers do not meet."""
+    """Whether the two grain-size numbers are far apart, and their intervals do not meet."""
     if "intercept" not in numbers:
         return False
     one = numbers["planimetric"]
     other = numbers["intercept"]
+    if one["mean"] is None or other["mean"] is None:
+        return False
+    if abs(one["mean"] - other["mean"]) < APART:
+        return False
     ends = one["low"], one["high"], other["low"], other["high"]
     if any(end is None for end in ends):
         return False

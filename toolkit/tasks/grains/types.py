@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.grains import boundaries, sizes
 from hvd.toolkit.tasks.grains.scale import Scale
+
+if TYPE_CHECKING:
+    from hvd.toolkit.tasks.grains.reliability import Trust
 
 SMALLEST = 16  # pixels along a side of a micrograph
 LEAST_TOLERANCE = 3.0  # pixels
@@ -77,7 +81,8 @@ class Micrograph:
                 raise ToolkitError(reason, f"Give bool {image.shape}.")
             if not inside.any():
                 reason = f"Nothing of {self.name} is left to measure."
-                raise ToolkitError(reason, "Check --mask: white is measured.")
+                remedy = "Check what is transparent, 0 or black in the mask."
+                raise ToolkitError(reason, remedy)
 
         # Methods must not change what others are shown.
         for name in ("image", "inside"):
@@ -99,6 +104,11 @@ class Boundaries:
     tolerance : pixels within which lines agree; matters for a ground truth only.
     probability : uint8 (H, W), 255 = certain, that a pixel lies on a boundary; None when the
         method does not tell. The reliability of an answer comes from it.
+    width : of the boundaries as the method saw them, in pixels of the micrograph; None for that of
+        `probability`.
+    weights : how the method's answers tell their reliability, see `reliability.reliability`; None
+        when nobody has fitted that.
+    trust : how far the answer can be trusted; filled in when it is finished.
     left_out : grains that were too small to count.
     twins : grains that were merged as twins.
     """
@@ -107,6 +117,9 @@ class Boundaries:
     labels: np.ndarray
     tolerance: float = LEAST_TOLERANCE
     probability: np.ndarray | None = None
+    width: float | None = None
+    weights: tuple[float, ...] | None = None
+    trust: "Trust | None" = None
     left_out: int = 0
     twins: int = 0
 
@@ -151,16 +164,13 @@ def check_fits(answer: Boundaries, micrograph: Micrograph) -> None:
     A method answers for the entire image; what lies outside the specimen is cut off later.
     """
     shape = micrograph.image.shape
-    probability = answer.probability
-    if probability is not None and (
-        probability.dtype != np.uint8 or probability.shape != shape
-    ):
-        reason = f"The answer's probability is {probability.dtype} {probability.shape}."
-        raise ToolkitError(reason, f"Return uint8 {shape}, or None.")
-    for name, array, dtype in (
+    expected = [
         ("mask", answer.mask, np.bool_),
         ("labels", answer.labels, np.int32),
-    ):
+    ]
+    if answer.probability is not None:
+        expected.append(("probability", answer.probability, np.uint8))
+    for name, array, dtype in expected:
         if (
             not isinstance(array, np.ndarray)
             or array.dtype != dtype
