@@ -17,8 +17,10 @@ from hvd.toolkit.tasks.grains.drawn import (
     label_image,
     labels_of_drawing,
     labels_of_rois,
+    read_drawn,
 )
 from hvd.toolkit.tasks.grains.files import rois
+from hvd.toolkit.tasks.grains.options import DrawnOptions
 from tests.tasks.grains.test_surroundings import etched
 
 SHAPE = 200, 240
@@ -139,3 +141,57 @@ def test_a_scale_in_the_labels_is_read_and_pictures_are_no_drawings(tmp_path):
     assert good["micrometres_per_pixel"] == pytest.approx(0.5)
     assert bad["status"] == "failed" and "picture" in bad["reason"]
     assert result.return_value == 1
+
+
+def test_lines_one_pixel_wide_between_grains_are_read(labels):
+    is_line = np.zeros(labels.shape, bool)
+    is_line[:-1] |= labels[1:] != labels[:-1]
+    is_line[:, :-1] |= labels[:, 1:] != labels[:, :-1]
+    read = labels_of_drawing(np.where(is_line, 0, labels), "it")
+    assert read.all() and same_grains(read[~is_line], labels[~is_line])
+
+
+def test_pieces_of_one_number_are_grains_of_their_own(labels, tmp_path):
+    # Saved as 8 bits, so that numbers come again.
+    path = tmp_path / "labels.tif"
+    tifffile.imwrite(path, (labels % 20 + 1).astype(np.uint8))
+    micrograph = read_drawn(path, DrawnOptions())
+    assert micrograph.drawn.labels.max() >= 0.95 * labels.max()
+    assert "shared a number" in " ".join(micrograph.notes)
+
+
+def test_a_specimen_on_a_large_ground_is_no_drawing(labels, tmp_path):
+    large = np.zeros((500, 600), np.int32)
+    large[100:300, 100:340] = labels
+    path = tmp_path / "labels.tif"
+    tifffile.imwrite(path, large)
+    micrograph = read_drawn(path, DrawnOptions())
+    assert micrograph.drawn.labels.max() == labels.max()
+    assert "outside the specimen" in " ".join(micrograph.notes)
+
+
+def test_hand_drawn_outlines_with_gaps_leave_no_outside(labels, tmp_path):
+    path = tmp_path / "grains.zip"
+    path.write_bytes(rois(np.where(pen_strokes(labels, 2), 0, labels)))
+    read = labels_of_rois(path, np.zeros(labels.shape, np.uint8))
+    assert read.all()
+
+
+def test_the_scale_and_the_size_come_from_the_micrograph(labels, tmp_path):
+    # A micrograph whose data bar was cut off before its boundaries were drawn.
+    path = tmp_path / "a-labels.tif"
+    tifffile.imwrite(path, labels)
+    below = tmp_path / "a.tif"
+    with_bar = np.vstack([etched(labels.shape), np.zeros((30, 240), np.uint8)])
+    tifffile.imwrite(
+        below,
+        with_bar,
+        resolution=(20_000, 20_000),
+        resolutionunit="CENTIMETER",
+    )
+    micrograph = read_drawn(path, DrawnOptions(micrographs=below))
+    assert micrograph.scale.micrometres_per_pixel == 0.5
+    assert micrograph.image.shape == labels.shape
+    tifffile.imwrite(below, with_bar[:100])
+    with pytest.raises(ToolkitError, match="differ in size"):
+        read_drawn(path, DrawnOptions(micrographs=below))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from scipy.sparse import coo_array
+from skimage.measure import label
 from skimage.morphology import skeletonize
 from skimage.segmentation import watershed
 
@@ -266,6 +267,51 @@ def renumber(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     for row in labels:
         row[:] = numbers[row]
     return labels
+
+
+def renumber_present(labels: np.ndarray) -> np.ndarray:
+    """Give labels that have pixels numbers in a row from 1, in place; 0 stays."""
+    present = np.zeros(int(labels.max()) + 1, np.int32)
+    for row in labels:
+        present[row] = 1
+    present[0] = 0
+    return renumber(labels, np.cumsum(present, dtype=np.int32) * present)
+
+
+def nearest_grains(labels: np.ndarray) -> np.ndarray:
+    """Labels int32 (H, W), each pixel of 0 given to the nearest grain."""
+    if not labels.any() or labels.all():
+        return labels
+    _, nearest = cv2.distanceTransformWithLabels(
+        (labels == 0).astype(np.uint8),
+        cv2.DIST_L2,
+        5,
+        labelType=cv2.DIST_LABEL_PIXEL,
+    )
+    numbers = np.zeros(int(nearest.max()) + 1, np.int32)
+    numbers[nearest[labels > 0]] = labels[labels > 0]
+    return renumber(nearest, numbers)
+
+
+def largest_pieces(labels: np.ndarray) -> np.ndarray:
+    """Labels int32 (H, W) of which each is one 4-connected piece, its largest.
+
+    Its other pieces go to the nearest grain.
+    """
+    pieces = label(labels, connectivity=1).astype(np.int32)
+    areas = np.bincount(pieces.ravel())
+    of_label = np.zeros(len(areas), np.int32)
+    for row, numbers in zip(pieces, labels, strict=True):
+        of_label[row] = numbers
+    order = np.argsort(areas, kind="stable")
+    largest = np.zeros(int(labels.max()) + 1, np.int32)
+    largest[of_label[order]] = order
+    is_kept = largest[of_label] == np.arange(len(areas))
+    is_outside = of_label == 0
+    if (is_kept | is_outside).all():
+        return labels
+    kept = renumber(pieces, np.where(is_kept, of_label, 0))
+    return np.where(labels > 0, nearest_grains(kept), 0).astype(np.int32)
 
 
 def lines(labels: np.ndarray) -> np.ndarray:

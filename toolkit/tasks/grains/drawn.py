@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from roifile import ROI_TYPE, ImagejRoi
 from skimage.draw import polygon
+from skimage.measure import label
 from skimage.segmentation import expand_labels
 
 from hvd.toolkit.core import ToolkitError
@@ -16,15 +17,17 @@ from hvd.toolkit.images import (
     read_bytes,
     zip_contents,
 )
+from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.tasks.grains import boundaries
 from hvd.toolkit.tasks.grains.options import DrawnOptions
-from hvd.toolkit.tasks.grains.reading import read_plane, smallest_in_pixels
-from hvd.toolkit.tasks.grains.scale import (
-    Scale,
-    contradiction,
-    file_tags,
-    scale_in_table,
+from hvd.toolkit.tasks.grains.reading import (
+    mask_of,
+    read_plane,
+    scale_by_options,
+    smallest_in_pixels,
+    tags_unless_given,
 )
+from hvd.toolkit.tasks.grains.scale import FileTags, contradiction
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 
 # A drawing may be antialiased: so many pixels must have its two values all the same, within
@@ -32,13 +35,28 @@ from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 LEAST_PURE = 0.75
 NEARLY = 0.1
 
-# A label image: most neighbouring pixels are alike, and each label is in one piece, or in few.
+# The value of boundaries in a drawing of two values; other numbers are those of a grain.
+DRAWN_VALUES = 1, 255, 65535
+
+# A label image: most neighbouring pixels of grains are alike, and each label is in one piece, or in
+# few, unless these are large.
 LEAST_ALIKE = 0.6
 MOST_PIECES = 3  # for each label
+LARGE_PIECE = 25  # pixels on average
+CRUMB = 4  # pixels, up to which a further piece of a label is no grain
 
 # Pixels of label 0 in a label image: lines up to this width lie between grains, larger areas are
-# no specimen.
+# no specimen. Where lines meet they are wider, but not over so many pixels.
 WIDEST_LINE = 16
+LEAST_OUTSIDE = 600
+
+AREAS = (
+    ROI_TYPE.POLYGON,
+    ROI_TYPE.RECT,
+    ROI_TYPE.OVAL,
+    ROI_TYPE.FREEHAND,
+    ROI_TYPE.TRACED,
+)
 
 REMEDY = "Give boundaries as 255 on 0, or a label image: a whole number for every grain."
 
@@ -54,28 +72,40 @@ class Drawn:
 def read_drawn(path: Path, options: DrawnOptions) -> Micrograph:
     """Drawn boundaries or grains as a micrograph that is answered already."""
     data = read_bytes(path)
-    below = micrograph_below(options.micrographs, path, options.max_pixels)
+    file = micrograph_below(options.micrographs, path)
+    below = None if file is None else read_plane(file, options.max_pixels)
+    tags = FileTags()
+    notes = []
     if path.suffix.lower() == ".zip":
-        labels = labels_of_rois(path, below)
-        tags_scale = Scale()
+        labels = labels_of_rois(path, below, options.max_pixels)
     else:
         values, _ = decode_picture(data, str(path), options.max_pixels)
         labels = labels_of_drawing(values, str(path))
-        tags_scale = file_tags(data).scale
+        tags = tags_unless_given(data, path, options)
+    labels, shared = in_single_pieces(labels)
+    if shared:
+        notes.append(
+            f"Pieces that shared a number with another one count as grains of their own: {shared}."
+        )
 
-    if below is not None and below.shape != labels.shape:
-        reason = f"{path} and its micrograph differ in size."
-        raise ToolkitError(reason, "Give the micrograph that was drawn on.")
-    scale = tags_scale
-    if options.micrometres_per_pixel:
-        scale = Scale(options.micrometres_per_pixel, "given")
-    elif options.scales is not None:
-        scale = scale_in_table(options.scales, path) or tags_scale
+    if below is not None:
+        below = above_data_bar(below, labels.shape, path)
+        if not tags.scale.micrometres_per_pixel:
+            tags = tags_unless_given(read_bytes(file), path, options)
+    scale = scale_by_options(tags, path, options)
 
     image = np.full(labels.shape, 160, np.uint8) if below is None else below
     inside = labels > 0
+    mask = mask_of(options.mask, path, labels.shape, options.max_pixels)
+    if mask is not None:
+        inside = inside & mask
+    elif not inside.all():
+        share = 1 - float(inside.mean())
+        notes.append(
+            f"Pixels of 0, {share:.1%} of the picture, are taken to lie outside the specimen."
+        )
     # Methods answer everywhere; what is outside is cut off again by `inside`.
-    covered = labels if inside.all() else expand_labels(labels, labels.size)
+    covered = boundaries.nearest_grains(labels)
     return Micrograph(
         image=image,
         scale=scale,
@@ -84,16 +114,12 @@ def read_drawn(path: Path, options: DrawnOptions) -> Micrograph:
         smallest=smallest_in_pixels(options, scale),
         merge_twins=options.twins == "ignore",
         three_dimensional=options.three_dimensional,
-        notes=tuple(contradiction(scale, tags_scale)),
-        drawn=Boundaries(boundaries.lines(labels), covered.astype(np.int32)),
+        notes=(*notes, *contradiction(scale, tags.scale)),
+        drawn=Boundaries(boundaries.lines(labels), covered),
     )
 
 
-def micrograph_below(
-    micrographs: Path | None,
-    path: Path,
-    max_pixels: int,
-) -> np.ndarray | None:
+def micrograph_below(micrographs: Path | None, path: Path) -> Path | None:
     """The micrograph that was drawn on: the file itself, or the one of that name in a folder.
 
     `NAME-labels.tif`, as `predict` writes it, belongs to the micrograph NAME.
@@ -101,14 +127,30 @@ def micrograph_below(
     if micrographs is None:
         return None
     if not micrographs.is_dir():
-        return read_plane(micrographs, max_pixels)
+        return micrographs
     for suffix in ("", "-labels", "-boundaries", "-rois"):
         stem = path.stem.removesuffix(suffix)
         for file in sorted(micrographs.iterdir()):
             if file.stem == stem and file.suffix.lower() in SUFFIXES:
-                return read_plane(file, max_pixels)
+                return file
     reason = f"{micrographs} holds no micrograph for {path.name}."
     raise ToolkitError(reason, "Put it there under the same name.")
+
+
+def above_data_bar(
+    below: np.ndarray,
+    shape: tuple[int, int],
+    path: Path,
+) -> np.ndarray:
+    """The micrograph (H, W) at the shape of what was drawn on it.
+
+    A data bar may have been cut off from the drawing. Raises ToolkitError for any other size.
+    """
+    rows, columns = shape
+    if below.shape[1] != columns or len(below) < rows:
+        reason = f"{path} and its micrograph differ in size."
+        raise ToolkitError(reason, "Give the micrograph that was drawn on.")
+    return below[:rows]
 
 
 # --- masks and label images
@@ -133,6 +175,7 @@ def boundary_drawing(values: np.ndarray, name: str) -> np.ndarray | None:
         if np.ptp(values, axis=2).any():
             return None
         values = values[..., 0]
+    is_bytes = values.dtype.itemsize == 1
     values = values.astype(np.float64)
     low, high = float(values.min()), float(values.max())
     if low < 0 or not np.isfinite(high):
@@ -142,10 +185,11 @@ def boundary_drawing(values: np.ndarray, name: str) -> np.ndarray | None:
 
     margin = NEARLY * (high - low)
     is_pure = (values <= low + margin) | (values >= high - margin)
-    few_values = len(np.unique(values)) <= 2
-    if not few_values and (is_pure.mean() < LEAST_PURE or high < 200):
-        return None
-    if few_values and low != 0:  # two grains, numbered from 1
+    if len(np.unique(values)) > 2:
+        # Whole numbers of more than 8 bits are those of grains.
+        if not is_bytes or is_pure.mean() < LEAST_PURE or high < 200:
+            return None
+    elif low != 0 or high not in DRAWN_VALUES:  # one or two grains
         return None
 
     mask = values > (low + high) / 2
@@ -172,7 +216,8 @@ def are_lines(mask: np.ndarray) -> bool:
 def label_image(values: np.ndarray, name: str) -> np.ndarray:
     """Grains int32 (H, W) of a label image, 0 outside the specimen.
 
-    Lines of 0 between grains go to the nearest grain; larger areas of 0 stay outside.
+    Lines of 0 between grains go to the nearest grain; larger areas of 0 stay outside. Raises
+    ToolkitError for what looks like a picture.
     """
     if values.ndim == 3:  # colours as labels
         values = values.astype(np.int64) @ np.array([1 << 32, 1 << 16, 1])
@@ -183,47 +228,87 @@ def label_image(values: np.ndarray, name: str) -> np.ndarray:
         reason = f"{name} holds no whole numbers from 0."
         raise ToolkitError(reason, REMEDY)
 
-    alike = [
-        float((values[1:] == values[:-1]).mean()),
-        float((values[:, 1:] == values[:, :-1]).mean()),
-    ]
     numbers, flat = np.unique(values, return_inverse=True)
-    flat = flat.reshape(values.shape)
-    pieces = number_of_pieces(flat)
-    if min(alike) < LEAST_ALIKE or pieces > MOST_PIECES * len(numbers) + 10:
-        reason = f"{name} is neither drawn boundaries nor a label image: it looks like a picture."
-        raise ToolkitError(reason, REMEDY)
-
-    labels = (flat + 1).astype(np.int32)
+    labels = (flat.reshape(values.shape) + 1).astype(np.int32)
     if numbers[0] == 0:
         labels -= 1
-    if not (labels == 0).any() or not labels.any():
+    if not labels.any():
         return labels
 
+    pieces = int(label(labels, connectivity=1).max())
+    has_small_pieces = (labels > 0).sum() < LARGE_PIECE * pieces
+    is_scattered = pieces > MOST_PIECES * len(numbers) + 10 and has_small_pieces
+    if share_alike(labels) < LEAST_ALIKE or is_scattered:
+        reason = f"{name} is neither drawn boundaries nor a label image: it looks like a picture."
+        raise ToolkitError(reason, REMEDY)
+    return without_gaps(labels)
+
+
+def share_alike(labels: np.ndarray) -> float:
+    """Share of neighbouring pixels in grains that belong to one: down or across, the lesser."""
+    shares = []
+    for one, other in (
+        (labels[1:], labels[:-1]),
+        (labels[:, 1:], labels[:, :-1]),
+    ):
+        both = (one > 0) & (other > 0)
+        if both.any():
+            shares.append(float((one == other)[both].mean()))
+    return min(shares, default=0.0)
+
+
+def without_gaps(labels: np.ndarray) -> np.ndarray:
+    """Labels int32 (H, W) whose lines of 0 went to the nearest grain; larger areas of 0 stay."""
+    if labels.all():
+        return labels
     empty = (labels == 0).astype(np.uint8)
     disc = cv2.getStructuringElement(
         cv2.MORPH_ELLIPSE, (WIDEST_LINE + 1, WIDEST_LINE + 1)
     )
-    outside = cv2.morphologyEx(empty, cv2.MORPH_OPEN, disc) > 0
+    wide = cv2.morphologyEx(empty, cv2.MORPH_OPEN, disc)
+    _, places, stats, _ = cv2.connectedComponentsWithStats(wide, connectivity=4)
+    is_outside = stats[:, cv2.CC_STAT_AREA] >= LEAST_OUTSIDE
+    is_outside[0] = False
     grown = expand_labels(labels, WIDEST_LINE)
-    return np.where(outside, 0, grown).astype(np.int32)
+    return np.where(is_outside[places], 0, grown).astype(np.int32)
 
 
-def number_of_pieces(labels: np.ndarray) -> int:
-    """How many 4-connected areas of one value an image (H, W) has."""
-    from skimage.measure import label
+def in_single_pieces(labels: np.ndarray) -> tuple[np.ndarray, int]:
+    """Labels int32 (H, W) of which each is one 4-connected piece, and how many pieces are new.
 
-    return int(label(labels + 1, connectivity=1).max())
+    Pieces of a few pixels beside a larger one go to the nearest grain.
+    """
+    pieces = label(labels, connectivity=1)
+    number = int(labels.max())
+    if int(pieces.max()) == len(np.unique(labels[labels > 0])):
+        return labels, 0
+
+    areas = np.bincount(pieces.ravel())
+    of_label = np.zeros(len(areas), np.int64)
+    of_label[pieces.ravel()] = labels.ravel()
+    largest = np.zeros(number + 1, np.int64)
+    np.maximum.at(largest, of_label, areas)
+    is_crumb = (areas <= CRUMB) & (areas < largest[of_label])
+    is_crumb[0] = False
+    kept = np.where(is_crumb[pieces], 0, pieces).astype(np.int32)
+    whole = np.where(labels > 0, boundaries.nearest_grains(kept), 0)
+    result = boundaries.renumber_present(whole.astype(np.int32))
+    return result, int(result.max()) - len(np.unique(labels[labels > 0]))
 
 
 # --- ImageJ ROIs
 
 
-def labels_of_rois(path: Path, below: np.ndarray | None) -> np.ndarray:
+def labels_of_rois(
+    path: Path,
+    below: np.ndarray | None,
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
     """Grains int32 (H, W) of an ImageJ ROI set: areas; smaller ones lie on larger ones.
 
-    The size is that of the micrograph `below`, else that which the outlines reach. Raises
-    ToolkitError for a set without an area.
+    The size is that of the micrograph `below`, else that which the outlines reach. Gaps between
+    outlines go to the nearest grain. Raises ToolkitError for a set without an area, and for
+    outlines that reach beyond the micrograph or `max_pixels`.
     """
     outlines = []
     for name, content in zip_contents(path):
@@ -231,9 +316,8 @@ def labels_of_rois(path: Path, below: np.ndarray | None) -> np.ndarray:
             continue
         try:
             roi = ImagejRoi.frombytes(content)
-            if roi.roitype in (ROI_TYPE.LINE, ROI_TYPE.POINT, ROI_TYPE.ANGLE):
-                continue
-            outlines.append(roi.coordinates(multi=True))
+            if roi.roitype in AREAS:
+                outlines.append(roi.coordinates(multi=True))
         except Exception as error:  # damaged ROIs fail in a dozen ways
             reason = f"{path}: {name} cannot be read as an ROI."
             raise ToolkitError(reason, "Save the set again.") from error
@@ -243,15 +327,25 @@ def labels_of_rois(path: Path, below: np.ndarray | None) -> np.ndarray:
             "Save areas by ImageJ's ROI manager.",
         )
 
-    shape = below.shape if below is not None else reach_of(outlines)
+    shape = reach_of(outlines)
+    if below is not None:
+        if shape[0] > below.shape[0] + 1 or shape[1] > below.shape[1] + 1:
+            reason = f"{path} reaches beyond its micrograph."
+            raise ToolkitError(reason, "Give the micrograph that was drawn on.")
+        shape = below.shape
+    if shape[0] * shape[1] > max_pixels:
+        reason = f"{path} reaches over {shape[1]} x {shape[0]} pixels."
+        remedy = "Check its outlines, or raise --max-pixels."
+        raise ToolkitError(reason, remedy)
     areas = [
         sum(cv2.contourArea(np.float32(part)) for part in parts)
         for parts in outlines
     ]
     labels = np.zeros(shape, np.int32)
     for number, k in enumerate(np.argsort(areas)[::-1], 1):
-        labels[inside_of(outlines[k], shape)] = number
-    return boundaries.renumber(labels, present_numbers(labels))
+        paint(labels, outlines[k], number)
+    labels = boundaries.renumber_present(labels)
+    return without_gaps(labels) if labels.any() else labels
 
 
 def reach_of(outlines: list[list[np.ndarray]]) -> tuple[int, int]:
@@ -261,19 +355,19 @@ def reach_of(outlines: list[list[np.ndarray]]) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def inside_of(parts: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    """Pixels bool (H, W) whose middle lies within an outline; its further parts are holes."""
-    inside = np.zeros(shape, bool)
+def paint(
+    labels: np.ndarray,
+    parts: list[np.ndarray],
+    number: int,
+) -> None:
+    """Give pixels whose middle lies within an outline its number; its further parts are holes."""
+    points = np.concatenate(parts)
+    start = np.maximum(np.floor(points.min(axis=0)).astype(int) - 1, 0)
+    stop = np.ceil(points.max(axis=0)).astype(int) + 1
+    window = labels[start[1] : stop[1], start[0] : stop[0]]
+    inside = np.zeros(window.shape, bool)
     for part in parts:
         # The middle of the first pixel is at 0.5 in ImageJ.
-        columns, rows = np.float64(part).T - 0.5
-        inside[polygon(rows, columns, shape)] ^= True
-    return inside
-
-
-def present_numbers(labels: np.ndarray) -> np.ndarray:
-    """New numbers, in a row from 1, of the labels that have pixels; 0 stays."""
-    present = np.zeros(int(labels.max()) + 1, np.int32)
-    present[np.unique(labels)] = 1
-    present[0] = 0
-    return np.cumsum(present, dtype=np.int32) * present
+        columns, rows = np.float64(part).T - 0.5 - start[:, None]
+        inside[polygon(rows, columns, window.shape)] ^= True
+    window[inside] = number

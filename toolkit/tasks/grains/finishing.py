@@ -4,9 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 from skimage.measure import label
-from skimage.segmentation import expand_labels
 
 from hvd.toolkit.tasks.grains import sizes
+from hvd.toolkit.tasks.grains.boundaries import (
+    nearest_grains,
+    renumber,
+    renumber_present,
+)
 from hvd.toolkit.tasks.grains.reliability import reliability
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph, check_fits
 
@@ -49,12 +53,6 @@ def finish(answer: Boundaries, micrograph: Micrograph) -> Boundaries:
     return replace(answer, labels=labels, left_out=left_out, twins=twins)
 
 
-def renumbered(labels: np.ndarray) -> np.ndarray:
-    """Labels int32 (H, W) with their numbers in a row from 1; 0 stays."""
-    numbers = np.unique(np.append(labels.ravel(), 0), return_inverse=True)[1]
-    return numbers[:-1].reshape(labels.shape).astype(np.int32)
-
-
 def without_small_grains(
     labels: np.ndarray, smallest: float
 ) -> tuple[np.ndarray, int]:
@@ -69,10 +67,11 @@ def without_small_grains(
     if not number or number == len(is_small):
         return labels, 0
 
-    gone = np.append(False, is_small)[labels]
-    kept = np.where(gone, 0, labels)
-    filled = expand_labels(kept, distance=float(np.hypot(*labels.shape)))
-    return renumbered(np.where(labels > 0, filled, 0)), number
+    numbers = np.arange(len(is_small) + 1, dtype=np.int32)
+    numbers[1:][is_small] = 0
+    grown = nearest_grains(renumber(labels.copy(), numbers))
+    grown[labels == 0] = 0
+    return renumber_present(grown), number
 
 
 def without_twins(labels: np.ndarray) -> tuple[np.ndarray, int]:
@@ -98,8 +97,8 @@ def without_twins(labels: np.ndarray) -> tuple[np.ndarray, int]:
 
     if not twins:
         return labels, 0
-    roots = np.array([root(parent, k) for k in range(len(parent))])
-    return renumbered(roots[labels]), twins
+    roots = np.array([root(parent, k) for k in range(len(parent))], np.int32)
+    return renumber_present(renumber(labels.copy(), roots)), twins
 
 
 def root(parent: np.ndarray, grain: int) -> int:

@@ -9,15 +9,17 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from skimage.segmentation import watershed
 
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.grains.boundaries import (
     Closure,
     band_width,
+    largest_pieces,
+    lines,
     partition,
     probability_by_tiles,
-    renumber,
+    renumber_present,
+    watershed_grains,
 )
 from hvd.toolkit.tasks.grains.types import SMALLEST, Micrograph
 
@@ -188,16 +190,17 @@ def labels_at(
         for length, side in zip(probability.shape, labels.shape, strict=True)
     ]
     native = labels[places[0][:, None], places[1][None]]
-    if scale < 1 and native.any():
-        # Enlarged pixels make stairs: boundaries are found anew within them.
-        reach = 2 * round(1 / scale) + 1
-        square = np.ones((reach, reach), np.uint8)
-        as_float = native.astype(np.float32)
-        is_alone = cv2.erode(as_float, square) == cv2.dilate(as_float, square)
-        blur = cv2.GaussianBlur(probability, (0, 0), 0.5 / scale)
-        native = watershed(blur, np.where(is_alone, native, 0)).astype(np.int32)
+    if not native.any():
+        return native
+    if scale > 1:
+        # Where a grain is thinner than a pixel, it falls into pieces.
+        return renumber_present(largest_pieces(native))
 
-    present = np.zeros(int(native.max()) + 1, np.int32)
-    present[np.unique(native)] = 1
-    present[0] = 0
-    return renumber(native, np.cumsum(present, dtype=np.int32) * present)
+    # Enlarged pixels make stairs: boundaries are found anew within them.
+    reach = 2 * round(1 / scale) + 1
+    near = cv2.dilate(
+        lines(native).astype(np.uint8), np.ones((reach, reach), np.uint8)
+    )
+    native[near > 0] = 0
+    blur = cv2.GaussianBlur(probability, (0, 0), 0.5 / scale)
+    return renumber_present(largest_pieces(watershed_grains(blur, native)))

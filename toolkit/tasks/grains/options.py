@@ -54,9 +54,16 @@ class MeasureOptions(ImageOptions):
         None,
         "CSV table of scales: file pattern, micrometres per pixel; the first that fits counts.",
     )
+    mask: str | None = option(
+        None,
+        "What is measured: an image (white), or a folder with one of the micrograph's name.",
+        shown_default="all but transparent and empty surroundings, data bar and text boxes",
+        any_type=True,  # in Python an array or a path as well
+    )
     smallest: tuple[float, str] | None = option(
         None,
-        "Least diameter of a grain, as 2um or 5px; smaller ones, such as pores, are left out.",
+        "Least diameter of a grain, as 2um or 5px; smaller ones, such as pores, become part of "
+        "their neighbours.",
         parse=parse_length,
         shown_default="all grains count",
     )
@@ -94,12 +101,6 @@ class InputOptions(MeasureOptions):
         "Length of the scale bar in the image, which is searched for.",
         low=1e-6,
         high=1e9,
-    )
-    mask: str | None = option(
-        None,
-        "What is measured: an image (white), or a folder with one of the micrograph's name.",
-        shown_default="all but transparent and empty surroundings, data bar and text boxes",
-        any_type=True,  # in Python an array or a path as well
     )
     exclude_bottom: int | None = option(
         None,

@@ -39,13 +39,40 @@ def read(path: Path, options: InputOptions | DrawnOptions) -> Micrograph:
 
     data = read_bytes(path)
     values, opaque = decode_picture(data, str(path), options.max_pixels)
-    try:
-        tags = file_tags(data)
-    except ToolkitError:
-        if not options.micrometres_per_pixel:
-            raise
-        tags = FileTags()
+    tags = tags_unless_given(data, path, options)
     return micrograph_of(values, opaque, tags, path, options)
+
+
+def tags_unless_given(
+    data: bytes,
+    path: Path,
+    options: MeasureOptions,
+) -> FileTags:
+    """What the microscope wrote into a file.
+
+    Raises ToolkitError for a scale that cannot be used, such as that of pixels that are not square,
+    unless the user gives another one.
+    """
+    try:
+        return file_tags(data)
+    except ToolkitError:
+        is_given = scale_by_options(FileTags(), path, options).source != "none"
+        if is_given or getattr(options, "scale_bar_micrometres", None):
+            return FileTags()
+        raise
+
+
+def scale_by_options(
+    tags: FileTags,
+    path: Path,
+    options: MeasureOptions,
+) -> Scale:
+    """The scale that the user gives, by itself or in a table; else that of the file's tags."""
+    if options.micrometres_per_pixel:
+        return Scale(options.micrometres_per_pixel, "given")
+    if options.scales is not None:
+        return scale_in_table(options.scales, path) or tags.scale
+    return tags.scale
 
 
 def read_plane(path: Path, max_pixels: int) -> np.ndarray:
@@ -146,13 +173,8 @@ def scale_of(
     bar_rows: int,
 ) -> tuple[Scale, ScaleBar | None]:
     """The scale by the options, else by the file's tags; and the scale bar if that tells it."""
-    if options.micrometres_per_pixel:
-        return Scale(options.micrometres_per_pixel, "given"), None
-    if options.scales is not None:
-        scale = scale_in_table(options.scales, path)
-        return scale or tags.scale, None
     if not options.scale_bar_micrometres:
-        return tags.scale, None
+        return scale_by_options(tags, path, options), None
 
     # The bar usually stands in the data bar, else in the picture.
     above = len(values) - bar_rows
