@@ -16,7 +16,7 @@ from skimage.measure import label
 from skimage.morphology import skeletonize
 from skimage.segmentation import watershed
 
-from hvd.toolkit.tasks.grains.grey import sampled, value_range
+from hvd.toolkit.tasks.grains.grey import ROOM, sampled, value_range
 from hvd.toolkit.tiles import tiles
 
 # Pixels; multiples of 32, so that a network's coarsest cells fall alike in every tile.
@@ -78,7 +78,8 @@ def probability_by_tiles(
         return probability
 
     for core, wide, inner in tiles(image.shape, TILE, MARGIN):
-        part = boundary((image[wide].astype(np.float32) - low) / span)
+        shares = (image[wide].astype(np.float32) - low) / span
+        part = boundary(np.clip(shares, -ROOM, 1 + ROOM))
         probability[core] = np.rint(part[inner] * 255)
 
     return probability

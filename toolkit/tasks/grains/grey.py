@@ -3,6 +3,8 @@
 A micrograph comes in any type: whole or floating-point numbers, of any range, grey or in colour.
 """
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
@@ -17,17 +19,24 @@ ENDS = 0.1, 1.0, 99.0, 99.9  # percentiles
 REACH = 3.0
 ROOM = 0.25  # on either side of that range, where values are brought to 16 bits
 
-# Edges of colour and of brightness are compared under a blur, in pixels, wherever the edge of
-# colour is half as strong as the strongest tenth, and no noise: changes less than FAINT of the
-# range of values per pixel.
+# Edges of colour and of grey are compared in the middle of the image, under a blur in pixels,
+# wherever the edge of colour is half as strong as the strongest tenth, and no noise: changes less
+# than FAINT of the range of values per pixel.
+MIDDLE = 1536  # pixels along a side
 EDGE_BLUR = 1.5
 STRONGEST = 90  # percentile
 FAINT = 0.005
 
-# Brightness hides an edge when it shows less than half of it. It hides grains when it hides more
-# than MOST_HIDDEN of all edges: on photographs of etched metals it hides up to 0.09.
+# Grey hides an edge when nowhere near it shows half of it: the colours of a lens that is not
+# corrected lie some pixels apart. It hides grains when, in most of BLOCKS x BLOCKS parts, it hides
+# more than MOST_HIDDEN of all edges: on photographs of etched metals it hides up to 0.09.
 HIDDEN = 0.5
+NEAR = 5  # pixels
+BLOCKS = 6
 MOST_HIDDEN = 0.12
+
+# From this share of the variance on, a picture is of one colour.
+ONE_COLOUR = 0.9
 
 # Brightness of red, green and blue, ITU-R BT.601.
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -35,9 +44,16 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Blur, in pixels, under which edges of colours become lines.
 LINE_BLUR = 1.0
 
-COLOUR_NOTE = (
+STRIP = 512  # rows that are converted at a time
+MARGIN = 8  # rows above and below a strip that a blur looks at
+
+EDGE_NOTE = (
     "The grains differ in colour more than in brightness, so the edges of the colours were used "
     "instead of grey values. Twins and lines of another colour count as boundaries too."
+)
+COMPONENT_NOTE = (
+    "The picture is of one colour, which brightness hides, so the principal component of its "
+    "colours was used as grey."
 )
 
 
@@ -101,9 +117,16 @@ def brightness(values: np.ndarray, plane: np.ndarray) -> np.ndarray:
     """Brightness uint8 or uint16 (H, W) of an image whose grey plane may show edges of colours."""
     if values.ndim == 2:
         return plane
-    if values.dtype == np.uint8:
-        return cv2.cvtColor(values, cv2.COLOR_RGB2GRAY)
-    return grey_levels(values.astype(np.float32) @ LUMA, None)
+    return grey_levels(weighted(values, LUMA), None)
+
+
+def strips(rows: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield rows of an image in parts: a strip, the strip with its margins, the strip in those."""
+    for start in range(0, rows, STRIP):
+        stop = min(start + STRIP, rows)
+        first = max(0, start - MARGIN)
+        inner = slice(start - first, stop - first)
+        yield slice(start, stop), slice(first, stop + MARGIN), inner
 
 
 def grey_levels(values: np.ndarray, finite: np.ndarray | None) -> np.ndarray:
@@ -124,53 +147,107 @@ def grey_levels(values: np.ndarray, finite: np.ndarray | None) -> np.ndarray:
     low, high = value_range(part.astype(np.float64))
     if low == high:
         low, high = float(part.min()), float(part.max())
+    levels = np.zeros(values.shape, np.uint16)
     if low == high:
-        return np.zeros(values.shape, np.uint16)
+        return levels
+
     room = ROOM * (high - low)
     low, high = low - room, high + room
-    levels = np.nan_to_num(values.astype(np.float64), nan=low)
-    shares = (np.clip(levels, low, high) - low) / (high - low)
-    return np.rint(65535 * shares).astype(np.uint16)
+    for rows, _, _ in strips(len(values)):
+        strip = np.nan_to_num(values[rows].astype(np.float64), nan=low)
+        shares = (np.clip(strip, low, high) - low) / (high - low)
+        levels[rows] = np.rint(65535 * shares)
+    return levels
+
+
+# --- colours
 
 
 def grey_of_colours(
     values: np.ndarray, finite: np.ndarray | None
 ) -> tuple[np.ndarray, list[str]]:
-    """Grey (H, W) of colours (H, W, 3), with notes: brightness, or the edges of the colours.
+    """Grey (H, W) of colours (H, W, 3), with notes.
 
-    Brightness hides grains that differ in hue alone, as after tint etching.
+    That is the brightness; where that hides grains, the principal component of a picture of one
+    colour; else, as after tint etching, the edges of the colours.
     """
-    is_kept = values.dtype in (np.uint8, np.uint16)
-    channels = values.astype(np.float32)
+    starts = [max(0, (length - MIDDLE) // 2) for length in values.shape[:2]]
+    window = tuple(slice(start, start + MIDDLE) for start in starts)
+    middle = values[window].astype(np.float32)
     if finite is not None:
-        channels[~finite] = 0
-    grey = channels @ LUMA
+        middle[~finite[window]] = 0
+    low, high = value_range(sampled(middle))
+    if not high > low:
+        return weighted(values, LUMA), []
 
-    low, high = value_range(sampled(channels))
-    if high > low and is_colour_needed((channels - low) / (high - low)):
+    middle = (middle - low) / (high - low)
+    if not hides_grains(middle, LUMA):
+        return weighted(values, LUMA), []
+    component, share = principal_component(middle)
+    if share > ONE_COLOUR and not hides_grains(middle, component):
+        return weighted(values.astype(np.float32), component), [COMPONENT_NOTE]
+
+    # Boundaries become dark lines, as etching shows them; half as strong ones are black too.
+    blurred = cv2.GaussianBlur(middle, (0, 0), LINE_BLUR)
+    top = max(float(np.percentile(sampled(colour_edges(blurred)), 99)), 1e-12)
+    grey = np.empty(values.shape[:2], np.uint8)
+    for rows, wide, inner in strips(len(values)):
+        channels = values[wide].astype(np.float32)
+        if finite is not None:
+            channels[~finite[wide]] = low
+        channels = (channels - low) / (high - low)
         blurred = cv2.GaussianBlur(channels, (0, 0), LINE_BLUR)
-        strength = colour_edges(blurred)
-        # Boundaries become dark lines, as etching shows them; half as strong ones are black too.
-        top = max(float(np.percentile(sampled(strength), 99)) / 2, 1e-12)
-        lines = 255 * (1 - np.clip(strength / top, 0, 1))
-        return np.rint(lines).astype(np.uint8), [COLOUR_NOTE]
-
-    return np.rint(grey).astype(values.dtype) if is_kept else grey, []
+        strength = np.clip(2 * colour_edges(blurred)[inner] / top, 0, 1)
+        grey[rows] = np.rint(255 * (1 - strength))
+    return grey, [EDGE_NOTE]
 
 
-def is_colour_needed(channels: np.ndarray) -> bool:
-    """Whether edges of the colours, float32 (H, W, 3) from 0 to 1, are hidden in grey."""
+def weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted sum (H, W) of channels (H, W, 3), in their type if that has 8 or 16 bits."""
+    kind = values.dtype if values.dtype in (np.uint8, np.uint16) else np.float32
+    grey = np.empty(values.shape[:2], kind)
+    for rows, _, _ in strips(len(values)):
+        strip = values[rows].astype(np.float32) @ weights
+        grey[rows] = np.rint(strip) if kind != np.float32 else strip
+    return grey
+
+
+def principal_component(channels: np.ndarray) -> tuple[np.ndarray, float]:
+    """The direction (3,) in which colours (H, W, 3) vary most, and its share of their variance.
+
+    Bright stays bright.
+    """
+    colours = sampled(channels).reshape(-1, 3).astype(np.float64)
+    variances, directions = np.linalg.eigh(np.cov(colours.T))
+    component = directions[:, -1]
+    if component.sum() < 0:
+        component = -component
+    return component.astype(np.float32), float(variances[-1] / variances.sum())
+
+
+def hides_grains(channels: np.ndarray, weights: np.ndarray) -> bool:
+    """Whether grey by these weights hides edges of the colours, float32 (H, W, 3) from 0 to 1."""
     blurred = cv2.GaussianBlur(channels, (0, 0), EDGE_BLUR)
-    grey = blurred @ LUMA
     in_colour = colour_edges(blurred) / np.sqrt(3)
-    in_grey = np.hypot(*np.gradient(grey))
+    in_grey = np.hypot(
+        *np.gradient(blurred @ (weights / np.abs(weights).sum()))
+    )
+    in_grey = cv2.dilate(in_grey, np.ones((NEAR, NEAR), np.uint8))
 
     least = max(float(np.percentile(in_colour, STRONGEST)) / 2, FAINT)
     is_edge = in_colour >= least
-    if not is_edge.any():
-        return False
-    is_hidden = in_grey[is_edge] < HIDDEN * in_colour[is_edge]
-    return float(is_hidden.mean()) > MOST_HIDDEN
+    is_hidden = is_edge & (in_grey < HIDDEN * in_colour)
+    shares = []
+    for edges, hidden in zip(blocks(is_edge), blocks(is_hidden), strict=True):
+        if edges.any():
+            shares.append(float(hidden.sum() / edges.sum()))
+    return bool(shares) and float(np.median(shares)) > MOST_HIDDEN
+
+
+def blocks(image: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield BLOCKS x BLOCKS parts of an image (H, W)."""
+    for rows in np.array_split(image, BLOCKS, axis=0):
+        yield from np.array_split(rows, BLOCKS, axis=1)
 
 
 def colour_edges(channels: np.ndarray) -> np.ndarray:
