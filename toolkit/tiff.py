@@ -397,7 +397,7 @@ def check_part(
     Pictures inside a TIFF (JPEG, PNG, WebP) have headers of their own. The last strip may be lower.
     """
     is_interleaved = page.planarconfig == 1
-    height, width = page.chunks[:2] if is_interleaved else page.chunks[1:3]
+    height, width = page.chunks[:2] if is_interleaved else page.chunks[-2:]
     expected = page.samplesperpixel if is_interleaved else 1
     channels = shape[2] if len(shape) > 2 else 1
 
@@ -570,7 +570,11 @@ def rgb_of_page(
     channels = image.shape[-1]
 
     if photometric == PHOTOMETRIC.PALETTE:
-        return (page.colormap >> 8).astype(np.uint8).T[image[..., 0]]
+        # Of 16 bits, but some old programs wrote 8.
+        colours = page.colormap
+        if colours.max() > 255:
+            colours = colours >> 8
+        return colours.astype(np.uint8).T[image[..., 0]]
 
     if photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) and channels >= 3:
         # Decoders of JPEG and the like return RGB already.

@@ -11,6 +11,7 @@ from hvd.toolkit.tasks.grains.scale import (
     Scale,
     contradiction,
     file_tags,
+    no_row,
     scale_in_table,
 )
 
@@ -249,3 +250,87 @@ def test_a_table_that_is_none_is_refused(tmp_path, text):
     assert error.value.status == 2
     with pytest.raises(ToolkitError, match="cannot be read"):
         scale_in_table(tmp_path / "missing.csv", tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("file;um/px\n*.tif;0,25\n", 0.25),
+        ("sep=;\n*.tif;0,25\n", 0.25),
+        ("*.TIF\t0.25\n", 0.25),
+        ("batch-1\\*.tif,0.25\n", 0.25),
+        ("./batch-1/,0.25\n", 0.25),
+        ("x[1].tif,0.25\n", 0.25),
+        ("batch-2/*.tif,0.25\n", None),
+    ],
+)
+def test_tables_come_from_any_program(tmp_path, text, expected):
+    table = tmp_path / "scales.csv"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        table.write_text(text, encoding=encoding)
+        scale = scale_in_table(table, tmp_path / "batch-1" / "x[1].tif")
+        assert (scale and scale.micrometres_per_pixel) == expected
+
+
+@pytest.mark.parametrize(
+    "header", ["nanometres per pixel", "nm/px", "pixels per micrometre"]
+)
+def test_a_header_that_says_another_unit_is_refused(tmp_path, header):
+    table = tmp_path / "scales.csv"
+    table.write_text(f"file,{header}\n*.tif,500\n")
+    with pytest.raises(ToolkitError, match="header"):
+        scale_in_table(table, tmp_path / "a.tif")
+
+
+def test_a_file_that_no_row_fits_is_noted(tmp_path):
+    table = tmp_path / "scales.csv"
+    (note,) = no_row(Scale(), table)
+    assert "No row of scales.csv" in note
+    assert not no_row(Scale(1.0, "scales.csv, row 1: *.tif"), table)
+    assert not no_row(Scale(), None)
+
+
+def test_dots_for_a_printer_in_centimetres_are_no_scale_of_imagej():
+    data = tiff(
+        imagej=True, resolution=(118.11, 118.11), metadata={"unit": "cm"}
+    )
+    assert file_tags(data).scale.micrometres_per_pixel is None
+
+
+def test_a_thumbnail_before_the_image_does_not_tell_its_scale():
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(
+            GREY[::4, ::4],
+            subfiletype=1,
+            resolution=(10_000, 10_000),
+            resolutionunit="CENTIMETER",
+        )
+        writer.write(
+            GREY, resolution=(40_000, 40_000), resolutionunit="CENTIMETER"
+        )
+    scale = file_tags(file.getvalue()).scale
+    assert scale.micrometres_per_pixel == pytest.approx(0.25)
+
+
+def test_tags_of_a_picture_of_another_width_tell_no_scale():
+    resized = FEI.replace("ResolutionX=30", "ResolutionX=60")
+    scale = file_tags(with_tags(text_tag(34682, resized))).scale
+    assert scale.micrometres_per_pixel is None
+    assert "60 pixels wide" in scale.source
+
+
+def test_tags_written_in_other_ways_are_understood():
+    only_beam = FEI.replace("[Scan]", "[Scan]\nDwelltime=1\n[EScan]")
+    scale = file_tags(with_tags(text_tag(34682, only_beam))).scale
+    assert scale.micrometres_per_pixel == pytest.approx(0.25)
+    for text in ("111,6 nm", "111.6nm"):
+        scale = file_tags(with_tags(text_tag(34118, ZEISS.format(text)))).scale
+        assert scale.micrometres_per_pixel == pytest.approx(0.1116)
+    metadata = {
+        "axes": "YX",
+        "PhysicalSizeX": 400,
+        "PhysicalSizeXUnit": "nm",
+    }
+    scale = file_tags(tiff(ome=True, metadata=metadata)).scale
+    assert scale.micrometres_per_pixel == pytest.approx(0.4)

@@ -27,7 +27,7 @@ from hvd.toolkit.tasks.grains.reading import (
     smallest_in_pixels,
     tags_unless_given,
 )
-from hvd.toolkit.tasks.grains.scale import FileTags, contradiction
+from hvd.toolkit.tasks.grains.scale import FileTags, contradiction, no_row
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 
 # A drawing may be antialiased: so many pixels must have its two values all the same, within
@@ -114,7 +114,11 @@ def read_drawn(path: Path, options: DrawnOptions) -> Micrograph:
         smallest=smallest_in_pixels(options, scale),
         merge_twins=options.twins == "ignore",
         three_dimensional=options.three_dimensional,
-        notes=(*notes, *contradiction(scale, tags.scale)),
+        notes=(
+            *notes,
+            *contradiction(scale, tags.scale),
+            *no_row(scale, options.scales),
+        ),
         drawn=Boundaries(boundaries.lines(labels), covered),
     )
 

@@ -19,6 +19,7 @@ from hvd.toolkit.tasks.grains.scale import (
     Scale,
     contradiction,
     file_tags,
+    no_row,
     scale_in_table,
 )
 from hvd.toolkit.tasks.grains.scalebar import ScaleBar, scale_bar
@@ -125,6 +126,7 @@ def micrograph_of(
 
     scale, bar = scale_of(values, tags, path, options, bar_rows)
     notes += contradiction(scale, tags.scale)
+    notes += no_row(scale, options.scales)
 
     # Everything that is no specimen.
     outside = np.zeros(plane[kept].shape, bool)

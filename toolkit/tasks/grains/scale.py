@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,28 +14,38 @@ import tifffile
 
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.grains.options import COARSEST, FINEST
-from hvd.toolkit.tiff import is_tiff, quiet_tifffile
+from hvd.toolkit.tiff import is_tiff, only_page, quiet_tifffile
+
+UTF_16 = b"\xff\xfe", b"\xfe\xff"  # how such a text begins
 
 # How many micrometres a unit is, by its name in lower case.
 MICROMETRES = {
     **dict.fromkeys(("um", "µm", "μm"), 1.0),
-    **dict.fromkeys(("micron", "microns", "micrometer", "micrometre"), 1.0),
-    **dict.fromkeys(("micrometers", "micrometres"), 1.0),
+    **dict.fromkeys(("micron", "micrometer", "micrometre"), 1.0),
     **dict.fromkeys(("pm", "picometer", "picometre"), 1e-6),
     **dict.fromkeys(("a", "å", "angstrom", "ångström"), 1e-4),
-    **dict.fromkeys(("nm", "nanometer", "nanometre", "nanometers"), 1e-3),
-    **dict.fromkeys(("mm", "millimeter", "millimetre", "millimeters"), 1e3),
-    **dict.fromkeys(("cm", "centimeter", "centimetre", "centimeters"), 1e4),
-    **dict.fromkeys(("m", "meter", "metre", "meters"), 1e6),
-    **dict.fromkeys(("in", "inch", "inches", '"'), 25400.0),
+    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-3),
+    **dict.fromkeys(("mm", "millimeter", "millimetre"), 1e3),
+    **dict.fromkeys(("cm", "centimeter", "centimetre"), 1e4),
+    **dict.fromkeys(("m", "meter", "metre"), 1e6),
+    **dict.fromkeys(("in", "inch", "inche", '"'), 25400.0),
     **dict.fromkeys(("mil", "thou"), 25.4),
 }
+
+
+def micrometres(unit: str) -> float:
+    """How many micrometres a unit is; raises KeyError for what is no unit of length."""
+    unit = unit.strip().lower()
+    if unit not in MICROMETRES:
+        unit = unit.removesuffix("s")
+    return MICROMETRES[unit]
+
 
 # Micrometres a pixel: a coarser resolution in inches or centimetres (below 1,270 dots an inch) is
 # meant for a printer.
 PRINTED = 20.0
 
-SQUARE = 1e-3  # relative difference of width and height of a pixel that counts as none
+SQUARE = 0.01  # relative difference of width and height of a pixel that counts as none
 CONTRADICTION = 0.02  # relative difference of two scales from which they contradict each other
 MOST_ROWS_OF_BAR = 0.4  # of an image: a taller data bar is a mistake
 
@@ -110,7 +120,7 @@ def tags_by(
         raise ToolkitError(
             reason, "Resample the image, or give --micrometres-per-pixel."
         )
-    return FileTags(Scale(x, source), bar_rows)
+    return FileTags(Scale((x * y) ** 0.5, source), bar_rows)
 
 
 # --- readers: width and height of a pixel in micrometres, and rows of the data bar
@@ -118,17 +128,31 @@ def tags_by(
 Pixel = tuple[float, float, int]
 
 
-def fei_pixel(file: tifffile.TiffFile) -> Pixel | None:
+def image_page(file: tifffile.TiffFile) -> tifffile.TiffPage:
+    """The page with the image, which a thumbnail may precede."""
+    return only_page(file, "the image")
+
+
+def fei_pixel(file: tifffile.TiffFile) -> Pixel | FileTags | None:
     """FEI and Thermo Fisher: tag 34682 or 34680."""
     tags = file.fei_metadata
     if not tags:
         return None
-    beam = tags.get("Scan") or tags["EScan"]
+    sections = [tags.get(name, {}) for name in ("Scan", "EScan", "IScan")]
+    beam = next(section for section in sections if "PixelWidth" in section)
     width = float(beam["PixelWidth"]) * 1e6
     height = float(beam.get("PixelHeight", beam["PixelWidth"])) * 1e6
 
     # The image may end in a data bar, below the rows that were scanned.
-    rows = file.pages[0].imagelength
+    page = image_page(file)
+    rows = page.imagelength
+    columns = int(tags.get("Image", {}).get("ResolutionX", page.imagewidth))
+    if columns != page.imagewidth:
+        source = (
+            f"none: the tags are of a picture {columns} pixels wide; "
+            "lengths are in pixels"
+        )
+        return FileTags(Scale(source=source))
     scanned = int(tags.get("Image", {}).get("ResolutionY", rows))
     bar_rows = rows - scanned
     if not 0 <= bar_rows <= MOST_ROWS_OF_BAR * rows:
@@ -141,8 +165,10 @@ def zeiss_pixel(file: tifffile.TiffFile) -> Pixel | None:
     tags = file.sem_metadata
     if not tags:
         return None
-    _, value, unit = tags["ap_image_pixel_size"]
-    size = float(value) * MICROMETRES[unit.lower()]
+    _, *parts = tags["ap_image_pixel_size"]
+    text = " ".join(map(str, parts)).replace(",", ".")
+    number, unit = re.fullmatch(r"\s*([\d.eE+-]+)\s*(\D+)", text).groups()
+    size = float(number) * micrometres(unit)
     return size, size, 0
 
 
@@ -165,16 +191,16 @@ def tvips_pixel(file: tifffile.TiffFile) -> Pixel | None:
 
 def gatan_pixel(file: tifffile.TiffFile) -> Pixel | None:
     """Gatan DigitalMicrograph: tags 65003 and 65004 (units), 65009 and 65010 (sizes)."""
-    value = file.pages[0].tags.valueof
+    value = image_page(file).tags.valueof
     if value(65009) is None:
         return None
-    y = float(value(65009)) * MICROMETRES[value(65003).lower()]
-    return float(value(65010)) * MICROMETRES[value(65004).lower()], y, 0
+    y = float(value(65009)) * micrometres(value(65003))
+    return float(value(65010)) * micrometres(value(65004)), y, 0
 
 
 def jeol_pixel(file: tifffile.TiffFile) -> Pixel | FileTags | None:
     """JEOL's transmission microscopes: the resolution is that of the camera, to be demagnified."""
-    value = file.pages[0].tags.valueof
+    value = image_page(file).tags.valueof
     if value("Make") != "JEOL Ltd.":
         return None
     text = value("ImageDescription")
@@ -197,10 +223,11 @@ def ome_pixel(file: tifffile.TiffFile) -> Pixel | None:
     )
     sizes = []
     for axis in "XY":
-        unit = pixels.get(f"PhysicalSize{axis}Unit", "µm").lower()
-        size = pixels.get(f"PhysicalSize{axis}", pixels.get("PhysicalSizeX"))
-        sizes.append(float(size) * MICROMETRES[unit])
-    return sizes[0], sizes[1], 0
+        size = pixels.get(f"PhysicalSize{axis}")
+        if size is not None:
+            unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
+            sizes.append(float(size) * micrometres(unit))
+    return sizes[0], sizes[-1], 0
 
 
 def imagej_pixel(file: tifffile.TiffFile) -> Pixel | FileTags | None:
@@ -211,13 +238,15 @@ def imagej_pixel(file: tifffile.TiffFile) -> Pixel | FileTags | None:
     unit = str(tags["unit"]).strip()
     if "\\" in unit:  # ImageJ writes the micro sign as an escape sequence
         unit = unit.encode("latin-1").decode("unicode_escape")
-    unit = unit.lower()
-    if unit == "inch":  # ImageJ says so where it knows nothing but dots an inch
-        return None
-    if unit not in MICROMETRES:
+    try:
+        length = micrometres(unit)
+    except KeyError:
         source = f"none: {unit!r} is no unit of length; lengths are in pixels"
         return FileTags(Scale(source=source))
-    x, y = resolution(file, MICROMETRES[unit])
+    x, y = resolution(file, length)
+    # ImageJ says inch or cm where it knows nothing but dots for a printer.
+    if unit.lower() in ("inch", "cm") and x > PRINTED:
+        return None
     return x, y, 0
 
 
@@ -238,7 +267,7 @@ def resolution(
 
     `unit` is what the resolution is counted in, in micrometres; None asks the tags.
     """
-    tags = file.pages[0].tags
+    tags = image_page(file).tags
     if unit is None:
         unit = {2: 25400.0, 3: 1e4}[tags.valueof("ResolutionUnit", 2)]
     sizes = []
@@ -268,45 +297,80 @@ def scale_in_table(table: Path, path: Path) -> Scale | None:
     """The scale of a micrograph by a table of file patterns; None when no pattern fits.
 
     A row is a pattern, as in `batch-?/*.tif`, and micrometres per pixel; the first that fits the
-    file's name, or the end of its path, counts. Raises ToolkitError for a table that is none.
+    file's name, or the end of its path, counts; upper and lower case are alike, and a pattern that
+    ends in a slash fits all files in that folder. Raises ToolkitError for a table that is none.
     """
+    place = path.as_posix().lower()
     for number, (pattern, size) in enumerate(rows_of_table(table), 1):
-        names = path.name, path.as_posix()
-        if any(fnmatch(name, pattern) for name in names) or fnmatch(
-            path.as_posix(), f"*/{pattern}"
-        ):
+        wanted = pattern.replace("\\", "/").removeprefix("./").lower()
+        if wanted.endswith("/"):
+            wanted += "*"
+        is_it = place == wanted or place.endswith(f"/{wanted}")
+        if is_it or fnmatchcase(f"/{place}", f"*/{wanted}"):
             return Scale(size, f"{table.name}, row {number}: {pattern}")
     return None
 
 
 def rows_of_table(table: Path) -> list[tuple[str, float]]:
-    """Patterns and micrometres per pixel in a CSV table; a first row of words is a header."""
+    """Patterns and micrometres per pixel in a CSV table; a first row of words is a header.
+
+    Cells are parted by commas, semicolons or tabs, the latter two with decimal commas.
+    """
     try:
-        text = table.read_text(encoding="utf-8-sig")
+        data = table.read_bytes()
+        encoding = "utf-16" if data[:2] in UTF_16 else "utf-8-sig"
+        text = data.decode(encoding)
     except (OSError, UnicodeDecodeError) as error:
         reason = f"The table of scales {table} cannot be read: {error}."
-        raise ToolkitError(
-            reason, "Give a CSV file for --scales.", 2
-        ) from error
+        remedy = "Give a CSV file in UTF-8 for --scales."
+        raise ToolkitError(reason, remedy, 2) from error
 
+    first = text.lstrip().partition("\n")[0]
+    separator = next((one for one in ";\t" if one in first), ",")
     rows = []
-    lines = csv.reader(io.StringIO(text))
+    lines = csv.reader(io.StringIO(text), delimiter=separator)
     for number, row in enumerate(lines, 1):
         cells = [one.strip() for one in row]
-        if not any(cells) or cells[0].startswith("#"):
+        if not any(cells) or cells[0].startswith(("#", "sep=")):
+            continue
+        if not rows and len(cells) > 1 and cells[1][:1].isalpha():
+            check_header(cells[1], table)
             continue
         try:
-            pattern, size = cells[0], float(cells[1])
+            number_text = cells[1].replace("_", "?")
+            if separator != ",":
+                number_text = number_text.replace(",", ".")
+            pattern, size = cells[0], float(number_text)
             if not FINEST <= size <= COARSEST:
                 raise ValueError
         except (IndexError, ValueError) as error:
-            if not rows and len(cells) > 1 and cells[1][:1].isalpha():
-                continue  # the header
-            reason = f"{table}, line {number}: {','.join(row)!r} is no scale."
+            reason = (
+                f"{table}, line {number}: {separator.join(row)!r} is no scale."
+            )
             remedy = "Write a file pattern, a comma, and micrometres per pixel."
             raise ToolkitError(reason, remedy, 2) from error
         rows.append((pattern, size))
     return rows
+
+
+def check_header(words: str, table: Path) -> None:
+    """Raise ToolkitError when a header says something else than micrometres per pixel."""
+    words = words.lower()
+    is_other = re.search(
+        r"nano|milli|nm\b|mm\b|inch|pi?x(el)?s?\s*(per|/)", words
+    )
+    if is_other:
+        reason = f"The header of {table} says {words!r}."
+        raise ToolkitError(reason, "Give micrometres per pixel.", 2)
+
+
+def no_row(scale: Scale, table: Path | None) -> list[str]:
+    """A note when a table of scales has no row for a file, whose scale is another one then."""
+    if table is None or scale.source.startswith(f"{table.name}, row"):
+        return []
+    return [
+        f"No row of {table.name} fits this file. Its scale: {scale.source}."
+    ]
 
 
 def contradiction(scale: Scale, other: Scale) -> list[str]:
