@@ -6,6 +6,7 @@ import pytest
 
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.grains.scalebar import scale_bar
+from tests.tasks.grains.test_surroundings import etched
 
 
 def micrograph():
@@ -136,3 +137,38 @@ def test_straight_boundaries_of_grains_are_no_bars():
     image = np.clip(image + noise, 0, 255).astype(np.uint8)
     with pytest.raises(ToolkitError, match="No scale bar"):
         scale_bar(image)
+
+
+@pytest.mark.parametrize("quality", [None, 95, 75])
+def test_the_strip_of_its_box_is_not_taken_for_the_bar(quality):
+    image = etched((300, 400))
+    image[220:280, 200:380] = 0
+    image[250:258, 220:360] = 255
+    cv2.putText(image, "100 um", (250, 242), 0, 0.4, 255, 1)
+    if quality:
+        flags = [cv2.IMWRITE_JPEG_QUALITY, quality]
+        _, data = cv2.imencode(".jpg", image, flags)
+        image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    assert abs(scale_bar(image).length - 140) <= 1
+
+
+def test_a_bar_of_black_and_white_pieces_is_no_piece():
+    image = etched((300, 400))
+    for k in range(4):
+        columns = slice(200 + 30 * k, 230 + 30 * k)
+        image[250:256, columns] = 255 * (k % 2)
+    try:
+        length = scale_bar(image).length
+    except ToolkitError as error:
+        assert "pieces" in str(error) or "More than one" in str(error)
+    else:
+        assert abs(length - 120) <= 2
+
+
+def test_a_bar_in_the_picture_takes_little_of_it_away():
+    image = etched((400, 600))
+    image[350:356, 100:430] = 255
+    bar = scale_bar(image)
+    rows, _ = bar.box
+    assert bar.length == 330
+    assert rows.stop - rows.start < 70

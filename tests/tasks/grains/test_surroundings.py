@@ -125,7 +125,8 @@ def test_a_mask_says_what_is_measured():
 
     for wrong, words in (
         (mask[:-1], "is 300 x 259 pixels"),
-        (np.arange(78000).reshape(260, 300), "more than two values"),
+        (np.arange(78000).reshape(260, 300), "other values than 0"),
+        (np.where(mask, 2, 1), "other values than 0"),
         (mask * 0, "Nothing of"),
     ):
         with pytest.raises(ToolkitError, match=words):
@@ -140,3 +141,59 @@ def test_a_folder_of_masks_has_one_for_each_micrograph(tmp_path):
     for name, words in (("b", "several masks"), ("c", "no mask")):
         with pytest.raises(ToolkitError, match=words):
             mask_file(tmp_path, tmp_path / f"{name}.tif")
+
+
+@pytest.mark.parametrize("height", [260, 520, 1024])
+@pytest.mark.parametrize("tone", [0, 128, 255])
+def test_logos_large_text_and_rules_are_part_of_a_data_bar(height, tone):
+    image = etched((height, 300))
+    rows = height // 8
+    image[-rows:] = tone
+    ink = 255 if tone < 128 else 0
+    image[-rows] = ink  # a rule along its edge
+    image[-rows + 6 : -4, 10:80] = ink  # a logo
+    cv2.putText(image, "x500", (90, height - 8), 0, rows / 45, ink, 2)
+    assert abs(surroundings(image).bar_rows - rows) <= 1
+
+
+def test_pores_and_dust_do_not_hide_empty_surroundings():
+    image = etched((300, 340))
+    rows, columns = np.mgrid[:300, :340]
+    outside = np.hypot(rows - 150, columns - 170) > 140
+    for k in range(14):
+        cv2.circle(image, (90 + 12 * k, 60 + 13 * k), 5, 0, -1)
+    image[outside] = 0
+    image[8:14, 8:60:6] = 200  # dust, or text
+    found = surroundings(image).outside
+    assert found[outside].mean() > 0.97 and found[~outside].mean() < 0.03
+
+
+def test_one_overexposed_grain_in_a_corner_is_specimen():
+    image = etched()
+    cv2.circle(image, (0, 0), 60, 255, -1)
+    assert surroundings(image).outside is None
+
+
+def test_dark_noisy_particles_are_no_boxes():
+    rng = np.random.default_rng(3)
+    image = etched()
+    for row, column in ((40, 60), (150, 200), (200, 40)):
+        part = image[row : row + 24, column : column + 24]
+        part[:] = rng.normal(15, 6, part.shape).clip(0, 40)
+    assert surroundings(image).outside is None
+
+
+def test_no_data_bar_is_looked_for_when_its_rows_are_given():
+    image = etched()
+    image[-40:] = 0
+    micrograph = from_array(image, InputOptions(exclude_bottom=0))
+    assert len(micrograph.image) == 260
+
+
+def test_a_mask_may_be_drawn_as_transparency(tmp_path):
+    mask = np.full((260, 300, 4), 255, np.uint8)
+    mask[:60, ..., 3] = 0
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    options = InputOptions(mask=str(tmp_path / "mask.png"))
+    inside = from_array(etched(), options).inside
+    assert not inside[:60].any() and inside[60:].all()

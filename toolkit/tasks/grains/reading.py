@@ -119,7 +119,8 @@ def micrograph_of(
     kept = kept_rows(plane, rows, path)
     around = Surroundings()
     if mask is None:
-        around = surroundings(brightness(values, plane)[kept])
+        has_bar = None if options.exclude_bottom is None else False
+        around = surroundings(brightness(values, plane)[kept], has_bar)
         notes = [*notes, *around.notes]
     bar_rows = rows + around.bar_rows
     kept = kept_rows(plane, bar_rows, path)
@@ -134,6 +135,10 @@ def micrograph_of(
         outside |= around.outside
     if bar:
         outside[bar.box] = True
+        rows, columns = (part.stop - part.start for part in bar.box)
+        notes.append(
+            f"The scale bar and what is written near it, {columns} x {rows} pixels, were left out."
+        )
     for inside in (opaque, finite, mask):
         if inside is not None:
             outside |= ~inside[kept]
@@ -235,17 +240,18 @@ def mask_of(
 ) -> np.ndarray | None:
     """What the user says is measured, bool (H, W); None without a mask.
 
-    Raises ToolkitError for a mask of another size, or with more than two values.
+    Raises ToolkitError for a mask of another size, or with other values than 0 and one more.
     """
     if mask is None:
         return None
+    opaque = None
     if isinstance(mask, np.ndarray):
         values = mask
         name = "the mask"
     else:
         file = mask_file(Path(mask), path)
         name = str(file)
-        values, _ = decode_picture(read_bytes(file), name, max_pixels)
+        values, opaque = decode_picture(read_bytes(file), name, max_pixels)
 
     if values.ndim == 3:
         values = values.max(axis=2)
@@ -255,11 +261,13 @@ def mask_of(
             f"the micrograph {shape[1]} x {shape[0]}."
         )
         raise ToolkitError(reason, "Draw the mask at the micrograph's size.")
-    if len(np.unique(values)) > 2:
-        reason = f"{name} has more than two values."
+    tones = np.unique(values)
+    if len(tones) > 2 or (len(tones) == 2 and tones[0] != 0):
+        reason = f"{name} has other values than 0 and one more."
         remedy = "Save what is measured as 255 and all else as 0, without JPEG."
         raise ToolkitError(reason, remedy)
-    return values > 0
+    # Some programs draw masks as transparency.
+    return values > 0 if opaque is None else (values > 0) & opaque
 
 
 def mask_file(mask: Path, path: Path) -> Path:

@@ -5,7 +5,7 @@ ends, whole or with its number in the middle. It is measured from outer end to o
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,9 +45,15 @@ ALIKE = (
 MOST_RUNS = (
     50_000  # a picture with more is no drawing: it holds texture in this tone
 )
-AROUND = (
-    0.5  # the number stands at most so far from the bar, in lengths of the bar
+# The number stands at most so far from the bar: in lengths of the bar, and in pixels.
+AROUND = 0.5
+MOST_AROUND = 60
+SAME_INK = (
+    0.02  # what belongs to a bar has its tone, in shares of the brightest value
 )
+
+TOUCHING = 2  # pixels between things that touch
+MOST_MOVED = 4  # pixels by which blurred ends are corrected
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,11 @@ class ScaleBar:
     is_joined: bool
 
     @property
+    def end(self) -> int:
+        """The column after its last."""
+        return self.column + self.length
+
+    @property
     def place(self) -> str:
         return f"{self.length} pixels at row {self.row}, column {self.column}"
 
@@ -89,6 +100,9 @@ def scale_bar(image: np.ndarray) -> ScaleBar:
     for ink, is_colour in inks(shares):
         bars += bars_in(ink, is_colour, shares)
 
+    bars = [bar for bar in bars if not is_paper(bar, bars)]
+    bars += segmented_bars(bars)
+
     # In one ink the pieces of a bar may be parted from its number, in another one not.
     entire = [bar for bar in bars if bar.is_joined]
     bars = [
@@ -96,6 +110,7 @@ def scale_bar(image: np.ndarray) -> ScaleBar:
         for bar in bars
         if bar.is_joined or not any(is_piece(bar, other) for other in entire)
     ]
+    candidates = bars
     most = max((bar.evidence for bar in bars), default=0)
     bars = [bar for bar in bars if bar.evidence == most]
     if most < LEAST_EVIDENCE:
@@ -112,7 +127,116 @@ def scale_bar(image: np.ndarray) -> ScaleBar:
             f"More than one line may be the scale bar: {', '.join(places[:5])}."
         )
         raise ToolkitError(reason, "Give --micrometres-per-pixel instead.")
-    return longest
+    is_in_pieces = goes_on(longest, shares) or any(
+        are_pieces(longest, bar) and bar.length >= longest.length / 4
+        for bar in candidates
+    )
+    if is_in_pieces:
+        reason = f"The scale bar seems to be in pieces: {longest.place}."
+        raise ToolkitError(reason, "Give --micrometres-per-pixel instead.")
+    return with_sharp_ends(longest, shares)
+
+
+def is_paper(bar: ScaleBar, bars: list[ScaleBar]) -> bool:
+    """Whether a line is the ground of a box, beside a shorter line: that is the bar."""
+    for other in bars:
+        is_within = (
+            other.column >= bar.column
+            and other.end <= bar.end
+            and not is_alike(other.length, bar.length)
+        )
+        apart = max(
+            other.row - bar.row - bar.rows, bar.row - other.row - other.rows
+        )
+        if is_within and -TOUCHING <= apart <= TOUCHING:
+            return True
+    return False
+
+
+def are_pieces(one: ScaleBar, other: ScaleBar) -> bool:
+    """Whether two lines lie beside each other in the same rows."""
+    is_same_row = abs(one.row - other.row) <= 1
+    return is_same_row and (one.end <= other.column or other.end <= one.column)
+
+
+def goes_on(bar: ScaleBar, shares: np.ndarray) -> bool:
+    """Whether a piece of another tone touches an end of a bar, as in bars of black and white."""
+    middle = bar.row + bar.rows // 2
+    length = max(8, bar.length // 5)
+    for start in (bar.end + TOUCHING, bar.column - TOUCHING - length):
+        columns = slice(max(start, 0), max(start, 0) + length)
+        piece = shares[middle, columns]
+        above = shares[max(0, bar.row - 3), columns]
+        below = shares[min(len(shares) - 1, bar.row + bar.rows + 2), columns]
+        if not len(piece) or float(piece.std(axis=0).max()) > STEADY:
+            continue
+        apart = [np.abs(other - piece).mean() for other in (above, below)]
+        if min(apart) >= LEAST_CONTRAST / 2:
+            return True
+    return False
+
+
+def segmented_bars(bars: list[ScaleBar]) -> list[ScaleBar]:
+    """Bars of pieces in turn black and white that touch, each chain as one."""
+    found = []
+    for first in bars:
+        chain = [first]
+        while True:
+            last = chain[-1]
+            following = [
+                bar
+                for bar in bars
+                if are_pieces(last, bar)
+                and abs(bar.column - last.end) <= TOUCHING
+                and abs(bar.rows - last.rows) <= TOUCHING
+            ]
+            if not following:
+                break
+            chain.append(following[0])
+        is_start = not any(
+            are_pieces(first, bar) and abs(bar.end - first.column) <= TOUCHING
+            for bar in bars
+        )
+        if len(chain) > 1 and is_start:
+            last = chain[-1]
+            rows, columns = first.box
+            box = rows, slice(columns.start, last.box[1].stop)
+            found.append(
+                replace(
+                    first,
+                    length=last.end - first.column,
+                    box=box,
+                    is_joined=True,
+                )
+            )
+    return found
+
+
+def with_sharp_ends(bar: ScaleBar, shares: np.ndarray) -> ScaleBar:
+    """A bar whose blurred ends are where its tone is half that of the ground."""
+    row = shares[bar.row + bar.rows // 2]
+    tone = np.median(row[bar.column + 1 : bar.end - 1], axis=0)
+    apart = np.abs(row - tone)
+    if apart.ndim > 1:
+        apart = apart.max(axis=1)
+
+    ends = []
+    for end, outward in ((bar.column, -1), (bar.end - 1, 1)):
+        beyond = end + outward * np.arange(MOST_MOVED, 3 * MOST_MOVED)
+        beyond = beyond[(beyond >= 0) & (beyond < len(apart))]
+        half = float(np.median(apart[beyond])) / 2 if len(beyond) else 0.0
+        place = end
+        for _ in range(MOST_MOVED):
+            following = place + outward
+            if 0 <= following < len(apart) and apart[following] < half:
+                place = following
+            elif apart[place] >= half > 0:
+                place -= outward
+            else:
+                break
+        ends.append(place)
+    left, right = ends
+    return replace(bar, column=left, length=right + 1 - left)
 
 
 def is_piece(bar: ScaleBar, entire: ScaleBar) -> bool:
@@ -194,7 +318,7 @@ def bars_in(
     for top, bottom, left, right in lines + entire:
         if right - left > LONGEST * width:
             continue
-        box = box_of_bar(ink, top, bottom, left, right)
+        box = box_of_bar(shares, top, bottom, left, right)
         evidence = (
             2 * is_constant(shares, top, bottom, left, right)
             + (2 if is_colour else is_black_or_white(shares, top, left, right))
@@ -381,17 +505,21 @@ def joined_pieces(lines: list[Line], ink: np.ndarray) -> list[Line]:
 
 
 def box_of_bar(
-    ink: np.ndarray,
+    shares: np.ndarray,
     top: int,
     bottom: int,
     left: int,
     right: int,
 ) -> tuple[slice, slice]:
-    """Rows and columns that hold a bar, its ends, and what of its ink stands close to it."""
-    reach = int(AROUND * (right - left))
+    """Rows and columns that hold a bar, its ends, and what of its tone stands close to it."""
+    reach = min(MOST_AROUND, int(AROUND * (right - left)))
     rows = slice(max(0, top - reach), bottom + reach)
     columns = slice(max(0, left - reach // 4), right + reach // 4)
-    inked_rows = np.flatnonzero(ink[rows, columns].any(axis=1)) + rows.start
+    tone = np.median(shares[top, left:right], axis=0)
+    has_tone = np.abs(shares[rows, columns] - tone) <= SAME_INK
+    if has_tone.ndim > 2:
+        has_tone = has_tone.all(axis=2)
+    inked_rows = np.flatnonzero(has_tone.any(axis=1)) + rows.start
     above = inked_rows[inked_rows <= top]
     below = inked_rows[inked_rows >= bottom - 1]
 

@@ -31,6 +31,8 @@ ELONGATED = 1.5  # anisotropy index from which grains are not equiaxed
 # shapes make up to 0.35 between them.
 APART = 0.5
 
+MUCH_LARGER = 2.0  # area of a cut grain, in areas of the largest whole one, that is worth a note
+
 # Saltykov's method takes grains for spheres. From this share of negative numbers on, they are none.
 MOST_NEGATIVE = 0.2
 
@@ -210,10 +212,10 @@ def notes_on_sizes(values: dict[str, Any]) -> list[str]:
             f"{astm.ENOUGH_GRAINS} or more in a field, or for more fields."
         )
     largest = values["largest_grain"]
-    if largest["cut_area"] and largest["cut_area"] > largest["area"]:
+    if (largest["cut_area"] or 0) > MUCH_LARGER * largest["area"]:
         notes.append(
-            "A grain that is cut is larger than the largest whole one, so the largest grain of the "
-            "specimen is not among those that were measured."
+            f"A grain that is cut is {largest['cut_area'] / largest['area']:.2g} times as large as "
+            "the largest whole one: the largest grain is not among those that were measured."
         )
     space = values.get("diameter_in_space")
     if space and space["negative_share"] > MOST_NEGATIVE:
