@@ -26,8 +26,8 @@ from hvd.toolkit.core import (
 )
 from hvd.toolkit.options import (
     EvaluateOptions,
-    MeasureRunOptions,
     PredictOptions,
+    RunOptions,
     ShowOptions,
 )
 from hvd.toolkit.outputs import to_json
@@ -278,7 +278,7 @@ def print_records(
 
 
 def measure_grains(
-    run: MeasureRunOptions, options: Any, inputs: tuple[Path, ...]
+    run: RunOptions, options: Any, inputs: tuple[Path, ...]
 ) -> int:
     """The command `measure grains`."""
     from hvd.toolkit import prediction, registry
@@ -421,7 +421,7 @@ measure.add_command(
     make_command(
         "grains",
         measure_grains,
-        (MeasureRunOptions, task_options("grains").DrawnOptions),
+        (RunOptions, task_options("grains").DrawnOptions),
         (
             click.Argument(
                 ["inputs"],

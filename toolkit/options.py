@@ -245,18 +245,12 @@ class MethodsOptions(Options):
 
 
 @dataclass(frozen=True)
-class PredictOptions(CheckpointOptions):
-    """How a run over many inputs goes."""
+class RunOptions(Options):
+    """How a run over many inputs goes, whatever is done with each."""
 
     out: Path = option(
         dataclasses.MISSING,
         "Folder for the results, a subfolder for each input.",
-        kw_only=True,
-    )
-    method: str | None = option(
-        None,
-        "Name of the method, or one of your own: module:Class or FILE.py:Class.",
-        shown_default="the network",
         kw_only=True,
     )
     workers: int = option(
@@ -264,19 +258,6 @@ class PredictOptions(CheckpointOptions):
         "Number of processes, each on one thread.",
         low=1,
         high=MOST_WORKERS,
-        kw_only=True,
-    )
-    shard: tuple[int, int] | None = option(
-        None,
-        "I/N: answer only the I-th of N shards of the inputs; then `toolkit merge OUT`.",
-        parse=parse_shard,
-        kw_only=True,
-    )
-    time_limit: float = option(
-        3600.0,
-        "Seconds that the network may take for one input, before it fails.",
-        low=0.001,
-        high=1e7,
         kw_only=True,
     )
     resume: bool = option(
@@ -292,25 +273,26 @@ class PredictOptions(CheckpointOptions):
 
 
 @dataclass(frozen=True)
-class MeasureRunOptions(Options):
-    """How a run over many drawings goes."""
+class PredictOptions(CheckpointOptions, RunOptions):
+    """How a run of predictions over many inputs goes."""
 
-    out: Path = option(
-        dataclasses.MISSING,
-        "Folder for the results, a subfolder for each input.",
+    method: str | None = option(
+        None,
+        "Name of the method, or one of your own: module:Class or FILE.py:Class.",
+        shown_default="the network",
         kw_only=True,
     )
-    workers: int = option(
-        1, "Number of processes.", low=1, high=MOST_WORKERS, kw_only=True
-    )
-    resume: bool = option(
-        False,
-        "Keep answers that an earlier run gave to the same inputs.",
+    shard: tuple[int, int] | None = option(
+        None,
+        "I/N: answer only the I-th of N shards of the inputs; then `toolkit merge OUT`.",
+        parse=parse_shard,
         kw_only=True,
     )
-    json: bool = option(
-        False,
-        "Print JSON records instead of a table, on a terminal too.",
+    time_limit: float = option(
+        3600.0,
+        "Seconds that the network may take for one input, before it fails.",
+        low=0.001,
+        high=1e7,
         kw_only=True,
     )
 

@@ -261,13 +261,16 @@ def test_deep(run):
 
 @row(
     "floating-point TIFF with NaN",
-    "fails: pictures have 8 or 16 bits; micrographs must be finite",
+    "fails: pictures have 8 or 16 bits; of micrographs, NaN is not measured",
 )
 def test_nan(run):
     failed(run, "nan.tif", "colours as float32")
 
 
-@row("CMYK, palette, transparency", "answered as RGB, transparency dropped")
+@row(
+    "CMYK, palette, transparency",
+    "answered as RGB, transparency dropped; of micrographs, it is not measured",
+)
 def test_colours(run):
     answered(run, "cmyk.jpg", "palette.png", "alpha.png", "grey-alpha.png")
 

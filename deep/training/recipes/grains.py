@@ -41,8 +41,7 @@ BATCH = 6
 POOL = 1200
 POOL_SIDE = 480
 
-# Diameters of generated grains, in pixels. Fine ones are enlarged, as `toolkit.tasks.grains.detail`
-# enlarges them for the network.
+# Diameters of generated grains, in pixels. Fine ones are enlarged, as `deep.grains.Network` does it.
 FINEST, COARSEST = 5.0, 300.0
 
 # Of generated crops, the share that is an even grey: light and noise alone make no boundary.
@@ -340,7 +339,7 @@ def validate(network: nn.Module, samples: list[Sample]) -> dict[str, float]:
     """Scores of the labelled micrograph, and F1 on generated ones; `score` weighs both kinds."""
     network.eval()
     answers = []
-    # Validate with the closure of prediction, as that is what users get.
+    # Validate closed grains, as that is what users get.
     for sample in samples:
         image = torch.from_numpy(as_shares(sample.inputs.image))[None, None]
         probability = np.rint(

@@ -259,5 +259,8 @@ def ticks(low: float, high: float) -> list[float]:
     room = 0.06 * np.log(high / low)
     for end in (low, high):
         if all(abs(np.log(end / number)) > room for number in numbers):
-            numbers.append(float(f"{end:.3g}"))
+            # Rounded, but not beyond the axis.
+            rounded = [float(f"{end:.{digits}g}") for digits in (3, 4, 5)]
+            within = [one for one in rounded if low <= one <= high]
+            numbers.append(within[0] if within else end)
     return sorted(numbers)

@@ -14,6 +14,7 @@ CUT = (
     800,
 )
 TITLE = 420  # pixels that a panel's title takes
+EVEN_GREY = 160  # of an image without any difference
 
 # Colours of predicted boundaries.
 RIGHT = (30, 100, 230)
@@ -82,9 +83,11 @@ def agreement_picture(
 def grey(image: np.ndarray) -> np.ndarray:
     """A grey image (H, W) of any range as RGB uint8 (H, W, 3).
 
-    The darkest and the brightest half per cent of the pixels are cut off.
+    The darkest and the brightest half per cent of the pixels are cut off; an even image is grey.
     """
     low, high = np.percentile(image[:: max(1, len(image) // 500)], [0.5, 99.5])
+    if low == high:
+        return np.full((*image.shape, 3), EVEN_GREY, np.uint8)
     levels = (image.astype(np.float32) - low) * (255 / max(high - low, 1))
     return cv2.cvtColor(
         np.clip(levels, 0, 255).astype(np.uint8), cv2.COLOR_GRAY2RGB

@@ -267,13 +267,15 @@ def outlines_of(inside: np.ndarray) -> list[np.ndarray]:
     for k in range(len(outlines)):
         if tree[0, k, 3] == outer:
             # Contours of holes run through the pixels around them, not through their own.
-            hole = np.zeros_like(twice)
-            cv2.drawContours(hole, outlines, k, 1, -1)
-            hole[twice > 0] = 0
+            left, top, across, down = cv2.boundingRect(outlines[k])
+            hole = np.zeros((down, across), np.uint8)
+            corner = -left, -top
+            cv2.drawContours(hole, outlines, k, 1, -1, offset=corner)
+            hole[twice[top : top + down, left : left + across] > 0] = 0
             (its,), _ = cv2.findContours(
                 hole, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
             )
-            chosen.append(its[:, 0] // 2)
+            chosen.append((its[:, 0] + (left, top)) // 2)
     return chosen
 
 

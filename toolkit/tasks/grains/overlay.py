@@ -14,6 +14,8 @@ from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 MOST_SHOWN = 25_000_000
 LEAST_WIDTH = 800
 LARGEST_ENLARGEMENT = 4
+LEAST_SHOWN = 420  # pixels of width that key and caption need
+LONGEST_NAME = 60  # letters of a micrograph's name in the caption
 
 # Lines are as wide as the grains allow: pixels of the overlay, by the median diameter there.
 LINE_WIDTHS = {12: 1, 40: 2}
@@ -69,6 +71,10 @@ def overlay(
 
     name = "um" if micrograph.scale.micrometres_per_pixel else "px"
     draw_scale_bar(picture, unit / shown, name)
+    room = max(0, LEAST_SHOWN - picture.shape[1])
+    picture = np.pad(
+        picture, ((0, 0), (0, room), (0, 0)), constant_values=pictures.PAPER
+    )
     parts = [picture]
     if is_tinted:
         least = f"{diameters.min():.3g} {name}"
@@ -149,7 +155,8 @@ def draw_scale_bar(
     height, width = picture.shape[:2]
     longest = BAR_SHARE * width * pixel
     power = 10.0 ** np.floor(np.log10(longest))
-    lengths = [n * power for n in ROUND_LENGTHS]
+    # The logarithm may be rounded up.
+    lengths = [n * power for n in (0.5, *ROUND_LENGTHS)]
     length = max(one for one in lengths if one <= longest)
     across = round(length / pixel)
 
@@ -180,7 +187,10 @@ def caption(
     """A strip that says what is shown: numbers of grains, method, scale, and how reliable it is."""
     inside = values["whole_grains"]
     cut = values["grains"] - inside
-    text = f"{micrograph.name}: {inside} whole grains, {cut} cut (hatched)"
+    name = micrograph.name
+    if len(name) > LONGEST_NAME:
+        name = f"{name[: LONGEST_NAME - 3]}..."
+    text = f"{name}: {inside} whole grains, {cut} cut (hatched)"
     if "method" in values:
         text += f"; method {values['method']}"
     if micrograph.scale.micrometres_per_pixel:

@@ -145,10 +145,14 @@ def doubts(parts: Parts, answer: Boundaries) -> list[str]:
     """What makes an answer doubtful, as sentences."""
     sentences = []
     if parts.diameter_over_width < FINE:
-        median = float(np.median(answer.grains.diameter))
+        is_whole = ~answer.grains.touches_frame
+        diameters = answer.grains.diameter
+        median = float(
+            np.median(diameters[is_whole] if is_whole.any() else diameters)
+        )
         sentences.append(
-            f"Grains are about {median:.0f} pixels wide, hardly more than the lines between "
-            "them: take the picture at a higher magnification."
+            f"Grains are about {median:.0f} pixels wide, hardly more than the lines between them: "
+            "take the picture at a higher magnification, or try --size."
         )
     if parts.line_probability < UNSURE:
         sentences.append(
