@@ -10,7 +10,6 @@ threshold. Where the method can enlarge, fine micrographs are answered at every 
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -19,11 +18,17 @@ from sklearn.linear_model import LogisticRegression
 
 from hvd.data.grains import folder_samples
 from hvd.data.polycrystals import photograph, polycrystal
+from hvd.deep.grains import ENLARGEMENTS, Network
 from hvd.toolkit import registry
 from hvd.toolkit.core import Method, Sample
 from hvd.toolkit.settings import one_thread
 from hvd.toolkit.tasks.grains.metrics import median_diameter
-from hvd.toolkit.tasks.grains.reliability import LEAST, features, parts_of
+from hvd.toolkit.tasks.grains.reliability import (
+    LEAST,
+    Parts,
+    features,
+    parts_of,
+)
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 
 GENERATED = 240
@@ -32,7 +37,7 @@ FINEST, COARSEST = 4.0, 150.0  # diameters in pixels
 WRONG = 0.25  # relative error of the median diameter
 TRIED_UP_TO = 24.0  # pixels of diameter, up to which methods enlarge
 
-Case = tuple[str, dict[str, float], bool]
+Case = tuple[str, Parts, bool]
 
 
 def generated_samples() -> Iterator[Sample]:
@@ -63,17 +68,17 @@ def case_of(
     predicted = median_diameter(answer.labels)
     if parts is None or true is None or predicted is None:
         return None
-    return name, asdict(parts), abs(predicted / true - 1) > WRONG
+    return name, parts, abs(predicted / true - 1) > WRONG
 
 
 def answers(method: Method, sample: Sample) -> Iterator[Boundaries]:
     """Yield the answer to a sample; for fine grains at every size that the method tries."""
     diameter = median_diameter(sample.target.labels)
-    can_enlarge = hasattr(method, "answer")
-    if not can_enlarge or diameter is None or diameter > TRIED_UP_TO:
+    is_coarse = diameter is None or diameter > TRIED_UP_TO
+    if is_coarse or not isinstance(method, Network):
         yield method.predict(sample.inputs)
         return
-    for scale in (1, 2, 3, 4):
+    for scale in (1, *ENLARGEMENTS):
         yield method.answer(sample.inputs, scale)
 
 

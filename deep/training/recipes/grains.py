@@ -41,7 +41,7 @@ BATCH = 6
 POOL = 1200
 POOL_SIDE = 480
 
-# Diameters of generated grains, in pixels. Fine ones are enlarged, as `deep.grains.Network` does it.
+# Diameters of generated grains, in pixels. Fine ones are enlarged, as `deep.grains.Network` does.
 FINEST, COARSEST = 5.0, 300.0
 
 # Of generated crops, the share that is an even grey: light and noise alone make no boundary.

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from hvd.toolkit.tasks.grains.charts import chart
 MOST_BATCHES = 8  # that are drawn
 SIGNIFICANT = 0.05  # p values from here on say nothing
 
-Test = dict[str, float | str | None]
+# Distance, p values and a note
+Test = dict[str, Any]
 
 
 def batch_table(

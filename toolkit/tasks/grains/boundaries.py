@@ -71,14 +71,14 @@ def probability_by_tiles(
     # The range is that of this image, so that 12 bits in a 16-bit file count as much as 16.
     low, high = value_range(sampled(image))
     span = np.float32(high - low)
-    low = np.float32(low)
+    least = np.float32(low)
 
     probability = np.zeros(image.shape, np.uint8)
     if span < LEAST_SPREAD:
         return probability
 
     for core, wide, inner in tiles(image.shape, TILE, MARGIN):
-        shares = (image[wide].astype(np.float32) - low) / span
+        shares = (image[wide].astype(np.float32) - least) / span
         part = boundary(np.clip(shares, -ROOM, 1 + ROOM))
         probability[core] = np.rint(part[inner] * 255)
 

@@ -321,7 +321,7 @@ def labels_of_rois(
         try:
             roi = ImagejRoi.frombytes(content)
             if roi.roitype in AREAS:
-                outlines.append(roi.coordinates(multi=True))
+                outlines.append(list(roi.coordinates(multi=True)))
         except Exception as error:  # damaged ROIs fail in a dozen ways
             reason = f"{path}: {name} cannot be read as an ROI."
             raise ToolkitError(reason, "Save the set again.") from error

@@ -114,12 +114,11 @@ Sides = dict[int, dict[int, np.ndarray]]
 def sides_of_grains(labels: np.ndarray) -> Sides:
     """For every grain and each neighbour, the points (n, 2) between them, row and column."""
     pairs = []
-    for axis, (one, other) in enumerate(
-        ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:]))
-    ):
-        rows, columns = np.nonzero(labels[one] != labels[other])
-        a = labels[one][rows, columns]
-        b = labels[other][rows, columns]
+    neighbours = (labels[:-1], labels[1:]), (labels[:, :-1], labels[:, 1:])
+    for axis, (one, other) in enumerate(neighbours):
+        rows, columns = np.nonzero(one != other)
+        a = one[rows, columns]
+        b = other[rows, columns]
         half = (0.5, 0.0) if axis == 0 else (0.0, 0.5)
         pairs.append(np.stack([a, b, rows + half[0], columns + half[1]], 1))
     table = np.concatenate(pairs)

@@ -194,8 +194,8 @@ def caption(
     if "method" in values:
         text += f"; method {values['method']}"
     if micrograph.scale.micrometres_per_pixel:
-        size = f"{micrograph.scale.micrometres_per_pixel:.4g} um a pixel"
-        text += f"; {size} ({micrograph.scale.source})"
+        scale = f"{micrograph.scale.micrometres_per_pixel:.4g} um a pixel"
+        text += f"; {scale} ({micrograph.scale.source})"
     else:
         text += "; no scale: lengths in pixels"
     if values.get("reliability") is not None:

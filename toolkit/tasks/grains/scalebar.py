@@ -373,7 +373,7 @@ def blocks_of_runs(
                 break
         else:
             open_blocks.append([row, row + 1, start, end])
-    return [tuple(block) for block in closed + open_blocks]
+    return [(b[0], b[1], b[2], b[3]) for b in closed + open_blocks]
 
 
 def is_bare(
