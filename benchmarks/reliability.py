@@ -31,8 +31,9 @@ from hvd.toolkit.tasks.grains.reliability import (
 )
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 
-GENERATED = 240
+GENERATED = 200
 SIDE = 384
+STRENGTH = 0.6  # of light, lens and noise: as in built-in micrographs
 FINEST, COARSEST = 4.0, 150.0  # diameters in pixels
 WRONG = 0.25  # relative error of the median diameter
 TRIED_UP_TO = 24.0  # pixels of diameter, up to which methods enlarge
@@ -50,11 +51,12 @@ def generated_samples() -> Iterator[Sample]:
             (SIDE * times, SIDE * times), rng, diameter * times, detail=times
         )
         image = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        image = np.rint(photograph(image, rng) * 255).astype(np.uint8)
+        image = np.rint(photograph(image, rng, STRENGTH) * 255)
         labels = labels[times // 2 :: times, times // 2 :: times]
         _, numbers = np.unique(labels, return_inverse=True)
         labels = (numbers.reshape(SIDE, SIDE) + 1).astype(np.int32)
-        yield Sample(str(k), Micrograph(image), Boundaries(labels > 0, labels))
+        micrograph = Micrograph(image.astype(np.uint8))
+        yield Sample(str(k), micrograph, Boundaries(labels > 0, labels))
 
 
 def case_of(

@@ -1,5 +1,7 @@
 """From boundary probabilities to closed grains."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -197,3 +199,25 @@ def test_a_pattern_twice_as_large_has_the_same_grains(pattern):
     )
     assert abs(int(small.max()) - int(twice.max())) <= 2
     assert agreement(np.kron(small, np.ones((2, 2), np.int32)), twice) > 0.97
+
+
+def test_a_faint_boundary_parts_grains_of_different_tones_only():
+    probability = np.zeros((60, 120), np.uint8)
+    probability[:, 38:42] = 255
+    probability[:, 79:81] = 15  # faint
+    closure = Closure(blur=0, inside=0.1, smallest=0.5, weakest=0.05)
+    with_faint = replace(closure, faint=0.03)
+    rng = np.random.default_rng(0)
+    image = np.full(probability.shape, 100.0)
+    image[:, 40:80] = 110
+    image[:, 80:] = 118
+    image += rng.normal(0, 3, image.shape)
+    alike = image.copy()
+    alike[:, 40:] = rng.normal(112, 3, (60, 80))
+
+    assert boundaries.partition(probability, closure, image).max() == 2
+    assert boundaries.partition(probability, with_faint).max() == 2
+    assert boundaries.partition(probability, with_faint, alike).max() == 2
+    parted = boundaries.partition(probability, with_faint, image)
+    assert parted.max() == 3
+    assert len(np.unique(parted[:, [20, 60, 100]])) == 3

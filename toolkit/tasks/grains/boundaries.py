@@ -23,6 +23,8 @@ from hvd.toolkit.tiles import tiles
 TILE = 1600
 MARGIN = 352
 
+STRIP = 512  # rows that statistics are taken of at a time
+
 # Grey levels: an image of whole numbers that spreads over fewer is flat, not faint.
 LEAST_SPREAD = 8
 
@@ -43,12 +45,15 @@ class Closure:
     inside : a pixel below this probability may mark a grain.
     smallest : the least area of connected marking pixels, in square widths.
     weakest : grains merge when the mean probability along their common boundary is below this.
+    faint : grains are parted by boundaries from this probability on, if their tones differ; 0 for
+        none.
     """
 
     blur: float = 0.3
     inside: float = 0.3
     smallest: float = 1.0
     weakest: float = 0.3
+    faint: float = 0.0
 
 
 def probability_by_tiles(
@@ -85,21 +90,96 @@ def probability_by_tiles(
     return probability
 
 
-def partition(probability: np.ndarray, closure: Closure) -> np.ndarray:
-    """Closed grains, int32 (H, W), of a boundary probability, uint8 (H, W)."""
+def partition(
+    probability: np.ndarray,
+    closure: Closure,
+    image: np.ndarray | None = None,
+) -> np.ndarray:
+    """Closed grains, int32 (H, W), of a boundary probability, uint8 (H, W).
+
+    The image (H, W) tells the tones of the grains, for faint boundaries.
+    """
     width = band_width(probability)
     relief = probability
     if closure.blur:
         relief = cv2.GaussianBlur(probability, (0, 0), closure.blur * width)
 
+    least_area = closure.smallest * width**2
     below = (relief < closure.inside * 255).astype(np.uint8)
-    markers = large_components(below, closure.smallest * width**2)
+    markers = large_components(below, least_area)
     if not markers.any():
         return markers
 
+    are_alike = None
+    if closure.faint and image is not None:
+        below = (relief < closure.faint * 255).astype(np.uint8)
+        parts = large_components(below, least_area)
+        markers, entire = parts_of_markers(markers, parts)
+        are_alike = Alikeness(markers, entire, image)
     return merge_across_weak_boundaries(
-        watershed_grains(relief, markers), relief, closure.weakest
+        watershed_grains(relief, markers), relief, closure.weakest, are_alike
     )
+
+
+def parts_of_markers(
+    markers: np.ndarray, parts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Markers int32 (H, W) in parts, where they have any, and which marker each came from (n + 1,).
+
+    `parts` int32 (H, W) lie within the markers. A marker without a part stays.
+    """
+    number = int(parts.max())
+    has_part = np.zeros(int(markers.max()) + 1, bool)
+    for row, its in zip(markers, parts, strict=True):
+        has_part[row[its > 0]] = True
+    alone = np.flatnonzero(~has_part)[1:]  # the first is 0, which is no marker
+    of_alone = np.zeros(len(has_part), np.int32)
+    of_alone[alone] = number + 1 + np.arange(len(alone), dtype=np.int32)
+
+    entire = np.zeros(number + len(alone) + 1, np.int32)
+    entire[number + 1 :] = alone
+    for row, its in zip(markers, parts, strict=True):
+        entire[its] = np.where(its > 0, row, 0)
+        is_alone = (its == 0) & (of_alone[row] > 0)
+        its[is_alone] = of_alone[row[is_alone]]
+    return parts, entire
+
+
+class Alikeness:
+    """Tells whether two grains are parts of one marker, and of one tone.
+
+    Their tones are one when their means differ by less than the deviation within them, as grey
+    varies by noise and texture.
+    """
+
+    def __init__(
+        self,
+        markers: np.ndarray,
+        entire: np.ndarray,
+        image: np.ndarray,
+    ):
+        """Markers int32 (H, W), which marker each came from (n + 1,), and the image (H, W)."""
+        size = len(entire)
+        count = np.zeros(size)
+        total = np.zeros(size)
+        squares = np.zeros(size)
+        for start in range(0, len(image), STRIP):
+            rows = slice(start, start + STRIP)
+            numbers = markers[rows].ravel()
+            values = image[rows].astype(np.float64).ravel()
+            count += np.bincount(numbers, minlength=size)
+            total += np.bincount(numbers, values, size)
+            squares += np.bincount(numbers, values * values, size)
+        count = np.maximum(count, 1)
+        self.entire = entire
+        self.mean = total / count
+        self.variance = np.maximum(squares / count - self.mean**2, 0)
+
+    def __call__(self, a: int, b: int) -> bool:
+        if self.entire[a] != self.entire[b]:
+            return False
+        variance = (self.variance[a] + self.variance[b]) / 2
+        return bool((self.mean[a] - self.mean[b]) ** 2 < max(variance, 1))
 
 
 def large_components(mask: np.ndarray, least_area: float) -> np.ndarray:
@@ -160,13 +240,19 @@ def merge_across_weak_boundaries(
     labels: np.ndarray,
     relief: np.ndarray,
     weakest: float,
+    are_alike: Callable[[int, int], bool] | None = None,
 ) -> np.ndarray:
     """Merge neighbours whose common boundary has a mean relief below `weakest` of 255.
 
     The weakest boundary goes first; after a merge the mean is taken anew over the joint boundary.
-    Changes `labels` and returns it.
+    Where neighbours `are_alike`, their boundary counts as none. Changes `labels` and returns it.
     """
     borders = common_borders(labels, relief)
+    if are_alike is not None:
+        for a, neighbours in borders.items():
+            for b, (length, _) in neighbours.items():
+                if are_alike(a, b):
+                    neighbours[b] = length, 0.0
     queue = []
     for a, neighbours in borders.items():
         for b, (length, height) in neighbours.items():

@@ -142,8 +142,9 @@ def answer_at(
     if scale > 1 and image.size * scale**2 > LARGEST_WORK:
         reason = f"{micrograph.name} enlarged by {scale:g} has more than {LARGEST_WORK:,} pixels."
         raise ToolkitError(reason, "Give a smaller --size, or a part of it.")
-    probability = probability_by_tiles(resized(image, scale), boundary)
-    labels = partition(probability, closure)
+    worked_on = resized(image, scale)
+    probability = probability_by_tiles(worked_on, boundary)
+    labels = partition(probability, closure, worked_on)
     width = band_width(probability) / scale
     if scale != 1:
         kind = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
