@@ -19,9 +19,9 @@ CLOSURE = Closure(blur=0.3, inside=0.1, smallest=0.7, weakest=0.1, faint=0.01)
 
 # Fitted by `python -m hvd.benchmarks.reliability deep ../shared/data/grains/steel
 # ../shared/data/grains/low_contrast_metal`.
-RELIABILITY = (-6.883, 2.116, 4.299, 0.563, -14.253, -4.977)
+RELIABILITY = (-10.237, 3.479, 4.631, 1.272, -14.362, -2.693)
 
-# Fine grains are enlarged: where most are less than this many pixels wide, the network misses some,
+# Fine grains are enlarged: where most are less than so many pixels wide, the network misses some,
 # or sees none at all.
 FINE = 22.0
 FEW = 10  # whole grains, from which a median tells something
@@ -74,7 +74,7 @@ class Network(NetworkMethod):
 
         scale = 1 / empty_magnification(inputs.image)
         answer = self.answer(inputs, scale)
-        if not is_too_fine(answer, scale):
+        if is_wider(answer, FINE / scale):
             return answer
         times = self.enlargement(inputs, scale)
         return self.answer(inputs, times * scale) if times > 1 else answer
@@ -86,8 +86,8 @@ class Network(NetworkMethod):
     ) -> int:
         """How many times to enlarge a micrograph of fine grains, by its middle; 1 for not at all.
 
-        That is the first enlargement at which grains are no longer too fine, else the one whose
-        answer is the most reliable, as long as that is better than before.
+        That is the first enlargement at which grains are wide enough, else the one whose answer is
+        the most reliable, as long as that is better than before.
         """
         middle = middle_of(inputs, round(TRIAL / scale))
         best = 1
@@ -97,7 +97,8 @@ class Network(NetworkMethod):
                 break
             answer = self.answer(middle, times * scale)
             value = reliability(answer).reliability
-            if not is_too_fine(answer, times * scale) and value > most - DOUBT:
+            is_wide = is_wider(answer, FINE / (times * scale))
+            if is_wide and value > most - DOUBT:
                 return times
             if whole_grains(answer) >= FEW and value > most:
                 best = times
@@ -110,12 +111,12 @@ def whole_grains(answer: Boundaries) -> int:
     return int((~answer.grains.touches_frame).sum())
 
 
-def is_too_fine(answer: Boundaries, scale: float) -> bool:
-    """Whether most grains, enlarged by `scale`, are too fine, or too few to tell."""
+def is_wider(answer: Boundaries, pixels: float) -> bool:
+    """Whether grains are wider than that in the median; never when there are too few to tell."""
     is_whole = ~answer.grains.touches_frame
     if is_whole.sum() < FEW:
-        return True
-    return float(np.median(answer.grains.diameter[is_whole])) * scale < FINE
+        return False
+    return float(np.median(answer.grains.diameter[is_whole])) >= pixels
 
 
 def middle_of(micrograph: Micrograph, side: int) -> Micrograph:

@@ -15,6 +15,7 @@ from hvd.toolkit.tasks.grains import boundaries, sizes
 from hvd.toolkit.tasks.grains.sizes import significant
 from hvd.toolkit.tasks.grains.types import Boundaries
 
+WIDE = 10.0  # median diameter, in widths of the boundaries, from which wider is no better
 SURE = 0.5  # probability from which a pixel lies on a boundary
 LOOSE = 2.0  # band widths: boundaries further from the lines are loose ends
 
@@ -83,7 +84,7 @@ LARGE = 0.5
 def features(parts: Parts) -> list[float]:
     """What the logistic model weighs, (5,)."""
     return [
-        float(np.log(max(parts.diameter_over_width, 0.1))),
+        float(np.log(np.clip(parts.diameter_over_width, 0.1, WIDE))),
         parts.line_probability,
         parts.closure,
         parts.loose_ends,

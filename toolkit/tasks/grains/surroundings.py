@@ -49,7 +49,7 @@ LEAST_PART = 0.02
 LEAST_BOX = 0.0005  # of the picture's area
 LARGEST_BOX = 0.2
 LEAST_SIDE = 6  # pixels
-MOSTLY_EVEN = 0.6  # share of a box's ground that is even
+MOSTLY_EVEN = 0.75  # share of a box's ground that is of one tone
 LEAST_FILLED = (
     0.88  # share of the rectangle around a box that it fills, with its text
 )
@@ -112,7 +112,7 @@ def surroundings(
         notes.append(
             f"Empty surroundings, {share:.0%} of the picture, were left out."
         )
-    count = add_boxes(outside, image, is_even, (low, high))
+    count = add_boxes(outside, image, (low, high))
     if count:
         notes.append(f"Boxes with text were left out: {count}.")
     outside = outside[: len(image) - bar]
@@ -247,7 +247,6 @@ def add_small_parts(outside: np.ndarray) -> None:
 def add_boxes(
     outside: np.ndarray,
     image: np.ndarray,
-    is_even: np.ndarray,
     tones: tuple[float, float],
 ) -> int:
     """Mark upright rectangles of even white or black, with text in them; returns their number.
@@ -257,9 +256,7 @@ def add_boxes(
     low, high = tones
     number = 0
     margin = (1 - WHITE) * (high - low)
-    # Even places are squares: their rims belong to them.
-    square = np.ones((EVEN_SIDE, EVEN_SIDE), np.uint8)
-    near_even = cv2.dilate(is_even.astype(np.uint8), square) > 0
+    tolerance = 2 * EVEN * (high - low)
     for tone in (image >= high - margin, image <= low + margin):
         _, places, stats, _ = cv2.connectedComponentsWithStats(
             (tone & ~outside).astype(np.uint8), connectivity=4
@@ -277,7 +274,9 @@ def add_boxes(
             left, top, across, down, _ = (int(x) for x in stats[k])
             window = np.s_[top : top + down, left : left + across]
             part = places[window] == k
-            if near_even[window][part].mean() < MOSTLY_EVEN:
+            ground = image[window][part]
+            middle = float(np.median(ground))
+            if has_tone(ground, middle, tolerance).mean() < MOSTLY_EVEN:
                 continue
             if is_filled(part):
                 # With its frame.
