@@ -74,7 +74,8 @@ class Network(NetworkMethod):
 
         scale = 1 / empty_magnification(inputs.image)
         answer = self.answer(inputs, scale)
-        if is_wider(answer, FINE / scale):
+        is_fine = not is_wider(answer, FINE / scale)
+        if not (is_fine or reliability(answer).is_doubtful):
             return answer
         times = self.enlargement(inputs, scale)
         return self.answer(inputs, times * scale) if times > 1 else answer

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from hvd.benchmarks.diameters import micrograph_of
 from hvd.data.grains import polycrystal_samples
-from hvd.data.polycrystals import tessellation
 from hvd.deep.grains import Network
 from hvd.toolkit.tasks.grains import boundaries
 from hvd.toolkit.tasks.grains.boundaries import lines, partition
@@ -32,33 +32,28 @@ def test_tiles_leave_no_trace(sample, monkeypatch):
     assert np.abs(tiled.astype(int) - complete).max() <= 2
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1, 0), (5, 11), (16, 40)])
-def test_cropping_moves_no_boundary_that_is_not_at_the_cut(
-    sample, rows, columns
-):
-    network, image = Network(), sample.inputs.image
-    complete, cropped = (
-        network.answer(Micrograph(i), 1).probability
-        for i in (image, image[rows:, columns:])
-    )
-    inner = np.s_[100:, 100:]
-    first, second = (
-        partition(p[inner].copy(), network.closure)
-        for p in (complete[rows:, columns:], cropped)
-    )
-    assert (
-        np.abs(
-            complete[rows:, columns:][inner].astype(int) - cropped[inner]
-        ).mean()
-        < 4
-    )
-    assert (
-        boundary_f1(
-            Boundaries(lines(first), first, 2.0),
-            Boundaries(lines(second), second),
+def test_cropping_moves_few_boundaries_that_are_not_at_the_cut():
+    """How few stands in docs/explanation/methods.md."""
+    network = Network()
+    scores = []
+    for seed in range(21, 29):
+        image = next(polycrystal_samples(1, seed, 640)).inputs.image
+        complete, cropped = (
+            network.answer(Micrograph(i), 1).probability
+            for i in (image, image[5:, 11:])
         )
-        > 0.97
-    )
+        first, second = (
+            partition(p[100:, 100:].copy(), network.closure)
+            for p in (complete[5:, 11:], cropped)
+        )
+        scores.append(
+            boundary_f1(
+                Boundaries(lines(first), first, 2.0),
+                Boundaries(lines(second), second),
+            )
+        )
+    assert np.mean(scores) > 0.9
+    assert np.median(scores) > 0.95
 
 
 @pytest.mark.parametrize(
@@ -100,27 +95,22 @@ def test_an_enlarged_micrograph_has_the_same_grains(times):
     assert enlarged == pytest.approx(plain, rel=0.1)
 
 
-@pytest.mark.parametrize("diameter", [10, 15, 30])
+@pytest.mark.parametrize("diameter", [6, 10, 20, 40])
 def test_fine_grains_are_enlarged_until_they_are_seen(diameter):
-    labels, image = fine(diameter)
-    answer = Network().predict(Micrograph(image))
-    assert answer.labels.max() == pytest.approx(labels.max(), rel=0.1)
-    target = Boundaries(labels > 0, labels)
-    assert diameter_error(target, answer) < 0.08
+    sample = micrograph_of(diameter, "lines", 0)
+    answer = Network().predict(sample.inputs)
+    true = sample.target.labels.max()
+    assert answer.labels.max() == pytest.approx(true, rel=0.1)
+    assert diameter_error(sample.target, answer) < 0.08
     assert reliability(answer).reliability > 0.5
 
 
-def fine(diameter):
-    """Labels of grains of that diameter, and dark lines between them, uint8."""
-    rng = np.random.default_rng(diameter)
-    times = 4
-    section = tessellation((900, 900), diameter * times, rng)
-    image = 190 - 110 * np.exp(-((section.distance / 3.5) ** 2))
-    image = cv2.resize(image, (225, 225), interpolation=cv2.INTER_AREA)
-    image = image + rng.normal(0, 4, image.shape)
-    labels = np.ascontiguousarray(section.labels[2::times, 2::times])
-    labels = np.unique(labels, return_inverse=True)[1].reshape(225, 225) + 1
-    return labels.astype(np.int32), np.clip(image, 0, 255).astype(np.uint8)
+def test_grains_that_differ_in_tone_alone_are_told_apart():
+    sample = micrograph_of(30, "tones", 0)
+    answer = Network().predict(sample.inputs)
+    true = sample.target.labels.max()
+    assert answer.labels.max() == pytest.approx(true, rel=0.2)
+    assert diameter_error(sample.target, answer) < 0.08
 
 
 @pytest.mark.parametrize("seed", range(3))

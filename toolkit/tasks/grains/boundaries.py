@@ -25,6 +25,8 @@ MARGIN = 352
 
 STRIP = 512  # rows that statistics are taken of at a time
 
+ALIKE = 0.5  # deviations of grey within grains, by which grains of one tone may differ
+
 # Grey levels: an image of whole numbers that spreads over fewer is flat, not faint.
 LEAST_SPREAD = 8
 
@@ -148,7 +150,7 @@ def parts_of_markers(
 class Alikeness:
     """Tells whether two grains are parts of one marker, and of one tone.
 
-    Their tones are one when their means differ by less than the deviation within them, as grey
+    Their tones are one when their means differ by less than ALIKE deviations within them, as grey
     varies by noise and texture.
     """
 
@@ -179,7 +181,8 @@ class Alikeness:
         if self.entire[a] != self.entire[b]:
             return False
         variance = (self.variance[a] + self.variance[b]) / 2
-        return bool((self.mean[a] - self.mean[b]) ** 2 < max(variance, 1))
+        apart = (self.mean[a] - self.mean[b]) ** 2
+        return bool(apart < ALIKE**2 * max(variance, 1))
 
 
 def large_components(mask: np.ndarray, least_area: float) -> np.ndarray:
