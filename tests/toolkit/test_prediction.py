@@ -573,7 +573,7 @@ def test_what_a_run_wrote_is_replaced_and_taken_away(micrographs):
     assert "summary.csv" in names and not names & {"batches.csv", "batches.png"}
     assert set(
         json.loads((micrographs / "out/run.json").read_text())["files"]
-    ) == {"summary.csv"}
+    ) == {"report.html", "specimens.csv", "summary.csv"}
 
 
 def test_files_that_a_task_does_not_write_are_no_reason_to_refuse(place):

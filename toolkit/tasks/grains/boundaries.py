@@ -68,7 +68,7 @@ def probability_by_tiles(
 
     Parameters
     ----------
-    image : uint8 or uint16 (H, W).
+    image : (H, W) of any range.
     boundary : makes probabilities of a float32 tile whose grey is scaled to about 0 to 1.
 
     Returns
@@ -182,7 +182,7 @@ class Alikeness:
             return False
         variance = (self.variance[a] + self.variance[b]) / 2
         apart = (self.mean[a] - self.mean[b]) ** 2
-        return bool(apart < ALIKE**2 * max(variance, 1))
+        return bool(apart <= ALIKE**2 * variance)
 
 
 def large_components(mask: np.ndarray, least_area: float) -> np.ndarray:

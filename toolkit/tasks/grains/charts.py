@@ -257,10 +257,9 @@ def ticks(low: float, high: float) -> list[float]:
 
     # The ends of the axis, where no other number is close.
     room = 0.06 * np.log(high / low)
-    for end in (low, high):
+    for end, rounding in ((low, np.ceil), (high, np.floor)):
         if all(abs(np.log(end / number)) > room for number in numbers):
-            # Rounded, but not beyond the axis.
-            rounded = [float(f"{end:.{digits}g}") for digits in (3, 4, 5)]
-            within = [one for one in rounded if low <= one <= high]
-            numbers.append(within[0] if within else end)
+            # To three digits, but not beyond the axis.
+            step = 10.0 ** (np.floor(np.log10(end)) - 2)
+            numbers.append(float(f"{rounding(end / step) * step:.3g}"))
     return sorted(numbers)

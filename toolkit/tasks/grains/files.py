@@ -115,7 +115,9 @@ def measure(
 
     trust = answer.trust or reliability(answer)
     values["reliability"] = trust.reliability
-    values["reliability_parts"] = trust.parts and asdict(trust.parts)
+    values["reliability_parts"] = trust.parts and {
+        name: significant(value) for name, value in asdict(trust.parts).items()
+    }
     if trust.is_doubtful:
         return without_sizes(values), notes + trust.notes
     return values, notes + trust.notes + notes_on_sizes(values)

@@ -105,9 +105,14 @@ def lost_detail(image: np.ndarray, times: int) -> float:
 
 
 def resized(image: np.ndarray, scale: float) -> np.ndarray:
-    """An image (H, W) enlarged (scale above 1) or reduced by a factor."""
+    """An image (H, W) enlarged (scale above 1) or reduced by a factor.
+
+    Enlarged ones are float32, so that images of 8 and 16 bits look alike.
+    """
     if scale == 1:
         return image
+    if scale > 1:
+        image = image.astype(np.float32)
     size = tuple(
         max(SMALLEST, round(scale * side)) for side in image.shape[::-1]
     )

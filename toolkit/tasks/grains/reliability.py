@@ -74,7 +74,7 @@ def parts_of(answer: Boundaries) -> Parts | None:
 
 
 # From here on a part is worth a sentence in the notes of a doubtful answer.
-FINE = 4.0
+FINE = 5.0
 UNSURE = 0.7
 OPEN = 0.85
 MANY_LOOSE = 0.2
