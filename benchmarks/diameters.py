@@ -33,7 +33,7 @@ def micrograph_of(
     kind: str,
     seed: int,
 ) -> Sample:
-    """A micrograph of grains of a diameter in pixels; `kind` is "lines" or "tones".
+    """A micrograph of grains of a diameter in pixels; `kind` is "etched" or "tones".
 
     Grains are the cells of seeds that stand on a square grid, each shifted at random.
     """
@@ -48,7 +48,7 @@ def micrograph_of(
     places = (np.arange(side * DETAIL) + 0.5) / DETAIL
     places = np.stack(np.meshgrid(places, places), -1).reshape(-1, 2)
     distance, nearest = cKDTree(seeds).query(places, k=2)
-    if kind == "lines":
+    if kind == "etched":
         to_boundary = (distance[:, 1] - distance[:, 0]) / 2
         image = 190 - 110 * np.exp(-((to_boundary / 0.9) ** 2))
     else:
@@ -94,7 +94,7 @@ def row(
     right &= np.abs(np.array(diameters) - 1) <= DIAMETER_WITHIN
     wrong_unsaid = ~right & np.array(trusted)
     return (
-        f"{kind} {diameter:4d} px: {right.sum():2d} of {pictures} right, "
+        f"{kind:6s} {diameter:3d} px: {right.sum():2d} of {pictures} right, "
         f"{pictures - sum(trusted):2d} flagged, {wrong_unsaid.sum():2d} wrong and not flagged; "
         f"count {np.median(counts):.2f}, diameter {np.median(diameters):.2f} of the truth"
     )
@@ -104,7 +104,7 @@ def main(method_name: str, pictures: str = "20") -> None:
     """Print the table."""
     method = registry.method("grains", method_name)
     with one_thread():
-        for kind in ("lines", "tones"):
+        for kind in ("etched", "tones"):
             for diameter in DIAMETERS:
                 print(row(method, diameter, kind, int(pictures)), flush=True)
 

@@ -18,7 +18,6 @@ from sklearn.linear_model import LogisticRegression
 
 from hvd.data.grains import folder_samples
 from hvd.data.polycrystals import photograph, polycrystal
-from hvd.deep.grains import ENLARGEMENTS, Network
 from hvd.toolkit import registry
 from hvd.toolkit.core import Method, Sample
 from hvd.toolkit.settings import one_thread
@@ -37,6 +36,7 @@ STRENGTH = 0.6  # of light, lens and noise: as in built-in micrographs
 FINEST, COARSEST = 4.0, 150.0  # diameters in pixels
 WRONG = 0.25  # relative error of the median diameter
 TRIED_UP_TO = 24.0  # pixels of diameter, up to which methods enlarge
+SCALES = 1, 2, 3, 4  # that they try
 
 Case = tuple[str, Parts, bool]
 
@@ -77,11 +77,12 @@ def answers(method: Method, sample: Sample) -> Iterator[Boundaries]:
     """Yield the answer to a sample; for fine grains at every size that the method tries."""
     diameter = median_diameter(sample.target.labels)
     is_coarse = diameter is None or diameter > TRIED_UP_TO
-    if is_coarse or not isinstance(method, Network):
+    answer = getattr(method, "answer", None)
+    if is_coarse or answer is None:
         yield method.predict(sample.inputs)
         return
-    for scale in (1, *ENLARGEMENTS):
-        yield method.answer(sample.inputs, scale)
+    for scale in SCALES:
+        yield answer(sample.inputs, scale)
 
 
 def cases(

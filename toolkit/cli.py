@@ -282,13 +282,12 @@ def measure_grains(
 ) -> int:
     """The command `measure grains`."""
     from hvd.toolkit import prediction, registry
-    from hvd.toolkit.tasks.grains.drawn import Drawn
 
     task = registry.task("grains")
     records = prediction.predict(
         task,
         "drawn",
-        Drawn(),
+        registry.load(registry.DRAWN)(),
         inputs,
         run.out,
         options,

@@ -51,6 +51,9 @@ METHODS = {
 TASKS = tuple(METHODS)
 SAMPLERS = {name: f"hvd.data.{name}:samples" for name in TASKS}
 
+# The method of `toolkit measure grains`: what somebody drew is the answer.
+DRAWN = "hvd.toolkit.tasks.grains.drawn:Drawn"
+
 # What the benchmark uses of training, when the extra [train] is installed.
 TRAINING = {
     "run in torch": "hvd.deep.training.export:torch_runner",

@@ -97,7 +97,7 @@ def test_an_enlarged_micrograph_has_the_same_grains(times):
 
 @pytest.mark.parametrize("diameter", [6, 10, 20, 40])
 def test_fine_grains_are_enlarged_until_they_are_seen(diameter):
-    sample = micrograph_of(diameter, "lines", 0)
+    sample = micrograph_of(diameter, "etched", 0)
     answer = Network().predict(sample.inputs)
     true = sample.target.labels.max()
     assert answer.labels.max() == pytest.approx(true, rel=0.1)
