@@ -87,8 +87,8 @@ class Network(NetworkMethod):
     ) -> int:
         """How many times to enlarge a micrograph of fine grains, by its middle; 1 for not at all.
 
-        That is the first enlargement at which grains are wide enough, else the one whose answer is
-        the most reliable, as long as that is better than before.
+        Of those whose answer is not doubtful, that is the first one at which grains are wide enough,
+        else the one with the most reliable answer, as long as that is better than before.
         """
         middle = middle_of(inputs, round(TRIAL / scale))
         best = 1
@@ -97,7 +97,10 @@ class Network(NetworkMethod):
             if inputs.image.size * (times * scale) ** 2 > LARGEST_WORK:
                 break
             answer = self.answer(middle, times * scale)
-            value = reliability(answer).reliability
+            trust = reliability(answer)
+            value = trust.reliability
+            if trust.is_doubtful:
+                continue
             is_wide = is_wider(answer, FINE / (times * scale))
             if is_wide and value > most - DOUBT:
                 return times

@@ -424,7 +424,7 @@ RECIPE = Recipe(
         },
     ),
     steps=8000,
-    steps_further=240,
+    steps_further=480,
     taught=LINES_FROM,
     average=0.99,  # over a longer time, weights and the normalisation's statistics part
     validate_every=400,
