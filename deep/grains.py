@@ -12,7 +12,8 @@ from hvd.toolkit.tasks.grains.magnification import (
     answer_at,
     empty_magnification,
 )
-from hvd.toolkit.tasks.grains.reliability import reliability
+from hvd.toolkit.tasks.grains.reliability import median_diameter, reliability
+from hvd.toolkit.tasks.grains.sizes import is_inside_frame
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 
 CLOSURE = Closure(blur=0.3, inside=0.1, smallest=0.7, weakest=0.1, faint=0.01)
@@ -87,7 +88,7 @@ class Network(NetworkMethod):
     ) -> int:
         """How many times to enlarge a micrograph of fine grains, by its middle; 1 for not at all.
 
-        Of those whose answer is not doubtful, that is the first one at which grains are wide enough,
+        Of those whose answer is not doubtful, that is the first at which grains are wide enough,
         else the one with the most reliable answer, as long as that is better than before.
         """
         middle = middle_of(inputs, round(TRIAL / scale))
@@ -112,15 +113,14 @@ class Network(NetworkMethod):
 
 def whole_grains(answer: Boundaries) -> int:
     """How many grains the frame does not cut."""
-    return int((~answer.grains.touches_frame).sum())
+    return int(is_inside_frame(answer.labels).sum())
 
 
 def is_wider(answer: Boundaries, pixels: float) -> bool:
     """Whether grains are wider than that in the median; never when there are too few to tell."""
-    is_whole = ~answer.grains.touches_frame
-    if is_whole.sum() < FEW:
+    if whole_grains(answer) < FEW:
         return False
-    return float(np.median(answer.grains.diameter[is_whole])) >= pixels
+    return median_diameter(answer.labels) >= pixels
 
 
 def middle_of(micrograph: Micrograph, side: int) -> Micrograph:

@@ -318,7 +318,7 @@ def test_a_number_changed_by_hand_is_noticed_and_left_as_it_is(
     assert render.write_documents(check=True) == []
     for name in ("README.md", "benchmarks/REPORT.md"):
         text = Path(name).read_text()
-        changed = re.sub(r"0\.9(\d\d)", r"0.8\1", text, count=1)
+        changed = text.replace("| 0.9", "| 0.8", 1)
         assert changed != text
         Path(name).write_text(changed)
         with pytest.raises(ToolkitError, match=f"Stale: {name}"):

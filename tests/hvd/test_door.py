@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import hvd
 from hvd.toolkit.cli import cli
-from hvd.toolkit.core import ToolkitError
+from hvd.toolkit.core import ToolkitError, name_keywords
 from hvd.toolkit.tasks.fragments import Arrangement
 from hvd.toolkit.tasks.grains import Boundaries
 from hvd.toolkit.tasks.lines import Filled
@@ -83,7 +83,7 @@ def test_a_path_gives_what_the_command_line_records(task, arrays, tmp_path):
     ]
     call = ["predict", task, str(path), "--out", str(tmp_path / "out"), *flags]
     record = json.loads(CliRunner().invoke(cli, call).stdout)
-    assert record["notes"] == result.notes
+    assert [name_keywords(note) for note in record["notes"]] == result.notes
     assert {k: record[k] for k in result.measured} == json.loads(
         json.dumps(result.measured)
     )

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from scipy.sparse import coo_array
 from skimage.measure import label
-from skimage.morphology import skeletonize
 from skimage.segmentation import watershed
 
 from hvd.toolkit.tasks.grains.grey import ROOM, sampled, value_range
@@ -116,8 +115,8 @@ def partition(
     if closure.faint and image is not None:
         below = (relief < closure.faint * 255).astype(np.uint8)
         parts = large_components(below, least_area)
-        markers, entire = parts_of_markers(markers, parts)
-        are_alike = Alikeness(markers, entire, image)
+        markers, origin = parts_of_markers(markers, parts)
+        are_alike = Alikeness(markers, origin, image)
     return merge_across_weak_boundaries(
         watershed_grains(relief, markers), relief, closure.weakest, are_alike
     )
@@ -126,25 +125,28 @@ def partition(
 def parts_of_markers(
     markers: np.ndarray, parts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Markers int32 (H, W) in parts, where they have any, and which marker each came from (n + 1,).
+    """Markers int32 (H, W), in parts where they have several, and which each came from (n + 1,).
 
-    `parts` int32 (H, W) lie within the markers. A marker without a part stays.
+    `parts` int32 (H, W) lie within the markers; they are changed.
     """
-    number = int(parts.max())
-    has_part = np.zeros(int(markers.max()) + 1, bool)
+    of_part = np.zeros(int(parts.max()) + 1, np.int32)
     for row, its in zip(markers, parts, strict=True):
-        has_part[row[its > 0]] = True
-    alone = np.flatnonzero(~has_part)[1:]  # the first is 0, which is no marker
-    of_alone = np.zeros(len(has_part), np.int32)
-    of_alone[alone] = number + 1 + np.arange(len(alone), dtype=np.int32)
+        of_part[its] = np.where(its > 0, row, 0)
+    number = np.bincount(of_part[1:], minlength=int(markers.max()) + 1)
+    is_parted = number > 1
 
-    entire = np.zeros(number + len(alone) + 1, np.int32)
-    entire[number + 1 :] = alone
+    chosen = np.flatnonzero(is_parted[of_part])
+    entire = np.flatnonzero(~is_parted)[
+        1:
+    ]  # the first is 0, which is no marker
+    origin = np.concatenate([[0], of_part[chosen], entire]).astype(np.int32)
+    new_of_part = np.zeros(len(of_part), np.int32)
+    new_of_part[chosen] = 1 + np.arange(len(chosen))
+    new_of_entire = np.zeros(len(is_parted), np.int32)
+    new_of_entire[entire] = 1 + len(chosen) + np.arange(len(entire))
     for row, its in zip(markers, parts, strict=True):
-        entire[its] = np.where(its > 0, row, 0)
-        is_alone = (its == 0) & (of_alone[row] > 0)
-        its[is_alone] = of_alone[row[is_alone]]
-    return parts, entire
+        its[:] = np.where(is_parted[row], new_of_part[its], new_of_entire[row])
+    return parts, origin
 
 
 class Alikeness:
@@ -157,11 +159,11 @@ class Alikeness:
     def __init__(
         self,
         markers: np.ndarray,
-        entire: np.ndarray,
+        origin: np.ndarray,
         image: np.ndarray,
     ):
         """Markers int32 (H, W), which marker each came from (n + 1,), and the image (H, W)."""
-        size = len(entire)
+        size = len(origin)
         count = np.zeros(size)
         total = np.zeros(size)
         squares = np.zeros(size)
@@ -173,12 +175,12 @@ class Alikeness:
             total += np.bincount(numbers, values, size)
             squares += np.bincount(numbers, values * values, size)
         count = np.maximum(count, 1)
-        self.entire = entire
+        self.origin = origin
         self.mean = total / count
         self.variance = np.maximum(squares / count - self.mean**2, 0)
 
     def __call__(self, a: int, b: int) -> bool:
-        if self.entire[a] != self.entire[b]:
+        if self.origin[a] != self.origin[b]:
             return False
         variance = (self.variance[a] + self.variance[b]) / 2
         apart = (self.mean[a] - self.mean[b]) ** 2
@@ -475,4 +477,7 @@ def grains_of_drawing(mask: np.ndarray, skeleton: np.ndarray) -> np.ndarray:
 
 def skeleton(mask: np.ndarray) -> np.ndarray:
     """Lines of one pixel through the middle of drawn boundaries (Zhang & Suen, 1984)."""
+    # It takes a while to import, and predicting does not need it.
+    from skimage.morphology import skeletonize
+
     return skeletonize(mask)

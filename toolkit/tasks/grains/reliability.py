@@ -51,9 +51,8 @@ def parts_of(answer: Boundaries) -> Parts | None:
         return None
 
     width = answer.width or boundaries.band_width(probability)
-    inside = sizes.is_inside_frame(answer.labels)
-    diameters = answer.grains.diameter
-    median = float(np.median(diameters[inside] if inside.any() else diameters))
+    areas = sizes.areas(answer.labels)
+    median = median_diameter(answer.labels)
 
     # The line runs between pixels, and the crest of the probability may be beside it.
     crest = cv2.dilate(probability, np.ones((3, 3), np.uint8))
@@ -63,7 +62,6 @@ def parts_of(answer: Boundaries) -> Parts | None:
     likely &= answer.labels > 0
     distance = cv2.distanceTransform((~lines).astype(np.uint8), cv2.DIST_L2, 5)
     loose = likely & (distance > LOOSE * width)
-    areas = answer.grains.area
     return Parts(
         diameter_over_width=median / width,
         line_probability=float(along.mean()),
@@ -79,6 +77,13 @@ UNSURE = 0.7
 OPEN = 0.85
 MANY_LOOSE = 0.2
 LARGE = 0.5
+
+
+def median_diameter(labels: np.ndarray) -> float:
+    """Median diameter in pixels of the grains that nothing cuts, or of all where everything is."""
+    diameters = sizes.equivalent_diameters(labels)
+    inside = sizes.is_inside_frame(labels)
+    return float(np.median(diameters[inside] if inside.any() else diameters))
 
 
 def features(parts: Parts) -> list[float]:
@@ -146,11 +151,7 @@ def doubts(parts: Parts, answer: Boundaries) -> list[str]:
     """What makes an answer doubtful, as sentences."""
     sentences = []
     if parts.diameter_over_width < FINE:
-        is_whole = ~answer.grains.touches_frame
-        diameters = answer.grains.diameter
-        median = float(
-            np.median(diameters[is_whole] if is_whole.any() else diameters)
-        )
+        median = median_diameter(answer.labels)
         sentences.append(
             f"Grains are about {median:.0f} pixels wide, hardly more than the lines between them: "
             "take the picture at a higher magnification, or try --size."

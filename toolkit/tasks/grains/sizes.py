@@ -112,22 +112,40 @@ def grain_measures(labels: np.ndarray) -> Grains:
 
 
 def moment_sums(labels: np.ndarray) -> np.ndarray:
-    """Sums of row, column, row², column² and row x column over the pixels of each grain, (5, n)."""
+    """Sums of row, column, row², column² and row x column over the pixels of each grain, (5, n).
+
+    They are added up run by run: a run is a piece of a row within one grain.
+    """
     count = int(labels.max()) + 1
     sums = np.zeros((5, count))
-    columns = np.arange(labels.shape[1], dtype=np.float64)
 
     for top, strip in strips(labels):
-        row, column = np.meshgrid(
-            np.arange(top, top + len(strip)), columns, indexing="ij"
-        )
-        grain = strip.ravel()
+        is_first = np.ones(strip.shape, bool)
+        is_first[:, 1:] = strip[:, 1:] != strip[:, :-1]
+        row, start = np.nonzero(is_first)
+        grain = strip[row, start]
+        last = np.append(row[1:] != row[:-1], True)
+        end = np.append(start[1:], 0)
+        end[last] = strip.shape[1]
+
+        rows = (row + top).astype(np.float64)
+        length = (end - start).astype(np.float64)
+        columns = sum_of_powers(end, 1) - sum_of_powers(start, 1)
+        column2 = sum_of_powers(end, 2) - sum_of_powers(start, 2)
         for k, weight in enumerate(
-            (row, column, row**2, column**2, row * column)
+            (length * rows, columns, length * rows**2, column2, rows * columns)
         ):
-            sums[k] += np.bincount(grain, weight.ravel(), count)
+            sums[k] += np.bincount(grain, weight, count)
 
     return sums[:, 1:]
+
+
+def sum_of_powers(n: np.ndarray, power: int) -> np.ndarray:
+    """Sum of k to the power 1 or 2 over the whole numbers k from 0 to n - 1."""
+    n = n.astype(np.float64)
+    if power == 1:
+        return n * (n - 1) / 2
+    return n * (n - 1) * (2 * n - 1) / 6
 
 
 def weighted_crossings(labels: np.ndarray) -> np.ndarray:
