@@ -12,7 +12,7 @@ from hvd.toolkit.tasks.grains.magnification import (
     answer_at,
     empty_magnification,
 )
-from hvd.toolkit.tasks.grains.reliability import median_diameter, reliability
+from hvd.toolkit.tasks.grains.reliability import reliability
 from hvd.toolkit.tasks.grains.sizes import is_inside_frame
 from hvd.toolkit.tasks.grains.types import Boundaries, Micrograph
 
@@ -75,9 +75,9 @@ class Network(NetworkMethod):
 
         scale = 1 / empty_magnification(inputs.image)
         answer = self.answer(inputs, scale)
-        is_fine = not is_wider(answer, FINE / scale)
-        if not (is_fine or reliability(answer).is_doubtful):
-            return answer
+        trust = reliability(answer)
+        if is_wider(answer, FINE / scale) and not trust.is_doubtful:
+            return replace(answer, trust=trust)
         times = self.enlargement(inputs, scale)
         return self.answer(inputs, times * scale) if times > 1 else answer
 
@@ -120,7 +120,7 @@ def is_wider(answer: Boundaries, pixels: float) -> bool:
     """Whether grains are wider than that in the median; never when there are too few to tell."""
     if whole_grains(answer) < FEW:
         return False
-    return median_diameter(answer.labels) >= pixels
+    return answer.median_diameter >= pixels
 
 
 def middle_of(micrograph: Micrograph, side: int) -> Micrograph:

@@ -252,12 +252,12 @@ def print_records(
     as_json: bool,
 ) -> int:
     """Print the records of a run as they come; returns 1 when an input failed, else 0."""
-    from hvd.toolkit import tables
-
     # A table is for people; programs get one JSON record a line.
-    table = (
-        tables.RunTable(task, out) if on_terminal() and not as_json else None
-    )
+    table = None
+    if on_terminal() and not as_json:
+        from hvd.toolkit.tables import RunTable
+
+        table = RunTable(task, out)
     failed = False
 
     for record in progress_bar(records) if table else records:

@@ -165,8 +165,9 @@ def stretched_voronoi(ratio, degrees, side=500, diameter=20.0, seed=0):
 @pytest.mark.parametrize("degrees", [0, 30, 70, -20])
 def test_the_anisotropy_index_is_that_of_the_stretch(degrees):
     pattern = stretched_voronoi(3, degrees)
-    along = astm.intercept_along(pattern, degrees)
-    across = astm.intercept_along(pattern, degrees + 90)
+    depth = astm.depths(pattern)
+    along = astm.intercept_along(pattern, depth, degrees)
+    across = astm.intercept_along(pattern, depth, degrees + 90)
     assert along / across == pytest.approx(3, rel=0.06)
     axis = astm.long_axis(sizes.grain_measures(pattern))
     assert axis == pytest.approx(degrees, abs=3)

@@ -18,6 +18,7 @@ from hvd.toolkit.tasks.grains.sizes import (
     areas,
     is_inside_frame,
     significant,
+    strips,
 )
 
 LINES = 10  # test lines in each direction
@@ -180,15 +181,24 @@ def long_axis(grains: Grains) -> float:
     return float(degrees)
 
 
-def intercept_along(labels: np.ndarray, degrees: float) -> float | None:
-    """Mean intercept in pixels along parallel test lines, None when they cross no boundary.
-
-    `degrees` is their direction, counter-clockwise from horizontal.
-    """
-    height, width = labels.shape
-    depth = cv2.distanceTransform(
+def depths(labels: np.ndarray) -> np.ndarray:
+    """How far every pixel lies from the nearest boundary, in pixels, float32 (H, W)."""
+    return cv2.distanceTransform(
         (~lines(labels)).astype(np.uint8), cv2.DIST_L2, 5
     )
+
+
+def intercept_along(
+    labels: np.ndarray,
+    depth: np.ndarray,
+    degrees: float,
+) -> float | None:
+    """Mean intercept in pixels along parallel test lines, None when they cross no boundary.
+
+    `depth` is as `depths` tells it; `degrees` is the direction of the lines, counter-clockwise
+    from horizontal.
+    """
+    height, width = labels.shape
     reach = int(np.hypot(height, width) / 2)
     steps = np.arange(-reach, reach + 1)
     angle = np.radians(degrees)
@@ -305,7 +315,7 @@ def density(labels: np.ndarray) -> tuple[float, float, float]:
     share = np.concatenate([[0], 1 / areas(labels)])
 
     def grains_per_pixel(part: np.ndarray) -> float:
-        total = sum(float(share[row].sum()) for row in part)
+        total = sum(float(share[strip].sum()) for _, strip in strips(part))
         return total / (part > 0).sum()
 
     half = relative_half_interval(labels, grains_per_pixel)

@@ -130,22 +130,26 @@ def parts_of_markers(
     `parts` int32 (H, W) lie within the markers; they are changed.
     """
     of_part = np.zeros(int(parts.max()) + 1, np.int32)
-    for row, its in zip(markers, parts, strict=True):
-        of_part[its] = np.where(its > 0, row, 0)
+    for start in range(0, len(parts), STRIP):
+        its = parts[start : start + STRIP]
+        of_part[its] = markers[start : start + STRIP]
+    of_part[0] = 0
     number = np.bincount(of_part[1:], minlength=int(markers.max()) + 1)
     is_parted = number > 1
 
     chosen = np.flatnonzero(is_parted[of_part])
-    entire = np.flatnonzero(~is_parted)[
-        1:
-    ]  # the first is 0, which is no marker
+    entire = np.flatnonzero(~is_parted)[1:]  # 0 is no marker
     origin = np.concatenate([[0], of_part[chosen], entire]).astype(np.int32)
     new_of_part = np.zeros(len(of_part), np.int32)
     new_of_part[chosen] = 1 + np.arange(len(chosen))
     new_of_entire = np.zeros(len(is_parted), np.int32)
     new_of_entire[entire] = 1 + len(chosen) + np.arange(len(entire))
-    for row, its in zip(markers, parts, strict=True):
-        its[:] = np.where(is_parted[row], new_of_part[its], new_of_entire[row])
+    for start in range(0, len(parts), STRIP):
+        its = parts[start : start + STRIP]
+        whole = markers[start : start + STRIP]
+        its[:] = np.where(
+            is_parted[whole], new_of_part[its], new_of_entire[whole]
+        )
     return parts, origin
 
 
@@ -164,13 +168,15 @@ class Alikeness:
     ):
         """Markers int32 (H, W), which marker each came from (n + 1,), and the image (H, W)."""
         size = len(origin)
+        is_part = np.bincount(origin)[origin] > 1
         count = np.zeros(size)
         total = np.zeros(size)
         squares = np.zeros(size)
         for start in range(0, len(image), STRIP):
             rows = slice(start, start + STRIP)
-            numbers = markers[rows].ravel()
-            values = image[rows].astype(np.float64).ravel()
+            in_part = is_part[markers[rows]]
+            numbers = markers[rows][in_part]
+            values = image[rows][in_part].astype(np.float64)
             count += np.bincount(numbers, minlength=size)
             total += np.bincount(numbers, values, size)
             squares += np.bincount(numbers, values * values, size)

@@ -35,10 +35,14 @@ def finish(answer: Boundaries, micrograph: Micrograph) -> Boundaries:
         # The edge of the specimen may cut a grain into several.
         labels = label(np.where(inside, answer.labels, 0), connectivity=1)
         answer = replace(
-            answer, labels=labels.astype(np.int32), mask=answer.mask & inside
+            answer,
+            labels=labels.astype(np.int32),
+            mask=answer.mask & inside,
+            trust=None,
         )
     # Told before lines are taken out on purpose.
-    answer = replace(answer, trust=reliability(answer))
+    if answer.trust is None:
+        answer = replace(answer, trust=reliability(answer))
     labels = answer.labels
     if not labels.any():
         return answer

@@ -132,15 +132,16 @@ def hatch(
     is_cut: np.ndarray,
 ) -> None:
     """Mark cut grains by slanted white lines, in place."""
-    height, width = labels.shape
-    rows, columns = np.ogrid[:height, :width]
-    stripes = (rows + columns) % HATCH == 0
-    cut = np.append(False, is_cut)[labels]
-    where = cut & stripes
-
-    # Two parts of white, one of what is there.
-    below = picture[where].astype(int)
-    picture[where] = (below + 2 * pictures.PAPER) // 3
+    cut = np.append(False, is_cut)
+    for k in range(HATCH):
+        # Pixels of stripes, row and column adding up to a multiple of HATCH.
+        stripes = np.s_[k::HATCH, -k % HATCH :: HATCH]
+        part = picture[stripes]
+        # Two parts of white, one of what is there.
+        white = (part.astype(int) + 2 * pictures.PAPER) // 3
+        picture[stripes] = np.where(
+            cut[labels[stripes]][..., None], white, part
+        )
 
 
 def draw_scale_bar(

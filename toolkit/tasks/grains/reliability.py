@@ -52,7 +52,6 @@ def parts_of(answer: Boundaries) -> Parts | None:
 
     width = answer.width or boundaries.band_width(probability)
     areas = sizes.areas(answer.labels)
-    median = median_diameter(answer.labels)
 
     # The line runs between pixels, and the crest of the probability may be beside it.
     crest = cv2.dilate(probability, np.ones((3, 3), np.uint8))
@@ -63,7 +62,7 @@ def parts_of(answer: Boundaries) -> Parts | None:
     distance = cv2.distanceTransform((~lines).astype(np.uint8), cv2.DIST_L2, 5)
     loose = likely & (distance > LOOSE * width)
     return Parts(
-        diameter_over_width=median / width,
+        diameter_over_width=answer.median_diameter / width,
         line_probability=float(along.mean()),
         closure=float((along > SURE).mean()),
         loose_ends=float(loose.sum() / max(1, likely.sum())),
@@ -77,13 +76,6 @@ UNSURE = 0.7
 OPEN = 0.85
 MANY_LOOSE = 0.2
 LARGE = 0.5
-
-
-def median_diameter(labels: np.ndarray) -> float:
-    """Median diameter in pixels of the grains that nothing cuts, or of all where everything is."""
-    diameters = sizes.equivalent_diameters(labels)
-    inside = sizes.is_inside_frame(labels)
-    return float(np.median(diameters[inside] if inside.any() else diameters))
 
 
 def features(parts: Parts) -> list[float]:
@@ -151,10 +143,9 @@ def doubts(parts: Parts, answer: Boundaries) -> list[str]:
     """What makes an answer doubtful, as sentences."""
     sentences = []
     if parts.diameter_over_width < FINE:
-        median = median_diameter(answer.labels)
         sentences.append(
-            f"Grains are about {median:.0f} pixels wide, hardly more than the lines between them: "
-            "take the picture at a higher magnification, or try --size."
+            f"Grains are about {answer.median_diameter:.0f} pixels wide, hardly more than the "
+            "lines between them: take the picture at a higher magnification, or try --size."
         )
     if parts.line_probability < UNSURE:
         sentences.append(

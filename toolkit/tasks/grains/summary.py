@@ -148,8 +148,9 @@ def by_direction(
             result[name] = significant(length / count * unit) if count else None
 
     axis = astm.long_axis(grains)
-    along = astm.intercept_along(labels, axis)
-    across = astm.intercept_along(labels, axis + 90)
+    depth = astm.depths(labels)
+    along = astm.intercept_along(labels, depth, axis)
+    across = astm.intercept_along(labels, depth, axis + 90)
     result["axis"] = significant(axis)
     result["along"] = significant(along * unit) if along else None
     result["across"] = significant(across * unit) if across else None

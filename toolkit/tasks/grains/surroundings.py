@@ -112,7 +112,7 @@ def surroundings(
         notes.append(
             f"Empty surroundings, {share:.0%} of the picture, were left out."
         )
-    count = add_boxes(outside, image, (low, high))
+    count = add_boxes(outside, image, is_even, (low, high))
     if count:
         notes.append(f"Boxes with text were left out: {count}.")
     outside = outside[: len(image) - bar]
@@ -181,6 +181,8 @@ def add_margins(
 ) -> float:
     """Mark empty margins in `outside`; returns their share of the picture."""
     rest = is_even & ~outside
+    if rest.sum() < LEAST_MARGIN * image.size:
+        return 0.0
     _, places, stats, _ = cv2.connectedComponentsWithStats(
         rest.astype(np.uint8), connectivity=4
     )
@@ -247,6 +249,7 @@ def add_small_parts(outside: np.ndarray) -> None:
 def add_boxes(
     outside: np.ndarray,
     image: np.ndarray,
+    is_even: np.ndarray,
     tones: tuple[float, float],
 ) -> int:
     """Mark upright rectangles of even white or black, with text in them; returns their number.
@@ -258,6 +261,8 @@ def add_boxes(
     margin = (1 - WHITE) * (high - low)
     tolerance = 2 * EVEN * (high - low)
     for tone in (image >= high - margin, image <= low + margin):
+        if not (tone & is_even).any():
+            continue
         _, places, stats, _ = cv2.connectedComponentsWithStats(
             (tone & ~outside).astype(np.uint8), connectivity=4
         )

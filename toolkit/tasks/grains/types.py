@@ -133,6 +133,15 @@ class Boundaries:
         """Size and shape of every grain, in pixels."""
         return sizes.grain_measures(self.labels)
 
+    @cached_property
+    def median_diameter(self) -> float:
+        """Of the grains that nothing cuts, or of all where everything is, in pixels."""
+        diameters = sizes.equivalent_diameters(self.labels)
+        inside = sizes.is_inside_frame(self.labels)
+        return float(
+            np.median(diameters[inside] if inside.any() else diameters)
+        )
+
 
 @dataclass(frozen=True)
 class Drawing(Boundaries):
