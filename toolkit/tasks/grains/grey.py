@@ -68,9 +68,8 @@ def value_range(values: np.ndarray) -> tuple[float, float]:
     low, first, last, high = np.percentile(values, ENDS, method="nearest")
     first, last = float(first), float(last)
     reach = REACH * (last - first)
-    if (
-        not reach
-    ):  # nearly all pixels are alike: the others are what there is to see
+    # Nearly all pixels may be alike: the others are what there is to see.
+    if not reach:
         return float(low), float(high)
     return max(float(low), first - reach), min(float(high), last + reach)
 

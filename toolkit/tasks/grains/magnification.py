@@ -93,9 +93,8 @@ def lost_detail(image: np.ndarray, times: int) -> float:
     image = image[:height, :width]
     size = width // times, height // times
     reduced = [cv2.resize(image, size, interpolation=cv2.INTER_AREA)]
-    if (
-        times % 2
-    ):  # the middle one of every three pixels is that which was enlarged
+    # The middle one of every three pixels may be that which was enlarged.
+    if times % 2:
         reduced.append(image[times // 2 :: times, times // 2 :: times])
 
     lost = []

@@ -32,25 +32,19 @@ STEADY = 0.03  # standard deviation along it, in shares of the brightest value
 CONSTANT = 0.004  # the same, of a bar in a file that was stored without loss
 LEAST_CONTRAST = 0.2  # in shares of the brightest value
 LEAST_EVIDENCE = 2
-STANDS_OUT = (
-    0.6,
-    0.85,
-)  # share of its length along which it does, on one side and on the other
+# Share of its length along which it does, on one side and on the other.
+STANDS_OUT = 0.6, 0.85
 
 WIDEST_GAP = 0.7  # for the number in the middle, in lengths of the bar
-ALIKE = (
-    2,
-    0.02,
-)  # lengths that differ by so many pixels, or such a share, are the same
-MOST_RUNS = (
-    50_000  # a picture with more is no drawing: it holds texture in this tone
-)
+# Lengths that differ by so many pixels, or by such a share, are the same.
+ALIKE = 2, 0.02
+# A picture with more runs is no drawing: it holds texture in this tone.
+MOST_RUNS = 50_000
 # The number stands at most so far from the bar: in lengths of the bar, and in pixels.
 AROUND = 0.5
 MOST_AROUND = 60
-SAME_INK = (
-    0.02  # what belongs to a bar has its tone, in shares of the brightest value
-)
+# What belongs to a bar has its tone, in shares of the brightest value.
+SAME_INK = 0.02
 
 TOUCHING = 2  # pixels between things that touch
 MOST_MOVED = 4  # pixels by which blurred ends are corrected

@@ -27,9 +27,8 @@ LARGEST_BAR = 0.4
 MOSTLY = 0.5  # share of a bar's pixels that have the tone of its ground
 EDGE = 0.6  # the same, of its outermost row
 NEARLY_ALL = 0.9
-LEAST_GROUND = (
-    0.35  # share of the tone in the entire bar: text and logos have others
-)
+# Share of the tone in the entire bar: text and logos have others.
+LEAST_GROUND = 0.35
 MOST_ABOVE = 0.15  # share of the tone in the rest of the picture
 WIDEST_RULE = 4  # rows of a line at the edge of a bar
 
@@ -50,9 +49,8 @@ LEAST_BOX = 0.0005  # of the picture's area
 LARGEST_BOX = 0.2
 LEAST_SIDE = 6  # pixels
 MOSTLY_EVEN = 0.75  # share of a box's ground that is of one tone
-LEAST_FILLED = (
-    0.88  # share of the rectangle around a box that it fills, with its text
-)
+# Share of the rectangle around a box that it fills, with its text.
+LEAST_FILLED = 0.88
 FILLED = 0.97  # the same, of its convex hull: text at its edge leaves notches
 WHITE = 0.93  # of the range of tones; black is as far from its other end
 
