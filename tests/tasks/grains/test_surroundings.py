@@ -174,6 +174,12 @@ def test_one_overexposed_grain_in_a_corner_is_specimen():
     assert surroundings(image).outside is None
 
 
+def test_even_blocks_of_a_jpeg_are_no_boxes():
+    image = etched()
+    image[100:124, 200:224] = 255
+    assert surroundings(image).outside is None
+
+
 def test_dark_noisy_particles_are_no_boxes():
     rng = np.random.default_rng(3)
     image = etched()

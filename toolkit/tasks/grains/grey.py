@@ -186,7 +186,8 @@ def grey_of_colours(
     if share > ONE_COLOUR and not hides_grains(middle, component):
         return weighted(values.astype(np.float32), component), [COMPONENT_NOTE]
 
-    # Boundaries become dark lines, as etching shows them; half as strong ones are black too.
+    # Boundaries become dark lines, as etching shows them; half as strong ones are black too. The
+    # root darkens those between grains of nearly one colour.
     blurred = cv2.GaussianBlur(middle, (0, 0), LINE_BLUR)
     top = max(float(np.percentile(sampled(colour_edges(blurred)), 99)), 1e-12)
     grey = np.empty(values.shape[:2], np.uint8)
@@ -196,7 +197,7 @@ def grey_of_colours(
             channels[~finite[wide]] = low
         channels = (channels - low) / (high - low)
         blurred = cv2.GaussianBlur(channels, (0, 0), LINE_BLUR)
-        strength = np.clip(2 * colour_edges(blurred)[inner] / top, 0, 1)
+        strength = np.clip(2 * colour_edges(blurred)[inner] / top, 0, 1) ** 0.5
         grey[rows] = np.rint(255 * (1 - strength))
     return grey, [EDGE_NOTE]
 

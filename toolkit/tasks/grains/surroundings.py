@@ -49,6 +49,7 @@ LEAST_BOX = 0.0005  # of the picture's area
 LARGEST_BOX = 0.2
 LEAST_SIDE = 6  # pixels
 MOSTLY_EVEN = 0.75  # share of a box's ground that is of one tone
+MOST_GROUND = 0.97  # of a box: the rest is its text, which an even block of a JPEG lacks
 # Share of the rectangle around a box that it fills, with its text.
 LEAST_FILLED = 0.88
 FILLED = 0.97  # the same, of its convex hull: text at its edge leaves notches
@@ -277,6 +278,8 @@ def add_boxes(
             left, top, across, down, _ = (int(x) for x in stats[k])
             window = np.s_[top : top + down, left : left + across]
             part = places[window] == k
+            if part.mean() > MOST_GROUND:
+                continue
             ground = image[window][part]
             middle = float(np.median(ground))
             if has_tone(ground, middle, tolerance).mean() < MOSTLY_EVEN:
