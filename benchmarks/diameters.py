@@ -110,4 +110,6 @@ def main(method_name: str, pictures: str = "20") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2 or "--help" in sys.argv:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

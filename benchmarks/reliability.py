@@ -150,4 +150,6 @@ def main(method_name: str, *folders: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4 or "--help" in sys.argv:
+        sys.exit(__doc__)
     main(*sys.argv[1:])
