@@ -150,6 +150,6 @@ def main(method_name: str, *folders: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 4 or "--help" in sys.argv:
+    if len(sys.argv) < 2 or "--help" in sys.argv:
         sys.exit(__doc__)
     main(*sys.argv[1:])
