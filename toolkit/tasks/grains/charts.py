@@ -241,7 +241,8 @@ def ticks(low: float, high: float) -> list[float]:
     exponents = range(
         int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1
     )
-    for steps in ((1, 2, 5), range(1, 10), np.arange(1, 10, 0.1)):
+    round_steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+    for steps in ((1, 2, 5), round_steps, np.arange(1, 10, 0.1)):
         numbers = []
         for exponent in exponents:
             for step in steps:
@@ -261,5 +262,6 @@ def ticks(low: float, high: float) -> list[float]:
         if all(abs(np.log(end / number)) > room for number in numbers):
             # To three digits, but not beyond the axis.
             step = 10.0 ** (np.floor(np.log10(end)) - 2)
-            numbers.append(float(f"{rounding(end / step) * step:.3g}"))
+            whole = rounding(round(end / step, 6))
+            numbers.append(float(f"{whole * step:.3g}"))
     return sorted(numbers)
