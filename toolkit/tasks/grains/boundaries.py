@@ -137,20 +137,24 @@ def parts_of_markers(
     number = np.bincount(of_part[1:], minlength=int(markers.max()) + 1)
     is_parted = number > 1
 
+    # Numbers follow those of the markers.
     chosen = np.flatnonzero(is_parted[of_part])
     entire = np.flatnonzero(~is_parted)[1:]  # 0 is no marker
-    origin = np.concatenate([[0], of_part[chosen], entire]).astype(np.int32)
+    origin = np.concatenate([of_part[chosen], entire])
+    order = np.argsort(origin, kind="stable")
+    new_numbers = np.zeros(len(order), np.int32)
+    new_numbers[order] = 1 + np.arange(len(order))
     new_of_part = np.zeros(len(of_part), np.int32)
-    new_of_part[chosen] = 1 + np.arange(len(chosen))
+    new_of_part[chosen] = new_numbers[: len(chosen)]
     new_of_entire = np.zeros(len(is_parted), np.int32)
-    new_of_entire[entire] = 1 + len(chosen) + np.arange(len(entire))
+    new_of_entire[entire] = new_numbers[len(chosen) :]
     for start in range(0, len(parts), STRIP):
         its = parts[start : start + STRIP]
         whole = markers[start : start + STRIP]
         its[:] = np.where(
             is_parted[whole], new_of_part[its], new_of_entire[whole]
         )
-    return parts, origin
+    return parts, np.append(0, origin[order])
 
 
 class Alikeness:
