@@ -34,7 +34,7 @@ from hvd.toolkit.decoding import (
     read_webp,
 )
 from hvd.toolkit.options import MAX_PIXELS
-from hvd.toolkit.outputs import write_bytes
+from hvd.toolkit.outputs import RECORD, write_bytes
 from hvd.toolkit.tiff import (
     is_tiff,
     read_tiff,
@@ -323,8 +323,9 @@ def folder_images(
 def image_files(path: Path) -> Iterator[InputFile]:
     """Find the images below a path: the path itself, or all files in a folder and its subfolders.
 
-    They come in any order. Hidden files are left out; links, files that are no image by their
-    name, and anything but plain files come with the reason for skipping them.
+    They come in any order. Hidden files are left out, and subfolders with the results of an earlier
+    run; links, files that are no image by their name, and anything but plain files come with the
+    reason for skipping them.
     """
     if not path.is_dir():
         yield InputFile(path)
@@ -336,6 +337,8 @@ def image_files(path: Path) -> Iterator[InputFile]:
     while folders:
         folder = folders.pop()
         subfolders = []
+        if folder != path and os.path.isfile(folder / RECORD):
+            continue
         try:
             entries = os.scandir(folder)
         except OSError:

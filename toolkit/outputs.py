@@ -15,6 +15,8 @@ from typing import Any
 
 from hvd.toolkit.core import ToolkitError
 
+RECORD = "record.json"  # in the folder of each input's results
+
 UMASK = threading.Lock()
 
 

@@ -38,6 +38,7 @@ from hvd.toolkit.manifest import (
 )
 from hvd.toolkit.network import NetworkMethod, end_after, index
 from hvd.toolkit.outputs import (
+    RECORD,
     check_replaceable,
     is_as_written,
     read_plain,
@@ -51,7 +52,6 @@ from hvd.toolkit.settings import one_thread
 
 # In every folder of results: the record of the input. It names the files beside it with their
 # SHA-256; a later run may replace only these.
-RECORD = "record.json"
 
 FORMAT = 3  # of records: `--resume` does not take those of another format
 AHEAD = 4  # inputs for each process that are in progress or waiting

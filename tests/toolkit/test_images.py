@@ -13,6 +13,7 @@ from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import (
     decode,
     folder_images,
+    image_files,
     images_in_zip,
     read_image,
     square,
@@ -121,3 +122,11 @@ def test_a_damaged_member_of_an_archive_is_reported(image, method, tmp_path):
     (tmp_path / "a.zip").write_bytes(data)
     with pytest.raises(ToolkitError, match="not a readable"):
         list(images_in_zip(tmp_path / "a.zip"))
+
+
+def test_results_of_an_earlier_run_are_no_inputs(tmp_path):
+    for name in ("a.png", "deep/b.png", "a/a-overlay.png", "a/record.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = {file.path.name for file in image_files(tmp_path)}
+    assert names == {"a.png", "b.png"}

@@ -6,6 +6,7 @@ import pytest
 from scipy.spatial import cKDTree
 from skimage.measure import label
 
+from hvd.data.polycrystals import tessellation
 from hvd.toolkit.tasks.grains import astm, sizes
 from hvd.toolkit.tasks.grains.summary import summary
 from tests.tasks.grains.test_sizes import voronoi
@@ -192,3 +193,14 @@ def test_a_hole_within_a_grain_leaves_it_one_grain():
     before = astm.planimetric_count(np.pad(pattern, 1))
     pattern[10:20, 10:20] = 0
     assert astm.planimetric_count(np.pad(pattern, 1)) == before
+
+
+@pytest.mark.parametrize("diameter", [8, 12])
+def test_circles_that_graze_boundaries_cross_no_more_of_them(diameter):
+    patterns = [
+        tessellation((500, 600), diameter, np.random.default_rng(seed)).labels
+        for seed in range(4)
+    ]
+    lengths, counts = sum(astm.intercepts(labels) for labels in patterns).T
+    straight = lengths[:2].sum() / counts[:2].sum()
+    assert lengths[4] / counts[4] == pytest.approx(straight, rel=0.05)

@@ -143,8 +143,10 @@ def test_fields_without_a_crossed_boundary_leave_intercepts_empty():
     assert float(row["g_planimetric"]) > 0
 
 
-def test_wide_scatter_asks_for_more_fields():
-    fields = [field(intercept, 1000) for intercept in (5.0, 10, 15)]
+@pytest.mark.parametrize("values", [(5.0, 10, 15), (10.0, 10, 10)])
+def test_wide_scatter_asks_for_more_fields(values):
+    densities = (700, 1000, 1300)
+    fields = [field(*pair) for pair in zip(values, densities, strict=True)]
     (row,) = rows_of(specimen_table({"s": specimen(fields, np.ones(9))}))
     assert "relative accuracy above 10 %" in row["note"]
 

@@ -240,14 +240,23 @@ def test_a_table_gives_each_file_its_scale(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["a.tif\n", "a.tif,x1\nb.tif,zero\n", "a.tif,0\n", "a.tif,-1\n"]
+    "text",
+    [
+        "a.tif\n",
+        "a.tif,x1\n",
+        "a.tif,zero\n",
+        "a.tif,nan\n",
+        "a.tif,0\n",
+        "a.tif,-1\n",
+    ],
 )
 def test_a_table_that_is_none_is_refused(tmp_path, text):
     table = tmp_path / "scales.csv"
-    table.write_text("*.png,1\n" + text)
-    with pytest.raises(ToolkitError, match="is no scale") as error:
-        scale_in_table(table, tmp_path / "a.tif")
-    assert error.value.status == 2
+    for first in ("*.png,1\n", "file,um\n", ""):
+        table.write_text(first + text)
+        with pytest.raises(ToolkitError, match="is no scale") as error:
+            scale_in_table(table, tmp_path / "a.tif")
+        assert error.value.status == 2
     with pytest.raises(ToolkitError, match="cannot be read"):
         scale_in_table(tmp_path / "missing.csv", tmp_path / "a.tif")
 
@@ -334,3 +343,20 @@ def test_tags_written_in_other_ways_are_understood():
     }
     scale = file_tags(tiff(ome=True, metadata=metadata)).scale
     assert scale.micrometres_per_pixel == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("dots", "is_scale"),
+    [(2400, False), (4800, False), (25400, True), (2413, True)],
+)
+def test_resolutions_of_scanners_are_no_scale(dots, is_scale):
+    data = io.BytesIO()
+    tifffile.imwrite(
+        data,
+        np.zeros((8, 8), np.uint8),
+        resolution=(dots, dots),
+        resolutionunit="INCH",
+    )
+    scale = file_tags(data.getvalue()).scale
+    assert (scale.micrometres_per_pixel is not None) == is_scale
+    assert is_scale or "scanner" in scale.source

@@ -172,3 +172,16 @@ def test_a_bar_in_the_picture_takes_little_of_it_away():
     rows, _ = bar.box
     assert bar.length == 330
     assert rows.stop - rows.start < 70
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_a_bar_whose_other_piece_ends_at_the_frame_is_refused(is_right):
+    image = etched((200, 800))
+    image[160:] = 0
+    image[180:183, 600:660] = 255
+    image[180:183, 740:800] = 255
+    cv2.putText(image, "50 um", (668, 186), 0, 0.5, 255, 1)
+    if not is_right:
+        image = image[:, ::-1].copy()
+    with pytest.raises(ToolkitError, match="in pieces"):
+        scale_bar(image)

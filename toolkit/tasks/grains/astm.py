@@ -83,6 +83,7 @@ def intercepts(labels: np.ndarray) -> np.ndarray:
     """
     height, width = labels.shape
     result = np.zeros((5, 2))
+    depth = depths(labels)
     for pattern, line, spacing in straight_lines(labels):
         result[PATTERNS.index(pattern)] += (
             steps_inside(line) * spacing,
@@ -96,7 +97,7 @@ def intercepts(labels: np.ndarray) -> np.ndarray:
         angle = np.linspace(0, 2 * np.pi, max(8, int(2 * np.pi * radius)) + 1)
         rows = np.rint((height - 1) / 2 + radius * np.sin(angle)).astype(int)
         columns = np.rint((width - 1) / 2 + radius * np.cos(angle)).astype(int)
-        line = labels[rows, columns]
+        line = without_excursions(labels[rows, columns], depth[rows, columns])
         length = 2 * np.pi * radius * steps_inside(line) / (len(line) - 1)
         result[4] += length, boundary_crossings(line)
 

@@ -132,7 +132,9 @@ def reliability(answer: Boundaries) -> Trust:
 
     constant, *weights = answer.weights
     total = constant + float(np.dot(weights, features(parts)))
-    value = significant(1 / (1 + np.exp(-np.clip(total, -30, 30))))
+    modelled = 1 / (1 + np.exp(-np.clip(total, -30, 30)))
+    # Where one grain covers most of the picture, the others tell little.
+    value = significant(min(modelled, 1 - parts.largest_share))
     notes = []
     if value < LEAST:
         notes = [" ".join([*doubts(parts, answer), WHAT_TO_DO])]

@@ -44,6 +44,7 @@ def micrometres(unit: str) -> float:
 # Micrometres a pixel: a coarser resolution in inches or centimetres (below 1,270 dots an inch) is
 # meant for a printer.
 PRINTED = 20.0
+MOST_SCANNED = 9600  # dots an inch, in hundreds, that scanners have
 
 SQUARE = 0.01  # relative difference of width and height of a pixel that counts as none
 CONTRADICTION = 0.02  # relative difference of two scales from which they contradict each other
@@ -251,13 +252,20 @@ def imagej_pixel(file: tifffile.TiffFile) -> Pixel | FileTags | None:
 
 
 def tiff_pixel(file: tifffile.TiffFile) -> Pixel | FileTags | None:
-    """Any TIFF: pixels per inch or centimetre, unless a printer is meant."""
+    """Any TIFF: pixels per inch or centimetre, unless a printer or scanner is meant."""
     x, y = resolution(file)
-    if x > PRINTED and x <= COARSEST:
-        dots = f"{25400 / x:.0f} dots an inch are for a printer"
+    if is_of_printer(x) and x <= COARSEST:
+        dots = f"{25400 / x:.0f} dots an inch are for a printer or scanner"
         source = f"none: {dots}; lengths are in pixels"
         return FileTags(Scale(source=source))
     return x, y, 0
+
+
+def is_of_printer(pixel: float) -> bool:
+    """Whether a pixel of so many micrometres is one of a printer or a scanner of paper and film."""
+    dots = 25400 / pixel
+    is_round = abs(dots - round(dots, -2)) < 0.01 and dots <= MOST_SCANNED
+    return pixel > PRINTED or is_round
 
 
 def resolution(
@@ -328,13 +336,15 @@ def rows_of_table(table: Path) -> list[tuple[str, float]]:
     first = text.lstrip().partition("\n")[0]
     separator = next((one for one in ";\t" if one in first), ",")
     rows = []
+    has_header = False
     lines = csv.reader(io.StringIO(text), delimiter=separator)
     for number, row in enumerate(lines, 1):
         cells = [one.strip() for one in row]
         if not any(cells) or cells[0].startswith(("#", "sep=")):
             continue
-        if not rows and len(cells) > 1 and cells[1][:1].isalpha():
+        if is_header(cells) and not rows and not has_header:
             check_header(cells[1], table)
+            has_header = True
             continue
         try:
             number_text = cells[1].replace("_", "?")
@@ -351,6 +361,13 @@ def rows_of_table(table: Path) -> list[tuple[str, float]]:
             raise ToolkitError(reason, remedy, 2) from error
         rows.append((pattern, size))
     return rows
+
+
+def is_header(cells: list[str]) -> bool:
+    """Whether a row of a table of scales is words alone: no file pattern and no number."""
+    is_pattern = bool(set(cells[0]) & set("*?./\\"))
+    is_word = len(cells) > 1 and cells[1][:1].isalpha()
+    return is_word and not is_pattern and cells[1].lower() not in ("nan", "inf")
 
 
 def check_header(words: str, table: Path) -> None:

@@ -121,9 +121,13 @@ def scale_bar(image: np.ndarray) -> ScaleBar:
             f"More than one line may be the scale bar: {', '.join(places[:5])}."
         )
         raise ToolkitError(reason, "Give --micrometres-per-pixel instead.")
-    is_in_pieces = goes_on(longest, shares) or any(
-        are_pieces(longest, bar) and bar.length >= longest.length / 4
-        for bar in candidates
+    is_in_pieces = (
+        goes_on(longest, shares)
+        or has_piece_at_frame(longest, shares)
+        or any(
+            are_pieces(longest, bar) and bar.length >= longest.length / 4
+            for bar in candidates
+        )
     )
     if is_in_pieces:
         reason = f"The scale bar seems to be in pieces: {longest.place}."
@@ -166,6 +170,28 @@ def goes_on(bar: ScaleBar, shares: np.ndarray) -> bool:
             continue
         apart = [np.abs(other - piece).mean() for other in (above, below)]
         if min(apart) >= LEAST_CONTRAST / 2:
+            return True
+    return False
+
+
+def has_piece_at_frame(bar: ScaleBar, shares: np.ndarray) -> bool:
+    """Whether a line of a bar's tone, in its rows and apart from it, ends at the frame."""
+    middle = bar.row + bar.rows // 2
+    row = shares[middle]
+    tone = np.median(row[bar.column : bar.end], axis=0)
+    apart = np.abs(row - tone)
+    has_tone = (apart.max(axis=1) if apart.ndim > 1 else apart) <= SAME_INK
+    least = max(LEAST_PIXELS, bar.length // 4)
+    for columns, beyond in (
+        (slice(-least, None), bar.end),
+        (slice(0, least), len(row) - bar.column),
+    ):
+        if beyond + least >= len(row) or not has_tone[columns].all():
+            continue
+        above = shares[max(0, bar.row - 3), columns]
+        below = shares[min(len(shares) - 1, bar.row + bar.rows + 2), columns]
+        contrast = min(np.abs(other - tone).mean() for other in (above, below))
+        if contrast >= LEAST_CONTRAST / 2:
             return True
     return False
 

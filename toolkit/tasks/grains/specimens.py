@@ -100,7 +100,11 @@ def pooled_result(specimen: Specimen) -> Record:
         )
 
     row |= grain_results(specimen, length, has_scale)
-    accuracy = row[f"mean_intercept_{length}_relative_accuracy_percent"]
+    accuracies = [
+        row[f"{name}_relative_accuracy_percent"] or 0.0
+        for name in (f"mean_intercept_{length}", density)
+    ]
+    accuracy = max(accuracies)
     row["note"] = "; ".join(notes(measured, accuracy))
     return row
 

@@ -229,7 +229,7 @@ def notes_on_sizes(values: dict[str, Any]) -> list[str]:
     if index and index >= ELONGATED:
         notes.append(
             f"The grains are elongated: {index:.2g} times as long along "
-            f"{values['intercept_by_direction']['axis']:.0f} degrees as across. Report "
+            f"{round(values['intercept_by_direction']['axis'])} degrees as across. Report "
             "intercepts by direction, as in intercept_by_direction."
         )
     if (numbers := values["astm_g"]) and do_disagree(numbers):

@@ -280,7 +280,9 @@ def add_boxes(
             left, top, across, down, _ = (int(x) for x in stats[k])
             window = np.s_[top : top + down, left : left + across]
             part = places[window] == k
-            if part.mean() > MOST_GROUND:
+            # Text stands inside, while blurred corners do not.
+            rim = max(1, min(part.shape) // 10)
+            if part[rim:-rim, rim:-rim].mean() > MOST_GROUND:
                 continue
             ground = image[window][part]
             middle = float(np.median(ground))
