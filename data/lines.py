@@ -16,8 +16,9 @@ from hvd.toolkit.processes import start_worker
 from hvd.toolkit.tasks.lines.drawing import SHOWN, contact_sheet
 from hvd.toolkit.tasks.lines.files import grey_range, mask_from_option
 from hvd.toolkit.tasks.lines.formats import read_image_folder, read_npy
-from hvd.toolkit.tasks.lines.masks import TASK_MASK, recognise_mask
+from hvd.toolkit.tasks.lines.masks import TASK_MASK
 from hvd.toolkit.tasks.lines.options import Conditions
+from hvd.toolkit.tasks.lines.recognition import recognise_mask
 from hvd.toolkit.tasks.lines.types import Scans, Truth
 
 VALIDATION = 100  # heads for validation, besides those for training
@@ -149,15 +150,8 @@ def samples(
 
 def missing_pixels(stack: np.ndarray) -> np.ndarray:
     """Which pixels of a stack (N, H, W) that should be complete were never measured."""
-    is_nan = np.isnan(stack)
-    if is_nan.any():
-        return is_nan
-
-    low, span = grey_range(stack)
-    scaled = np.where(stack == 0, 0, np.maximum((stack - low) / span, 1e-6))
     try:
-        finding = recognise_mask(scaled.astype(np.float32))
+        finding = recognise_mask(stack)
     except ToolkitError:  # zeros here and there, but not on lines
-        return np.zeros(stack.shape, bool)
-
-    return np.broadcast_to(finding.missing, stack.shape)
+        return np.isnan(stack)
+    return finding.missing | np.isnan(stack)

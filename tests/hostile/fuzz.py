@@ -27,7 +27,8 @@ from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.decoding import Kind
 from hvd.toolkit.images import decode, images_in_zip, read_array
 from hvd.toolkit.network import Checkpoint, append_seal
-from hvd.toolkit.tasks.lines.files import read_scans
+from hvd.toolkit.tasks.lines.files import read as read_scans
+from hvd.toolkit.tasks.lines.options import InputOptions
 from hvd.toolkit.tasks.objects.dataset import class_names
 from tests.hostile.test_images import PICTURE, coded, tiff
 
@@ -230,11 +231,13 @@ FORMATS = {
     "coco": Format(".json", lambda: json.dumps(COCO).encode(), annotations),
     "voc": Format(".xml", VOC.encode, annotations),
     "scans": Format(
-        ".npy", damaged_scans, lambda path: read_scans(path, None, None)
+        ".npy", damaged_scans, lambda path: read_scans(path, InputOptions())
     ),
-    "nifti": Format(".nii", volume, lambda path: read_scans(path, None, None)),
+    "nifti": Format(
+        ".nii", volume, lambda path: read_scans(path, InputOptions())
+    ),
     "dicom": Format(
-        ".dcm", slice_of_a_scan, lambda path: read_scans(path, None, None)
+        ".dcm", slice_of_a_scan, lambda path: read_scans(path, InputOptions())
     ),
 }
 

@@ -243,7 +243,8 @@ from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.images import images_in_zip
 from hvd.toolkit.options import MAX_PIXELS
 from hvd.toolkit.tasks.grains.reading import read_plane
-from hvd.toolkit.tasks.lines.files import read_scans
+from hvd.toolkit.tasks.lines.files import read as read_scans
+from hvd.toolkit.tasks.lines.options import InputOptions
 try:
     import nibabel, pydicom
 except ImportError:
@@ -253,7 +254,7 @@ read = {
     ".tif": lambda path: read_plane(path, MAX_PIXELS),
     ".png": lambda path: read_plane(path, MAX_PIXELS),
     ".zip": lambda path: list(images_in_zip(path)),
-}.get(path.suffix, lambda path: read_scans(path, None, None))
+}.get(path.suffix, lambda path: read_scans(path, InputOptions()))
 before = own_peak_megabytes()
 try:
     read(path)

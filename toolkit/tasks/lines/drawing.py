@@ -35,12 +35,15 @@ def draw(sample: Sample, predictions: dict[str, Filled]) -> np.ndarray:
 def contact_sheet(rows: dict[str, np.ndarray]) -> np.ndarray:
     """Rows of scans by their titles, at most ten scans in each; RGB uint8 (H, W, 3).
 
-    Scans are (N, H, W), 0 = black, 1 = white.
+    Scans are (N, H, W), 0 = black, 1 = white. The first title tells their numbers.
     """
     parts = []
     for title, images in rows.items():
         # Take scans from the entire stack: the first ones are often empty.
         shown = np.unique(np.linspace(0, len(images) - 1, SHOWN).astype(int))
+        if not parts and len(images) > 1:
+            numbers = ", ".join(str(number) for number in shown)
+            title = f"{title}: scans {numbers}"
         strip = []
         for image in images[shown]:
             size = display_size(image.shape, SIDE)

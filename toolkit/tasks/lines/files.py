@@ -21,14 +21,15 @@ from hvd.toolkit.tasks.lines.formats import (
     content_of_array,
     read_content,
     read_levels,
+    read_nifti,
 )
-from hvd.toolkit.tasks.lines.masks import (
+from hvd.toolkit.tasks.lines.masks import mask_of_description
+from hvd.toolkit.tasks.lines.options import InputOptions
+from hvd.toolkit.tasks.lines.recognition import (
     UNDESCRIBED,
     MaskFinding,
-    mask_of_description,
     recognise_mask,
 )
-from hvd.toolkit.tasks.lines.options import InputOptions
 from hvd.toolkit.tasks.lines.types import (
     MOST_PIXELS,
     SMALLEST,
@@ -40,7 +41,7 @@ from hvd.toolkit.tasks.lines.types import (
 
 EXACT = 1 << 53  # larger whole numbers are not exact in floating point
 DARK = 0.1  # floating point values that are all smaller than this are not on a scale of 0 to 1
-FEW = 0.01  # a smaller share of NaN may be single lost pixels besides the missing lines
+SURE = 0.95  # share of pixels that a mask must explain, or belie, to be called right or wrong
 NOTHING = "No missing line was found: the values are written as they came."
 
 Mask = str | Path | np.ndarray
@@ -57,9 +58,8 @@ COLUMNS = (
 
 def read(path: Path, options: InputOptions) -> Scans:
     """The scans in an .npy file, a folder of images, a NIfTI volume or a DICOM file."""
-    images, missing, origin = read_scans(
-        path, options.mask, options.axis, options.max_pixels
-    )
+    content = read_content(path, options.max_pixels)
+    images, missing, origin = scans_of(content, path, options)
     return Scans(images, missing, options.uncertainty, origin)
 
 
@@ -70,35 +70,17 @@ def from_array(array: np.ndarray, options: InputOptions) -> Scans:
         array = np.ma.filled(array.astype(kind), np.nan)
 
     content = content_of_array(np.asarray(array))
-    images, missing, origin = scans_of(
-        content, Path("the array"), options.mask, options.axis
-    )
+    images, missing, origin = scans_of(content, Path("the array"), options)
     return Scans(images, missing, options.uncertainty, origin)
 
 
-def read_scans(
-    path: Path,
-    mask: Mask | None,
-    axis: int | None,
-    max_pixels: int = MAX_PIXELS,
-) -> tuple[np.ndarray, np.ndarray, Origin]:
-    """The scans in a file or folder, as `scans_of` returns them."""
-    return scans_of(
-        read_content(path, max_pixels), path, mask, axis, max_pixels
-    )
-
-
 def scans_of(
-    content: FileContent,
-    path: Path,
-    mask: Mask | None,
-    axis: int | None,
-    max_pixels: int = MAX_PIXELS,
+    content: FileContent, path: Path, options: InputOptions
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
     """Turn the content of a file into scans, and find what is missing.
 
-    NaN is missing, and what the mask says. Without a mask, and unless there are many NaN, zeros
-    show the mask (`masks.recognise_mask`).
+    That is what the mask says; without a mask, what `recognition.recognise_mask` finds. NaN that
+    is not missing stays NaN, and methods see 0 there.
 
     Floating point values within 0 to 1 stay as they are, unless none exceeds DARK. All others are
     scaled: the least measured value, or 0 when that is less, becomes 0 and the greatest 1.
@@ -107,8 +89,7 @@ def scans_of(
     ----------
     content : of the file.
     path : of the file, for messages.
-    mask : array, file or description of what is missing.
-    axis : along which the slices of a volume lie; None finds the axis whose slices share a mask.
+    options : the mask, the axis along which slices lie, and what is filled.
 
     Returns
     -------
@@ -118,14 +99,15 @@ def scans_of(
         reason = f"{path} holds {content.values.size:,} pixels."
         raise ToolkitError(reason, "Split it: 200 million pixels are the most.")
 
-    if not content.volume:
-        if axis is not None:
+    if options.axis is not None:
+        if content.values.ndim != 3:
             raise ToolkitError(f"{path} is no volume.", "Leave --axis out.")
-        return scans_from_stack(content, path, mask, max_pixels)
-
-    if axis is None:
-        return scans_of_volume(content, path, mask, max_pixels)
-    return scans_from_stack(slices_along(content, axis), path, mask, max_pixels)
+        return scans_from_stack(
+            slices_along(content, options.axis), path, options, options.axis
+        )
+    if content.volume:
+        return scans_of_volume(content, path, options)
+    return scans_from_stack(content, path, options)
 
 
 @dataclass(frozen=True)
@@ -155,40 +137,32 @@ def slices_along(volume: FileContent, axis: int) -> FileContent:
 def scans_from_stack(
     content: FileContent,
     name: Path,
-    mask: Mask | None,
-    max_pixels: int = MAX_PIXELS,
+    options: InputOptions,
+    axis: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
-    """As `scans_of`, for a stack of scans (N, H, W)."""
+    """As `scans_of`, for a stack of scans (N, H, W) that were cut along an axis of a volume."""
     values = content.values
     check_values(values, name)
-    nan = np.isnan(values)
-
-    # The mask that the user names comes first, then NaN. Zeros are a guess,
-    # and are looked at only when nothing else tells.
-    if mask is not None:
-        finding = mask_of_user(mask, values.shape[1:], max_pixels)
-        missing = nan | finding.missing
-    elif nan.mean() > FEW:
-        finding = MaskFinding(nan.any(0), "NaN", 1.0)
-        missing = nan
+    if options.mask is not None:
+        finding = mask_of_user(options, values, axis, content.zero)
     else:
-        finding = None
-        missing = nan
+        finding = recognise_mask(values, content.zero)
+    missing = finding.missing
+    nan = np.isnan(values)
+    if options.fill_outside:
+        missing = missing | nan | (values == content.zero)
 
-    if missing.all():
+    is_measured = ~missing & ~nan
+    if not is_measured.any():
         remedy = "Give scans with some measured pixels; in a mask, 1 = missing."
         raise ToolkitError(f"All pixels of {name} are missing.", remedy)
 
     # Networks see values from 0 to 1; `Origin` keeps what is needed to go
     # back.
-    low, span = grey_range(values[~missing], content.zero)
+    low, span = grey_range(values[is_measured], content.zero)
     scaled = np.clip((values.astype(np.float64) - low) / span, 0, 1)
-    images = np.where(missing, 0, scaled).astype(np.float32)
-
-    if finding is None:
-        finding, missing = mask_by_zeros(images, values == content.zero, nan)
-        images = np.where(missing, 0, images)
-
+    images = np.where(is_measured, scaled, 0).astype(np.float32)
+    finding = replace(finding, missing=missing)
     return images, missing, Origin(values, low, span, finding, content.writer)
 
 
@@ -216,45 +190,76 @@ def check_values(values: np.ndarray, name: Path) -> None:
 
 
 def mask_of_user(
-    mask: Mask, shape: tuple[int, int], max_pixels: int
+    options: InputOptions,
+    values: np.ndarray,
+    axis: int,
+    zero: float,
 ) -> MaskFinding:
-    """The mask that the user named, for scans (H, W)."""
+    """The mask that the user named, for scans (N, H, W) that were cut along an axis of a volume.
+
+    Raises ToolkitError for a mask that belies the scans.
+    """
+    mask = options.mask
     kind = "an array" if isinstance(mask, np.ndarray) else str(mask)
-    missing = mask_from_option(mask, shape, max_pixels=max_pixels)
+    missing = mask_from_option(
+        mask, values.shape, max_pixels=options.max_pixels, axis=axis
+    )
+    if options.mask_polarity == "measured":
+        missing = ~missing
+    missing = np.broadcast_to(missing, values.shape)
+    check_mask(missing, values, zero)
     return MaskFinding(missing, f"given: {kind}", 1.0)
 
 
-def mask_by_zeros(
-    images: np.ndarray, is_zero: np.ndarray, nan: np.ndarray
-) -> tuple[MaskFinding, np.ndarray]:
-    """Find what is missing by zeros and a few NaN.
+def check_mask(
+    missing: np.ndarray,
+    values: np.ndarray,
+    zero: float,
+) -> None:
+    """Raise ToolkitError when a mask (N, H, W) marks nothing, or the wrong pixels of the scans.
 
-    All arrays are (N, H, W); `is_zero` says where the file holds the value that stands for
-    nothing. Returns the mask and, for each scan, what is missing of it.
+    That shows where all else is empty: what it calls measured holds one value alone, and what it
+    calls missing holds many; or it marks the empty pixels only when it is transposed.
     """
-    finding = None
-    missing = nan
-    empty = nan | is_zero
+    if not missing.any():
+        reason = "The mask marks no pixel as missing."
+        raise ToolkitError(
+            reason, "Give a mask with 1 where pixels are missing.", 2
+        )
+    if missing.all():
+        return
 
-    # Measured values may be scaled to 0, so they are raised before zeros are looked for.
-    marked = np.where(empty, 0, np.maximum(images, 1e-6)).astype(np.float32)
-    try:
-        finding = recognise_mask(marked)
-        missing = nan | (finding.missing & empty)
-    except ToolkitError:
-        if not nan.any():
-            raise
-
-    if nan.any() and (missing == nan).all():
-        finding = MaskFinding(np.any(nan, axis=0), "NaN", 1.0)
-    return finding, missing
+    least = np.nanmin(values) if not np.isnan(values).all() else np.nan
+    empty = np.isnan(values) | (values == zero) | (values == least)
+    if empty[missing].mean() >= SURE:
+        return
+    if empty[~missing].mean() >= SURE > empty[missing].mean():
+        reason = (
+            "What the mask calls measured holds nothing, and what it calls missing holds values: "
+            "it seems to be upside down."
+        )
+        remedy = "Give --mask-polarity measured when 1 means measured."
+        raise ToolkitError(reason, remedy, 2)
+    if missing.shape[1] == missing.shape[2]:
+        turned = missing.transpose(0, 2, 1)
+        others = turned & ~missing
+        if (
+            others.any()
+            and empty[turned].mean() >= SURE
+            and empty[missing & ~turned].mean() < 0.5
+        ):
+            reason = (
+                "The mask marks the empty pixels only when it is transposed."
+            )
+            raise ToolkitError(
+                reason, "Transpose it: rows are its first axis.", 2
+            )
 
 
 def scans_of_volume(
     volume: FileContent,
     path: Path,
-    mask: Mask | None,
-    max_pixels: int,
+    options: InputOptions,
 ) -> tuple[np.ndarray, np.ndarray, Origin]:
     """As `scans_of`, along the axis whose slices share a mask.
 
@@ -267,7 +272,7 @@ def scans_of_volume(
             continue
         try:
             answer = scans_from_stack(
-                slices_along(volume, axis), path, mask, max_pixels
+                slices_along(volume, axis), path, options, axis
             )
         except ToolkitError as error:
             if error.status == 2:  # about the mask, whatever the axis
@@ -278,7 +283,8 @@ def scans_of_volume(
         _, missing, origin = answer
         lost = origin.values[missing]
         is_plausible = (
-            mask is None or ((lost == volume.zero) | np.isnan(lost)).all()
+            options.mask is None
+            or ((lost == volume.zero) | np.isnan(lost)).all()
         )
         if is_plausible and not missing.all((1, 2)).any():
             answers[axis] = answer
@@ -290,7 +296,12 @@ def scans_of_volume(
     for axis, answer in with_gaps.items():
         if answer[2].mask.kind != UNDESCRIBED:
             with_lines[axis] = answer
-    likeliest = with_lines or with_gaps
+    shared = {
+        axis: answer
+        for axis, answer in with_lines.items()
+        if answer[2].mask.is_shared
+    }
+    likeliest = shared or with_lines or with_gaps
 
     if not likeliest and refusals:
         refuse_volume(refusals, answers)
@@ -333,36 +344,59 @@ def grey_range(measured: np.ndarray, zero: float = 0) -> tuple[float, float]:
 
 def mask_from_option(
     mask: Mask,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     rng: np.random.Generator | None = None,
     max_pixels: int = MAX_PIXELS,
+    axis: int = 0,
 ) -> np.ndarray:
-    """The mask bool (H, W) of an array, a file or a description (`masks.mask_of_description`)."""
+    """The mask bool (H, W), or (N, H, W), of an array, a file or a description.
+
+    `masks.mask_of_description` tells how to describe one. A mask of a volume is cut along its axis.
+    """
     if isinstance(mask, np.ndarray):
-        return binary_mask(np.squeeze(mask), "mask", shape)
+        return binary_mask(mask, "mask", shape, axis)
     if Path(mask).is_file():
-        return read_mask(Path(mask), shape, max_pixels)
-    return mask_of_description(str(mask), shape, rng)
+        return read_mask(Path(mask), shape, max_pixels, axis)
+    return mask_of_description(str(mask), (shape[-2], shape[-1]), rng)
 
 
 def read_mask(
-    path: Path, shape: tuple[int, int], max_pixels: int
+    path: Path,
+    shape: tuple[int, ...],
+    max_pixels: int,
+    axis: int,
 ) -> np.ndarray:
-    """The mask bool (H, W) in an .npy file or an image."""
-    is_array = path.suffix.lower() == ".npy"
+    """The mask bool (H, W) or (N, H, W) in an .npy file, a NIfTI volume or an image."""
+    name = path.name.lower()
     try:
-        array = read_array(path) if is_array else read_levels(path, max_pixels)
+        if name.endswith(".npy"):
+            array = read_array(path)
+        elif name.endswith((".nii", ".nii.gz")):
+            array = read_nifti(path).values
+        else:
+            array = read_levels(path, max_pixels)
     except ToolkitError as error:
         raise ToolkitError(error.reason, error.remedy, status=2) from error
-    return binary_mask(np.squeeze(array), f"mask {path}", shape)
+    return binary_mask(array, f"mask {path}", shape, axis)
 
 
 def binary_mask(
-    array: np.ndarray, name: str, shape: tuple[int, int]
+    array: np.ndarray,
+    name: str,
+    shape: tuple[int, ...],
+    axis: int = 0,
 ) -> np.ndarray:
-    """A mask of 0 and 1, 0 and 255, or 0 and 65535 as bool (H, W); the greater value = missing."""
+    """A mask of 0 and 1, 0 and 255, or 0 and 65535 as bool; the greater value = missing.
+
+    `shape` is that of scans, (H, W) or (N, H, W); the mask has the one or the other.
+    """
+    shape_of_file = array.shape
+    if array.ndim == 3 and len(shape) == 3:
+        array = np.moveaxis(array, axis, 0)
     if array.shape != shape:
-        reason = f"The {name} has the shape {array.shape}, scans {shape}."
+        array = np.squeeze(array)
+    if array.shape not in (shape, shape[-2:]):
+        reason = f"The {name} has the shape {shape_of_file}, scans {shape}."
         raise ToolkitError(reason, "Give a mask of the scans' size.")
 
     values = set(np.unique(array).tolist())
@@ -416,7 +450,10 @@ def measure(filled: Filled, scans: Scans) -> tuple[dict[str, Any], list[str]]:
         values["mask"] = scans.origin.mask.kind
         values["mask_confidence"] = round(scans.origin.mask.confidence, 4)
 
-    return values, [CAUTION if scans.missing.any() else NOTHING]
+    notes = [CAUTION if scans.missing.any() else NOTHING]
+    if scans.origin is not None:
+        notes += scans.origin.mask.notes
+    return values, notes
 
 
 def write(
@@ -435,7 +472,12 @@ def write(
         deviation = (filled.uncertainty * origin.span).astype(np.float32)
         outputs += origin.writer.save_deviation(deviation, folder)
 
-    rows = {"as it came": scans.images, "filled": filled.images}
+    came = (origin.values.astype(np.float64) - origin.low) / origin.span
+    rows: dict[str, np.ndarray] = {
+        "as it came": np.nan_to_num(came),
+        "missing: white": scans.missing.astype(np.float32),
+        "filled": filled.images,
+    }
     if filled.uncertainty is not None:
         most = float(filled.uncertainty.max())
         title = f"uncertainty, white = {most * origin.span:.3g}"

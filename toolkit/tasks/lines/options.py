@@ -22,13 +22,23 @@ class InputOptions(ImageOptions):
 
     mask: str | None = option(
         None,
-        "What is missing: an image or .npy (1 = missing), task, or WIDTH/PERIOD@ANGLE[+PHASE].",
-        shown_default="NaN, or recognised by zeros",
+        "What is missing: an image, .npy or NIfTI (1 = missing), of one scan or of all, task, or "
+        "WIDTH/PERIOD@ANGLE[+PHASE].",
+        shown_default="what is recognised",
         any_type=True,  # in Python an array or a path as well
+    )
+    mask_polarity: str = option(
+        "missing",
+        "What 1 means in the mask.",
+        choices=("missing", "measured"),
+    )
+    fill_outside: bool = option(
+        False,
+        "Fill NaN and zeros around the picture too.",
     )
     axis: int | None = option(
         None,
-        "Axis of a volume along which its slices lie.",
+        "Axis along which slices lie, of a volume or an .npy of three axes.",
         low=0,
         high=2,
         shown_default="the one whose slices share a mask",

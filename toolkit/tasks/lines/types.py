@@ -6,7 +6,7 @@ import numpy as np
 
 from hvd.toolkit.core import ToolkitError
 from hvd.toolkit.tasks.lines.formats import Writer
-from hvd.toolkit.tasks.lines.masks import MaskFinding
+from hvd.toolkit.tasks.lines.recognition import MaskFinding
 
 SMALLEST = 8  # pixels along a side of a scan
 MOST_PIXELS = 200_000_000  # of a stack
