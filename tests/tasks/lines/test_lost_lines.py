@@ -110,6 +110,8 @@ def test_a_mask_that_is_transposed_or_empty_is_refused(scans):
     values = np.where(rows(20, 21, 33, 40), 0, scans)
     with pytest.raises(ToolkitError, match="transposed"):
         from_array(values, InputOptions(mask=rows(20, 21, 33, 40).T))
+    with pytest.raises(ToolkitError, match="there is none"):
+        from_array(values, InputOptions(mask_polarity="measured"))
     with pytest.raises(ToolkitError, match="marks no pixel"):
         from_array(values, InputOptions(mask=np.zeros((64, 64), bool)))
 

@@ -49,9 +49,8 @@ LEAST_BOX = 0.0005  # of the picture's area
 LARGEST_BOX = 0.2
 LEAST_SIDE = 6  # pixels
 MOSTLY_EVEN = 0.75  # share of a box's ground that is of one tone
-MOST_GROUND = (
-    0.97  # of a box: the rest is its text, which an even block of a JPEG lacks
-)
+# Share of a box that is ground: the rest is its text, which an even block of a JPEG lacks.
+MOST_GROUND = 0.97
 # Share of the rectangle around a box that it fills, with its text.
 LEAST_FILLED = 0.88
 FILLED = 0.97  # the same, of its convex hull: text at its edge leaves notches

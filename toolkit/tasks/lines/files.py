@@ -145,6 +145,11 @@ def scans_from_stack(
     check_values(values, name)
     if options.mask is not None:
         finding = mask_of_user(options, values, axis, content.zero)
+    elif options.mask_polarity != "missing":
+        reason = (
+            "--mask-polarity says what 1 means in a mask, and there is none."
+        )
+        raise ToolkitError(reason, "Give --mask FILE too.", 2)
     else:
         finding = recognise_mask(values, content.zero)
     missing = finding.missing
